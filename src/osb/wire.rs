@@ -1,0 +1,97 @@
+//! Request bodies of OSB 2.17, as sent. Answers are read leniently in `classify`, and the catalog in `catalog`.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The `platform` of every context and of the originating identity (Kubernetes profile).
+pub const PLATFORM: &str = "kubernetes";
+
+/// The Kubernetes profile's context object (`profile.md`, "Context Object").
+#[derive(Serialize, Clone, PartialEq)]
+pub struct Context {
+    /// Always [`PLATFORM`].
+    pub platform: &'static str,
+    /// Namespace of the instance or binding.
+    pub namespace: String,
+    /// The persisted id of this cluster.
+    pub clusterid: String,
+    /// Name of the `ServiceInstance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+}
+
+/// `PUT /v2/service_instances/:id`
+#[derive(Serialize, Clone, PartialEq)]
+pub struct ProvisionRequest {
+    /// Id of the offering.
+    pub service_id: String,
+    /// Id of the plan.
+    pub plan_id: String,
+    /// Deprecated but required: the cluster id.
+    pub organization_guid: String,
+    /// Deprecated but required: the uid of the namespace.
+    pub space_guid: String,
+    /// Who and where.
+    pub context: Context,
+    /// The merged parameters; left out when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Map<String, Value>>,
+}
+
+/// `PATCH /v2/service_instances/:id`
+#[derive(Serialize, Clone, PartialEq)]
+pub struct UpdateRequest {
+    /// Id of the offering.
+    pub service_id: String,
+    /// The new plan; left out when the plan stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<String>,
+    /// The new parameters; left out when they stay, `{}` when all were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Map<String, Value>>,
+    /// Who and where.
+    pub context: Context,
+    /// What the broker has acknowledged so far.
+    pub previous_values: PreviousValues,
+}
+
+/// `previous_values` of an update.
+#[derive(Serialize, Clone, PartialEq, Eq)]
+pub struct PreviousValues {
+    /// Id of the offering (deprecated by the spec, still read by brokers).
+    pub service_id: String,
+    /// The plan before the update.
+    pub plan_id: String,
+}
+
+/// `PUT /v2/service_instances/:id/service_bindings/:id`
+#[derive(Serialize, Clone, PartialEq)]
+pub struct BindRequest {
+    /// Id of the instance's offering.
+    pub service_id: String,
+    /// Id of the instance's plan.
+    pub plan_id: String,
+    /// Who and where.
+    pub context: Context,
+    /// What the credentials are for.
+    pub bind_resource: BindResource,
+    /// The merged parameters; left out when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Map<String, Value>>,
+}
+
+/// `bind_resource` of a bind.
+#[derive(Serialize, Clone, PartialEq, Eq)]
+pub struct BindResource {
+    /// The uid of the namespace, as the original sends it.
+    pub app_guid: String,
+}
+
+/// What DELETE, GET and `last_operation` name in their query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Id of the offering.
+    pub service_id: String,
+    /// Id of the plan at the broker.
+    pub plan_id: String,
+}
