@@ -1,1 +1,2 @@
-fn main(){}
+//! Placeholder-free entry point follows with the runtime.
+fn main() {}

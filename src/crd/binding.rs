@@ -1,0 +1,322 @@
+//! `ServiceBinding`: credentials for an instance, in a Secret.
+
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Condition, UserInfo,
+    broker::{is_false, is_zero},
+    common::{JsonObject, LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
+    schema::{self, null_default},
+};
+
+/// Credentials for a `ServiceInstance`, written to a Secret of the same namespace.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ServiceBinding",
+    plural = "servicebindings",
+    singular = "servicebinding",
+    namespaced,
+    status = "ServiceBindingStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "Service-Instance",
+        type_ = "string",
+        json_path = ".spec.instanceRef.name",
+        description = "The instance"
+    ),
+    printcolumn(
+        name = "Secret-Name",
+        type_ = "string",
+        json_path = ".spec.secretName",
+        description = "The Secret with the credentials"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.lastConditionState",
+        description = "Ready, or the reason why not"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.instanceRef.name) && self.instanceRef.name != ''")
+    .message("instanceRef.name is required: name the ServiceInstance of this namespace that the credentials are for"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID is immutable"))]
+#[x_kube(validation = Rule::new("oldSelf.instanceRef == self.instanceRef").message("instanceRef is immutable: create another binding for another instance"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.secretName) || oldSelf.secretName == '' || (has(self.secretName) && self.secretName == oldSelf.secretName)")
+    .message("secretName is immutable: create another binding for another Secret"))]
+pub struct ServiceBindingSpec {
+    /// The instance that the credentials are for, in the same namespace.
+    pub instance_ref: LocalObjectReference,
+    /// Parameters for the broker, in clear: use `parametersFrom` for what is secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub parameters: Option<JsonObject>,
+    /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub parameters_from: Vec<ParametersFromSource>,
+    /// Name of the Secret that the credentials are written to; the binding's own name without it.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    #[schemars(
+        length(max = 253),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$")
+    )]
+    pub secret_name: String,
+    /// Changes to make to the credentials before they are written, in this order.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub secret_transforms: Vec<SecretTransform>,
+    /// The id of the binding at the broker, for taking over one that exists. Without it the object's uid is used.
+    #[serde(
+        default,
+        rename = "externalID",
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    #[schemars(length(max = 253))]
+    pub external_id: String,
+    /// Who asked for the binding. Written by admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_info: Option<UserInfo>,
+}
+
+/// One change to the credentials; exactly one of the fields.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretTransform {
+    /// Gives a key another name; does nothing when the key is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rename_key: Option<RenameKeyTransform>,
+    /// Adds a key, or replaces its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add_key: Option<AddKeyTransform>,
+    /// Adds all keys of another Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add_keys_from: Option<AddKeysFromTransform>,
+    /// Removes a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_key: Option<RemoveKeyTransform>,
+}
+
+/// Gives a key another name.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct RenameKeyTransform {
+    /// The key as it is.
+    #[serde(default, deserialize_with = "null_default")]
+    pub from: String,
+    /// The key as it will be.
+    #[serde(default, deserialize_with = "null_default")]
+    pub to: String,
+}
+
+/// Adds a key. `jsonPathExpression` counts before `stringValue`, and that before `value`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddKeyTransform {
+    /// The key.
+    #[serde(default, deserialize_with = "null_default")]
+    pub key: String,
+    /// Its value as bytes, base64-encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::bytes")]
+    pub value: Option<ByteString>,
+    /// Its value as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub string_value: Option<String>,
+    /// Its value by a JSONPath template over the credentials, as in `{.host}:{.port}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_path_expression: Option<String>,
+}
+
+/// Adds all keys of another Secret.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddKeysFromTransform {
+    /// The Secret. Only one of the binding's own namespace is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<ObjectReference>,
+}
+
+/// Removes a key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct RemoveKeyTransform {
+    /// The key.
+    #[serde(default, deserialize_with = "null_default")]
+    pub key: String,
+}
+
+/// Status of a binding. The flags are the original's; `reconcilers::binding::phase` is the one place that reads them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceBindingStatus {
+    /// `Ready` and `Failed`, in this order.
+    #[serde(default, deserialize_with = "null_default")]
+    pub conditions: Vec<Condition>,
+    /// The broker accepted an operation and is being polled.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub async_op_in_progress: bool,
+    /// What the broker calls the operation that is being polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_operation: Option<String>,
+    /// The operation that is under way.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "BindingOperation::is_none"
+    )]
+    pub current_operation: BindingOperation,
+    /// The generation of the spec that was brought to an end, successfully or not.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    pub reconciled_generation: i64,
+    /// When the current operation began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub operation_start_time: Option<Time>,
+    /// What the broker is being asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_progress_properties: Option<BindingProperties>,
+    /// What the broker has acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_properties: Option<BindingProperties>,
+    /// The broker may hold a binding that must be removed before another attempt.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub orphan_mitigation_in_progress: bool,
+    /// Whether the broker must be told when this object is deleted.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "UnbindStatus::is_unset"
+    )]
+    pub unbind_status: UnbindStatus,
+    /// `Ready`, `Failed`, or the reason why not.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub last_condition_state: String,
+    /// The id of the binding at the broker.
+    #[serde(
+        default,
+        rename = "bindingID",
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub binding_id: String,
+    /// The id at the broker of the instance that the binding belongs to.
+    #[serde(
+        default,
+        rename = "instanceID",
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub instance_id: String,
+    /// How many ids were used up by attempts that had to be cleaned up.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub attempt: i64,
+    /// How often the current operation has been tried without success.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub retries: i64,
+    /// When the latest request that changes something at the broker was recorded, just before it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub last_attempt_time: Option<Time>,
+    /// The broker is not asked again before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub next_attempt_time: Option<Time>,
+    /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub unanswered: bool,
+    /// What the instance's references were resolved to when the broker was last asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<ResolvedOffering>,
+}
+
+/// An operation on a binding.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum BindingOperation {
+    /// None is under way.
+    #[default]
+    #[serde(rename = "")]
+    None,
+    /// `PUT`
+    Bind,
+    /// `DELETE`
+    Unbind,
+}
+
+impl BindingOperation {
+    /// No operation is under way.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+/// Whether the broker must be told when a binding is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum UnbindStatus {
+    /// Nothing was asked of a broker yet.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// The broker has nothing.
+    NotRequired,
+    /// The broker has, or may have, a binding.
+    Required,
+    /// The binding was deleted at the broker.
+    Succeeded,
+    /// Written by the original when it gave up; here deletion is tried again.
+    Failed,
+}
+
+impl UnbindStatus {
+    fn is_unset(&self) -> bool {
+        matches!(self, Self::Unset)
+    }
+}
+
+/// The properties of a binding that a broker was asked for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BindingProperties {
+    /// The parameters; values that came from a Secret are shown as `<redacted>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub parameters: Option<JsonObject>,
+    /// SHA-256 of the parameters with the secret values, as the original computed it.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub parameter_checksum: String,
+    /// On whose behalf the broker is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_info: Option<UserInfo>,
+}

@@ -1,0 +1,302 @@
+//! `ClusterServiceBroker` and `ServiceBroker`: where services can be ordered.
+
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{CustomResource, KubeSchema, ResourceExt as _, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Condition,
+    common::{LocalObjectReference, ObjectReference},
+    schema::{self, null_default},
+    scope::BrokerObject,
+};
+
+/// An Open Service Broker API broker that offers its services to the whole cluster.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ClusterServiceBroker",
+    plural = "clusterservicebrokers",
+    singular = "clusterservicebroker",
+    status = "ServiceBrokerStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".spec.url",
+        description = "Address of the broker"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.lastConditionState",
+        description = "Ready, or the reason why not"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterServiceBrokerSpec {
+    /// What both kinds of broker have.
+    #[serde(flatten)]
+    pub common: CommonServiceBrokerSpec,
+    /// How the operator authenticates to the broker; without it, it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_info: Option<ClusterServiceBrokerAuthInfo>,
+}
+
+/// An Open Service Broker API broker that offers its services to one namespace.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ServiceBroker",
+    plural = "servicebrokers",
+    singular = "servicebroker",
+    namespaced,
+    status = "ServiceBrokerStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".spec.url",
+        description = "Address of the broker"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.lastConditionState",
+        description = "Ready, or the reason why not"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceBrokerSpec {
+    /// What both kinds of broker have.
+    #[serde(flatten)]
+    pub common: CommonServiceBrokerSpec,
+    /// How the operator authenticates to the broker; without it, it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_info: Option<ServiceBrokerAuthInfo>,
+}
+
+/// The fields that both kinds of broker have.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommonServiceBrokerSpec {
+    /// Address of the broker: `http` or `https`, with the path prefix of its API if it has one.
+    #[serde(default, deserialize_with = "null_default")]
+    pub url: String,
+    /// Accept any TLS certificate. Unsafe; cannot be combined with `caBundle`.
+    #[serde(
+        default,
+        rename = "insecureSkipTLSVerify",
+        deserialize_with = "null_default",
+        skip_serializing_if = "is_false"
+    )]
+    pub insecure_skip_tls_verify: bool,
+    /// PEM certificates that the broker's TLS certificate must be issued by, in place of the system's, base64-encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::bytes")]
+    pub ca_bundle: Option<ByteString>,
+    /// `Duration` (fetch the catalog anew after `relistDuration`) or `Manual` (only when `relistRequests` grows).
+    /// Empty means `Duration`.
+    #[serde(default, deserialize_with = "null_default")]
+    pub relist_behavior: RelistBehavior,
+    /// How long after a successful fetch the catalog is fetched anew, as in `15m0s`. Without it, the operator's
+    /// setting counts (24 hours by default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub relist_duration: Option<Duration>,
+    /// Increase this number to have the catalog fetched now.
+    #[serde(default, deserialize_with = "null_default")]
+    pub relist_requests: i64,
+    /// Which classes and plans of the catalog are offered; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog_restrictions: Option<CatalogRestrictions>,
+}
+
+/// When the catalog is fetched anew.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum RelistBehavior {
+    /// Not said: as `Duration`.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// After `relistDuration`.
+    Duration,
+    /// Only when `relistRequests` grows.
+    Manual,
+}
+
+/// Restrictions of the catalog, each a list of label-selector requirements that must all hold.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogRestrictions {
+    /// On classes: `name`, `spec.externalName`, `spec.externalID`, with `=`, `==`, `!=`, `in (…)`, `notin (…)`.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub service_class: Vec<String>,
+    /// On plans: as on classes, and `spec.free`, `spec.clusterServiceClass.name`, `spec.serviceClass.name`.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub service_plan: Vec<String>,
+}
+
+/// How to authenticate to a cluster-wide broker. When both are given, `basic` counts.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ClusterServiceBrokerAuthInfo {
+    /// HTTP basic authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<ClusterSecretAuthConfig>,
+    /// A bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer: Option<ClusterSecretAuthConfig>,
+}
+
+/// Where the credentials for a cluster-wide broker are.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSecretAuthConfig {
+    /// The Secret: keys `username` and `password` for basic, `token` for bearer authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<ObjectReference>,
+}
+
+/// How to authenticate to a broker of one namespace. When both are given, `basic` counts.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ServiceBrokerAuthInfo {
+    /// HTTP basic authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<SecretAuthConfig>,
+    /// A bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer: Option<SecretAuthConfig>,
+}
+
+/// Where the credentials for a broker of one namespace are.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretAuthConfig {
+    /// The Secret, in the broker's namespace: keys `username` and `password` for basic, `token` for bearer
+    /// authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalObjectReference>,
+}
+
+/// Status of a broker.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceBrokerStatus {
+    /// `Ready`: the catalog was fetched and its classes and plans are in place.
+    #[serde(default, deserialize_with = "null_default")]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec with which the catalog was last fetched successfully.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    pub reconciled_generation: i64,
+    /// When fetching the catalog first failed since it last succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub operation_start_time: Option<Time>,
+    /// When the catalog was last fetched and brought a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub last_catalog_retrieval_time: Option<Time>,
+    /// `Ready`, or the reason why not.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub last_condition_state: String,
+}
+
+/// Where the operator finds the credentials for a broker, with the scope resolved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SecretAuth {
+    /// Basic or bearer.
+    pub method: AuthMethod,
+    /// Namespace of the Secret.
+    pub namespace: String,
+    /// Name of the Secret; empty when the spec does not name one.
+    pub name: String,
+}
+
+/// How a broker wants to be authenticated to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthMethod {
+    /// HTTP basic authentication.
+    Basic,
+    /// A bearer token.
+    Bearer,
+}
+
+impl BrokerObject for ClusterServiceBroker {
+    fn common(&self) -> &CommonServiceBrokerSpec {
+        &self.spec.common
+    }
+
+    fn auth(&self) -> Option<SecretAuth> {
+        let info = self.spec.auth_info.as_ref()?;
+        let (method, config) = chosen(info.basic.as_ref(), info.bearer.as_ref())?;
+        let secret = config.secret_ref.clone().unwrap_or_default();
+        Some(SecretAuth {
+            method,
+            namespace: secret.namespace,
+            name: secret.name,
+        })
+    }
+}
+
+impl BrokerObject for ServiceBroker {
+    fn common(&self) -> &CommonServiceBrokerSpec {
+        &self.spec.common
+    }
+
+    fn auth(&self) -> Option<SecretAuth> {
+        let info = self.spec.auth_info.as_ref()?;
+        let (method, config) = chosen(info.basic.as_ref(), info.bearer.as_ref())?;
+        let secret = config.secret_ref.clone().unwrap_or_default();
+        Some(SecretAuth {
+            method,
+            namespace: self.namespace().unwrap_or_default(),
+            name: secret.name,
+        })
+    }
+}
+
+/// The original tests `basic` first and ignores `bearer` beside it.
+fn chosen<'a, C>(basic: Option<&'a C>, bearer: Option<&'a C>) -> Option<(AuthMethod, &'a C)> {
+    basic
+        .map(|config| (AuthMethod::Basic, config))
+        .or_else(|| bearer.map(|config| (AuthMethod::Bearer, config)))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+pub(super) fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+pub(super) fn is_zero(value: &i64) -> bool {
+    *value == 0
+}

@@ -1,0 +1,225 @@
+//! `ClusterServiceClass` and `ServiceClass`: one offering of a broker.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EntryStatus,
+    common::JsonObject,
+    schema::{self, null_default},
+    scope::{ClassObject, EntryObject},
+};
+
+/// An offering of a cluster-wide broker.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ClusterServiceClass",
+    plural = "clusterserviceclasses",
+    singular = "clusterserviceclass",
+    status = "EntryStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "External-Name",
+        type_ = "string",
+        json_path = ".spec.externalName",
+        description = "Name in the broker's catalog"
+    ),
+    printcolumn(
+        name = "Broker",
+        type_ = "string",
+        json_path = ".spec.clusterServiceBrokerName",
+        description = "The broker that offers it"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterServiceClassSpec {
+    /// What both kinds of class have.
+    #[serde(flatten)]
+    pub common: CommonServiceClassSpec,
+    /// Name of the `ClusterServiceBroker` that offers this class.
+    #[serde(default, deserialize_with = "null_default")]
+    pub cluster_service_broker_name: String,
+}
+
+/// An offering of a broker of one namespace.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ServiceClass",
+    plural = "serviceclasses",
+    singular = "serviceclass",
+    namespaced,
+    status = "EntryStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "External-Name",
+        type_ = "string",
+        json_path = ".spec.externalName",
+        description = "Name in the broker's catalog"
+    ),
+    printcolumn(
+        name = "Broker",
+        type_ = "string",
+        json_path = ".spec.serviceBrokerName",
+        description = "The broker that offers it"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceClassSpec {
+    /// What both kinds of class have.
+    #[serde(flatten)]
+    pub common: CommonServiceClassSpec,
+    /// Name of the `ServiceBroker` that offers this class.
+    #[serde(default, deserialize_with = "null_default")]
+    pub service_broker_name: String,
+}
+
+/// The fields that both kinds of class have, as the broker's catalog gives them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommonServiceClassSpec {
+    /// Name of the offering in the broker's catalog.
+    #[serde(default, deserialize_with = "null_default")]
+    pub external_name: String,
+    /// Id of the offering in the broker's catalog. Never changes.
+    #[serde(default, rename = "externalID", deserialize_with = "null_default")]
+    pub external_id: String,
+    /// What the offering is, in a sentence.
+    #[serde(default, deserialize_with = "null_default")]
+    pub description: String,
+    /// Whether its instances can be bound to, unless a plan says otherwise.
+    #[serde(default, deserialize_with = "null_default")]
+    pub bindable: bool,
+    /// Whether the broker can be asked for an existing binding. Asynchronous bindings need it.
+    #[serde(default, deserialize_with = "null_default")]
+    pub binding_retrievable: bool,
+    /// Whether the plan of an instance can be changed.
+    #[serde(default, deserialize_with = "null_default")]
+    pub plan_updatable: bool,
+    /// What the broker says about the offering for display, verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub external_metadata: Option<JsonObject>,
+    /// Words to find the offering by.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub tags: Vec<String>,
+    /// Permissions that the offering asks of a platform.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub requires: Vec<String>,
+    /// Parameters for every instance of this class that does not set them itself. Written by people, kept on relist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub default_provision_parameters: Option<JsonObject>,
+}
+
+impl EntryObject for ClusterServiceClass {
+    fn broker_name(&self) -> &str {
+        &self.spec.cluster_service_broker_name
+    }
+
+    fn external_name(&self) -> &str {
+        &self.spec.common.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        &self.spec.common.external_id
+    }
+
+    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
+        vec![
+            ("spec.externalID", self.external_id()),
+            ("spec.externalName", self.external_name()),
+            ("spec.clusterServiceBrokerName", self.broker_name()),
+        ]
+    }
+}
+
+impl EntryObject for ServiceClass {
+    fn broker_name(&self) -> &str {
+        &self.spec.service_broker_name
+    }
+
+    fn external_name(&self) -> &str {
+        &self.spec.common.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        &self.spec.common.external_id
+    }
+
+    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
+        vec![
+            ("spec.externalID", self.external_id()),
+            ("spec.externalName", self.external_name()),
+            ("spec.serviceBrokerName", self.broker_name()),
+        ]
+    }
+}
+
+impl ClassObject for ClusterServiceClass {
+    fn common(&self) -> &CommonServiceClassSpec {
+        &self.spec.common
+    }
+
+    fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
+        Self::new(
+            name,
+            ClusterServiceClassSpec {
+                common,
+                cluster_service_broker_name: broker_name.to_owned(),
+            },
+        )
+    }
+
+    fn with_common(mut self, common: CommonServiceClassSpec) -> Self {
+        self.spec.common = common;
+        self
+    }
+}
+
+impl ClassObject for ServiceClass {
+    fn common(&self) -> &CommonServiceClassSpec {
+        &self.spec.common
+    }
+
+    fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
+        Self::new(
+            name,
+            ServiceClassSpec {
+                common,
+                service_broker_name: broker_name.to_owned(),
+            },
+        )
+    }
+
+    fn with_common(mut self, common: CommonServiceClassSpec) -> Self {
+        self.spec.common = common;
+        self
+    }
+}

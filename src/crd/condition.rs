@@ -1,0 +1,183 @@
+//! Conditions, in the shape and the order of the original.
+//!
+//! `svcat` and the print columns read the *last* element of the list, so order matters: `Ready` first, then `Failed`,
+//! then `OrphanMitigation`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::{self, null_default};
+
+/// What a condition is about. The order of the variants is the order in the list.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum ConditionType {
+    /// The object is as its spec asks.
+    Ready,
+    /// Nothing more will be tried until the spec changes.
+    Failed,
+    /// The broker may hold something that it should not; it is being removed.
+    OrphanMitigation,
+}
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// One condition of an object.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `Failed` or `OrphanMitigation`.
+    #[serde(rename = "type")]
+    pub type_: ConditionType,
+    /// `True`, `False` or `Unknown`.
+    pub status: ConditionStatus,
+    /// When `status` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub last_transition_time: Option<Time>,
+    /// A word for programs.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub reason: String,
+    /// A sentence for people.
+    #[serde(
+        default,
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub message: String,
+}
+
+/// Sets a condition and keeps `lastTransitionTime` unless the status changes. Pure.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    type_: ConditionType,
+    status: ConditionStatus,
+    reason: &str,
+    message: &str,
+    at: &Time,
+) {
+    let since = conditions
+        .iter()
+        .find(|c| c.type_ == type_ && c.status == status)
+        .and_then(|c| c.last_transition_time.clone());
+    conditions.retain(|c| c.type_ != type_);
+    conditions.push(Condition {
+        type_,
+        status,
+        last_transition_time: Some(since.unwrap_or_else(|| at.clone())),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    });
+    conditions.sort_by_key(|c| c.type_);
+}
+
+/// Removes a condition.
+pub fn clear(conditions: &mut Vec<Condition>, type_: ConditionType) {
+    conditions.retain(|c| c.type_ != type_);
+}
+
+/// The condition of this type, if there is one.
+#[must_use]
+pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Whether the condition of this type is there and true.
+#[must_use]
+pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
+    find(conditions, type_).is_some_and(|c| c.status == ConditionStatus::True)
+}
+
+/// `lastConditionState`: the type of the last condition if it is true, else its reason (the original's print column).
+#[must_use]
+pub fn summary(conditions: &[Condition]) -> String {
+    conditions
+        .last()
+        .map_or_else(String::new, |last| match last.status {
+            ConditionStatus::True => format!("{:?}", last.type_),
+            ConditionStatus::False | ConditionStatus::Unknown => last.reason.clone(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let mut conditions = vec![];
+        set(
+            &mut conditions,
+            ConditionType::Ready,
+            ConditionStatus::False,
+            "A",
+            "a",
+            &at(1),
+        );
+        set(
+            &mut conditions,
+            ConditionType::Ready,
+            ConditionStatus::False,
+            "B",
+            "b",
+            &at(2),
+        );
+        assert_eq!(conditions[0].last_transition_time, Some(at(1)));
+        assert_eq!(conditions[0].reason, "B");
+        set(
+            &mut conditions,
+            ConditionType::Ready,
+            ConditionStatus::True,
+            "C",
+            "c",
+            &at(3),
+        );
+        assert_eq!(conditions[0].last_transition_time, Some(at(3)));
+    }
+
+    #[test]
+    fn ready_comes_first_and_the_last_one_is_the_summary() {
+        let mut conditions = vec![];
+        assert_eq!(summary(&conditions), "");
+        set(
+            &mut conditions,
+            ConditionType::Failed,
+            ConditionStatus::True,
+            "Broken",
+            "",
+            &at(1),
+        );
+        set(
+            &mut conditions,
+            ConditionType::Ready,
+            ConditionStatus::False,
+            "Waiting",
+            "",
+            &at(1),
+        );
+        assert_eq!(
+            conditions.iter().map(|c| c.type_).collect::<Vec<_>>(),
+            [ConditionType::Ready, ConditionType::Failed]
+        );
+        assert_eq!(summary(&conditions), "Failed");
+        clear(&mut conditions, ConditionType::Failed);
+        assert_eq!(summary(&conditions), "Waiting");
+    }
+}

@@ -1,0 +1,254 @@
+//! `ClusterServicePlan` and `ServicePlan`: one plan of an offering.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EntryStatus,
+    common::{JsonObject, LocalObjectReference},
+    schema::{self, null_default},
+    scope::{EntryObject, PlanObject},
+};
+
+/// A plan of a cluster-wide class.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ClusterServicePlan",
+    plural = "clusterserviceplans",
+    singular = "clusterserviceplan",
+    status = "EntryStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "External-Name",
+        type_ = "string",
+        json_path = ".spec.externalName",
+        description = "Name in the broker's catalog"
+    ),
+    printcolumn(
+        name = "Broker",
+        type_ = "string",
+        json_path = ".spec.clusterServiceBrokerName",
+        description = "The broker that offers it"
+    ),
+    printcolumn(
+        name = "Class",
+        type_ = "string",
+        json_path = ".spec.clusterServiceClassRef.name",
+        description = "The class that it belongs to"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterServicePlanSpec {
+    /// What both kinds of plan have.
+    #[serde(flatten)]
+    pub common: CommonServicePlanSpec,
+    /// Name of the `ClusterServiceBroker` that offers this plan.
+    #[serde(default, deserialize_with = "null_default")]
+    pub cluster_service_broker_name: String,
+    /// The `ClusterServiceClass` that this plan belongs to.
+    #[serde(default, deserialize_with = "null_default")]
+    pub cluster_service_class_ref: LocalObjectReference,
+}
+
+/// A plan of a class of one namespace.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "servicecatalog.k8s.io",
+    version = "v1beta1",
+    kind = "ServicePlan",
+    plural = "serviceplans",
+    singular = "serviceplan",
+    namespaced,
+    status = "EntryStatus",
+    category = "all",
+    category = "svcat",
+    label("svcat", "true"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
+    ),
+    printcolumn(
+        name = "External-Name",
+        type_ = "string",
+        json_path = ".spec.externalName",
+        description = "Name in the broker's catalog"
+    ),
+    printcolumn(
+        name = "Broker",
+        type_ = "string",
+        json_path = ".spec.serviceBrokerName",
+        description = "The broker that offers it"
+    ),
+    printcolumn(
+        name = "Class",
+        type_ = "string",
+        json_path = ".spec.serviceClassRef.name",
+        description = "The class that it belongs to"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePlanSpec {
+    /// What both kinds of plan have.
+    #[serde(flatten)]
+    pub common: CommonServicePlanSpec,
+    /// Name of the `ServiceBroker` that offers this plan.
+    #[serde(default, deserialize_with = "null_default")]
+    pub service_broker_name: String,
+    /// The `ServiceClass` that this plan belongs to.
+    #[serde(default, deserialize_with = "null_default")]
+    pub service_class_ref: LocalObjectReference,
+}
+
+/// The fields that both kinds of plan have, as the broker's catalog gives them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommonServicePlanSpec {
+    /// Name of the plan in the broker's catalog.
+    #[serde(default, deserialize_with = "null_default")]
+    pub external_name: String,
+    /// Id of the plan in the broker's catalog. Never changes.
+    #[serde(default, rename = "externalID", deserialize_with = "null_default")]
+    pub external_id: String,
+    /// What the plan is, in a sentence.
+    #[serde(default, deserialize_with = "null_default")]
+    pub description: String,
+    /// Whether instances of this plan can be bound to; without it, the class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindable: Option<bool>,
+    /// Whether the plan costs nothing.
+    #[serde(default, deserialize_with = "null_default")]
+    pub free: bool,
+    /// What the broker says about the plan for display, verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub external_metadata: Option<JsonObject>,
+    /// JSON schema of the parameters for creating an instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub instance_create_parameter_schema: Option<JsonObject>,
+    /// JSON schema of the parameters for updating an instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub instance_update_parameter_schema: Option<JsonObject>,
+    /// JSON schema of the parameters for creating a binding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub service_binding_create_parameter_schema: Option<JsonObject>,
+    /// Parameters for every instance of this plan that does not set them itself. Written by people, kept on relist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_object")]
+    pub default_provision_parameters: Option<JsonObject>,
+}
+
+impl EntryObject for ClusterServicePlan {
+    fn broker_name(&self) -> &str {
+        &self.spec.cluster_service_broker_name
+    }
+
+    fn external_name(&self) -> &str {
+        &self.spec.common.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        &self.spec.common.external_id
+    }
+
+    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
+        vec![
+            ("spec.externalID", self.external_id()),
+            ("spec.externalName", self.external_name()),
+            ("spec.clusterServiceClassRef.name", self.class_name()),
+            ("spec.clusterServiceBrokerName", self.broker_name()),
+        ]
+    }
+}
+
+impl EntryObject for ServicePlan {
+    fn broker_name(&self) -> &str {
+        &self.spec.service_broker_name
+    }
+
+    fn external_name(&self) -> &str {
+        &self.spec.common.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        &self.spec.common.external_id
+    }
+
+    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
+        vec![
+            ("spec.externalID", self.external_id()),
+            ("spec.externalName", self.external_name()),
+            ("spec.serviceClassRef.name", self.class_name()),
+            ("spec.serviceBrokerName", self.broker_name()),
+        ]
+    }
+}
+
+impl PlanObject for ClusterServicePlan {
+    fn common(&self) -> &CommonServicePlanSpec {
+        &self.spec.common
+    }
+
+    fn class_name(&self) -> &str {
+        &self.spec.cluster_service_class_ref.name
+    }
+
+    fn build(name: &str, broker_name: &str, class_name: &str, common: CommonServicePlanSpec) -> Self {
+        Self::new(
+            name,
+            ClusterServicePlanSpec {
+                common,
+                cluster_service_broker_name: broker_name.to_owned(),
+                cluster_service_class_ref: LocalObjectReference {
+                    name: class_name.to_owned(),
+                },
+            },
+        )
+    }
+
+    fn with_common(mut self, common: CommonServicePlanSpec) -> Self {
+        self.spec.common = common;
+        self
+    }
+}
+
+impl PlanObject for ServicePlan {
+    fn common(&self) -> &CommonServicePlanSpec {
+        &self.spec.common
+    }
+
+    fn class_name(&self) -> &str {
+        &self.spec.service_class_ref.name
+    }
+
+    fn build(name: &str, broker_name: &str, class_name: &str, common: CommonServicePlanSpec) -> Self {
+        Self::new(
+            name,
+            ServicePlanSpec {
+                common,
+                service_broker_name: broker_name.to_owned(),
+                service_class_ref: LocalObjectReference {
+                    name: class_name.to_owned(),
+                },
+            },
+        )
+    }
+
+    fn with_common(mut self, common: CommonServicePlanSpec) -> Self {
+        self.spec.common = common;
+        self
+    }
+}
