@@ -1,6 +1,6 @@
 //! `ServiceInstance`: one ordered service.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -318,11 +318,11 @@ pub struct ServiceInstanceStatus {
     /// When the latest request that changes something at the broker was recorded, just before it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub last_attempt_time: Option<Time>,
+    pub last_attempt_time: Option<MicroTime>,
     /// The broker is not asked again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub next_attempt_time: Option<Time>,
+    pub next_attempt_time: Option<MicroTime>,
     /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unanswered: bool,
