@@ -1,1 +1,3 @@
+//! Orders services from Open Service Broker API brokers, for Kubernetes.
 
+pub mod osb;
