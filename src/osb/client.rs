@@ -15,7 +15,6 @@ use reqwest::{
     Method, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use serde::Serialize;
 use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -23,6 +22,7 @@ use super::catalog::{Catalog, InvalidCatalog};
 use super::classify::{self, BodyFault, Operation, Response, TransportFault};
 use super::endpoint::{self, Endpoint, EndpointError, Identity, Settings};
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
+use super::request::{LAST_OPERATION, Request};
 use super::text;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
 
@@ -33,10 +33,6 @@ pub const MAX_BODY: usize = 1 << 20;
 
 const ORIGINATING_IDENTITY: &str = "x-broker-api-originating-identity";
 const REQUEST_IDENTITY: &str = "x-broker-api-request-identity";
-const INSTANCES: [&str; 2] = ["v2", "service_instances"];
-const BINDINGS: &str = "service_bindings";
-const LAST_OPERATION: &str = "last_operation";
-const ACCEPTS_INCOMPLETE: (&str, &str) = ("accepts_incomplete", "true");
 
 /// A connection to one broker. Cheap to share behind an `Arc`; built anew when the broker object or its Secret changes.
 pub struct Client {
@@ -276,7 +272,7 @@ impl Client {
         id: Uuid,
     ) -> Result<(Operation, reqwest::Request), TransportFault> {
         let unsent = |message: &str| TransportFault::Unsent(message.to_owned());
-        let Some(url) = endpoint::url(&self.base, &request.segments, &request.query) else {
+        let Some(url) = request.url(&self.base) else {
             return Err(unsent("an id that is empty, `.` or `..` cannot be part of a URL"));
         };
         let method = Method::from_bytes(request.operation.method().as_bytes()).unwrap_or_default();
@@ -323,75 +319,6 @@ impl Client {
         } else {
             TransportFault::Lost(endpoint::cause(&error))
         }
-    }
-}
-
-/// One request, before it has a URL.
-struct Request<'a> {
-    operation: Operation,
-    segments: Vec<&'a str>,
-    query: Vec<(&'static str, &'a str)>,
-    body: Option<serde_json::Result<Vec<u8>>>,
-    identity: Option<&'a Identity>,
-}
-
-impl<'a> Request<'a> {
-    fn new(operation: Operation, segments: &[&'a str]) -> Self {
-        Self {
-            operation,
-            segments: segments.to_vec(),
-            query: Vec::new(),
-            body: None,
-            identity: None,
-        }
-    }
-
-    fn instance(operation: Operation, instance_id: &'a str) -> Self {
-        Self::new(operation, &INSTANCES).then(instance_id)
-    }
-
-    fn binding(operation: Operation, instance_id: &'a str, binding_id: &'a str) -> Self {
-        Self::instance(operation, instance_id)
-            .then(BINDINGS)
-            .then(binding_id)
-    }
-
-    fn then(mut self, segment: &'a str) -> Self {
-        self.segments.push(segment);
-        self
-    }
-
-    fn of(mut self, target: &'a Target) -> Self {
-        self.query.extend([
-            ("service_id", target.service_id.as_str()),
-            ("plan_id", target.plan_id.as_str()),
-        ]);
-        self
-    }
-
-    fn accepting(mut self, incomplete: bool) -> Self {
-        self.query.extend(incomplete.then_some(ACCEPTS_INCOMPLETE));
-        self
-    }
-
-    /// "If present, it MUST be a non-empty string" ("Polling Last Operation").
-    fn polling(mut self, operation: Option<&'a str>) -> Self {
-        self.query.extend(
-            operation
-                .filter(|text| !text.is_empty())
-                .map(|text| ("operation", text)),
-        );
-        self
-    }
-
-    fn by(mut self, identity: Option<&'a Identity>) -> Self {
-        self.identity = identity;
-        self
-    }
-
-    fn with(mut self, body: &impl Serialize) -> Self {
-        self.body = Some(serde_json::to_vec(body));
-        self
     }
 }
 

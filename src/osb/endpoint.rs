@@ -171,47 +171,6 @@ pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
     Ok(url)
 }
 
-/// `base` with path segments and a query, both encoded down to RFC 3986's unreserved characters ("URL Properties").
-///
-/// `None` for a segment that no URL can carry: an empty one names another resource, and `.` and `..` are taken for
-/// steps by every parser on the way, encoded or not (RFC 3986, 6.2.2).
-pub(super) fn url(base: &Url, segments: &[&str], query: &[(&str, &str)]) -> Option<Url> {
-    if segments.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
-        return None;
-    }
-    let mut url = base.clone();
-    let mut path = base.path().trim_end_matches('/').to_owned();
-    for segment in segments {
-        path.push('/');
-        encode(segment, &mut path);
-    }
-    url.set_path(&path);
-    if !query.is_empty() {
-        let mut text = String::new();
-        for (key, value) in query {
-            text.push_str(if text.is_empty() { "" } else { "&" });
-            text.push_str(key);
-            text.push('=');
-            encode(value, &mut text);
-        }
-        url.set_query(Some(&text));
-    }
-    Some(url)
-}
-
-fn encode(text: &str, into: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.push(char::from(HEX[usize::from(byte >> 4)]));
-            into.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-}
-
 impl Authentication {
     fn header(&self) -> Result<Option<HeaderValue>, EndpointError> {
         let value = match self {

@@ -9,6 +9,8 @@ pub mod classify;
 pub mod client;
 pub mod endpoint;
 pub mod outcome;
+mod request;
+mod response;
 mod semver;
 pub mod text;
 pub mod wire;
