@@ -287,3 +287,6 @@ fn binding_of(mut body: Map<String, Value>) -> Result<BindingAnswer, Malformed> 
         Some(_) => Err("credentials is not an object"),
     }
 }
+
+#[cfg(test)]
+mod tests;
