@@ -1,3 +1,8 @@
 //! `service-catalog` makes a Kubernetes cluster a consumer of Open Service Broker API brokers.
+
+pub mod brokers;
+pub mod context;
 pub mod crd;
-//OSB
+pub mod osb;
+pub mod reconcilers;
+pub mod stores;

@@ -73,7 +73,7 @@ pub struct Unsent {
 }
 
 /// A request whose effect is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubt {
     /// The HTTP status, where there was one.
     pub status: Option<u16>,
@@ -86,6 +86,10 @@ pub struct Doubt {
     pub mitigate: bool,
     /// `Retry-After`, if the broker sent one.
     pub retry_after: Option<Duration>,
+    /// `instance_usable`: a failed update or deprovision may say it with a 5xx too; absent means usable.
+    pub instance_usable: Option<bool>,
+    /// `update_repeatable`, likewise; absent means repeatable.
+    pub update_repeatable: Option<bool>,
 }
 
 /// A success of provision or update.
@@ -132,6 +136,13 @@ pub enum Bound {
 pub struct BindingAnswer {
     /// `credentials`; a broker may leave them out.
     pub credentials: Option<Credentials>,
+}
+
+/// The body of a fetched instance. Its parameters are not read: the spec lets a broker withhold them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceAnswer {
+    /// `dashboard_url`; absent or null means "as before".
+    pub dashboard_url: Option<String>,
 }
 
 /// A valid answer of a `last_operation` endpoint.
