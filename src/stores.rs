@@ -9,9 +9,9 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 
-use crate::crd::{
-    ClusterServiceBroker, ClusterServiceClass, ClusterServicePlan, ClusterWide, Namespaced, Scope, ServiceBinding,
-    ServiceBroker, ServiceClass, ServiceInstance, ServicePlan,
+use crate::{
+    brokers::BrokerKey,
+    crd::{ClusterWide, Namespaced, Scope, ScopeKind, ServiceBinding, ServiceInstance},
 };
 
 /// The readers of all stores.
@@ -45,6 +45,16 @@ impl Stores {
     #[must_use]
     pub fn namespace_uid(&self, name: &str) -> Option<String> {
         self.namespaces.get(&ObjectRef::new(name)).and_then(|namespace| namespace.uid())
+    }
+
+    /// Whether a broker object exists, being deleted or not.
+    #[must_use]
+    pub fn has_broker(&self, key: &BrokerKey) -> bool {
+        let namespace = key.namespace.as_deref();
+        match key.scope {
+            ScopeKind::Cluster => self.cluster.broker(namespace, &key.name).is_some(),
+            ScopeKind::Namespace => self.namespaced.broker(namespace, &key.name).is_some(),
+        }
     }
 
     /// The instance of this name.

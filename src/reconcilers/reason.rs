@@ -67,27 +67,6 @@ pub enum Reason {
     ErrorFindingNamespaceForInstance,
 }
 
-impl Reason {
-    /// Whether it is a step on the way that nobody needs an Event for.
-    #[must_use]
-    pub fn is_quiet(self) -> bool {
-        matches!(
-            self,
-            Self::Provisioning
-                | Self::UpdatingInstance
-                | Self::Deprovisioning
-                | Self::ProvisionRequestInFlight
-                | Self::UpdateInstanceRequestInFlight
-                | Self::DeprovisionRequestInFlight
-                | Self::Binding
-                | Self::Unbinding
-                | Self::BindingRequestInFlight
-                | Self::UnbindingRequestInFlight
-                | Self::ErrorInstanceNotReady
-        )
-    }
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
