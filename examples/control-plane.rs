@@ -12,6 +12,7 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
+    process::ExitCode,
     thread,
 };
 
@@ -42,8 +43,18 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace, even if the environment asks for one: the message says what to do.
+            let _ = writeln!(io::stderr(), "control-plane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
     // Before anything is started: a signal during the start must stop what has been started.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

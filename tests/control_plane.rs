@@ -5,8 +5,9 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use support::control_plane::{ControlPlane, Options, access};
+use tokio::process::Command;
 
 mod support;
 
@@ -320,6 +322,21 @@ async fn a_server_that_cannot_start_is_reported_with_its_log() {
     assert!(error.contains("unknown flag: --no-such-flag"), "{error}");
 }
 
+#[tokio::test]
+async fn a_port_that_is_always_taken_is_reported() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options {
+        // The last of two wins, so every attempt wants this one.
+        api_server_flags: vec![format!("--secure-port={}", taken.local_addr().unwrap().port())],
+        ..Options::default()
+    };
+    let error = ControlPlane::start(options).await.unwrap_err().to_string();
+    assert!(
+        error.contains("kube-apiserver found its port in use, 5 times in a row"),
+        "{error}"
+    );
+}
+
 /// Run by the next test in a process of its own, which is killed.
 #[tokio::test]
 #[ignore = "is the victim of nothing_outlives_a_killed_launcher"]
@@ -342,11 +359,15 @@ async fn nothing_outlives_a_killed_launcher() {
         .env(VICTIM, &answer)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        // Should this test fail before it does so itself.
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
-    eventually("the victim has started its control plane", || async {
-        assert!(launcher_runs(launcher.id()), "the victim ended by itself");
-        fs::read_to_string(&answer).is_ok_and(|dir| !dir.is_empty())
+    eventually("the victim has started its control plane", || {
+        let ended = launcher.try_wait().unwrap();
+        assert!(ended.is_none(), "the victim ended by itself: {ended:?}");
+        let started = fs::read_to_string(&answer).is_ok_and(|dir| !dir.is_empty());
+        std::future::ready(started)
     })
     .await;
     let dir = fs::read_to_string(&answer).unwrap();
@@ -356,8 +377,7 @@ async fn nothing_outlives_a_killed_launcher() {
         assert!(running.contains(server), "{server} is not among:\n{running}");
     }
 
-    launcher.kill().unwrap();
-    launcher.wait().unwrap();
+    launcher.kill().await.unwrap();
     eventually("all its processes are gone", || async {
         running_in(dir).is_empty()
     })
@@ -376,10 +396,4 @@ fn running_in(dir: &Path) -> Vec<String> {
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .filter(|line| line.contains(dir))
         .collect()
-}
-
-/// Whether a child that has not been waited for is still at work.
-#[cfg(target_os = "linux")]
-fn launcher_runs(id: u32) -> bool {
-    fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
 }

@@ -67,10 +67,17 @@ pub struct ControlPlane {
     timeouts: Timeouts,
 }
 
-/// The error of an attempt whose port was taken by somebody else in the meantime.
+/// The error of an attempt whose port was taken by somebody else in the meantime. It is shown when that
+/// has happened in all attempts.
 #[derive(Debug, thiserror::Error)]
-#[error("a port that was free a moment ago is in use")]
-struct PortTaken;
+#[error(
+    "{server} found its port in use, {PORT_ATTEMPTS} times in a row; see what listens on so many ports of \
+     127.0.0.1. The end of its log:\n{log}"
+)]
+struct PortTaken {
+    server: &'static str,
+    log: String,
+}
 
 impl ControlPlane {
     /// Starts a control plane and returns when it is usable: the API server is ready and the
@@ -154,12 +161,12 @@ impl ControlPlane {
     }
 
     /// The kubeconfig of the administrator (group `system:masters`), with its certificates inline.
-    pub fn kubeconfig(&self) -> PathBuf {
+    pub fn kubeconfig(&self) -> &Path {
         self.home.admin_kubeconfig()
     }
 
     /// The audit log: one JSON object a line. [`audit`](Self::audit) reads it.
-    pub fn audit_log(&self) -> PathBuf {
+    pub fn audit_log(&self) -> &Path {
         self.home.audit_log()
     }
 }
@@ -199,7 +206,11 @@ where
         if let Some(status) = process.exited()? {
             let tail = process.log_tail();
             if tail.contains("address already in use") {
-                return Err(PortTaken.into());
+                return Err(PortTaken {
+                    server: process.name(),
+                    log: tail,
+                }
+                .into());
             }
             bail!(
                 "{} ended with {status} before {what}. The end of its log:\n{tail}",

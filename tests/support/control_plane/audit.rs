@@ -45,7 +45,7 @@ impl ControlPlane {
     /// ended, not while it runs.
     pub fn audit(&self) -> Result<Vec<AuditEvent>> {
         let path = self.audit_log();
-        let log = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let log = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         parse(&log)
     }
 

@@ -16,6 +16,8 @@ use super::process::Sweeper;
 #[derive(Debug)]
 pub struct Home {
     path: PathBuf,
+    admin_kubeconfig: PathBuf,
+    audit_log: PathBuf,
     keep: Keep,
 }
 
@@ -36,10 +38,7 @@ impl Home {
                 .context("cannot make a temporary folder; set TMPDIR to one that can be written to")?;
             let path = temporary.path().canonicalize()?;
             let sweeper = Sweeper::start(&path)?;
-            return Ok(Self {
-                path,
-                keep: Keep::Removed(temporary, sweeper),
-            });
+            return Ok(Self::at(path, Keep::Removed(temporary, sweeper)));
         };
         fs::create_dir_all(dir)
             .with_context(|| format!("cannot make the folder {}; choose another --dir", dir.display()))?;
@@ -48,10 +47,7 @@ impl Home {
             .with_context(|| format!("cannot write into {}; choose another --dir", path.display()))?;
         // Two would share etcd's data: the second would hang until the first is gone.
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path,
-                keep: Keep::Kept(lock),
-            }),
+            Ok(()) => Ok(Self::at(path, Keep::Kept(lock))),
             Err(TryLockError::WouldBlock) => {
                 bail!(
                     "another control plane runs in {}; stop it or choose another folder",
@@ -64,19 +60,28 @@ impl Home {
         }
     }
 
+    fn at(path: PathBuf, keep: Keep) -> Self {
+        Self {
+            admin_kubeconfig: path.join("admin.kubeconfig"),
+            audit_log: path.join("audit.log"),
+            path,
+            keep,
+        }
+    }
+
     /// The folder, absolute and without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The administrator's kubeconfig.
-    pub fn admin_kubeconfig(&self) -> PathBuf {
-        self.path.join("admin.kubeconfig")
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.admin_kubeconfig
     }
 
     /// The audit log.
-    pub fn audit_log(&self) -> PathBuf {
-        self.path.join("audit.log")
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn start(
     let dir = home.path();
     let url = format!("https://127.0.0.1:{}", ports.api_server);
     let admin = access::client_certificate(&url, pki, "admin", &["system:masters"])?;
-    access::write_kubeconfig(&admin, &home.admin_kubeconfig())?;
+    access::write_kubeconfig(&admin, home.admin_kubeconfig())?;
     let manager = access::client_certificate(&url, pki, "system:kube-controller-manager", &[])?;
     access::write_kubeconfig(&manager, &dir.join("kube-controller-manager.kubeconfig"))?;
     fs::write(dir.join("audit-policy.yaml"), AUDIT_POLICY).context("cannot write the audit policy")?;
