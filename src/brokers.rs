@@ -10,7 +10,6 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client as KubeClient};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
-use zeroize::Zeroizing;
 
 use crate::{
     crd::{
@@ -240,8 +239,8 @@ fn transport(common: &CommonServiceBrokerSpec) -> CommonServiceBrokerSpec {
     }
 }
 
-fn credential(secret: &Secret, key: &str) -> Result<Zeroizing<String>, &'static str> {
+fn credential(secret: &Secret, key: &str) -> Result<String, &'static str> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or("lacks a key")?;
     let text = std::str::from_utf8(&bytes.0).map_err(|_| "has a value that is not UTF-8")?;
-    Ok(Zeroizing::new(text.to_owned()))
+    Ok(text.to_owned())
 }

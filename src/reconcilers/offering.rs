@@ -1,5 +1,7 @@
 //! What an instance's references mean: six spellings, two scopes, one value. Behind this nobody knows the scope.
 
+use kube::{Resource as _, core::ObjectMeta};
+
 use super::reason::Reason;
 use crate::{
     brokers::BrokerKey,
@@ -183,7 +185,7 @@ fn resolve_in<S: Scope>(
     namespace: Option<&str>,
     stores: &ScopeStores<S>,
 ) -> Result<Offering, Unresolved> {
-    let here = |object: &kube::core::ObjectMeta| namespace.is_none() || object.namespace.as_deref() == namespace;
+    let here = |object: &ObjectMeta| namespace.is_none() || object.namespace.as_deref() == namespace;
     let classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
     let class_field = CLASS_FIELDS[class.field];
     let class_object = match &classes[..] {
@@ -232,7 +234,7 @@ fn resolve_in<S: Scope>(
         },
         broker_state: match broker {
             None => BrokerState::Missing,
-            Some(broker) if kube::Resource::meta(&*broker).deletion_timestamp.is_some() => BrokerState::Leaving,
+            Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::Leaving,
             Some(_) => BrokerState::Present,
         },
         class: class_name,

@@ -7,7 +7,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt as _},
+    core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -142,13 +142,12 @@ impl Write {
         match self {
             Self::Create(target, object) => create(client, target, object).await,
             Self::Patch(target, patch) => {
-                let api = target.api(client);
-                let request = api.patch(&target.name, &parameters(), &Patch::Merge(patch));
-                timed(&target.describe("change"), request).await.map(|_| None)
+                let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
+                timed(&target.describe("change"), api.patch(&target.name, &parameters, &patch)).await.map(|_| None)
             }
             Self::PatchStatus(target, patch) => {
-                let api = target.api(client);
-                let request = api.patch_status(&target.name, &parameters(), &Patch::Merge(patch));
+                let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
+                let request = api.patch_status(&target.name, &parameters, &patch);
                 timed(&target.describe("change the status of"), request).await.map(|_| None)
             }
             Self::Delete(target, uid) => {
