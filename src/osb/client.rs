@@ -359,23 +359,17 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     body.extend_from_slice(chunk);
 }
 
-fn is_certificate(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if inner
-            .and_then(|inner| inner.downcast_ref())
-            .is_some_and(is_certificate_error)
-        {
-            return true;
-        }
-        source = cause.source();
+/// Whether the broker's certificate was refused. An `io::Error` shows what it wraps only through `get_ref` (its `source`
+/// is that of the wrapped error), and the TLS layers wrap twice.
+fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    false
-}
-
-fn is_certificate_error(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(_))
+    match error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
+        Some(wrapped) => is_certificate(wrapped),
+        None => error.source().is_some_and(is_certificate),
+    }
 }
