@@ -385,3 +385,20 @@ fn only_a_positive_integer_limits_polling() {
         );
     }
 }
+
+#[test]
+fn problems_do_not_repeat_our_secrets() {
+    let secrets = [Zeroizing::new("hunter22".to_owned())];
+    for padding in [0, 58, 60, 64] {
+        let mut service = offering("s", &format!("{}hunter22", "x".repeat(padding)), [plan("p", "x")]);
+        service["requires"] = json!(["hunter22"]);
+        let body = json!({ "services": [service] }).to_string();
+        let text = Catalog::parse_redacting(body.as_bytes(), &secrets)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            !text.contains("hunt") && text.contains("requires holds \"<redacted>\""),
+            "{text}"
+        );
+    }
+}
