@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 mod read;
 
@@ -180,7 +181,12 @@ impl fmt::Display for InvalidCatalog {
 impl Catalog {
     /// Reads the body of a 200.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidCatalog> {
-        read::catalog(body)
+        Self::parse_redacting(body, &[])
+    }
+
+    /// As [`Catalog::parse`], with problems that do not repeat these secrets: problems quote the broker.
+    pub fn parse_redacting(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Self, InvalidCatalog> {
+        read::catalog(body, secrets)
     }
 }
 

@@ -56,11 +56,8 @@ impl Client {
     /// `GET /v2/catalog`
     pub async fn catalog(&self) -> Outcome<Result<Catalog, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
-        self.exchange(request, |response| match classify::catalog(response) {
-            Outcome::Answered(body) => Outcome::Answered(self.catalog_of(body)),
-            Outcome::Refused(refusal) => Outcome::Refused(refusal),
-            Outcome::Unsent(unsent) => Outcome::Unsent(unsent),
-            Outcome::Unknown(doubt) => Outcome::Unknown(doubt),
+        self.exchange(request, |response| {
+            classify::catalog(response).map(|body| Catalog::parse_redacting(body, &self.secrets))
         })
         .await
     }
@@ -186,26 +183,6 @@ impl Client {
     ) -> Outcome<BindingAnswer> {
         let request = Request::binding(Operation::GetBinding, instance_id, binding_id).of(target);
         self.exchange(request, classify::get_binding).await
-    }
-
-    /// Problems quote the broker, so they are cleaned like every other text of it.
-    fn catalog_of(&self, body: &[u8]) -> Result<Catalog, InvalidCatalog> {
-        let clean = |problems: &mut Vec<super::catalog::Problem>| {
-            for problem in problems {
-                problem.place = text::redact(&problem.place, &self.secrets);
-                problem.message = text::redact(&problem.message, &self.secrets);
-            }
-        };
-        match Catalog::parse(body) {
-            Ok(mut catalog) => {
-                clean(&mut catalog.skipped);
-                Ok(catalog)
-            }
-            Err(mut invalid) => {
-                clean(&mut invalid.problems);
-                Err(invalid)
-            }
-        }
     }
 
     async fn exchange<T>(
@@ -359,23 +336,17 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     body.extend_from_slice(chunk);
 }
 
-fn is_certificate(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if inner
-            .and_then(|inner| inner.downcast_ref())
-            .is_some_and(is_certificate_error)
-        {
-            return true;
-        }
-        source = cause.source();
+/// Whether the broker's certificate was refused. An `io::Error` shows what it wraps only through `get_ref` (its `source`
+/// is that of the wrapped error), and the TLS layers wrap twice.
+fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    false
-}
-
-fn is_certificate_error(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(_))
+    match error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
+        Some(wrapped) => is_certificate(wrapped),
+        None => error.source().is_some_and(is_certificate),
+    }
 }

@@ -21,6 +21,19 @@ pub enum Outcome<T> {
     Unknown(Doubt),
 }
 
+impl<T> Outcome<T> {
+    /// The same outcome with another answer.
+    #[must_use]
+    pub fn map<U>(self, answer: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Answered(answered) => Outcome::Answered(answer(answered)),
+            Self::Refused(refusal) => Outcome::Refused(refusal),
+            Self::Unsent(unsent) => Outcome::Unsent(unsent),
+            Self::Unknown(doubt) => Outcome::Unknown(doubt),
+        }
+    }
+}
+
 /// A definite refusal. `description` is the broker's own text, already cut and cleaned for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

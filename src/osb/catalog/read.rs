@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::{
     Catalog, InvalidCatalog, MAX_ID, MAX_NAME, MAX_SCHEMA, MaintenanceInfo, Offering, Plan, Problem, Schemas,
 };
-use crate::osb::{semver, text::clip};
+use crate::osb::{semver, text};
 
 /// What `requires` may hold ("Service Offering Object").
 const PERMISSIONS: [&str; 3] = ["syslog_drain", "route_forwarding", "volume_mount"];
 /// How much of a broker's text stands in a place or a problem.
 const QUOTED: usize = 64;
 
-pub(super) fn catalog(body: &[u8]) -> Result<Catalog, InvalidCatalog> {
-    let mut findings = Findings::default();
+pub(super) fn catalog(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Catalog, InvalidCatalog> {
+    let mut findings = Findings::new(secrets);
     let offerings = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Object(document)) => services(&document, &mut findings),
         Ok(_) => findings.fail("", "it is not a JSON object"),
@@ -32,24 +33,30 @@ pub(super) fn catalog(body: &[u8]) -> Result<Catalog, InvalidCatalog> {
 }
 
 /// What was found wrong: with the whole (invalid) and with single entries (skipped).
-struct Findings {
+struct Findings<'s> {
     invalid: InvalidCatalog,
     skipped: Vec<Problem>,
+    /// What a quotation must not repeat.
+    secrets: &'s [Zeroizing<String>],
 }
 
-impl Default for Findings {
-    fn default() -> Self {
+impl<'s> Findings<'s> {
+    fn new(secrets: &'s [Zeroizing<String>]) -> Self {
         Self {
             invalid: InvalidCatalog {
                 problems: Vec::new(),
                 more: 0,
             },
             skipped: Vec::new(),
+            secrets,
         }
     }
-}
 
-impl Findings {
+    /// A piece of the broker's text. Secrets go before the cut, which might leave their beginning.
+    fn quoted(&self, text: &str) -> String {
+        format!("\"{}\"", text::clip(&text::redact(text, self.secrets), QUOTED))
+    }
+
     /// Notes a problem that makes the catalog invalid. Always `None`, in place of the value that could not be read.
     fn fail<T>(&mut self, place: &str, message: impl Into<String>) -> Option<T> {
         if self.invalid.problems.len() < InvalidCatalog::KEPT {
@@ -78,16 +85,16 @@ impl Findings {
 struct Seen(HashMap<String, String>);
 
 impl Seen {
-    fn meet(&mut self, place: &str, field: &str, value: &str, findings: &mut Findings) {
+    fn meet(&mut self, place: &str, field: &str, value: &str, findings: &mut Findings<'_>) {
         if let Some(first) = self.0.get(value) {
-            let message = format!("{field} {} is already that of {first}", quoted(value));
+            let message = format!("{field} {} is already that of {first}", findings.quoted(value));
             return findings.fail(place, message).unwrap_or_default();
         }
         self.0.insert(value.to_owned(), place.to_owned());
     }
 }
 
-fn services(document: &Map<String, Value>, findings: &mut Findings) -> Option<Vec<Offering>> {
+fn services(document: &Map<String, Value>, findings: &mut Findings<'_>) -> Option<Vec<Offering>> {
     let services = match document.get("services") {
         Some(Value::Array(services)) => services,
         None | Some(Value::Null) => return findings.fail("", "services is missing"),
@@ -105,7 +112,7 @@ fn services(document: &Map<String, Value>, findings: &mut Findings) -> Option<Ve
     Some(offerings)
 }
 
-fn offering(entry: &mut Entry<'_>, plan_ids: &mut Seen) -> Option<Offering> {
+fn offering(entry: &mut Entry<'_, '_>, plan_ids: &mut Seen) -> Option<Offering> {
     let (id, name, description) = (
         entry.required("id"),
         entry.required("name"),
@@ -133,9 +140,9 @@ fn offering(entry: &mut Entry<'_>, plan_ids: &mut Seen) -> Option<Offering> {
         .iter()
         .filter(|name| !PERMISSIONS.contains(&name.as_str()))
     {
+        let unknown = entry.findings.quoted(unknown);
         entry.fail::<()>(format!(
-            "requires holds {}, which the protocol does not know",
-            quoted(unknown)
+            "requires holds {unknown}, which the protocol does not know"
         ));
     }
     let metadata = entry.object("metadata").cloned();
@@ -161,7 +168,7 @@ fn offering(entry: &mut Entry<'_>, plan_ids: &mut Seen) -> Option<Offering> {
     })
 }
 
-fn plans(offering: &mut Entry<'_>, ids: &mut Seen) -> Vec<Plan> {
+fn plans(offering: &mut Entry<'_, '_>, ids: &mut Seen) -> Vec<Plan> {
     let plans = match offering.object.get("plans") {
         Some(Value::Array(plans)) if !plans.is_empty() => plans,
         Some(Value::Array(_)) => return offering.fail("plans is empty").unwrap_or_default(),
@@ -180,7 +187,7 @@ fn plans(offering: &mut Entry<'_>, ids: &mut Seen) -> Vec<Plan> {
     usable
 }
 
-fn plan(entry: &mut Entry<'_>) -> Option<Plan> {
+fn plan(entry: &mut Entry<'_, '_>) -> Option<Plan> {
     let (id, name, description) = (
         entry.required("id"),
         entry.required("name"),
@@ -216,12 +223,12 @@ fn seconds(value: Option<&Value>) -> Option<u64> {
     value?.as_u64().filter(|seconds| *seconds > 0)
 }
 
-fn maintenance_info(entry: &mut Entry<'_>) -> Option<MaintenanceInfo> {
+fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
     let info = entry.object("maintenance_info")?;
     let version = match info.get("version") {
         Some(Value::String(version)) if semver::is_valid(version) => version.clone(),
         Some(Value::String(version)) => {
-            let version = quoted(version);
+            let version = entry.findings.quoted(version);
             return entry.fail(format!(
                 "maintenance_info.version {version} is not a semantic version"
             ));
@@ -235,7 +242,7 @@ fn maintenance_info(entry: &mut Entry<'_>) -> Option<MaintenanceInfo> {
 
 /// A schema, unless it is none or too large. It only helps people to fill in a form and the broker validates anyway,
 /// so a bad one costs no more than itself.
-fn schema(entry: &mut Entry<'_>, [kind, action]: [&str; 2]) -> Option<Map<String, Value>> {
+fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<String, Value>> {
     let schema = entry
         .object
         .get("schemas")?
@@ -257,19 +264,19 @@ fn schema(entry: &mut Entry<'_>, [kind, action]: [&str; 2]) -> Option<Map<String
 }
 
 /// One offering or plan while it is being read.
-struct Entry<'a> {
+struct Entry<'a, 's> {
     place: String,
     object: &'a Map<String, Value>,
-    findings: &'a mut Findings,
+    findings: &'a mut Findings<'s>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a, 's> Entry<'a, 's> {
     fn new(
         parent: &str,
         list: &str,
         index: usize,
         value: &'a Value,
-        findings: &'a mut Findings,
+        findings: &'a mut Findings<'s>,
     ) -> Option<Self> {
         let separator = if parent.is_empty() { "" } else { ": " };
         let place = format!("{parent}{separator}{list}[{index}]");
@@ -277,7 +284,7 @@ impl<'a> Entry<'a> {
             return findings.fail(&place, "it is not an object");
         };
         let place = match object.get("name") {
-            Some(Value::String(name)) if !name.is_empty() => format!("{place} {}", quoted(name)),
+            Some(Value::String(name)) if !name.is_empty() => format!("{place} {}", findings.quoted(name)),
             _ => place,
         };
         Some(Self {
@@ -358,8 +365,4 @@ impl<'a> Entry<'a> {
         }
         fits
     }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", clip(text, QUOTED))
 }

@@ -532,7 +532,8 @@ fn no_success_body_and_no_unstructured_body_of_a_bind_is_quoted() {
 
 #[test]
 fn operation_and_dashboard_url_are_texts_or_nothing() {
-    let rows: [(&str, Option<(Option<&str>, Option<&str>)>); 7] = [
+    type Texts = (Option<&'static str>, Option<&'static str>);
+    let rows: [(&str, Option<Texts>); 7] = [
         ("{}", Some((None, None))),
         (r#"{"operation":null,"dashboard_url":null}"#, Some((None, None))),
         (r#"{"operation":"","dashboard_url":""}"#, Some((None, None))),
