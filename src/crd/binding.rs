@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
+    condition::Conditioned,
     broker::{is_false, is_zero},
     common::{JsonObject, LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     schema::{self, null_default},
@@ -319,4 +320,10 @@ pub struct BindingProperties {
     /// On whose behalf the broker is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
+}
+
+impl Conditioned for ServiceBindingStatus {
+    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+        (&mut self.conditions, &mut self.last_condition_state)
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
+    condition::Conditioned,
     broker::is_false,
     broker::is_zero,
     common::{JsonObject, LocalObjectReference, ParametersFromSource, ResolvedOffering},
@@ -459,5 +460,11 @@ impl InstanceProperties {
         } else {
             &self.cluster_service_plan_external_id
         }
+    }
+}
+
+impl Conditioned for ServiceInstanceStatus {
+    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+        (&mut self.conditions, &mut self.last_condition_state)
     }
 }

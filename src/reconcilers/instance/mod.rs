@@ -1,9 +1,9 @@
 //! `ServiceInstance`: provision, update, deprovision.
 
-//mod absorb;
-//mod intent;
-//pub mod phase;
-//mod plan;
+mod absorb;
+mod intent;
+pub mod phase;
+mod plan;
 
 use std::sync::Arc;
 
