@@ -101,7 +101,10 @@ struct Remembered {
 impl Memories {
     /// What is remembered of an object.
     pub fn get(&self, uid: &str) -> Memory {
-        self.lock().get(uid).map(|remembered| remembered.memory).unwrap_or_default()
+        self.lock()
+            .get(uid)
+            .map(|remembered| remembered.memory)
+            .unwrap_or_default()
     }
 
     /// Remembers something of an object.
@@ -122,7 +125,9 @@ impl Memories {
 
     /// Whether a cached object is older than what this process wrote. The watch will bring the newer one.
     pub fn is_outdated<K: Object>(&self, object: &K) -> bool {
-        let Some(uid) = object.meta().uid.as_deref() else { return false };
+        let Some(uid) = object.meta().uid.as_deref() else {
+            return false;
+        };
         let written = self.lock().get(uid).map_or(0, |remembered| remembered.written);
         version(object).is_some_and(|version| version < written)
     }
@@ -151,7 +156,11 @@ mod tests {
 
     fn instance(version: &str) -> ServiceInstance {
         let mut instance = ServiceInstance::new("db", ServiceInstanceSpec::default());
-        instance.metadata = ObjectMeta { uid: Some("u".into()), resource_version: Some(version.into()), ..ObjectMeta::default() };
+        instance.metadata = ObjectMeta {
+            uid: Some("u".into()),
+            resource_version: Some(version.into()),
+            ..ObjectMeta::default()
+        };
         instance
     }
 

@@ -1,15 +1,18 @@
 //! `ServiceBinding`: credentials for an instance, in a Secret.
 
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::{MicroTime, Time}};
+use k8s_openapi::{
+    ByteString,
+    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
-    condition::Conditioned,
     broker::{is_false, is_zero},
     common::{JsonObject, LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
+    condition::Conditioned,
     schema::{self, null_default},
 };
 

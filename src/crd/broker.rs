@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition,
-    condition::Conditioned,
     common::{LocalObjectReference, ObjectReference},
+    condition::Conditioned,
     schema::{self, null_default},
     scope::BrokerObject,
 };

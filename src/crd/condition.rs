@@ -121,9 +121,23 @@ pub trait Conditioned {
     fn parts(&mut self) -> (&mut Vec<Condition>, &mut String);
 
     /// Sets a condition, and the summary with it.
-    fn mark(&mut self, type_: ConditionType, status: ConditionStatus, reason: impl Display, message: &str, now: Timestamp) {
+    fn mark(
+        &mut self,
+        type_: ConditionType,
+        status: ConditionStatus,
+        reason: impl Display,
+        message: &str,
+        now: Timestamp,
+    ) {
         let (conditions, shown) = self.parts();
-        set(conditions, type_, status, &reason.to_string(), message, &Time(now));
+        set(
+            conditions,
+            type_,
+            status,
+            &reason.to_string(),
+            message,
+            &Time(now),
+        );
         *shown = summary(conditions);
     }
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
-    condition::Conditioned,
     broker::is_false,
     broker::is_zero,
     common::{JsonObject, LocalObjectReference, ParametersFromSource, ResolvedOffering},
+    condition::Conditioned,
     schema::{self, null_default},
 };
 

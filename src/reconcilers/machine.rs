@@ -34,7 +34,10 @@ pub trait Machine: Sized + Send + Sync + 'static {
     type Outcome: Send;
 
     /// Reads what is needed to decide: from the caches, and from the API server only where there is no cache (Secrets).
-    fn observe(object: &Arc<Self::Object>, context: &Context) -> impl Future<Output = Result<Self::World, Error>> + Send;
+    fn observe(
+        object: &Arc<Self::Object>,
+        context: &Context,
+    ) -> impl Future<Output = Result<Self::World, Error>> + Send;
 
     /// What comes next? Pure.
     fn plan(observed: &Observed<Self>) -> Step<Self>;
@@ -156,7 +159,11 @@ impl<C> Admitted<C> {
     /// # Errors
     /// [`Error::Unfenced`]: the plan asked for a fenced request without an intent. A bug, and harmless thanks to this.
     pub(super) fn admit(call: C, needs_fence: bool, seen: Seen) -> Result<Self, Error> {
-        if needs_fence && seen == Seen::Cached { Err(Error::Unfenced) } else { Ok(Self(call)) }
+        if needs_fence && seen == Seen::Cached {
+            Err(Error::Unfenced)
+        } else {
+            Ok(Self(call))
+        }
     }
 
     /// The request.
@@ -172,7 +179,10 @@ mod tests {
 
     #[test]
     fn a_fenced_request_needs_a_write_of_the_same_pass() {
-        assert!(matches!(Admitted::admit((), true, Seen::Cached), Err(Error::Unfenced)));
+        assert!(matches!(
+            Admitted::admit((), true, Seen::Cached),
+            Err(Error::Unfenced)
+        ));
         assert!(Admitted::admit((), true, Seen::Written).is_ok());
         assert!(Admitted::admit((), false, Seen::Cached).is_ok());
     }

@@ -3,9 +3,10 @@
 //! * [`machine`]: what a machine is. [`shell`]: the pass that runs it.
 //! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
 //!   *observe, phase, plan, absorb*.
-//! * [`offering`], [`parameters`], [`backoff`], [`reason`]: what several of them decide with; pure.
+//! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`]: what several of them decide with; pure.
 //! * [`write`], [`event`]: the effects on the API server.
 
+pub mod attempt;
 pub mod backoff;
 pub mod binding;
 pub mod broker;

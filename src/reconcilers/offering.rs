@@ -101,7 +101,11 @@ pub struct Spelling<'a> {
 
 impl<'a> Spelling<'a> {
     fn scope(self) -> ScopeKind {
-        if self.field < 3 { ScopeKind::Cluster } else { ScopeKind::Namespace }
+        if self.field < 3 {
+            ScopeKind::Cluster
+        } else {
+            ScopeKind::Namespace
+        }
     }
 
     /// Whether an object is the one that is meant.
@@ -147,10 +151,12 @@ pub fn plan_spelling(reference: &PlanReference) -> Option<Spelling<'_>> {
 }
 
 fn spelling(fields: [&Option<String>; 6]) -> Option<Spelling<'_>> {
-    fields
-        .into_iter()
-        .enumerate()
-        .find_map(|(field, value)| value.as_deref().filter(|value| !value.is_empty()).map(|value| Spelling { field, value }))
+    fields.into_iter().enumerate().find_map(|(field, value)| {
+        value
+            .as_deref()
+            .filter(|value| !value.is_empty())
+            .map(|value| Spelling { field, value })
+    })
 }
 
 /// The class as a status shows it: kind and what the user wrote (the original's `userSpecifiedClassName`).
@@ -174,8 +180,15 @@ pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Stores) -> R
         });
     };
     match class.scope() {
-        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan_spelling(reference), None, &stores.cluster),
-        ScopeKind::Namespace => resolve_in::<Namespaced>(class, plan_spelling(reference), Some(namespace), &stores.namespaced),
+        ScopeKind::Cluster => {
+            resolve_in::<ClusterWide>(class, plan_spelling(reference), None, &stores.cluster)
+        }
+        ScopeKind::Namespace => resolve_in::<Namespaced>(
+            class,
+            plan_spelling(reference),
+            Some(namespace),
+            &stores.namespaced,
+        ),
     }
 }
 
@@ -186,28 +199,44 @@ fn resolve_in<S: Scope>(
     stores: &ScopeStores<S>,
 ) -> Result<Offering, Unresolved> {
     let here = |object: &ObjectMeta| namespace.is_none() || object.namespace.as_deref() == namespace;
-    let classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
+    let classes = stores
+        .classes
+        .state_filter(|object| here(object.meta()) && class.fits(object));
     let class_field = CLASS_FIELDS[class.field];
     let class_object = match &classes[..] {
         [only] => only,
         [] => {
             return Err(Unresolved {
                 reason: Reason::ReferencesNonexistentServiceClass,
-                message: format!("spec.{class_field}: there is no class {:?} (yet); see which there are with `kubectl get clusterserviceclasses,serviceclasses`", class.value),
+                message: format!(
+                    "spec.{class_field}: there is no class {:?} (yet); see which there are with `kubectl get clusterserviceclasses,serviceclasses`",
+                    class.value
+                ),
             });
         }
         several => {
-            let names: Vec<&str> = several.iter().filter_map(|object| object.meta().name.as_deref()).collect();
+            let names: Vec<&str> = several
+                .iter()
+                .filter_map(|object| object.meta().name.as_deref())
+                .collect();
             return Err(Unresolved {
                 reason: Reason::ReferencesNonexistentServiceClass,
-                message: format!("spec.{class_field}: {:?} fits more than one class ({}); name one of them by {}", class.value, names.join(", "), CLASS_FIELDS[class.field / 3 * 3 + 2]),
+                message: format!(
+                    "spec.{class_field}: {:?} fits more than one class ({}); name one of them by {}",
+                    class.value,
+                    names.join(", "),
+                    CLASS_FIELDS[class.field / 3 * 3 + 2]
+                ),
             });
         }
     };
     let class_name = class_object.meta().name.clone().unwrap_or_default();
     let broker_name = class_object.broker_name();
     let mut plans = stores.plans.state_filter(|object| {
-        here(object.meta()) && object.class_name() == class_name && object.broker_name() == broker_name && plan.is_none_or(|plan| plan.fits(object))
+        here(object.meta())
+            && object.class_name() == class_name
+            && object.broker_name() == broker_name
+            && plan.is_none_or(|plan| plan.fits(object))
     });
     if plan.is_none() {
         plans.retain(|object| !is_removed(&**object));
@@ -242,19 +271,44 @@ fn resolve_in<S: Scope>(
 }
 
 fn is_removed<E: EntryObject>(entry: &E) -> bool {
-    entry.status().is_some_and(|status| status.removed_from_broker_catalog)
+    entry
+        .status()
+        .is_some_and(|status| status.removed_from_broker_catalog)
 }
 
-fn no_single_plan<P: EntryObject>(class: Spelling<'_>, plan: Option<Spelling<'_>>, found: &[std::sync::Arc<P>]) -> Unresolved {
+fn no_single_plan<P: EntryObject>(
+    class: Spelling<'_>,
+    plan: Option<Spelling<'_>>,
+    found: &[std::sync::Arc<P>],
+) -> Unresolved {
     let plan_field = PLAN_FIELDS[plan.map_or(class.field, |plan| plan.field)];
-    let names = || found.iter().map(|object| object.external_name().to_owned()).collect::<Vec<_>>().join(", ");
-    let message = match (plan, found.is_empty()) {
-        (Some(plan), true) => format!("spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which there are with `kubectl get clusterserviceplans,serviceplans`", class.value, plan.value),
-        (Some(plan), false) => format!("spec.{plan_field}: {:?} fits more than one plan of the class {:?}", plan.value, class.value),
-        (None, true) => format!("the class {:?} has no plans (yet)", class.value),
-        (None, false) => format!("the class {:?} has more than one plan ({}): set spec.{plan_field}", class.value, names()),
+    let names = || {
+        found
+            .iter()
+            .map(|object| object.external_name().to_owned())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    Unresolved { reason: Reason::ReferencesNonexistentServicePlan, message }
+    let message = match (plan, found.is_empty()) {
+        (Some(plan), true) => format!(
+            "spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which there are with `kubectl get clusterserviceplans,serviceplans`",
+            class.value, plan.value
+        ),
+        (Some(plan), false) => format!(
+            "spec.{plan_field}: {:?} fits more than one plan of the class {:?}",
+            plan.value, class.value
+        ),
+        (None, true) => format!("the class {:?} has no plans (yet)", class.value),
+        (None, false) => format!(
+            "the class {:?} has more than one plan ({}): set spec.{plan_field}",
+            class.value,
+            names()
+        ),
+    };
+    Unresolved {
+        reason: Reason::ReferencesNonexistentServicePlan,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -263,11 +317,20 @@ mod tests {
 
     #[test]
     fn every_field_is_a_spelling_of_its_scope() {
-        let reference = PlanReference { service_class_external_id: Some("x".into()), ..PlanReference::default() };
+        let reference = PlanReference {
+            service_class_external_id: Some("x".into()),
+            ..PlanReference::default()
+        };
         let spelling = class_spelling(&reference).unwrap();
-        assert_eq!((CLASS_FIELDS[spelling.field], spelling.scope(), spelling.value()), ("serviceClassExternalID", ScopeKind::Namespace, "x"));
+        assert_eq!(
+            (CLASS_FIELDS[spelling.field], spelling.scope(), spelling.value()),
+            ("serviceClassExternalID", ScopeKind::Namespace, "x")
+        );
         assert_eq!(shown_class(&reference), "ServiceClass/x");
-        let reference = PlanReference { cluster_service_class_external_name: Some(String::new()), ..PlanReference::default() };
+        let reference = PlanReference {
+            cluster_service_class_external_name: Some(String::new()),
+            ..PlanReference::default()
+        };
         assert_eq!(class_spelling(&reference), None);
     }
 }

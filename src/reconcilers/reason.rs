@@ -4,7 +4,10 @@ use std::fmt;
 
 /// A reason. Its name in code is its name on the wire.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the names are the original's and say what they mean; the doubtful ones are documented")]
+#[expect(
+    missing_docs,
+    reason = "the names are the original's and say what they mean; the doubtful ones are documented"
+)]
 pub enum Reason {
     // Brokers
     FetchedCatalog,

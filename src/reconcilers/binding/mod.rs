@@ -1,1 +1,212 @@
-//! `ServiceBinding`: bind, Secret, unbind.
+//! `ServiceBinding`: bind, credentials into a Secret, unbind.
+
+mod absorb;
+mod credentials;
+mod intent;
+pub mod phase;
+mod plan;
+mod secret;
+
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+
+use super::{
+    error::Error,
+    machine::{Absorbed, Admitted, Machine, Observed, Step},
+    offering::{self, Offering, Unresolved},
+    parameters::{self, Parameters, ParametersError},
+    write::Refused,
+};
+use crate::{
+    brokers::{BrokerKey, Lane},
+    context::Context,
+    crd::{Condition, ServiceBinding, ServiceBindingStatus, ServiceInstance},
+    osb::{
+        self, Identity,
+        outcome::{BindingAnswer, Bound, Deleted, Polled},
+        wire::{BindRequest, Target},
+    },
+};
+
+pub use secret::{SecretState, secret_name};
+
+/// The machine of `ServiceBinding`.
+pub struct BindingMachine;
+
+/// What else there is to know of a binding.
+pub struct World {
+    /// The instance, if it exists.
+    pub instance: Option<Arc<ServiceInstance>>,
+    /// What the instance's references mean now; `None` without an instance.
+    pub offering: Option<Result<Offering, Unresolved>>,
+    /// The parameters; `None` when they were not looked at, because nothing can come of it.
+    pub parameters: Option<Result<Parameters, ParametersError>>,
+    /// What is known of the Secret.
+    pub secret: SecretState,
+    /// Uid of the namespace; `None` when the cache does not have it.
+    pub namespace_uid: Option<String>,
+    /// The id of this cluster.
+    pub cluster_id: String,
+    /// Whether the broker that was last asked still has its object.
+    pub recorded_broker_exists: bool,
+}
+
+/// A request about a binding.
+pub enum Call {
+    /// `PUT`; the flag is `accepts_incomplete`.
+    Bind(Recipient, Box<BindRequest>, bool),
+    /// `DELETE`; the flag is `accepts_incomplete`.
+    Unbind(Recipient, Target, bool, Cause),
+    /// `GET …/last_operation`
+    Poll(Recipient, Target, Option<String>),
+    /// `GET`, for the credentials.
+    Fetch(Recipient, Target),
+}
+
+/// Why a binding is deleted at the broker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// Its object is being deleted.
+    Deletion,
+    /// A bind may have left it behind, or its credentials are lost.
+    Mitigation,
+}
+
+/// Whom a request goes to, and on whose behalf.
+#[derive(Clone, PartialEq)]
+pub struct Recipient {
+    /// The broker.
+    pub broker: BrokerKey,
+    /// The instance.
+    pub instance_id: String,
+    /// The binding.
+    pub binding_id: String,
+    /// The user, where known.
+    pub identity: Option<Identity>,
+}
+
+/// What became of a request. No `Debug`: credentials may be inside.
+pub enum Outcome {
+    /// Of a `PUT`.
+    Bound(osb::Outcome<Bound>),
+    /// Of a `DELETE`.
+    Deleted(osb::Outcome<Deleted>),
+    /// Of a poll.
+    Polled(osb::Outcome<Polled>),
+    /// Of a `GET`.
+    Fetched(osb::Outcome<BindingAnswer>),
+}
+
+impl Machine for BindingMachine {
+    type Object = ServiceBinding;
+    type Status = ServiceBindingStatus;
+    type World = World;
+    type Call = Call;
+    type Outcome = Outcome;
+
+    async fn observe(object: &Arc<ServiceBinding>, context: &Context) -> Result<World, Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        let stores = &context.stores;
+        let instance = stores.instance(&namespace, &object.spec.instance_ref.name);
+        let parameters = if phase::needs_parameters(object) && instance.is_some() {
+            let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
+            Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
+        } else {
+            None
+        };
+        let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        Ok(World {
+            offering: instance
+                .as_ref()
+                .map(|instance| offering::resolve(&instance.spec.plan_reference, &namespace, stores)),
+            instance,
+            parameters,
+            secret: secret::observe(object, context).await?,
+            namespace_uid: stores.namespace_uid(&namespace),
+            cluster_id: context.cluster_id.clone(),
+            recorded_broker_exists: recorded
+                .is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
+        })
+    }
+
+    fn plan(observed: &Observed<Self>) -> Step<Self> {
+        plan::plan(observed)
+    }
+
+    fn needs_fence(call: &Call) -> bool {
+        match call {
+            Call::Bind(..) | Call::Unbind(.., Cause::Mitigation) => true,
+            Call::Unbind(.., Cause::Deletion) | Call::Poll(..) | Call::Fetch(..) => false,
+        }
+    }
+
+    fn lane(call: &Call) -> Lane {
+        let changes = match call {
+            Call::Bind(..) | Call::Unbind(..) => true,
+            Call::Poll(..) | Call::Fetch(..) => false,
+        };
+        let recipient = call.recipient();
+        Lane { broker: recipient.broker.clone(), instance_id: changes.then(|| recipient.instance_id.clone()) }
+    }
+
+    async fn call(call: &Admitted<Call>, context: &Context) -> Outcome {
+        let Context { brokers, stores, .. } = context;
+        let call = call.get();
+        let Recipient { broker, instance_id, binding_id, identity } = call.recipient();
+        let identity = identity.as_ref();
+        match call {
+            Call::Bind(_, body, incomplete) => Outcome::Bound(
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client.bind(instance_id, binding_id, body, *incomplete, identity).await
+                    })
+                    .await,
+            ),
+            Call::Unbind(_, target, incomplete, _) => Outcome::Deleted(
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client.unbind(instance_id, binding_id, target, *incomplete, identity).await
+                    })
+                    .await,
+            ),
+            Call::Poll(_, target, operation) => Outcome::Polled(
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client
+                            .poll_binding(instance_id, binding_id, target, operation.as_deref(), identity)
+                            .await
+                    })
+                    .await,
+            ),
+            Call::Fetch(_, target) => Outcome::Fetched(
+                brokers
+                    .ask(stores, broker, async |client| client.get_binding(instance_id, binding_id, target).await)
+                    .await,
+            ),
+        }
+    }
+
+    fn absorb(observed: &Observed<Self>, call: &Call, outcome: Outcome) -> Absorbed<Self> {
+        absorb::absorb(observed, call, outcome)
+    }
+
+    fn absorb_refused_write(observed: &Observed<Self>, refused: &Refused) -> ServiceBindingStatus {
+        absorb::credentials_lost(observed, &refused.message)
+    }
+
+    fn conditions(status: &ServiceBindingStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+impl Call {
+    fn recipient(&self) -> &Recipient {
+        match self {
+            Self::Bind(recipient, ..)
+            | Self::Unbind(recipient, ..)
+            | Self::Poll(recipient, ..)
+            | Self::Fetch(recipient, _) => recipient,
+        }
+    }
+}

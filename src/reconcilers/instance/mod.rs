@@ -19,7 +19,7 @@ use super::{
 use crate::{
     brokers::{BrokerKey, Lane},
     context::Context,
-    crd::{Condition, ServiceInstance, ServiceInstanceStatus, UserInfo},
+    crd::{Condition, ServiceInstance, ServiceInstanceStatus},
     osb::{
         self, Identity,
         outcome::{Deleted, Polled, Provisioned},
@@ -108,10 +108,15 @@ impl Machine for InstanceMachine {
         Ok(World {
             offering: offering::resolve(&object.spec.plan_reference, &namespace, stores),
             parameters,
-            bindings: stores.bindings_of(&namespace, &object.name_any()).iter().map(|binding| binding.name_any()).collect(),
+            bindings: stores
+                .bindings_of(&namespace, &object.name_any())
+                .iter()
+                .map(|binding| binding.name_any())
+                .collect(),
             namespace_uid: stores.namespace_uid(&namespace),
             cluster_id: context.cluster_id.clone(),
-            recorded_broker_exists: recorded.is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
+            recorded_broker_exists: recorded
+                .is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
         })
     }
 
@@ -129,27 +134,50 @@ impl Machine for InstanceMachine {
     fn lane(call: &Call) -> Lane {
         let changes = !matches!(call, Call::Poll(..));
         let recipient = call.recipient();
-        Lane { broker: recipient.broker.clone(), instance_id: changes.then(|| recipient.instance_id.clone()) }
+        Lane {
+            broker: recipient.broker.clone(),
+            instance_id: changes.then(|| recipient.instance_id.clone()),
+        }
     }
 
     async fn call(call: &Admitted<Call>, context: &Context) -> Outcome {
         let Context { brokers, stores, .. } = context;
         let call = call.get();
-        let Recipient { broker, instance_id, identity } = call.recipient();
+        let Recipient {
+            broker,
+            instance_id,
+            identity,
+        } = call.recipient();
         let identity = identity.as_ref();
         match call {
             Call::Provision(_, body) => Outcome::Provisioned(
-                brokers.ask(stores, broker, async |client| client.provision(instance_id, body, identity).await).await,
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client.provision(instance_id, body, identity).await
+                    })
+                    .await,
             ),
             Call::Update(_, body) => Outcome::Provisioned(
-                brokers.ask(stores, broker, async |client| client.update(instance_id, body, identity).await).await,
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client.update(instance_id, body, identity).await
+                    })
+                    .await,
             ),
             Call::Deprovision(_, target, _) => Outcome::Deleted(
-                brokers.ask(stores, broker, async |client| client.deprovision(instance_id, target, identity).await).await,
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client.deprovision(instance_id, target, identity).await
+                    })
+                    .await,
             ),
             Call::Poll(_, target, operation) => Outcome::Polled(
                 brokers
-                    .ask(stores, broker, async |client| client.poll_instance(instance_id, target, operation.as_deref(), identity).await)
+                    .ask(stores, broker, async |client| {
+                        client
+                            .poll_instance(instance_id, target, operation.as_deref(), identity)
+                            .await
+                    })
                     .await,
             ),
         }
@@ -172,14 +200,10 @@ impl Machine for InstanceMachine {
 impl Call {
     fn recipient(&self) -> &Recipient {
         match self {
-            Self::Provision(recipient, _) | Self::Update(recipient, _) | Self::Deprovision(recipient, ..) | Self::Poll(recipient, ..) => recipient,
+            Self::Provision(recipient, _)
+            | Self::Update(recipient, _)
+            | Self::Deprovision(recipient, ..)
+            | Self::Poll(recipient, ..) => recipient,
         }
     }
-}
-
-/// The originating identity that a spec's `userInfo` stands for; nothing when admission did not record a user.
-#[must_use]
-pub(super) fn identity_of(user: Option<&UserInfo>) -> Option<Identity> {
-    let user = user.filter(|user| !user.username.is_empty())?;
-    Some(Identity::new(&user.username, &user.uid, &user.groups, &user.extra))
 }

@@ -5,12 +5,14 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use uuid::Uuid;
 
 use super::Cause;
-use crate::crd::{
-    ConditionType, ServiceInstance, ServiceInstanceStatus, condition,
-    instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+use crate::{
+    crd::{
+        ConditionType, ServiceInstance, ServiceInstanceStatus, condition,
+        instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+    },
+    reconcilers::attempt::attempt_id,
 };
 
 /// Where an instance stands.
@@ -66,7 +68,10 @@ pub enum Awaited {
 /// Reads the flags.
 #[must_use]
 pub fn phase(status: &ServiceInstanceStatus) -> Phase {
-    let since = status.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let since = status
+        .operation_start_time
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let next = status.next_attempt_time.as_ref().map(|time| time.0);
     let sent = status.last_attempt_time.as_ref().map_or(since, |time| time.0);
     if status.async_op_in_progress {
@@ -75,18 +80,26 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
             _ if status.orphan_mitigation_in_progress => Awaited::Deletion(Cause::Mitigation),
             InstanceOperation::Update => Awaited::Update,
             InstanceOperation::Provision => Awaited::Provision,
-            InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => Awaited::Update,
+            InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => {
+                Awaited::Update
+            }
             InstanceOperation::None => Awaited::Provision,
         };
         return Phase::Polling(awaited, since);
     }
-    let retried = |requested| next.map_or(Phase::Intending(requested, sent), |at| Phase::Retrying(requested, at));
+    let retried = |requested| {
+        next.map_or(Phase::Intending(requested, sent), |at| {
+            Phase::Retrying(requested, at)
+        })
+    };
     match status.current_operation {
         InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
         _ if status.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
         InstanceOperation::Provision => retried(Requested::Provision),
         InstanceOperation::Update => retried(Requested::Update),
-        InstanceOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => Phase::Stuck,
+        InstanceOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => {
+            Phase::Stuck
+        }
         InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => Phase::Settled,
         InstanceOperation::None if may_exist(status) => Phase::Intending(Requested::Provision, sent),
         InstanceOperation::None => Phase::Absent { not_before: next },
@@ -140,7 +153,9 @@ pub fn needs_parameters(object: &ServiceInstance) -> bool {
     let status = object.status.clone().unwrap_or_default();
     let asks = match phase(&status) {
         Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => false,
-        Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => true,
+        Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => {
+            true
+        }
     };
     asks && object.metadata.deletion_timestamp.is_none() && !is_at_rest(object, &status)
 }
@@ -153,21 +168,6 @@ pub fn instance_id(object: &ServiceInstance, status: &ServiceInstanceStatus) -> 
     } else {
         status.instance_id.clone()
     }
-}
-
-/// The id of an attempt: what the user gave, else the uid, else (OSB 2.16: an id should not be used again) a name-based
-/// UUID of uid and number of the attempt. Derived, so that a crash cannot lose it.
-#[must_use]
-pub fn attempt_id(external_id: &str, uid: Option<&str>, attempt: i64) -> String {
-    let uid = uid.unwrap_or_default();
-    if !external_id.is_empty() {
-        return external_id.to_owned();
-    }
-    if attempt == 0 {
-        return uid.to_owned();
-    }
-    let namespace = Uuid::parse_str(uid).unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, uid.as_bytes()));
-    Uuid::new_v5(&namespace, attempt.to_string().as_bytes()).to_string()
 }
 
 #[cfg(test)]
@@ -210,20 +210,12 @@ mod tests {
             status(|status| status.orphan_mitigation_in_progress = true),
             status(|status| status.current_operation = InstanceOperation::Update),
             status(|status| status.provision_status = ProvisionStatus::Provisioned),
-            status(|status| status.external_properties = Some(crate::crd::instance::InstanceProperties::default())),
+            status(|status| {
+                status.external_properties = Some(crate::crd::instance::InstanceProperties::default())
+            }),
         ] {
             assert!(may_exist(&strange), "{strange:?}");
             assert_ne!(phase(&strange), Phase::Absent { not_before: None }, "{strange:?}");
         }
-    }
-
-    #[test]
-    fn ids_are_derived_and_a_users_id_is_kept() {
-        let uid = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
-        assert_eq!(attempt_id("", Some(uid), 0), uid);
-        let second = attempt_id("", Some(uid), 1);
-        assert_eq!(second, attempt_id("", Some(uid), 1));
-        assert_ne!(second, attempt_id("", Some(uid), 2));
-        assert_eq!(attempt_id("mine", Some(uid), 3), "mine");
     }
 }

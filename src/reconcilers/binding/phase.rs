@@ -1,0 +1,159 @@
+//! Where a binding stands: the one place that reads the flags in its status. Total, like that of instances: what nobody
+//! writes is read as "the broker may hold a binding".
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::Cause;
+use crate::{
+    crd::{
+        ConditionType, ServiceBinding, ServiceBindingStatus,
+        binding::{BindingOperation, UnbindStatus},
+        condition,
+    },
+    reconcilers::attempt::attempt_id,
+};
+
+/// Where a binding stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// The broker has nothing, and nothing is being asked.
+    Absent {
+        /// Not to be asked before this time.
+        not_before: Option<Timestamp>,
+    },
+    /// An intent is on record and no answer: the request may or may not have been sent.
+    Intending(Timestamp),
+    /// The broker has answered "not now", or could not be reached.
+    Retrying(Timestamp),
+    /// The broker is busy.
+    Polling(Awaited, Timestamp),
+    /// What an unsuccessful bind may have left must be deleted.
+    Mitigating {
+        /// Not before this time: an unanswered bind might still take effect.
+        not_before: Option<Timestamp>,
+    },
+    /// The broker did not delete it yet.
+    Unbinding {
+        /// Not to be asked before this time.
+        not_before: Option<Timestamp>,
+    },
+    /// The credentials are in their Secret.
+    Settled {
+        /// When they were looked for in vain: not again before this time.
+        not_before: Option<Timestamp>,
+    },
+    /// The broker has refused for good.
+    Stuck,
+}
+
+/// What is being polled for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Awaited {
+    /// The end of a bind.
+    Bind,
+    /// The end of an unbind.
+    Unbind(Cause),
+}
+
+/// Reads the flags.
+#[must_use]
+pub fn phase(status: &ServiceBindingStatus) -> Phase {
+    let since = status.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let next = status.next_attempt_time.as_ref().map(|time| time.0);
+    let sent = status.last_attempt_time.as_ref().map_or(since, |time| time.0);
+    if status.async_op_in_progress {
+        let awaited = match status.current_operation {
+            BindingOperation::Unbind => Awaited::Unbind(Cause::Deletion),
+            BindingOperation::Bind | BindingOperation::None if status.orphan_mitigation_in_progress => {
+                Awaited::Unbind(Cause::Mitigation)
+            }
+            BindingOperation::Bind | BindingOperation::None => Awaited::Bind,
+        };
+        return Phase::Polling(awaited, since);
+    }
+    match status.current_operation {
+        BindingOperation::Unbind => Phase::Unbinding { not_before: next },
+        BindingOperation::Bind | BindingOperation::None if status.orphan_mitigation_in_progress => {
+            Phase::Mitigating { not_before: next }
+        }
+        BindingOperation::Bind => next.map_or(Phase::Intending(sent), Phase::Retrying),
+        BindingOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => Phase::Stuck,
+        BindingOperation::None if status.external_properties.is_some() => Phase::Settled { not_before: next },
+        BindingOperation::None if may_exist(status) => Phase::Intending(sent),
+        BindingOperation::None => Phase::Absent { not_before: next },
+    }
+}
+
+/// Whether the broker may hold a binding for this object, so that it must be told when the object goes.
+#[must_use]
+pub fn may_exist(status: &ServiceBindingStatus) -> bool {
+    match status.unbind_status {
+        UnbindStatus::Required | UnbindStatus::Failed => true,
+        UnbindStatus::NotRequired | UnbindStatus::Succeeded => status.unanswered,
+        UnbindStatus::Unset => {
+            !status.current_operation.is_none()
+                || status.async_op_in_progress
+                || status.orphan_mitigation_in_progress
+                || status.external_properties.is_some()
+                || status.in_progress_properties.is_some()
+        }
+    }
+}
+
+/// Whether anything was ever asked of a broker for this object, as far as its status tells. From then on a missing
+/// finalizer means that a person has abandoned the object.
+#[must_use]
+pub fn is_recorded(status: &ServiceBindingStatus) -> bool {
+    !status.binding_id.is_empty() || may_exist(status)
+}
+
+/// Whether a decision about this object depends on its parameters. Others do without reading Secrets.
+#[must_use]
+pub fn needs_parameters(object: &ServiceBinding) -> bool {
+    let asks = match phase(&object.status.clone().unwrap_or_default()) {
+        Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
+        // Only when its Secret is gone and the broker must be asked again; read then, and not on every look.
+        Phase::Settled { .. } => !object.spec.parameters_from.is_empty() || object.spec.parameters.is_some(),
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } | Phase::Stuck => false,
+    };
+    asks && object.metadata.deletion_timestamp.is_none()
+}
+
+/// The id of the binding at the broker: the one in use, or the one that the next attempt will use.
+#[must_use]
+pub fn binding_id(object: &ServiceBinding, status: &ServiceBindingStatus) -> String {
+    if status.binding_id.is_empty() {
+        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.attempt)
+    } else {
+        status.binding_id.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::binding::BindingProperties;
+
+    #[test]
+    fn a_new_object_is_absent_and_owes_the_broker_nothing() {
+        let new = ServiceBindingStatus::default();
+        assert_eq!(phase(&new), Phase::Absent { not_before: None });
+        assert!(!may_exist(&new) && !is_recorded(&new));
+    }
+
+    #[test]
+    fn unknown_combinations_are_read_as_may_exist() {
+        for strange in [
+            ServiceBindingStatus { unbind_status: UnbindStatus::Required, ..Default::default() },
+            ServiceBindingStatus { unbind_status: UnbindStatus::Failed, ..Default::default() },
+            ServiceBindingStatus { async_op_in_progress: true, ..Default::default() },
+            ServiceBindingStatus { orphan_mitigation_in_progress: true, ..Default::default() },
+            ServiceBindingStatus { current_operation: BindingOperation::Bind, ..Default::default() },
+            ServiceBindingStatus { external_properties: Some(BindingProperties::default()), ..Default::default() },
+        ] {
+            assert!(may_exist(&strange), "{strange:?}");
+            assert_ne!(phase(&strange), Phase::Absent { not_before: None }, "{strange:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The Secret of a binding: what is known of it, and what it is made of.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::SignedDuration;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{Resource as _, ResourceExt as _, core::ObjectMeta, runtime::reflector::ObjectRef};
+
+use super::phase::{self, Phase};
+use crate::{
+    context::Context,
+    crd::{ConditionType, ServiceBinding, condition},
+    reconcilers::{
+        backoff::later,
+        error::Error,
+        reason::Reason,
+        write::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, Write, is_owned, secret_metadata},
+    },
+};
+
+/// How long the watch on Secrets gets to show one that this process has just written.
+pub const SETTLING: SignedDuration = SignedDuration::from_secs(5);
+
+/// What is known of the Secret of a binding.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretState {
+    /// It was not looked at: nothing depends on it now.
+    Unchecked,
+    /// There is none of that name.
+    Missing,
+    /// It is ours, with the credentials of the broker's binding of this id.
+    Ours {
+        /// The binding at the broker.
+        binding_id: String,
+        /// Uid of the Secret.
+        uid: Option<String>,
+    },
+    /// Somebody else's Secret has the name.
+    Foreign,
+}
+
+/// Name of the Secret: what the spec says, else the binding's own name.
+#[must_use]
+pub fn secret_name(object: &ServiceBinding) -> String {
+    if object.spec.secret_name.is_empty() { object.name_any() } else { object.spec.secret_name.clone() }
+}
+
+/// Looks for the Secret: in the cache where that is enough, at the API server where a mistake would cost credentials.
+pub(super) async fn observe(object: &Arc<ServiceBinding>, context: &Context) -> Result<SecretState, Error> {
+    let status = object.status.clone().unwrap_or_default();
+    let cached = cached(object, context);
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    let unfit = condition::find(&status.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string());
+    match phase::phase(&status) {
+        _ if deleted => Ok(cached.unwrap_or(SecretState::Unchecked)),
+        // Our last look at the API server may be from before a crash: the answer decides whether the broker is asked.
+        Phase::Intending(_) => look(object, context).await,
+        // The name was taken the last time: a broker is not asked for credentials that cannot be written.
+        Phase::Absent { .. } | Phase::Retrying(_) if unfit => look(object, context).await,
+        Phase::Settled { .. } => match cached {
+            Some(state @ SecretState::Ours { .. }) => Ok(state),
+            _ if just_written(object, context) => Ok(SecretState::Unchecked),
+            _ => look(object, context).await,
+        },
+        Phase::Absent { .. }
+        | Phase::Retrying(_)
+        | Phase::Polling(..)
+        | Phase::Mitigating { .. }
+        | Phase::Unbinding { .. }
+        | Phase::Stuck => Ok(cached.unwrap_or(SecretState::Unchecked)),
+    }
+}
+
+fn just_written(object: &ServiceBinding, context: &Context) -> bool {
+    let answered = context.memories.get(&object.uid().unwrap_or_default()).answered;
+    answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SETTLING))
+}
+
+fn cached(object: &ServiceBinding, context: &Context) -> Option<SecretState> {
+    let key = ObjectRef::new(&secret_name(object)).within(&object.namespace().unwrap_or_default());
+    let secret = context.stores.secrets.as_ref()?.get(&key)?;
+    Some(judge(&secret.metadata, object))
+}
+
+async fn look(object: &ServiceBinding, context: &Context) -> Result<SecretState, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let secret = secret_metadata(&context.client, &namespace, &secret_name(object)).await?;
+    Ok(secret.map_or(SecretState::Missing, |secret| judge(&secret.metadata, object)))
+}
+
+fn judge(metadata: &ObjectMeta, object: &ServiceBinding) -> SecretState {
+    if !is_owned(metadata, &object.uid().unwrap_or_default()) {
+        return SecretState::Foreign;
+    }
+    let annotations = metadata.annotations.as_ref();
+    let binding_id = annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default();
+    SecretState::Ours { binding_id, uid: metadata.uid.clone() }
+}
+
+/// The Secret with credentials, as it is to be written.
+pub(super) fn build(object: &ServiceBinding, binding_id: &str, data: BTreeMap<String, ByteString>) -> Write {
+    let uid = object.uid().unwrap_or_default();
+    let owner = OwnerReference {
+        api_version: ServiceBinding::api_version(&()).into_owned(),
+        kind: ServiceBinding::kind(&()).into_owned(),
+        name: object.name_any(),
+        uid: uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    };
+    let labels = [(LABEL_BINDING, uid.as_str()), ("app.kubernetes.io/managed-by", "service-catalog")];
+    let metadata = ObjectMeta {
+        name: Some(secret_name(object)),
+        namespace: object.namespace(),
+        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+        annotations: Some([(ANNOTATION_BINDING_ID.to_owned(), binding_id.to_owned())].into()),
+        owner_references: Some(vec![owner]),
+        ..ObjectMeta::default()
+    };
+    Write::ApplySecret(Box::new(OwnedSecret { metadata, owner_uid: uid, data }))
+}
+
+/// The removal of the Secret, if it is ours.
+pub(super) fn remove(object: &ServiceBinding, state: &SecretState) -> Vec<Write> {
+    let uid = match state {
+        SecretState::Missing | SecretState::Foreign => return vec![],
+        SecretState::Ours { uid, .. } => uid.clone(),
+        SecretState::Unchecked => None,
+    };
+    vec![Write::DeleteSecret {
+        namespace: object.namespace().unwrap_or_default(),
+        name: secret_name(object),
+        owner_uid: object.uid().unwrap_or_default(),
+        uid,
+    }]
+}
