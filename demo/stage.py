@@ -8,8 +8,10 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,22 +212,39 @@ class Kubectl:
         hide: bool = False,
         check: bool = True,
         timeout: float = 300,
+        meanwhile: Callable[[], None] | None = None,
     ) -> str:
-        """Run it and return what it prints. `quiet` shows nothing, `hide` only the command."""
+        """Run it and return what it prints. `quiet` shows nothing, `hide` only the command.
+
+        `meanwhile` is called again and again while it runs, and may raise.
+        """
         if not quiet:
             say(f"  $ kubectl {shlex.join(arguments)}{note}")
-        try:
-            done = subprocess.run(
+        begun = time.monotonic()
+        with ExitStack() as stack:
+            given, out, err = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
+            given.write(stdin or "")
+            given.seek(0)
+            process = subprocess.Popen(
                 [self.program, *arguments],
-                input=stdin,
-                capture_output=True,
-                text=True,
+                stdin=given,
+                stdout=out,
+                stderr=err,
                 env={**os.environ, **({"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {})},
-                timeout=timeout,
-                check=False,
             )
-        except subprocess.TimeoutExpired:
-            raise Failure(f"kubectl {shlex.join(arguments)}: no answer within {timeout:.0f} s") from None
+            try:
+                while process.poll() is None:
+                    if meanwhile:
+                        meanwhile()
+                    if time.monotonic() - begun > timeout:
+                        raise Failure(f"kubectl {shlex.join(arguments)}: no answer within {timeout:.0f} s")
+                    time.sleep(0.02)
+            finally:
+                process.kill()  # nothing, if it has ended
+                process.wait()
+            out.seek(0)
+            err.seek(0)
+            done = subprocess.CompletedProcess(process.args, process.returncode, out.read(), err.read())
         if not (quiet or hide):
             show(done.stdout)
             if done.returncode == 0:  # "No resources found", warnings
