@@ -40,11 +40,7 @@ impl BrokerKey {
             ScopeKind::Cluster => None,
             ScopeKind::Namespace => namespace.map(str::to_owned),
         };
-        Self {
-            scope,
-            namespace,
-            name: name.to_owned(),
-        }
+        Self { scope, namespace, name: name.to_owned() }
     }
 }
 
@@ -104,13 +100,7 @@ impl Brokers {
     /// No connection yet; each broker gets `concurrency` requests at once.
     #[must_use]
     pub fn new(client: KubeClient, settings: Settings, concurrency: usize) -> Self {
-        Self {
-            client,
-            settings,
-            concurrency,
-            known: Mutex::default(),
-            instances: Mutex::default(),
-        }
+        Self { client, settings, concurrency, known: Mutex::default(), instances: Mutex::default() }
     }
 
     /// Waits for the right to send a request. Waiting happens *before* an intent is recorded, so that between intent and
@@ -122,10 +112,7 @@ impl Brokers {
         };
         let slots = Arc::clone(&self.known(&lane.broker).slots);
         // The semaphore is never closed, so the error cannot occur; without a permit the request would go anyway.
-        Slot {
-            _instance: instance,
-            _broker: slots.acquire_owned().await.ok(),
-        }
+        Slot { _instance: instance, _broker: slots.acquire_owned().await.ok() }
     }
 
     /// Sends a request to a broker. When the broker does not accept the credentials (401), they are read again, and if
@@ -156,10 +143,7 @@ impl Brokers {
 
     /// Forgets a broker whose object is gone.
     pub fn forget(&self, key: &BrokerKey) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// The client for a broker: the one at hand if it still fits the broker object, else a new one. `rejected` is a
@@ -193,17 +177,11 @@ impl Brokers {
             ca_bundle: address.common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
             insecure_skip_tls_verify: address.common.insecure_skip_tls_verify,
         };
-        let client = Client::new(&endpoint, &self.settings).map_err(|error| Unsent {
-            message: format!("{key}: {error}"),
-        })?;
+        let client = Client::new(&endpoint, &self.settings)
+            .map_err(|error| Unsent { message: format!("{key}: {error}") })?;
         let client = Arc::new(client);
         let Address { common, auth } = address;
-        *connection = Some(Connection {
-            common,
-            auth,
-            authentication,
-            client: Arc::clone(&client),
-        });
+        *connection = Some(Connection { common, auth, authentication, client: Arc::clone(&client) });
         Ok(client)
     }
 
@@ -239,13 +217,10 @@ impl Brokers {
             })
         };
         Ok(match auth.method {
-            AuthMethod::Basic => Authentication::Basic {
-                username: text("username")?,
-                password: text("password")?,
-            },
-            AuthMethod::Bearer => Authentication::Bearer {
-                token: text("token")?,
-            },
+            AuthMethod::Basic => {
+                Authentication::Basic { username: text("username")?, password: text("password")? }
+            }
+            AuthMethod::Bearer => Authentication::Bearer { token: text("token")? },
         })
     }
 
@@ -273,18 +248,13 @@ impl Brokers {
 fn address(stores: &Stores, key: &BrokerKey) -> Result<Address, Unsent> {
     fn of<S: Scope>(stores: &crate::stores::ScopeStores<S>, key: &BrokerKey) -> Option<Address> {
         let broker = stores.broker(key.namespace.as_deref(), &key.name)?;
-        Some(Address {
-            common: transport(broker.common()),
-            auth: broker.auth(),
-        })
+        Some(Address { common: transport(broker.common()), auth: broker.auth() })
     }
     let address = match key.scope {
         ScopeKind::Cluster => of::<ClusterWide>(&stores.cluster, key),
         ScopeKind::Namespace => of::<Namespaced>(&stores.namespaced, key),
     };
-    address.ok_or_else(|| Unsent {
-        message: format!("the {key} does not exist; create it again"),
-    })
+    address.ok_or_else(|| Unsent { message: format!("the {key} does not exist; create it again") })
 }
 
 /// The part of a broker's spec that a connection depends on.
@@ -298,11 +268,7 @@ fn transport(common: &CommonServiceBrokerSpec) -> CommonServiceBrokerSpec {
 }
 
 fn credential(secret: &Secret, key: &str) -> Result<String, &'static str> {
-    let bytes = secret
-        .data
-        .as_ref()
-        .and_then(|data| data.get(key))
-        .ok_or("lacks a key")?;
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or("lacks a key")?;
     let text = std::str::from_utf8(&bytes.0).map_err(|_| "has a value that is not UTF-8")?;
     Ok(text.to_owned())
 }

@@ -101,10 +101,7 @@ struct Remembered {
 impl Memories {
     /// What is remembered of an object.
     pub fn get(&self, uid: &str) -> Memory {
-        self.lock()
-            .get(uid)
-            .map(|remembered| remembered.memory)
-            .unwrap_or_default()
+        self.lock().get(uid).map(|remembered| remembered.memory).unwrap_or_default()
     }
 
     /// Remembers something of an object.

@@ -44,9 +44,7 @@ impl Stores {
     /// The uid of a namespace, if it exists.
     #[must_use]
     pub fn namespace_uid(&self, name: &str) -> Option<String> {
-        self.namespaces
-            .get(&ObjectRef::new(name))
-            .and_then(|namespace| namespace.uid())
+        self.namespaces.get(&ObjectRef::new(name)).and_then(|namespace| namespace.uid())
     }
 
     /// Whether a broker object exists, being deleted or not.

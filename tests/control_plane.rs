@@ -46,43 +46,25 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() 
 }
 
 async fn namespace(client: &Client, name: &str) -> Namespace {
-    let namespace = Namespace {
-        metadata: named(name),
-        ..Namespace::default()
-    };
-    Api::all(client.clone())
-        .create(&PostParams::default(), &namespace)
-        .await
-        .unwrap()
+    let namespace = Namespace { metadata: named(name), ..Namespace::default() };
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap()
 }
 
 fn named(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
 }
 
 /// Who the API server takes the bearer for.
 async fn who_am_i(config: Config) -> (String, Vec<String>) {
     let reviews: Api<SelfSubjectReview> = Api::all(Client::try_from(config).unwrap());
-    let review = reviews
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await
-        .unwrap();
+    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.unwrap();
     let user = review.status.unwrap().user_info.unwrap();
     (user.username.unwrap(), user.groups.unwrap_or_default())
 }
 
 #[tokio::test]
 async fn it_is_the_version_that_was_built() {
-    let version = plane()
-        .await
-        .admin_client()
-        .unwrap()
-        .apiserver_version()
-        .await
-        .unwrap();
+    let version = plane().await.admin_client().unwrap().apiserver_version().await.unwrap();
     // Given ones may be of any version; ours say which they are.
     if std::env::var_os("KUBEBUILDER_ASSETS").is_none() {
         assert_eq!(version.git_version, "v1.36.3");
@@ -92,16 +74,10 @@ async fn it_is_the_version_that_was_built() {
 
 #[tokio::test]
 async fn users_are_who_their_certificates_say() {
-    let config = plane()
-        .await
-        .user("grace@example.com", &["developers", "on-call", "équipe"])
-        .unwrap();
+    let config = plane().await.user("grace@example.com", &["developers", "on-call", "équipe"]).unwrap();
     let (name, groups) = who_am_i(config).await;
     assert_eq!(name, "grace@example.com");
-    assert_eq!(
-        groups,
-        ["developers", "on-call", "équipe", "system:authenticated"]
-    );
+    assert_eq!(groups, ["developers", "on-call", "équipe", "system:authenticated"]);
 }
 
 #[tokio::test]
@@ -110,31 +86,14 @@ async fn a_user_without_a_role_is_refused_and_the_audit_log_says_so() {
     let client = Client::try_from(plane.user("mallory", &["nobodies"]).unwrap()).unwrap();
     let secrets: Api<Secret> = Api::namespaced(client, "kube-system");
     let error = secrets.list(&ListParams::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, kube::Error::Api(status) if status.code == 403),
-        "{error}"
-    );
+    assert!(matches!(&error, kube::Error::Api(status) if status.code == 403), "{error}");
 
-    let events = plane
-        .audit_of(PATIENCE, |event| event.user == "mallory")
-        .await
-        .unwrap();
+    let events = plane.audit_of(PATIENCE, |event| event.user == "mallory").await.unwrap();
     let event = &events[0];
-    assert_eq!(
-        (event.verb.as_str(), event.resource.as_str(), event.code),
-        ("list", "secrets", 403)
-    );
-    assert_eq!(
-        (event.namespace.as_str(), event.name.as_str()),
-        ("kube-system", "")
-    );
+    assert_eq!((event.verb.as_str(), event.resource.as_str(), event.code), ("list", "secrets", 403));
+    assert_eq!((event.namespace.as_str(), event.name.as_str()), ("kube-system", ""));
     assert!(event.groups.contains(&"nobodies".to_owned()), "{event:?}");
-    assert!(
-        event
-            .request_uri
-            .starts_with("/api/v1/namespaces/kube-system/secrets"),
-        "{event:?}"
-    );
+    assert!(event.request_uri.starts_with("/api/v1/namespaces/kube-system/secrets"), "{event:?}");
 }
 
 #[tokio::test]
@@ -170,36 +129,21 @@ subjects: [{kind: ServiceAccount, name: robot, namespace: robots}]
     let client = Client::try_from(config.clone()).unwrap();
     // RBAC reads its rules from a cache that follows the objects.
     let allowed: Api<ConfigMap> = Api::default_namespaced(client.clone());
-    eventually("the role is in force", || async {
-        allowed.list(&ListParams::default()).await.is_ok()
-    })
-    .await;
+    eventually("the role is in force", || async { allowed.list(&ListParams::default()).await.is_ok() }).await;
     let refused: Api<Secret> = Api::default_namespaced(client);
     assert!(refused.list(&ListParams::default()).await.is_err());
 
     // The same access as a file, for a child process.
     let file = plane.dir().join("robot.kubeconfig");
     access::write_kubeconfig(&config, &file).unwrap();
-    let output = plane
-        .kubectl_command()
-        .env("KUBECONFIG", &file)
-        .args(["auth", "whoami"])
-        .output()
-        .unwrap();
+    let output = plane.kubectl_command().env("KUBECONFIG", &file).args(["auth", "whoami"]).output().unwrap();
     let answer = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        answer.contains("system:serviceaccount:robots:robot"),
-        "{output:?}"
-    );
+    assert!(answer.contains("system:serviceaccount:robots:robot"), "{output:?}");
 }
 
 #[tokio::test]
 async fn a_service_account_that_does_not_exist_has_no_token() {
-    let error = plane()
-        .await
-        .service_account("default", "nobody")
-        .await
-        .unwrap_err();
+    let error = plane().await.service_account("default", "nobody").await.unwrap_err();
     assert!(error.to_string().contains("default/nobody"), "{error:#}");
 }
 
@@ -213,14 +157,8 @@ async fn a_namespace_is_deleted_to_the_end_with_what_is_in_it() {
     })
     .await;
     let namespaces: Api<Namespace> = Api::all(client);
-    namespaces
-        .delete("short-lived", &DeleteParams::default())
-        .await
-        .unwrap();
-    eventually("it is gone", || async {
-        namespaces.get_opt("short-lived").await.unwrap().is_none()
-    })
-    .await;
+    namespaces.delete("short-lived", &DeleteParams::default()).await.unwrap();
+    eventually("it is gone", || async { namespaces.get_opt("short-lived").await.unwrap().is_none() }).await;
 }
 
 #[tokio::test]
@@ -228,15 +166,9 @@ async fn what_is_owned_goes_with_its_owner() {
     let client = plane().await.admin_client().unwrap();
     namespace(&client, "families").await;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "families");
-    let owner = ConfigMap {
-        metadata: named("owner"),
-        ..ConfigMap::default()
-    };
+    let owner = ConfigMap { metadata: named("owner"), ..ConfigMap::default() };
     let owner = maps.create(&PostParams::default(), &owner).await.unwrap();
-    let mut child = Secret {
-        metadata: named("owned"),
-        ..Secret::default()
-    };
+    let mut child = Secret { metadata: named("owned"), ..Secret::default() };
     child.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),
@@ -247,24 +179,14 @@ async fn what_is_owned_goes_with_its_owner() {
     let secrets: Api<Secret> = Api::namespaced(client, "families");
     secrets.create(&PostParams::default(), &child).await.unwrap();
     maps.delete("owner", &DeleteParams::default()).await.unwrap();
-    eventually("it is gone", || async {
-        secrets.get_opt("owned").await.unwrap().is_none()
-    })
-    .await;
+    eventually("it is gone", || async { secrets.get_opt("owned").await.unwrap().is_none() }).await;
 }
 
 #[tokio::test]
 async fn mutating_admission_policies_are_served() {
     let client = plane().await.admin_client().unwrap();
-    let resources = client
-        .list_api_group_resources("admissionregistration.k8s.io/v1")
-        .await
-        .unwrap();
-    let names: Vec<_> = resources
-        .resources
-        .iter()
-        .map(|resource| resource.name.as_str())
-        .collect();
+    let resources = client.list_api_group_resources("admissionregistration.k8s.io/v1").await.unwrap();
+    let names: Vec<_> = resources.resources.iter().map(|resource| resource.name.as_str()).collect();
     assert!(names.contains(&"mutatingadmissionpolicies"), "{names:?}");
     assert!(names.contains(&"mutatingadmissionpolicybindings"), "{names:?}");
 }
@@ -272,10 +194,7 @@ async fn mutating_admission_policies_are_served() {
 #[tokio::test]
 async fn kubectl_works_and_its_mistakes_are_told() {
     let plane = plane().await;
-    let output = plane
-        .kubectl(&["get", "namespace", "default", "-o", "name"])
-        .await
-        .unwrap();
+    let output = plane.kubectl(&["get", "namespace", "default", "-o", "name"]).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "namespace/default\n");
     let error = plane.apply("kind: Nonsense").await.unwrap_err().to_string();
     assert!(error.contains("kubectl apply failed"), "{error}");
@@ -284,18 +203,12 @@ async fn kubectl_works_and_its_mistakes_are_told() {
 #[tokio::test]
 async fn a_kept_folder_keeps_objects_tokens_and_users() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        dir: Some(folder.path().join("state")),
-        ..Options::default()
-    };
+    let options = Options { dir: Some(folder.path().join("state")), ..Options::default() };
     let first = ControlPlane::start(options.clone()).await.unwrap();
     namespace(&first.admin_client().unwrap(), "kept").await;
     let user = first.user("ada", &[]).unwrap();
     let error = ControlPlane::start(options.clone()).await.unwrap_err();
-    assert!(
-        error.to_string().contains("another control plane runs"),
-        "{error:#}"
-    );
+    assert!(error.to_string().contains("another control plane runs"), "{error:#}");
     first.stop().await.unwrap();
 
     let second = ControlPlane::start(options).await.unwrap();
@@ -313,10 +226,7 @@ async fn a_kept_folder_keeps_objects_tokens_and_users() {
 
 #[tokio::test]
 async fn a_server_that_cannot_start_is_reported_with_its_log() {
-    let options = Options {
-        api_server_flags: vec!["--no-such-flag".to_owned()],
-        ..Options::default()
-    };
+    let options = Options { api_server_flags: vec!["--no-such-flag".to_owned()], ..Options::default() };
     let error = ControlPlane::start(options).await.unwrap_err().to_string();
     assert!(error.contains("kube-apiserver ended with"), "{error}");
     assert!(error.contains("unknown flag: --no-such-flag"), "{error}");
@@ -331,10 +241,7 @@ async fn a_port_that_is_always_taken_is_reported() {
         ..Options::default()
     };
     let error = ControlPlane::start(options).await.unwrap_err().to_string();
-    assert!(
-        error.contains("kube-apiserver found its port in use, 5 times in a row"),
-        "{error}"
-    );
+    assert!(error.contains("kube-apiserver found its port in use, 5 times in a row"), "{error}");
 }
 
 /// Run by the next test in a process of its own, which is killed.
@@ -378,10 +285,7 @@ async fn nothing_outlives_a_killed_launcher() {
     }
 
     launcher.kill().await.unwrap();
-    eventually("all its processes are gone", || async {
-        running_in(dir).is_empty()
-    })
-    .await;
+    eventually("all its processes are gone", || async { running_in(dir).is_empty() }).await;
     eventually("its folder is gone", || async { !dir.exists() }).await;
 }
 

@@ -68,29 +68,17 @@ pub struct ServiceBindingSpec {
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
     /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub parameters_from: Vec<ParametersFromSource>,
     /// Name of the Secret that the credentials are written to; the binding's own name without it.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 253),
         regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$")
     )]
     pub secret_name: String,
     /// Changes to make to the credentials before they are written, in this order.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub secret_transforms: Vec<SecretTransform>,
     /// The id of the binding at the broker, for taking over one that exists. Without it the object's uid is used.
     #[serde(
@@ -185,11 +173,7 @@ pub struct ServiceBindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<String>,
     /// The operation that is under way.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "BindingOperation::is_none"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BindingOperation::is_none")]
     pub current_operation: BindingOperation,
     /// The generation of the spec that was brought to an end, successfully or not.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
@@ -208,18 +192,10 @@ pub struct ServiceBindingStatus {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub orphan_mitigation_in_progress: bool,
     /// Whether the broker must be told when this object is deleted.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "UnbindStatus::is_unset"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "UnbindStatus::is_unset")]
     pub unbind_status: UnbindStatus,
     /// `Ready`, `Failed`, or the reason why not.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
     /// The id of the binding at the broker.
     #[serde(
@@ -314,11 +290,7 @@ pub struct BindingProperties {
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
     /// SHA-256 of the parameters with the secret values, as the original computed it.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
     /// On whose behalf the broker is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -148,18 +148,10 @@ pub enum RelistBehavior {
 #[serde(rename_all = "camelCase")]
 pub struct CatalogRestrictions {
     /// On classes: `name`, `spec.externalName`, `spec.externalID`, with `=`, `==`, `!=`, `in (…)`, `notin (…)`.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub service_class: Vec<String>,
     /// On plans: as on classes, and `spec.free`, `spec.clusterServiceClass.name`, `spec.serviceClass.name`.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub service_plan: Vec<String>,
 }
 
@@ -223,11 +215,7 @@ pub struct ServiceBrokerStatus {
     #[schemars(schema_with = "schema::time")]
     pub last_catalog_retrieval_time: Option<Time>,
     /// `Ready`, or the reason why not.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
 }
 
@@ -260,11 +248,7 @@ impl BrokerObject for ClusterServiceBroker {
         let info = self.spec.auth_info.as_ref()?;
         let (method, config) = chosen(info.basic.as_ref(), info.bearer.as_ref())?;
         let secret = config.secret_ref.clone().unwrap_or_default();
-        Some(SecretAuth {
-            method,
-            namespace: secret.namespace,
-            name: secret.name,
-        })
+        Some(SecretAuth { method, namespace: secret.namespace, name: secret.name })
     }
 }
 
@@ -277,11 +261,7 @@ impl BrokerObject for ServiceBroker {
         let info = self.spec.auth_info.as_ref()?;
         let (method, config) = chosen(info.basic.as_ref(), info.bearer.as_ref())?;
         let secret = config.secret_ref.clone().unwrap_or_default();
-        Some(SecretAuth {
-            method,
-            namespace: self.namespace().unwrap_or_default(),
-            name: secret.name,
-        })
+        Some(SecretAuth { method, namespace: self.namespace().unwrap_or_default(), name: secret.name })
     }
 }
 

@@ -119,18 +119,10 @@ pub struct CommonServiceClassSpec {
     #[schemars(schema_with = "schema::optional_object")]
     pub external_metadata: Option<JsonObject>,
     /// Words to find the offering by.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Permissions that the offering asks of a platform.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
     /// Parameters for every instance of this class that does not set them itself. Written by people, kept on relist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,10 +182,7 @@ impl ClassObject for ClusterServiceClass {
     fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
         Self::new(
             name,
-            ClusterServiceClassSpec {
-                common,
-                cluster_service_broker_name: broker_name.to_owned(),
-            },
+            ClusterServiceClassSpec { common, cluster_service_broker_name: broker_name.to_owned() },
         )
     }
 
@@ -209,13 +198,7 @@ impl ClassObject for ServiceClass {
     }
 
     fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
-        Self::new(
-            name,
-            ServiceClassSpec {
-                common,
-                service_broker_name: broker_name.to_owned(),
-            },
-        )
+        Self::new(name, ServiceClassSpec { common, service_broker_name: broker_name.to_owned() })
     }
 
     fn with_common(mut self, common: CommonServiceClassSpec) -> Self {

@@ -48,18 +48,10 @@ pub struct Condition {
     #[schemars(schema_with = "schema::time")]
     pub last_transition_time: Option<Time>,
     /// A word for programs.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// A sentence for people.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
@@ -107,12 +99,10 @@ pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
 /// `lastConditionState`: the type of the last condition if it is true, else its reason (the original's print column).
 #[must_use]
 pub fn summary(conditions: &[Condition]) -> String {
-    conditions
-        .last()
-        .map_or_else(String::new, |last| match last.status {
-            ConditionStatus::True => format!("{:?}", last.type_),
-            ConditionStatus::False | ConditionStatus::Unknown => last.reason.clone(),
-        })
+    conditions.last().map_or_else(String::new, |last| match last.status {
+        ConditionStatus::True => format!("{:?}", last.type_),
+        ConditionStatus::False | ConditionStatus::Unknown => last.reason.clone(),
+    })
 }
 
 /// A status with conditions and the summary that the print column shows.
@@ -130,14 +120,7 @@ pub trait Conditioned {
         now: Timestamp,
     ) {
         let (conditions, shown) = self.parts();
-        set(
-            conditions,
-            type_,
-            status,
-            &reason.to_string(),
-            message,
-            &Time(now),
-        );
+        set(conditions, type_, status, &reason.to_string(), message, &Time(now));
         *shown = summary(conditions);
     }
 
@@ -160,32 +143,11 @@ mod tests {
     #[test]
     fn a_transition_time_moves_only_with_the_status() {
         let mut conditions = vec![];
-        set(
-            &mut conditions,
-            ConditionType::Ready,
-            ConditionStatus::False,
-            "A",
-            "a",
-            &at(1),
-        );
-        set(
-            &mut conditions,
-            ConditionType::Ready,
-            ConditionStatus::False,
-            "B",
-            "b",
-            &at(2),
-        );
+        set(&mut conditions, ConditionType::Ready, ConditionStatus::False, "A", "a", &at(1));
+        set(&mut conditions, ConditionType::Ready, ConditionStatus::False, "B", "b", &at(2));
         assert_eq!(conditions[0].last_transition_time, Some(at(1)));
         assert_eq!(conditions[0].reason, "B");
-        set(
-            &mut conditions,
-            ConditionType::Ready,
-            ConditionStatus::True,
-            "C",
-            "c",
-            &at(3),
-        );
+        set(&mut conditions, ConditionType::Ready, ConditionStatus::True, "C", "c", &at(3));
         assert_eq!(conditions[0].last_transition_time, Some(at(3)));
     }
 
@@ -193,22 +155,8 @@ mod tests {
     fn ready_comes_first_and_the_last_one_is_the_summary() {
         let mut conditions = vec![];
         assert_eq!(summary(&conditions), "");
-        set(
-            &mut conditions,
-            ConditionType::Failed,
-            ConditionStatus::True,
-            "Broken",
-            "",
-            &at(1),
-        );
-        set(
-            &mut conditions,
-            ConditionType::Ready,
-            ConditionStatus::False,
-            "Waiting",
-            "",
-            &at(1),
-        );
+        set(&mut conditions, ConditionType::Failed, ConditionStatus::True, "Broken", "", &at(1));
+        set(&mut conditions, ConditionType::Ready, ConditionStatus::False, "Waiting", "", &at(1));
         assert_eq!(
             conditions.iter().map(|c| c.type_).collect::<Vec<_>>(),
             [ConditionType::Ready, ConditionType::Failed]

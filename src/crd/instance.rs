@@ -87,11 +87,7 @@ pub struct ServiceInstanceSpec {
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
     /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub parameters_from: Vec<ParametersFromSource>,
     /// The id of the instance at the broker, for taking over one that exists. Without it the object's uid is used.
     #[serde(
@@ -124,19 +120,11 @@ pub struct PlanReference {
     #[schemars(length(max = 63))]
     pub cluster_service_plan_external_name: Option<String>,
     /// The `ClusterServiceClass` by its id in the broker's catalog.
-    #[serde(
-        default,
-        rename = "clusterServiceClassExternalID",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "clusterServiceClassExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub cluster_service_class_external_id: Option<String>,
     /// The `ClusterServicePlan` by its id in the broker's catalog.
-    #[serde(
-        default,
-        rename = "clusterServicePlanExternalID",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "clusterServicePlanExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub cluster_service_plan_external_id: Option<String>,
     /// The `ClusterServiceClass` by the name of the object.
@@ -156,19 +144,11 @@ pub struct PlanReference {
     #[schemars(length(max = 63))]
     pub service_plan_external_name: Option<String>,
     /// The `ServiceClass` by its id in the broker's catalog.
-    #[serde(
-        default,
-        rename = "serviceClassExternalID",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "serviceClassExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_class_external_id: Option<String>,
     /// The `ServicePlan` by its id in the broker's catalog.
-    #[serde(
-        default,
-        rename = "servicePlanExternalID",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "servicePlanExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_plan_external_id: Option<String>,
     /// The `ServiceClass` by the name of the object.
@@ -201,23 +181,11 @@ pub const PLAN_FIELDS: [&str; 6] = [
     "servicePlanName",
 ];
 
-const CLUSTER_FIELDS: [&str; 6] = [
-    CLASS_FIELDS[0],
-    CLASS_FIELDS[1],
-    CLASS_FIELDS[2],
-    PLAN_FIELDS[0],
-    PLAN_FIELDS[1],
-    PLAN_FIELDS[2],
-];
+const CLUSTER_FIELDS: [&str; 6] =
+    [CLASS_FIELDS[0], CLASS_FIELDS[1], CLASS_FIELDS[2], PLAN_FIELDS[0], PLAN_FIELDS[1], PLAN_FIELDS[2]];
 
-const NAMESPACED_FIELDS: [&str; 6] = [
-    CLASS_FIELDS[3],
-    CLASS_FIELDS[4],
-    CLASS_FIELDS[5],
-    PLAN_FIELDS[3],
-    PLAN_FIELDS[4],
-    PLAN_FIELDS[5],
-];
+const NAMESPACED_FIELDS: [&str; 6] =
+    [CLASS_FIELDS[3], CLASS_FIELDS[4], CLASS_FIELDS[5], PLAN_FIELDS[3], PLAN_FIELDS[4], PLAN_FIELDS[5]];
 
 /// Status of an instance. The flags are the original's; `reconcilers::instance::phase` is the one place that reads them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -239,11 +207,7 @@ pub struct ServiceInstanceStatus {
     #[serde(default, rename = "dashboardURL", skip_serializing_if = "Option::is_none")]
     pub dashboard_url: Option<String>,
     /// The operation that is under way.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "InstanceOperation::is_none"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "InstanceOperation::is_none")]
     pub current_operation: InstanceOperation,
     /// Deprecated: the generation that was last brought to the broker successfully.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
@@ -262,43 +226,23 @@ pub struct ServiceInstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_properties: Option<InstanceProperties>,
     /// Whether the broker has an instance for this object.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "ProvisionStatus::is_unset"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "ProvisionStatus::is_unset")]
     pub provision_status: ProvisionStatus,
     /// Whether the broker must be told when this object is deleted.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "DeprovisionStatus::is_unset"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeprovisionStatus::is_unset")]
     pub deprovision_status: DeprovisionStatus,
     /// The defaults of class and plan that were merged into the parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<JsonObject>,
     /// `Ready`, `Failed`, or the reason why not.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
     /// The plan, as the user named it.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub user_specified_plan_name: String,
     /// Kind and name of the class, as the user named it.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub user_specified_class_name: String,
     /// The id of the instance at the broker.
     #[serde(
@@ -406,11 +350,7 @@ impl DeprovisionStatus {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceProperties {
     /// Name of the `ClusterServicePlan` in the catalog.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub cluster_service_plan_external_name: String,
     /// Id of the `ClusterServicePlan` in the catalog.
     #[serde(
@@ -421,11 +361,7 @@ pub struct InstanceProperties {
     )]
     pub cluster_service_plan_external_id: String,
     /// Name of the `ServicePlan` in the catalog.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub service_plan_external_name: String,
     /// Id of the `ServicePlan` in the catalog.
     #[serde(
@@ -440,11 +376,7 @@ pub struct InstanceProperties {
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
     /// SHA-256 of the parameters with the secret values, as the original computed it.
-    #[serde(
-        default,
-        deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
     /// On whose behalf the broker is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

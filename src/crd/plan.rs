@@ -212,9 +212,7 @@ impl PlanObject for ClusterServicePlan {
             ClusterServicePlanSpec {
                 common,
                 cluster_service_broker_name: broker_name.to_owned(),
-                cluster_service_class_ref: LocalObjectReference {
-                    name: class_name.to_owned(),
-                },
+                cluster_service_class_ref: LocalObjectReference { name: class_name.to_owned() },
             },
         )
     }
@@ -240,9 +238,7 @@ impl PlanObject for ServicePlan {
             ServicePlanSpec {
                 common,
                 service_broker_name: broker_name.to_owned(),
-                service_class_ref: LocalObjectReference {
-                    name: class_name.to_owned(),
-                },
+                service_class_ref: LocalObjectReference { name: class_name.to_owned() },
             },
         )
     }

@@ -46,11 +46,7 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
 /// * `status` is one atomic value, because it has one writer: the API server then tracks one owner instead of thirty.
 pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
-        let Some(root) = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-        else {
+        let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
             continue;
         };
         let Some(properties) = root.properties.as_mut() else {
@@ -87,11 +83,7 @@ fn set(field: &str) -> String {
 
 /// CEL: at least one of these fields has a value.
 pub(super) fn any_set(fields: &[&str]) -> String {
-    fields
-        .iter()
-        .map(|field| set(field))
-        .collect::<Vec<_>>()
-        .join(" || ")
+    fields.iter().map(|field| set(field)).collect::<Vec<_>>().join(" || ")
 }
 
 /// CEL: no field of the first list has a value, or none of the second.
@@ -101,20 +93,13 @@ pub(super) fn not_both(one: &[&str], other: &[&str]) -> String {
 
 /// CEL: at most one of these fields has a value.
 pub(super) fn at_most_one(fields: &[&str]) -> String {
-    let list = fields
-        .iter()
-        .map(|field| set(field))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = fields.iter().map(|field| set(field)).collect::<Vec<_>>().join(", ");
     format!("[{list}].filter(isSet, isSet).size() <= 1")
 }
 
 /// CEL: where the n-th plan field has a value, so has the n-th class field.
 pub(super) fn same_spelling(classes: &[&str], plans: &[&str]) -> String {
-    let pairs = classes
-        .iter()
-        .zip(plans)
-        .map(|(class, plan)| format!("(!{} || {})", set(plan), set(class)));
+    let pairs = classes.iter().zip(plans).map(|(class, plan)| format!("(!{} || {})", set(plan), set(class)));
     pairs.collect::<Vec<_>>().join(" && ")
 }
 

@@ -35,10 +35,7 @@ pub struct Catalog {
 
 /// "Service Offering Object".
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent flags, named and defaulted by the spec"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, named and defaulted by the spec")]
 pub struct Offering {
     /// `id`: the only thing about an offering that never changes.
     pub id: String,

@@ -114,11 +114,7 @@ pub fn transport<T>(operation: Operation, fault: TransportFault) -> Outcome<T> {
             format!("the connection was lost before the broker answered: {reason}")
         }
     };
-    Outcome::Unknown(Doubt {
-        message,
-        mitigate: operation.creates(),
-        ..Doubt::default()
-    })
+    Outcome::Unknown(Doubt { message, mitigate: operation.creates(), ..Doubt::default() })
 }
 
 /// Provisioning: 200 and 201 are done, 202 is accepted.
@@ -127,9 +123,7 @@ pub fn provision(response: &Response<'_>) -> Outcome<Provisioned> {
     match response.status {
         200 | 201 => response.read(Operation::Provision, |body| {
             operation_of(body)?;
-            Ok(Provisioned::Done {
-                dashboard_url: dashboard_url_of(body)?,
-            })
+            Ok(Provisioned::Done { dashboard_url: dashboard_url_of(body)? })
         }),
         202 => response.read(Operation::Provision, accepted_provision),
         _ => response.otherwise(Operation::Provision),
@@ -140,11 +134,8 @@ pub fn provision(response: &Response<'_>) -> Outcome<Provisioned> {
 #[must_use]
 pub fn update(response: &Response<'_>) -> Outcome<Provisioned> {
     match response.status {
-        200 => response.read(Operation::Update, |body| {
-            Ok(Provisioned::Done {
-                dashboard_url: dashboard_url_of(body)?,
-            })
-        }),
+        200 => response
+            .read(Operation::Update, |body| Ok(Provisioned::Done { dashboard_url: dashboard_url_of(body)? })),
         202 => response.read(Operation::Update, accepted_provision),
         _ => response.otherwise(Operation::Update),
     }
@@ -167,11 +158,7 @@ pub fn unbind(response: &Response<'_>) -> Outcome<Deleted> {
 fn deleted(operation: Operation, response: &Response<'_>) -> Outcome<Deleted> {
     match response.status {
         200 | 410 => Outcome::Answered(Deleted::Done),
-        202 => response.read(operation, |body| {
-            Ok(Deleted::Accepted {
-                operation: operation_of(body)?,
-            })
-        }),
+        202 => response.read(operation, |body| Ok(Deleted::Accepted { operation: operation_of(body)? })),
         _ => response.otherwise(operation),
     }
 }
@@ -185,16 +172,11 @@ fn deleted(operation: Operation, response: &Response<'_>) -> Outcome<Deleted> {
 pub fn bind(response: &Response<'_>, accepts_incomplete: bool) -> Outcome<Bound> {
     match response.status {
         200 | 201 => response.read_owned(Operation::Bind, |body| Ok(Bound::Done(binding_of(body)?))),
-        202 if accepts_incomplete => response.read(Operation::Bind, |body| {
-            Ok(Bound::Accepted {
-                operation: operation_of(body)?,
-            })
-        }),
+        202 if accepts_incomplete => {
+            response.read(Operation::Bind, |body| Ok(Bound::Accepted { operation: operation_of(body)? }))
+        }
         202 => {
-            let message = format!(
-                "{}, an asynchronous answer, which was not asked for",
-                response.answered()
-            );
+            let message = format!("{}, an asynchronous answer, which was not asked for", response.answered());
             Outcome::Unknown(response.doubt(message, true, true))
         }
         _ => response.otherwise(Operation::Bind),
@@ -229,9 +211,7 @@ pub fn poll(operation: Operation, response: &Response<'_>) -> Outcome<Polled> {
 pub fn get_instance(response: &Response<'_>) -> Outcome<InstanceAnswer> {
     match response.status {
         200 => response.read(Operation::GetInstance, |body| {
-            Ok(InstanceAnswer {
-                dashboard_url: dashboard_url_of(body)?,
-            })
+            Ok(InstanceAnswer { dashboard_url: dashboard_url_of(body)? })
         }),
         _ => response.otherwise(Operation::GetInstance),
     }
@@ -257,10 +237,7 @@ pub fn catalog<'a>(response: &Response<'a>) -> Outcome<&'a [u8]> {
 }
 
 fn accepted_provision(body: &Map<String, Value>) -> Result<Provisioned, Malformed> {
-    Ok(Provisioned::Accepted {
-        operation: operation_of(body)?,
-        dashboard_url: dashboard_url_of(body)?,
-    })
+    Ok(Provisioned::Accepted { operation: operation_of(body)?, dashboard_url: dashboard_url_of(body)? })
 }
 
 /// `operation`: the spec allows null, and an empty one must not be sent back, so both are none.
@@ -283,9 +260,9 @@ fn text_of(body: &Map<String, Value>, key: &str, malformed: Malformed) -> Result
 fn binding_of(mut body: Map<String, Value>) -> Result<BindingAnswer, Malformed> {
     match body.remove("credentials") {
         None | Some(Value::Null) => Ok(BindingAnswer { credentials: None }),
-        Some(Value::Object(credentials)) => Ok(BindingAnswer {
-            credentials: Some(Credentials::new(credentials)),
-        }),
+        Some(Value::Object(credentials)) => {
+            Ok(BindingAnswer { credentials: Some(Credentials::new(credentials)) })
+        }
         Some(_) => Err("credentials is not an object"),
     }
 }

@@ -69,9 +69,7 @@ impl Client {
         body: &ProvisionRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
-        let request = Request::instance(Operation::Provision, instance_id)
-            .accepting(true)
-            .by(identity);
+        let request = Request::instance(Operation::Provision, instance_id).accepting(true).by(identity);
         self.exchange(request.with(body), classify::provision).await
     }
 
@@ -82,9 +80,7 @@ impl Client {
         body: &UpdateRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
-        let request = Request::instance(Operation::Update, instance_id)
-            .accepting(true)
-            .by(identity);
+        let request = Request::instance(Operation::Update, instance_id).accepting(true).by(identity);
         self.exchange(request.with(body), classify::update).await
     }
 
@@ -95,9 +91,7 @@ impl Client {
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
-        let request = Request::instance(Operation::Deprovision, instance_id)
-            .of(target)
-            .accepting(true);
+        let request = Request::instance(Operation::Deprovision, instance_id).of(target).accepting(true);
         self.exchange(request.by(identity), classify::deprovision).await
     }
 
@@ -113,10 +107,7 @@ impl Client {
     ) -> Outcome<Polled> {
         let request = Request::instance(Operation::PollInstance, instance_id).then(LAST_OPERATION);
         let request = request.of(target).polling(operation).by(identity);
-        self.exchange(request, |response| {
-            classify::poll(Operation::PollInstance, response)
-        })
-        .await
+        self.exchange(request, |response| classify::poll(Operation::PollInstance, response)).await
     }
 
     /// `GET /v2/service_instances/:id?service_id&plan_id`, only for offerings with `instances_retrievable`.
@@ -139,8 +130,7 @@ impl Client {
     ) -> Outcome<Bound> {
         let request = Request::binding(Operation::Bind, instance_id, binding_id);
         let request = request.accepting(accepts_incomplete).by(identity).with(body);
-        self.exchange(request, |response| classify::bind(response, accepts_incomplete))
-            .await
+        self.exchange(request, |response| classify::bind(response, accepts_incomplete)).await
     }
 
     /// `DELETE /v2/service_instances/:id/service_bindings/:id?service_id&plan_id[&accepts_incomplete=true]`
@@ -168,10 +158,7 @@ impl Client {
     ) -> Outcome<Polled> {
         let request = Request::binding(Operation::PollBinding, instance_id, binding_id).then(LAST_OPERATION);
         let request = request.of(target).polling(operation).by(identity);
-        self.exchange(request, |response| {
-            classify::poll(Operation::PollBinding, response)
-        })
-        .await
+        self.exchange(request, |response| classify::poll(Operation::PollBinding, response)).await
     }
 
     /// `GET /v2/service_instances/:id/service_bindings/:id?service_id&plan_id`
@@ -193,18 +180,9 @@ impl Client {
         let operation = request.operation;
         match self.send(request).await {
             Err(fault) => classify::transport(operation, fault),
-            Ok(Answer {
-                status,
-                retry_after,
-                body,
-            }) => {
+            Ok(Answer { status, retry_after, body }) => {
                 let body = body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault);
-                meaning(&Response {
-                    status,
-                    retry_after,
-                    body,
-                    secrets: &self.secrets,
-                })
+                meaning(&Response { status, retry_after, body, secrets: &self.secrets })
             }
         }
     }
@@ -223,23 +201,12 @@ impl Client {
 
     async fn attempt(&self, request: Request<'_>, id: Uuid) -> Result<Answer, TransportFault> {
         let (operation, request) = self.prepare(request, id)?;
-        let response = self
-            .http
-            .execute(request)
-            .await
-            .map_err(|error| self.fault(error))?;
+        let response = self.http.execute(request).await.map_err(|error| self.fault(error))?;
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: retry_after_of(response.headers()),
-            body: body_of(
-                response,
-                if operation == Operation::Catalog {
-                    MAX_CATALOG
-                } else {
-                    MAX_BODY
-                },
-            )
-            .await,
+            body: body_of(response, if operation == Operation::Catalog { MAX_CATALOG } else { MAX_BODY })
+                .await,
         })
     }
 
@@ -256,15 +223,11 @@ impl Client {
         let mut prepared = reqwest::Request::new(method, url);
         if let Some(body) = request.body {
             let body = body.map_err(|_| unsent("the request cannot be written as JSON"))?;
-            prepared
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            prepared.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *prepared.body_mut() = Some(body.into());
         }
         if let Some(identity) = request.identity {
-            prepared
-                .headers_mut()
-                .insert(ORIGINATING_IDENTITY, identity.header().clone());
+            prepared.headers_mut().insert(ORIGINATING_IDENTITY, identity.header().clone());
         }
         let id = HeaderValue::try_from(id.to_string()).map_err(|_| unsent("the request has no id"))?;
         prepared.headers_mut().insert(REQUEST_IDENTITY, id);
@@ -276,21 +239,12 @@ impl Client {
     fn fault(&self, error: reqwest::Error) -> TransportFault {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
-            let hint = if is_certificate(&error) {
-                " (check spec.url and spec.caBundle)"
-            } else {
-                ""
-            };
-            let cause = if error.is_timeout() {
-                "no connection in time".to_owned()
-            } else {
-                endpoint::cause(&error)
-            };
+            let hint = if is_certificate(&error) { " (check spec.url and spec.caBundle)" } else { "" };
+            let cause =
+                if error.is_timeout() { "no connection in time".to_owned() } else { endpoint::cause(&error) };
             let host = self.base.host_str().unwrap_or_default();
             let port = self.base.port_or_known_default().unwrap_or_default();
-            TransportFault::Unsent(format!(
-                "cannot connect to the broker at {host}:{port}: {cause}{hint}"
-            ))
+            TransportFault::Unsent(format!("cannot connect to the broker at {host}:{port}: {cause}{hint}"))
         } else if error.is_timeout() {
             TransportFault::TimedOut(self.timeout)
         } else {
@@ -342,10 +296,7 @@ fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    match error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref)
-    {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         Some(wrapped) => is_certificate(wrapped),
         None => error.source().is_some_and(is_certificate),
     }

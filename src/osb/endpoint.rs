@@ -86,10 +86,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(60),
-            api_version: API_VERSION.to_owned(),
-        }
+        Self { request_timeout: Duration::from_secs(60), api_version: API_VERSION.to_owned() }
     }
 }
 
@@ -255,11 +252,7 @@ fn builder(endpoint: &Endpoint, settings: &Settings) -> Result<ClientBuilder, En
 
 fn certificates(bundle: &[u8]) -> Result<Vec<Certificate>, EndpointError> {
     let certificates = Certificate::from_pem_bundle(bundle).map_err(|_| EndpointError::CaBundle)?;
-    if certificates.is_empty() {
-        Err(EndpointError::CaBundleEmpty)
-    } else {
-        Ok(certificates)
-    }
+    if certificates.is_empty() { Err(EndpointError::CaBundleEmpty) } else { Ok(certificates) }
 }
 
 /// The innermost reason of an error: the outer ones only say that a request failed.
@@ -286,39 +279,24 @@ mod tests {
     }
 
     fn basic(username: &str, password: &str) -> Authentication {
-        Authentication::Basic {
-            username: username.into(),
-            password: password.into(),
-        }
+        Authentication::Basic { username: username.into(), password: password.into() }
     }
 
     #[track_caller]
     fn error(endpoint: &Endpoint) -> String {
-        Client::new(endpoint, &Settings::default())
-            .err()
-            .unwrap()
-            .to_string()
+        Client::new(endpoint, &Settings::default()).err().unwrap().to_string()
     }
 
     #[test]
     fn a_bad_url_is_named_but_not_repeated() {
         for (url, message) in [
             ("", "spec.url is not a URL: relative URL without a base"),
-            (
-                "broker.example",
-                "spec.url is not a URL: relative URL without a base",
-            ),
+            ("broker.example", "spec.url is not a URL: relative URL without a base"),
             ("http://", "spec.url is not a URL: empty host"),
             ("ftp://b", "spec.url must begin with http:// or https://"),
             ("broker:8080", "spec.url must begin with http:// or https://"),
-            (
-                "https://u:hunter2@b",
-                "spec.url must not hold a user name or password: use spec.authInfo",
-            ),
-            (
-                "https://u@b",
-                "spec.url must not hold a user name or password: use spec.authInfo",
-            ),
+            ("https://u:hunter2@b", "spec.url must not hold a user name or password: use spec.authInfo"),
+            ("https://u@b", "spec.url must not hold a user name or password: use spec.authInfo"),
             ("https://b/?x=1", "spec.url must not have a query or a fragment"),
             ("https://b/#x", "spec.url must not have a query or a fragment"),
         ] {
@@ -329,33 +307,18 @@ mod tests {
 
     #[test]
     fn a_bad_ca_bundle_is_named() {
-        let with = |bundle: &[u8]| Endpoint {
-            ca_bundle: Some(bundle.to_vec()),
-            ..endpoint("https://b")
-        };
+        let with = |bundle: &[u8]| Endpoint { ca_bundle: Some(bundle.to_vec()), ..endpoint("https://b") };
         assert_eq!(error(&with(b"")), "spec.caBundle holds no PEM certificate");
         assert_eq!(error(&with(b"no pem")), "spec.caBundle holds no PEM certificate");
         let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(
-            error(&with(broken)),
-            "spec.caBundle holds a certificate that cannot be read"
-        );
-        let unused = Endpoint {
-            insecure_skip_tls_verify: true,
-            ..with(broken)
-        };
-        assert_eq!(
-            error(&unused),
-            "spec.caBundle cannot be combined with spec.insecureSkipTLSVerify"
-        );
+        assert_eq!(error(&with(broken)), "spec.caBundle holds a certificate that cannot be read");
+        let unused = Endpoint { insecure_skip_tls_verify: true, ..with(broken) };
+        assert_eq!(error(&unused), "spec.caBundle cannot be combined with spec.insecureSkipTLSVerify");
     }
 
     #[test]
     fn credentials_that_cannot_be_sent_are_named() {
-        let with = |auth| Endpoint {
-            auth,
-            ..endpoint("http://b")
-        };
+        let with = |auth| Endpoint { auth, ..endpoint("http://b") };
         assert!(error(&with(basic("a:b", "c"))).starts_with("spec.authInfo: the user name"));
         let token = Authentication::Bearer { token: "t\n".into() };
         assert!(error(&with(token)).starts_with("spec.authInfo: the token"));
@@ -372,23 +335,13 @@ mod tests {
     #[test]
     fn an_identity_has_all_four_members() {
         let identity = Identity::new("jane", "", &[], &BTreeMap::new());
-        let encoded = identity
-            .header()
-            .to_str()
-            .unwrap()
-            .strip_prefix("kubernetes ")
-            .unwrap();
+        let encoded = identity.header().to_str().unwrap().strip_prefix("kubernetes ").unwrap();
         let user = STANDARD.decode(encoded).unwrap();
         assert_eq!(user, br#"{"username":"jane","uid":"","groups":[],"extra":{}}"#);
         let extra = BTreeMap::from([("scopes".to_owned(), vec!["ü".to_owned()])]);
         let identity = Identity::new("jane", "7", &["dev".to_owned()], &extra);
         assert!(identity.header().is_sensitive());
-        let encoded = identity
-            .header()
-            .to_str()
-            .unwrap()
-            .strip_prefix("kubernetes ")
-            .unwrap();
+        let encoded = identity.header().to_str().unwrap().strip_prefix("kubernetes ").unwrap();
         let user = STANDARD.decode(encoded).unwrap();
         let expected = r#"{"username":"jane","uid":"7","groups":["dev"],"extra":{"scopes":["ü"]}}"#;
         assert_eq!(user, expected.as_bytes());

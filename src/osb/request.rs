@@ -23,13 +23,7 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(super) fn new(operation: Operation, segments: &[&'a str]) -> Self {
-        Self {
-            operation,
-            segments: segments.to_vec(),
-            query: Vec::new(),
-            body: None,
-            identity: None,
-        }
+        Self { operation, segments: segments.to_vec(), query: Vec::new(), body: None, identity: None }
     }
 
     pub(super) fn instance(operation: Operation, instance_id: &'a str) -> Self {
@@ -37,9 +31,7 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn binding(operation: Operation, instance_id: &'a str, binding_id: &'a str) -> Self {
-        Self::instance(operation, instance_id)
-            .then(BINDINGS)
-            .then(binding_id)
+        Self::instance(operation, instance_id).then(BINDINGS).then(binding_id)
     }
 
     pub(super) fn then(mut self, segment: &'a str) -> Self {
@@ -48,10 +40,7 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn of(mut self, target: &'a Target) -> Self {
-        self.query.extend([
-            ("service_id", target.service_id.as_str()),
-            ("plan_id", target.plan_id.as_str()),
-        ]);
+        self.query.extend([("service_id", target.service_id.as_str()), ("plan_id", target.plan_id.as_str())]);
         self
     }
 
@@ -62,11 +51,7 @@ impl<'a> Request<'a> {
 
     /// "If present, it MUST be a non-empty string" ("Polling Last Operation").
     pub(super) fn polling(mut self, operation: Option<&'a str>) -> Self {
-        self.query.extend(
-            operation
-                .filter(|text| !text.is_empty())
-                .map(|text| ("operation", text)),
-        );
+        self.query.extend(operation.filter(|text| !text.is_empty()).map(|text| ("operation", text)));
         self
     }
 
@@ -86,11 +71,7 @@ impl<'a> Request<'a> {
     /// `None` for a segment that no URL can carry: an empty one names another resource, and `.` and `..` are taken for
     /// steps by every parser on the way, encoded or not (RFC 3986, 6.2.2).
     pub(super) fn url(&self, base: &Url) -> Option<Url> {
-        if self
-            .segments
-            .iter()
-            .any(|segment| matches!(*segment, "" | "." | ".."))
-        {
+        if self.segments.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
             return None;
         }
         let mut url = base.clone();
@@ -138,20 +119,14 @@ mod tests {
     #[test]
     fn ids_are_encoded_as_one_segment() {
         let rows = [
-            (
-                "0b9b7a1e-8a30-4b5a-9a3f-6a8f7f3c0f10",
-                "0b9b7a1e-8a30-4b5a-9a3f-6a8f7f3c0f10",
-            ),
+            ("0b9b7a1e-8a30-4b5a-9a3f-6a8f7f3c0f10", "0b9b7a1e-8a30-4b5a-9a3f-6a8f7f3c0f10"),
             ("a?x=1", "a%3Fx%3D1"),
             ("../../v2/catalog", "..%2F..%2Fv2%2Fcatalog"),
             ("a/b#c%2e%2e", "a%2Fb%23c%252e%252e"),
             ("%2e%2e", "%252e%252e"),
             ("\\..\\", "%5C..%5C"),
             ("...", "..."),
-            (
-                "ä b\n\t;,:@&=+$!*'()|",
-                "%C3%A4%20b%0A%09%3B%2C%3A%40%26%3D%2B%24%21%2A%27%28%29%7C",
-            ),
+            ("ä b\n\t;,:@&=+$!*'()|", "%C3%A4%20b%0A%09%3B%2C%3A%40%26%3D%2B%24%21%2A%27%28%29%7C"),
             ("-._~", "-._~"),
         ];
         for (id, segment) in rows {
@@ -164,11 +139,7 @@ mod tests {
     #[test]
     fn ids_that_no_url_can_carry_are_not_sent() {
         for id in ["", ".", ".."] {
-            assert_eq!(
-                url("http://h", &Request::instance(Operation::Provision, id)),
-                None,
-                "{id:?}"
-            );
+            assert_eq!(url("http://h", &Request::instance(Operation::Provision, id)), None, "{id:?}");
         }
     }
 
@@ -186,22 +157,14 @@ mod tests {
 
     #[test]
     fn query_values_are_encoded_and_an_empty_operation_is_left_out() {
-        let target = Target {
-            service_id: "s&1".into(),
-            plan_id: "p=+ #1".into(),
-        };
+        let target = Target { service_id: "s&1".into(), plan_id: "p=+ #1".into() };
         let request = |operation| {
-            let request = Request::instance(Operation::PollInstance, "i")
-                .then(LAST_OPERATION)
-                .of(&target);
+            let request = Request::instance(Operation::PollInstance, "i").then(LAST_OPERATION).of(&target);
             url("http://h", &request.polling(operation)).unwrap()
         };
         let base = "http://h/v2/service_instances/i/last_operation?service_id=s%261&plan_id=p%3D%2B%20%231";
         assert_eq!(request(None), base);
         assert_eq!(request(Some("")), base);
-        assert_eq!(
-            request(Some("&=+%/ #?ü")),
-            format!("{base}&operation=%26%3D%2B%25%2F%20%23%3F%C3%BC")
-        );
+        assert_eq!(request(Some("&=+%/ #?ü")), format!("{base}&operation=%26%3D%2B%25%2F%20%23%3F%C3%BC"));
     }
 }

@@ -43,12 +43,7 @@ impl<'a> Response<'a> {
     /// A response without `Retry-After`, and without secrets to hide.
     #[must_use]
     pub fn new(status: u16, body: &'a [u8]) -> Self {
-        Self {
-            status,
-            retry_after: None,
-            body: Ok(body),
-            secrets: &[],
-        }
+        Self { status, retry_after: None, body: Ok(body), secrets: &[] }
     }
 
     pub(super) fn read<T>(
@@ -143,25 +138,14 @@ impl<'a> Response<'a> {
     }
 
     pub(super) fn doubt(&self, message: String, answered: bool, mitigate: bool) -> Doubt {
-        let Self {
-            status, retry_after, ..
-        } = *self;
-        Doubt {
-            status: Some(status),
-            message,
-            answered,
-            mitigate,
-            retry_after,
-            ..Doubt::default()
-        }
+        let Self { status, retry_after, .. } = *self;
+        Doubt { status: Some(status), message, answered, mitigate, retry_after, ..Doubt::default() }
     }
 
     pub(super) fn polled(&self, state: OperationState, body: &Map<String, Value>) -> Polled {
         Polled {
             state,
-            description: description_of(body)
-                .map(|text| self.clean(text))
-                .filter(|text| !text.is_empty()),
+            description: description_of(body).map(|text| self.clean(text)).filter(|text| !text.is_empty()),
             retry_after: self.retry_after,
             instance_usable: flag_of(body, "instance_usable"),
             update_repeatable: flag_of(body, "update_repeatable"),
@@ -169,25 +153,16 @@ impl<'a> Response<'a> {
     }
 
     pub(super) fn answered(&self) -> String {
-        let reason = StatusCode::from_u16(self.status)
-            .ok()
-            .and_then(|status| status.canonical_reason());
+        let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let blank = if reason.is_some() { " " } else { "" };
-        format!(
-            "the broker answered {}{blank}{}",
-            self.status,
-            reason.unwrap_or_default()
-        )
+        format!("the broker answered {}{blank}{}", self.status, reason.unwrap_or_default())
     }
 
     /// `the broker answered 409 Conflict: ConcurrencyError: Another operation is in progress`: what the original wrote
     /// as `Status: 409; ErrorMessage: ConcurrencyError; Description: …; ResponseError: <nil>`.
     fn sentence(&self, operation: Operation, body: &Map<String, Value>) -> String {
         let mut sentence = self.answered();
-        let raw = self
-            .body
-            .ok()
-            .filter(|_| body.is_empty() && !operation.is_confidential());
+        let raw = self.body.ok().filter(|_| body.is_empty() && !operation.is_confidential());
         let parts = [
             error_of(body).map(|code| clip(&redact(code, self.secrets), MAX_CODE)),
             description_of(body).map(|text| self.clean(text)),
@@ -248,9 +223,7 @@ fn description_of(body: &Map<String, Value>) -> Option<&str> {
 
 /// The first of the keys that holds a text: Go brokers without field tags answer in capitals.
 fn string_of<'a>(body: &'a Map<String, Value>, keys: [&str; 2]) -> Option<&'a str> {
-    keys.into_iter()
-        .find_map(|key| body.get(key)?.as_str())
-        .filter(|text| !text.is_empty())
+    keys.into_iter().find_map(|key| body.get(key)?.as_str()).filter(|text| !text.is_empty())
 }
 
 fn flag_of(body: &Map<String, Value>, key: &str) -> Option<bool> {

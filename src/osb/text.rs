@@ -65,16 +65,9 @@ fn is_invisible(character: char) -> bool {
 /// would show its beginning.
 #[must_use]
 pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
-    secrets
-        .iter()
-        .filter(|secret| !secret.is_empty())
-        .fold(text.to_owned(), |text, secret| {
-            if text.contains(secret.as_str()) {
-                text.replace(secret.as_str(), REDACTED)
-            } else {
-                text
-            }
-        })
+    secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| {
+        if text.contains(secret.as_str()) { text.replace(secret.as_str(), REDACTED) } else { text }
+    })
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it were absent; the result is at most
@@ -87,9 +80,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         let seconds = value.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
     }
-    let then = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
+    let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
     let pause = Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO);
     Some(pause.min(MAX_RETRY_AFTER))
 }
@@ -100,27 +91,16 @@ mod tests {
 
     #[test]
     fn shown_text_has_no_control_characters() {
-        assert_eq!(
-            display("  a\r\n\tb\u{1b}[31mc\u{0}\u{202e}d\u{feff}  "),
-            "a b[31mcd"
-        );
+        assert_eq!(display("  a\r\n\tb\u{1b}[31mc\u{0}\u{202e}d\u{feff}  "), "a b[31mcd");
         assert_eq!(display("\n\n"), "");
     }
 
     #[test]
     fn shown_text_is_cut_between_characters() {
-        for text in [
-            "x".repeat(5000),
-            "é".repeat(5000),
-            "😀".repeat(5000),
-            format!("a{}", "😀".repeat(5000)),
-        ] {
+        for text in ["x".repeat(5000), "é".repeat(5000), "😀".repeat(5000), format!("a{}", "😀".repeat(5000))]
+        {
             let shown = display(&text);
-            assert!(
-                shown.len() <= MAX_TEXT && shown.len() > MAX_TEXT - 8,
-                "{}",
-                shown.len()
-            );
+            assert!(shown.len() <= MAX_TEXT && shown.len() > MAX_TEXT - 8, "{}", shown.len());
             assert!(shown.ends_with(ELLIPSIS));
         }
         assert_eq!(display(&"x".repeat(MAX_TEXT)), "x".repeat(MAX_TEXT));
@@ -128,14 +108,8 @@ mod tests {
 
     #[test]
     fn secrets_are_replaced_and_empty_ones_do_no_harm() {
-        let secrets = [
-            Zeroizing::new(String::new()),
-            Zeroizing::new("hunter2".to_owned()),
-        ];
-        assert_eq!(
-            redact("no hunter2, really: hunter2", &secrets),
-            "no <redacted>, really: <redacted>"
-        );
+        let secrets = [Zeroizing::new(String::new()), Zeroizing::new("hunter2".to_owned())];
+        assert_eq!(redact("no hunter2, really: hunter2", &secrets), "no <redacted>, really: <redacted>");
     }
 
     #[test]
@@ -156,11 +130,7 @@ mod tests {
             ("", None),
         ];
         for (value, seconds) in rows {
-            assert_eq!(
-                retry_after(value, now),
-                seconds.map(Duration::from_secs),
-                "{value:?}"
-            );
+            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
     }
 }

@@ -24,12 +24,7 @@ pub fn attempt_id(external_id: &str, uid: Option<&str>, attempt: i64) -> String 
 #[must_use]
 pub fn identity_of(user: Option<&UserInfo>) -> Option<Identity> {
     let user = user.filter(|user| !user.username.is_empty())?;
-    Some(Identity::new(
-        &user.username,
-        &user.uid,
-        &user.groups,
-        &user.extra,
-    ))
+    Some(Identity::new(&user.username, &user.uid, &user.groups, &user.extra))
 }
 
 #[cfg(test)]
@@ -50,12 +45,6 @@ mod tests {
     fn without_a_recorded_user_no_identity_is_sent() {
         assert!(identity_of(None).is_none());
         assert!(identity_of(Some(&UserInfo::default())).is_none());
-        assert!(
-            identity_of(Some(&UserInfo {
-                username: "alice".into(),
-                ..UserInfo::default()
-            }))
-            .is_some()
-        );
+        assert!(identity_of(Some(&UserInfo { username: "alice".into(), ..UserInfo::default() })).is_some());
     }
 }

@@ -14,10 +14,7 @@ use crate::context::Tunables;
 #[must_use]
 pub fn retry_at(from: Timestamp, retries: i64, uid: &str, tunables: &Tunables) -> Timestamp {
     let doublings = u32::try_from(retries.clamp(0, 30)).unwrap_or(0);
-    let delay = tunables
-        .retry_base
-        .saturating_mul(1 << doublings)
-        .min(tunables.retry_limit);
+    let delay = tunables.retry_base.saturating_mul(1 << doublings).min(tunables.retry_limit);
     later(from, spread(delay, uid))
 }
 
@@ -30,9 +27,7 @@ pub fn next_try<M: Machine>(
 ) -> Timestamp {
     let uid = observed.object.uid().unwrap_or_default();
     let own = retry_at(observed.now, retries, &uid, &observed.tunables);
-    retry_after
-        .and_then(|delay| observed.now.checked_add(delay).ok())
-        .map_or(own, |asked| asked.max(own))
+    retry_after.and_then(|delay| observed.now.checked_add(delay).ok()).map_or(own, |asked| asked.max(own))
 }
 
 /// When an operation that began at `since` and was last asked about at `last` is asked about next: a quarter of the
@@ -41,10 +36,7 @@ pub fn next_try<M: Machine>(
 #[must_use]
 pub fn poll_at(since: Timestamp, last: Timestamp, uid: &str, tunables: &Tunables) -> Timestamp {
     let elapsed = last.duration_since(since).max(SignedDuration::ZERO);
-    let delay = tunables
-        .poll_base
-        .saturating_add(elapsed / 4)
-        .min(tunables.poll_limit);
+    let delay = tunables.poll_base.saturating_add(elapsed / 4).min(tunables.poll_limit);
     later(last, spread(delay, uid))
 }
 
@@ -71,9 +63,8 @@ mod tests {
     #[test]
     fn retries_double_up_to_the_limit() {
         let tunables = Tunables::default();
-        let delays: Vec<f64> = (0..40)
-            .map(|n| second(retry_at(Timestamp::UNIX_EPOCH, n, "uid", &tunables)))
-            .collect();
+        let delays: Vec<f64> =
+            (0..40).map(|n| second(retry_at(Timestamp::UNIX_EPOCH, n, "uid", &tunables))).collect();
         assert!((0.9..=1.1).contains(&delays[0]), "{}", delays[0]);
         assert!((delays[3] / delays[0] - 8.0).abs() < 0.01);
         assert!((1080.0..=1320.0).contains(&delays[39]), "{}", delays[39]);

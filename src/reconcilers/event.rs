@@ -48,10 +48,7 @@ pub fn worth_telling<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventT
         })
         // `Failed` repeats what `Ready` says when both change for one reason.
         .fold(Vec::new(), |mut told, (type_, new)| {
-            if !told
-                .iter()
-                .any(|(_, other): &(EventType, &Condition)| other.reason == new.reason)
-            {
+            if !told.iter().any(|(_, other): &(EventType, &Condition)| other.reason == new.reason) {
                 told.push((type_, new));
             }
             told
@@ -71,10 +68,7 @@ pub fn publish<M: Machine>(context: &Context, object: &M::Object, from: &[Condit
         let (recorder, reference) = (context.recorder.clone(), object.object_ref(&()));
         tokio::spawn(async move {
             if let Err(error) = recorder.publish(&event, &reference).await {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot publish an Event"
-                );
+                tracing::debug!(error = &error as &dyn std::error::Error, "cannot publish an Event");
             }
         });
     }
@@ -96,32 +90,18 @@ mod tests {
 
     #[test]
     fn ready_is_told_once_and_steps_on_the_way_never() {
-        let in_flight = [condition(
-            ConditionType::Ready,
-            ConditionStatus::False,
-            Reason::ProvisionRequestInFlight,
-        )];
-        let ready = [condition(
-            ConditionType::Ready,
-            ConditionStatus::True,
-            Reason::ProvisionedSuccessfully,
-        )];
+        let in_flight =
+            [condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionRequestInFlight)];
+        let ready = [condition(ConditionType::Ready, ConditionStatus::True, Reason::ProvisionedSuccessfully)];
         assert!(worth_telling(&[], &in_flight).is_empty());
-        assert!(matches!(
-            worth_telling(&in_flight, &ready)[..],
-            [(EventType::Normal, _)]
-        ));
+        assert!(matches!(worth_telling(&in_flight, &ready)[..], [(EventType::Normal, _)]));
         assert!(worth_telling(&ready, &ready).is_empty());
     }
 
     #[test]
     fn a_failure_is_told_with_each_of_its_causes() {
         let failed = [
-            condition(
-                ConditionType::Ready,
-                ConditionStatus::False,
-                Reason::ProvisionCallFailed,
-            ),
+            condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionCallFailed),
             condition(
                 ConditionType::Failed,
                 ConditionStatus::True,
@@ -130,16 +110,8 @@ mod tests {
         ];
         assert_eq!(worth_telling(&[], &failed).len(), 2);
         let same = [
-            condition(
-                ConditionType::Ready,
-                ConditionStatus::False,
-                Reason::UpdateInstanceCallFailed,
-            ),
-            condition(
-                ConditionType::Failed,
-                ConditionStatus::True,
-                Reason::UpdateInstanceCallFailed,
-            ),
+            condition(ConditionType::Ready, ConditionStatus::False, Reason::UpdateInstanceCallFailed),
+            condition(ConditionType::Failed, ConditionStatus::True, Reason::UpdateInstanceCallFailed),
         ];
         assert!(matches!(worth_telling(&[], &same)[..], [(EventType::Warning, _)]));
     }

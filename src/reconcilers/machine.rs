@@ -159,11 +159,7 @@ impl<C> Admitted<C> {
     /// # Errors
     /// [`Error::Unfenced`]: the plan asked for a fenced request without an intent. A bug, and harmless thanks to this.
     pub(super) fn admit(call: C, needs_fence: bool, seen: Seen) -> Result<Self, Error> {
-        if needs_fence && seen == Seen::Cached {
-            Err(Error::Unfenced)
-        } else {
-            Ok(Self(call))
-        }
+        if needs_fence && seen == Seen::Cached { Err(Error::Unfenced) } else { Ok(Self(call)) }
     }
 
     /// The request.
@@ -179,10 +175,7 @@ mod tests {
 
     #[test]
     fn a_fenced_request_needs_a_write_of_the_same_pass() {
-        assert!(matches!(
-            Admitted::admit((), true, Seen::Cached),
-            Err(Error::Unfenced)
-        ));
+        assert!(matches!(Admitted::admit((), true, Seen::Cached), Err(Error::Unfenced)));
         assert!(Admitted::admit((), true, Seen::Written).is_ok());
         assert!(Admitted::admit((), false, Seen::Cached).is_ok());
     }

@@ -101,11 +101,7 @@ pub struct Spelling<'a> {
 
 impl<'a> Spelling<'a> {
     fn scope(self) -> ScopeKind {
-        if self.field < 3 {
-            ScopeKind::Cluster
-        } else {
-            ScopeKind::Namespace
-        }
+        if self.field < 3 { ScopeKind::Cluster } else { ScopeKind::Namespace }
     }
 
     /// Whether an object is the one that is meant.
@@ -152,10 +148,7 @@ pub fn plan_spelling(reference: &PlanReference) -> Option<Spelling<'_>> {
 
 fn spelling(fields: [&Option<String>; 6]) -> Option<Spelling<'_>> {
     fields.into_iter().enumerate().find_map(|(field, value)| {
-        value
-            .as_deref()
-            .filter(|value| !value.is_empty())
-            .map(|value| Spelling { field, value })
+        value.as_deref().filter(|value| !value.is_empty()).map(|value| Spelling { field, value })
     })
 }
 
@@ -183,12 +176,9 @@ pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Stores) -> R
         ScopeKind::Cluster => {
             resolve_in::<ClusterWide>(class, plan_spelling(reference), None, &stores.cluster)
         }
-        ScopeKind::Namespace => resolve_in::<Namespaced>(
-            class,
-            plan_spelling(reference),
-            Some(namespace),
-            &stores.namespaced,
-        ),
+        ScopeKind::Namespace => {
+            resolve_in::<Namespaced>(class, plan_spelling(reference), Some(namespace), &stores.namespaced)
+        }
     }
 }
 
@@ -199,9 +189,7 @@ fn resolve_in<S: Scope>(
     stores: &ScopeStores<S>,
 ) -> Result<Offering, Unresolved> {
     let here = |object: &ObjectMeta| namespace.is_none() || object.namespace.as_deref() == namespace;
-    let classes = stores
-        .classes
-        .state_filter(|object| here(object.meta()) && class.fits(object));
+    let classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
     let class_field = CLASS_FIELDS[class.field];
     let class_object = match &classes[..] {
         [only] => only,
@@ -215,10 +203,8 @@ fn resolve_in<S: Scope>(
             });
         }
         several => {
-            let names: Vec<&str> = several
-                .iter()
-                .filter_map(|object| object.meta().name.as_deref())
-                .collect();
+            let names: Vec<&str> =
+                several.iter().filter_map(|object| object.meta().name.as_deref()).collect();
             return Err(Unresolved {
                 reason: Reason::ReferencesNonexistentServiceClass,
                 message: format!(
@@ -271,9 +257,7 @@ fn resolve_in<S: Scope>(
 }
 
 fn is_removed<E: EntryObject>(entry: &E) -> bool {
-    entry
-        .status()
-        .is_some_and(|status| status.removed_from_broker_catalog)
+    entry.status().is_some_and(|status| status.removed_from_broker_catalog)
 }
 
 fn no_single_plan<P: EntryObject>(
@@ -282,13 +266,8 @@ fn no_single_plan<P: EntryObject>(
     found: &[std::sync::Arc<P>],
 ) -> Unresolved {
     let plan_field = PLAN_FIELDS[plan.map_or(class.field, |plan| plan.field)];
-    let names = || {
-        found
-            .iter()
-            .map(|object| object.external_name().to_owned())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let names =
+        || found.iter().map(|object| object.external_name().to_owned()).collect::<Vec<_>>().join(", ");
     let message = match (plan, found.is_empty()) {
         (Some(plan), true) => format!(
             "spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which there are with `kubectl get clusterserviceplans,serviceplans`",
@@ -299,16 +278,11 @@ fn no_single_plan<P: EntryObject>(
             plan.value, class.value
         ),
         (None, true) => format!("the class {:?} has no plans (yet)", class.value),
-        (None, false) => format!(
-            "the class {:?} has more than one plan ({}): set spec.{plan_field}",
-            class.value,
-            names()
-        ),
+        (None, false) => {
+            format!("the class {:?} has more than one plan ({}): set spec.{plan_field}", class.value, names())
+        }
     };
-    Unresolved {
-        reason: Reason::ReferencesNonexistentServicePlan,
-        message,
-    }
+    Unresolved { reason: Reason::ReferencesNonexistentServicePlan, message }
 }
 
 #[cfg(test)]
@@ -317,10 +291,8 @@ mod tests {
 
     #[test]
     fn every_field_is_a_spelling_of_its_scope() {
-        let reference = PlanReference {
-            service_class_external_id: Some("x".into()),
-            ..PlanReference::default()
-        };
+        let reference =
+            PlanReference { service_class_external_id: Some("x".into()), ..PlanReference::default() };
         let spelling = class_spelling(&reference).unwrap();
         assert_eq!(
             (CLASS_FIELDS[spelling.field], spelling.scope(), spelling.value()),

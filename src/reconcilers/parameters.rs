@@ -48,10 +48,7 @@ pub async fn read(
 ) -> Result<Vec<Source>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut read = Vec::with_capacity(sources.len());
-    for ParametersFromSource {
-        secret_key_ref: reference,
-    } in sources
-    {
+    for ParametersFromSource { secret_key_ref: reference } in sources {
         let secret = api.get_opt(&reference.name).await.map_err(|source| Error::Api {
             action: format!("read Secret {namespace}/{}", reference.name),
             source: Box::new(source),
@@ -60,10 +57,7 @@ pub async fn read(
             let bytes = secret.data.and_then(|mut data| data.remove(&reference.key));
             bytes.map(|bytes| Zeroizing::new(bytes.0))
         });
-        read.push(Source {
-            reference: reference.clone(),
-            value,
-        });
+        read.push(Source { reference: reference.clone(), value });
     }
     Ok(read)
 }
@@ -94,18 +88,12 @@ pub fn merge(inline: Option<&JsonObject>, sources: &[Source]) -> Result<Paramete
 fn object_of(index: usize, source: &Source) -> Result<Map<String, Value>, ParametersError> {
     let SecretKeyReference { name, key } = &source.reference;
     let field = format!("spec.parametersFrom[{index}].secretKeyRef");
-    let complain = |what: &str| ParametersError {
-        message: format!("{field}: {what}"),
-    };
+    let complain = |what: &str| ParametersError { message: format!("{field}: {what}") };
     let value = source.value.as_ref().ok_or_else(|| {
-        complain(&format!(
-            "the Secret {name:?} does not exist; create it in this namespace"
-        ))
+        complain(&format!("the Secret {name:?} does not exist; create it in this namespace"))
     })?;
     let bytes = value.as_ref().ok_or_else(|| {
-        complain(&format!(
-            "the Secret {name:?} has no key {key:?}; add it, with a JSON object as its value"
-        ))
+        complain(&format!("the Secret {name:?} has no key {key:?}; add it, with a JSON object as its value"))
     })?;
     // The parser's message would quote the secret, so it is not shown.
     match serde_json::from_slice(bytes) {
@@ -136,14 +124,7 @@ impl Parameters {
     pub fn to_show(&self) -> Option<JsonObject> {
         let show = |(key, value): (&String, &Value)| {
             let hidden = self.secret_keys.contains(key);
-            (
-                key.clone(),
-                if hidden {
-                    Value::from(REDACTED)
-                } else {
-                    value.clone()
-                },
-            )
+            (key.clone(), if hidden { Value::from(REDACTED) } else { value.clone() })
         };
         (!self.merged.is_empty()).then(|| self.merged.iter().map(show).collect())
     }
@@ -185,13 +166,11 @@ fn collect_strings(value: &Value, into: &mut Vec<Zeroizing<String>>) {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A value as Go's `json.Marshal` writes what `json.Unmarshal` read: keys sorted, no blanks, numbers as `float64`,
@@ -243,15 +222,9 @@ fn go_number(text: &mut String, number: &Number) {
     let _ = if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
         let shown = format!("{value:e}");
         let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
-        let (sign, exponent) = exponent
-            .strip_prefix('-')
-            .map_or(("+", exponent), |exponent| ("-", exponent));
+        let (sign, exponent) = exponent.strip_prefix('-').map_or(("+", exponent), |exponent| ("-", exponent));
         // Go writes at least two digits of exponent and then cuts a leading zero of negative ones only ("e-09" → "e-9").
-        let pad = if sign == "+" && exponent.len() < 2 {
-            "0"
-        } else {
-            ""
-        };
+        let pad = if sign == "+" && exponent.len() < 2 { "0" } else { "" };
         write!(text, "{digits}e{sign}{pad}{exponent}")
     } else {
         write!(text, "{value}")
@@ -291,10 +264,7 @@ mod tests {
 
     fn source(value: Option<Option<&str>>) -> Source {
         Source {
-            reference: SecretKeyReference {
-                name: "s".into(),
-                key: "k".into(),
-            },
+            reference: SecretKeyReference { name: "s".into(), key: "k".into() },
             value: value.map(|value| value.map(|text| Zeroizing::new(text.as_bytes().to_vec()))),
         }
     }
@@ -302,28 +272,16 @@ mod tests {
     #[test]
     fn inline_and_secret_parameters_are_one_object() {
         let inline = object(json!({"a": 1}));
-        let parameters = merge(Some(&inline), &[source(Some(Some(r#"{"b": {"c": "hunter2"}}"#)))])
-            .ok()
-            .unwrap();
-        assert_eq!(
-            parameters.to_send(),
-            Some(object(json!({"a": 1, "b": {"c": "hunter2"}})))
-        );
-        assert_eq!(
-            parameters.to_show(),
-            Some(object(json!({"a": 1, "b": "<redacted>"})))
-        );
-        assert_eq!(
-            parameters.redact("bad value hunter2 for c"),
-            "bad value <redacted> for c"
-        );
+        let parameters =
+            merge(Some(&inline), &[source(Some(Some(r#"{"b": {"c": "hunter2"}}"#)))]).ok().unwrap();
+        assert_eq!(parameters.to_send(), Some(object(json!({"a": 1, "b": {"c": "hunter2"}}))));
+        assert_eq!(parameters.to_show(), Some(object(json!({"a": 1, "b": "<redacted>"}))));
+        assert_eq!(parameters.redact("bad value hunter2 for c"), "bad value <redacted> for c");
     }
 
     #[test]
     fn nothing_is_sent_when_there_is_nothing() {
-        let parameters = merge(Some(&object(json!({}))), &[source(Some(Some("{}")))])
-            .ok()
-            .unwrap();
+        let parameters = merge(Some(&object(json!({}))), &[source(Some(Some("{}")))]).ok().unwrap();
         assert_eq!(
             (parameters.to_send(), parameters.to_show(), parameters.checksum()),
             (None, None, String::new())
@@ -341,19 +299,13 @@ mod tests {
         assert!(message(json!({}), &[source(Some(None))]).contains(r#"has no key "k""#));
         for value in ["", "[]", "7", "hunter2", "{\"a\":"] {
             let message = message(json!({}), &[source(Some(Some(value)))]);
-            assert!(
-                message.contains("is not a JSON object") && !message.contains("hunter2"),
-                "{message}"
-            );
+            assert!(message.contains("is not a JSON object") && !message.contains("hunter2"), "{message}");
         }
         assert!(
             message(json!({"a": 1}), &[source(Some(Some(r#"{"a": 2}"#)))])
                 .contains(r#"duplicate entry for parameter "a""#)
         );
-        let twice = [
-            source(Some(Some(r#"{"a": 2}"#))),
-            source(Some(Some(r#"{"a": 2}"#))),
-        ];
+        let twice = [source(Some(Some(r#"{"a": 2}"#))), source(Some(Some(r#"{"a": 2}"#)))];
         assert!(message(json!({}), &twice).contains("duplicate"));
     }
 
@@ -370,25 +322,10 @@ mod tests {
             "{\"a\":\"\\u003c\\u0026\\u003e\\u2028\u{7f}é\\u0001\\\"\\\\\\n\",\"b\":1}"
         );
         assert_eq!(
-            go(json!([
-                1.0,
-                0.5,
-                1e21,
-                1e20,
-                1e-6,
-                1e-7,
-                123_456_789_012_345_678_u64,
-                -0.0,
-                1.5e300
-            ])),
+            go(json!([1.0, 0.5, 1e21, 1e20, 1e-6, 1e-7, 123_456_789_012_345_678_u64, -0.0, 1.5e300])),
             "[1,0.5,1e+21,100000000000000000000,0.000001,1e-7,123456789012345680,-0,1.5e+300]"
         );
-        let parameters = merge(Some(&object(json!({"name": "test", "args": {"x": 1}}))), &[])
-            .ok()
-            .unwrap();
-        assert_eq!(
-            parameters.checksum(),
-            hex(&Sha256::digest(br#"{"args":{"x":1},"name":"test"}"#))
-        );
+        let parameters = merge(Some(&object(json!({"name": "test", "args": {"x": 1}}))), &[]).ok().unwrap();
+        assert_eq!(parameters.checksum(), hex(&Sha256::digest(br#"{"args":{"x":1},"name":"test"}"#)));
     }
 }

@@ -40,20 +40,8 @@ pub async fn reconcile<M: Machine>(object: Arc<M::Object>, context: Arc<Context>
     }
     let world = M::observe(&object, &context).await?;
     let memory = context.memories.get(&uid::<M>(&object));
-    let observed = Observed {
-        object,
-        world,
-        memory,
-        tunables: context.tunables,
-        now: Timestamp::now(),
-    };
-    Pass::<M> {
-        context: &context,
-        observed,
-        seen: Seen::Cached,
-    }
-    .run()
-    .await
+    let observed = Observed { object, world, memory, tunables: context.tunables, now: Timestamp::now() };
+    Pass::<M> { context: &context, observed, seen: Seen::Cached }.run().await
 }
 
 /// When an object whose pass failed is tried again.
@@ -184,11 +172,7 @@ impl<M: Machine> Pass<'_, M> {
 
     async fn release(&mut self) -> Result<Progress, Error> {
         let object = &*self.observed.object;
-        if object
-            .finalizers()
-            .iter()
-            .any(|name| name == crate::crd::FINALIZER)
-        {
+        if object.finalizers().iter().any(|name| name == crate::crd::FINALIZER) {
             let mut released = write::remove_finalizer(self.context, object).await;
             if matches!(released, Err(Error::Outdated { .. })) {
                 // Edited meanwhile. That the broker has nothing any more stays true.
@@ -220,9 +204,7 @@ impl<M: Machine> Pass<'_, M> {
 
     fn remember(&mut self, memory: Memory) {
         self.observed.memory = memory;
-        self.context
-            .memories
-            .set(&uid::<M>(&self.observed.object), memory);
+        self.context.memories.set(&uid::<M>(&self.observed.object), memory);
     }
 
     fn tell(&self, from: &M::Object, to: &M::Status) {
@@ -238,9 +220,7 @@ fn uid<M: Machine>(object: &M::Object) -> String {
 /// Whether writing a status would change nothing. Compared as JSON, because that is what is written: times lose their
 /// fractions on the wire.
 fn same<S: serde::Serialize>(present: Option<&S>, status: &S) -> bool {
-    let present = present
-        .and_then(|present| serde_json::to_value(present).ok())
-        .unwrap_or_else(|| json!({}));
+    let present = present.and_then(|present| serde_json::to_value(present).ok()).unwrap_or_else(|| json!({}));
     serde_json::to_value(status).is_ok_and(|status| diff(&present, &status).is_none())
 }
 

@@ -89,11 +89,7 @@ impl Target {
     }
 
     fn describe(&self, verb: &str) -> String {
-        let Self {
-            resource,
-            namespace,
-            name,
-        } = self;
+        let Self { resource, namespace, name } = self;
         match namespace {
             Some(namespace) => format!("{verb} {} {namespace}/{name}", resource.kind),
             None => format!("{verb} {} {name}", resource.kind),
@@ -161,41 +157,29 @@ impl Write {
             Self::Create(target, object) => create(client, target, object).await,
             Self::Patch(target, patch) => {
                 let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
-                timed(
-                    &target.describe("change"),
-                    api.patch(&target.name, &parameters, &patch),
-                )
-                .await
-                .map(|_| None)
+                timed(&target.describe("change"), api.patch(&target.name, &parameters, &patch))
+                    .await
+                    .map(|_| None)
             }
             Self::PatchStatus(target, patch) => {
                 let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
                 let request = api.patch_status(&target.name, &parameters, &patch);
-                timed(&target.describe("change the status of"), request)
-                    .await
-                    .map(|_| None)
+                timed(&target.describe("change the status of"), request).await.map(|_| None)
             }
             Self::Delete(target, uid) => {
                 let api = target.api(client);
                 let action = target.describe("delete");
                 let only = DeleteParams {
-                    preconditions: Some(Preconditions {
-                        uid: uid.clone(),
-                        resource_version: None,
-                    }),
+                    preconditions: Some(Preconditions { uid: uid.clone(), resource_version: None }),
                     ..DeleteParams::default()
                 };
                 ignore_missing(timed(&action, api.delete(&target.name, &only)).await.map(|_| ()))
                     .map(|()| None)
             }
             Self::ApplySecret(secret) => apply_secret(client, secret).await,
-            Self::DeleteSecret {
-                namespace,
-                name,
-                owner_uid,
-            } => delete_secret(client, namespace, name, owner_uid)
-                .await
-                .map(|()| None),
+            Self::DeleteSecret { namespace, name, owner_uid, uid } => {
+                delete_secret(client, (namespace, name), owner_uid, uid.clone()).await.map(|()| None)
+            }
         }
     }
 }
@@ -209,12 +193,8 @@ pub async fn add_finalizer<K: Object>(context: &Context, object: &K) -> Result<K
 
 /// Removes our finalizer, keeping those of others. Fails when the object has changed. `None`: the object is gone.
 pub async fn remove_finalizer<K: Object>(context: &Context, object: &K) -> Result<Option<K>, Error> {
-    let finalizers: Vec<String> = object
-        .finalizers()
-        .iter()
-        .filter(|name| *name != FINALIZER)
-        .cloned()
-        .collect();
+    let finalizers: Vec<String> =
+        object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
     match set_finalizers(context, object, &finalizers, "remove the finalizer from").await {
         Ok(object) => Ok(Some(object)),
         Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
@@ -233,11 +213,8 @@ async fn set_finalizers<K: Object>(
     let target = Target::of(object);
     let _permit = context.writes.acquire().await;
     let api = target.api(&context.client);
-    let written = timed(
-        &target.describe(verb),
-        api.patch(&target.name, &parameters(), &Patch::Merge(&patch)),
-    )
-    .await?;
+    let written =
+        timed(&target.describe(verb), api.patch(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
     note(context, written)
 }
 
@@ -257,22 +234,15 @@ pub async fn record<K: Object, S: Serialize>(
     let _permit = context.writes.acquire().await;
     let api = target.api(&context.client);
     let action = target.describe("write the status of");
-    let written = timed(
-        &action,
-        api.patch_status(&target.name, &parameters(), &Patch::Merge(&patch)),
-    )
-    .await?;
+    let written =
+        timed(&action, api.patch_status(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
     note(context, written)
 }
 
 /// Reads the object as the API server has it now. `None`: it is gone, or another one has its name.
 pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, Error> {
     let target = Target::of(object);
-    let present = timed(
-        &target.describe("read"),
-        target.api(&context.client).get_opt(&target.name),
-    )
-    .await?;
+    let present = timed(&target.describe("read"), target.api(&context.client).get_opt(&target.name)).await?;
     let present = present.map(typed::<K>).transpose()?;
     Ok(present.filter(|present| present.meta().uid == object.meta().uid))
 }
@@ -286,10 +256,8 @@ fn note<K: Object>(context: &Context, written: DynamicObject) -> Result<K, Error
 
 fn typed<K: Object>(object: DynamicObject) -> Result<K, Error> {
     let value = to_value(&object)?;
-    serde_json::from_value(value).map_err(|source| Error::Serialize {
-        what: "an object of the API server",
-        source,
-    })
+    serde_json::from_value(value)
+        .map_err(|source| Error::Serialize { what: "an object of the API server", source })
 }
 
 /// Reads the metadata of a Secret as the API server has it now.
@@ -299,11 +267,7 @@ pub async fn secret_metadata(
     name: &str,
 ) -> Result<Option<PartialObjectMeta<Secret>>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    timed(
-        &format!("read the metadata of Secret {namespace}/{name}"),
-        api.get_metadata_opt(name),
-    )
-    .await
+    timed(&format!("read the metadata of Secret {namespace}/{name}"), api.get_metadata_opt(name)).await
 }
 
 /// Whether a Secret belongs to the binding of this uid: by controller reference, and by nothing less.
@@ -318,16 +282,14 @@ pub fn is_owned(metadata: &ObjectMeta, owner_uid: &str) -> bool {
 
 async fn create(client: &Client, target: &Target, object: &Value) -> Result<Option<Refused>, Error> {
     let action = target.describe("create");
-    let typed: DynamicObject = serde_json::from_value(object.clone()).map_err(|source| Error::Serialize {
-        what: "an object",
-        source,
-    })?;
+    let typed: DynamicObject = serde_json::from_value(object.clone())
+        .map_err(|source| Error::Serialize { what: "an object", source })?;
     let api = target.api(client);
     match timed(&action, api.create(&post(), &typed)).await {
         Ok(_) => Ok(None),
-        Err(Error::Api { source, .. }) if is_invalid(&source) => Ok(Some(Refused {
-            message: format!("cannot {action}: {source}"),
-        })),
+        Err(Error::Api { source, .. }) if is_invalid(&source) => {
+            Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
+        }
         Err(error) => Err(error),
     }
 }
@@ -336,10 +298,9 @@ async fn apply_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Re
     let mut delay = Duration::from_millis(200);
     for _ in 1..SECRET_TRIES {
         match try_secret(client, secret).await {
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "writing credentials again"
-            ),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again")
+            }
             done => return done,
         }
         tokio::time::sleep(delay).await;
@@ -354,42 +315,31 @@ async fn try_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refu
         secret.metadata.name.clone().unwrap_or_default(),
     );
     let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let mut object = Secret {
-        metadata: secret.metadata.clone(),
-        data: Some(secret.data.clone()),
-        ..Secret::default()
-    };
+    let mut object =
+        Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
     let action = format!("create Secret {namespace}/{name}");
     let exists = match timed(&action, api.create(&post(), &object)).await {
         Ok(_) => return Ok(None),
         Err(Error::Api { source, .. }) if has_code(&source, 409) => source,
         Err(Error::Api { source, .. }) if is_invalid(&source) => {
-            return Ok(Some(Refused {
-                message: format!("cannot {action}: {source}"),
-            }));
+            return Ok(Some(Refused { message: format!("cannot {action}: {source}") }));
         }
         Err(error) => return Err(error),
     };
     let Some(present) = secret_metadata(client, &namespace, &name).await? else {
         // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
-        return Err(Error::Api {
-            action,
-            source: exists,
-        });
+        return Err(Error::Api { action, source: exists });
     };
     if !is_owned(&present.metadata, &secret.owner_uid) {
         return Ok(Some(taken(&namespace, &name)));
     }
-    object
-        .metadata
-        .resource_version
-        .clone_from(&present.metadata.resource_version);
+    object.metadata.resource_version.clone_from(&present.metadata.resource_version);
     let action = format!("replace Secret {namespace}/{name}");
     match timed(&action, api.replace(&name, &post(), &object)).await {
         Ok(_) => Ok(None),
-        Err(Error::Api { source, .. }) if is_invalid(&source) => Ok(Some(Refused {
-            message: format!("cannot {action}: {source}"),
-        })),
+        Err(Error::Api { source, .. }) if is_invalid(&source) => {
+            Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
+        }
         Err(error) => Err(error),
     }
 }
@@ -418,7 +368,10 @@ async fn delete_secret(
             Some(_) | None => return Ok(()),
         },
     };
-    let only = DeleteParams { preconditions: Some(Preconditions { uid, resource_version: None }), ..DeleteParams::default() };
+    let only = DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let action = format!("delete Secret {namespace}/{name}");
     ignore_missing(timed(&action, api.delete(name, &only)).await.map(|_| ()))
@@ -427,17 +380,11 @@ async fn delete_secret(
 async fn timed<T>(action: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
     match tokio::time::timeout(TIME_LIMIT, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) if has_code(&source, 409) && !already_exists(&source) => Err(Error::Outdated {
-            action: action.to_owned(),
-        }),
-        Ok(Err(source)) => Err(Error::Api {
-            action: action.to_owned(),
-            source: Box::new(source),
-        }),
-        Err(_) => Err(Error::ApiTimeout {
-            action: action.to_owned(),
-            limit: TIME_LIMIT,
-        }),
+        Ok(Err(source)) if has_code(&source, 409) && !already_exists(&source) => {
+            Err(Error::Outdated { action: action.to_owned() })
+        }
+        Ok(Err(source)) => Err(Error::Api { action: action.to_owned(), source: Box::new(source) }),
+        Err(_) => Err(Error::ApiTimeout { action: action.to_owned(), limit: TIME_LIMIT }),
     }
 }
 
@@ -469,35 +416,24 @@ fn is_invalid(error: &kube::Error) -> bool {
 }
 
 fn parameters() -> PatchParams {
-    PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 fn post() -> PostParams {
-    PostParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PostParams::default()
-    }
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// Makes a patch hold only for the object that was observed.
 fn pin<K: Object>(patch: &mut Value, object: &K) {
     if let Some(patch) = patch.as_object_mut() {
-        let metadata = patch
-            .entry("metadata")
-            .or_insert_with(|| Value::Object(Map::new()));
+        let metadata = patch.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         metadata["uid"] = json!(object.meta().uid);
         metadata["resourceVersion"] = json!(object.meta().resource_version);
     }
 }
 
 fn to_value(value: &impl Serialize) -> Result<Value, Error> {
-    serde_json::to_value(value).map_err(|source| Error::Serialize {
-        what: "an object",
-        source,
-    })
+    serde_json::to_value(value).map_err(|source| Error::Serialize { what: "an object", source })
 }
 
 /// The JSON merge patch (RFC 7396) that turns one value into another; `None` if they are equal.
@@ -506,10 +442,7 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     let (Value::Object(from), Value::Object(to)) = (from, to) else {
         return (from != to).then(|| to.clone());
     };
-    let removed = from
-        .keys()
-        .filter(|key| !to.contains_key(*key))
-        .map(|key| (key.clone(), Value::Null));
+    let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = to.iter().filter_map(|(key, value)| match from.get(key) {
         None => Some((key.clone(), value.clone())),
         Some(present) => diff(present, value).map(|change| (key.clone(), change)),
@@ -547,10 +480,7 @@ mod tests {
             owner_references: Some(owners),
             ..ObjectMeta::default()
         };
-        assert!(is_owned(
-            &metadata(vec![owner("other", Some(true)), owner("ours", Some(true))]),
-            "ours"
-        ));
+        assert!(is_owned(&metadata(vec![owner("other", Some(true)), owner("ours", Some(true))]), "ours"));
         assert!(!is_owned(&metadata(vec![owner("ours", None)]), "ours"));
         assert!(!is_owned(&metadata(vec![owner("other", Some(true))]), "ours"));
         assert!(!is_owned(&ObjectMeta::default(), "ours"));

@@ -29,14 +29,11 @@ fn parts(request: &str) -> (String, Vec<String>, String) {
 
 fn headers(more: &[&str]) -> Vec<String> {
     let agent = concat!("user-agent: service-catalog/", env!("CARGO_PKG_VERSION"));
-    let mut headers: Vec<_> = [
-        &["accept: application/json", agent, "x-broker-api-version: 2.17"],
-        more,
-    ]
-    .concat()
-    .into_iter()
-    .map(str::to_owned)
-    .collect();
+    let mut headers: Vec<_> = [&["accept: application/json", agent, "x-broker-api-version: 2.17"], more]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     headers.sort();
     headers
 }
@@ -53,11 +50,7 @@ const CONTEXT: &str =
 
 #[tokio::test]
 async fn every_operation_is_written_as_the_spec_has_it() {
-    let broker = Broker::start(vec![Act::Say(answer(
-        200,
-        r#"{"state":"succeeded","services":[]}"#,
-    ))])
-    .await;
+    let broker = Broker::start(vec![Act::Say(answer(200, r#"{"state":"succeeded","services":[]}"#))]).await;
     let (client, jane, target) = (broker.client(), identity(), target());
     let jane = Some(&jane);
     answered(client.catalog().await).unwrap();
@@ -86,38 +79,14 @@ async fn every_operation_is_written_as_the_spec_has_it() {
     let ids = "service_id=s&plan_id=p";
     let expected = [
         ("GET /v2/catalog".to_owned(), "", false),
-        (
-            format!("PUT {instance}?accepts_incomplete=true"),
-            provision.as_str(),
-            true,
-        ),
-        (
-            format!("PATCH {instance}?accepts_incomplete=true"),
-            update.as_str(),
-            true,
-        ),
-        (
-            format!("DELETE {instance}?{ids}&accepts_incomplete=true"),
-            "",
-            true,
-        ),
-        (
-            format!("GET {instance}/last_operation?{ids}&operation=o%20p"),
-            "",
-            true,
-        ),
+        (format!("PUT {instance}?accepts_incomplete=true"), provision.as_str(), true),
+        (format!("PATCH {instance}?accepts_incomplete=true"), update.as_str(), true),
+        (format!("DELETE {instance}?{ids}&accepts_incomplete=true"), "", true),
+        (format!("GET {instance}/last_operation?{ids}&operation=o%20p"), "", true),
         (format!("GET {instance}?{ids}"), "", false),
-        (
-            format!("PUT {binding}?accepts_incomplete=true"),
-            bind.as_str(),
-            true,
-        ),
+        (format!("PUT {binding}?accepts_incomplete=true"), bind.as_str(), true),
         (format!("PUT {binding}"), bind.as_str(), false),
-        (
-            format!("DELETE {binding}?{ids}&accepts_incomplete=true"),
-            "",
-            true,
-        ),
+        (format!("DELETE {binding}?{ids}&accepts_incomplete=true"), "", true),
         (format!("DELETE {binding}?{ids}"), "", false),
         (format!("GET {binding}/last_operation?{ids}"), "", true),
         (format!("GET {binding}?{ids}"), "", false),
@@ -128,15 +97,8 @@ async fn every_operation_is_written_as_the_spec_has_it() {
         let length = format!("content-length: {}", body.len());
         let mut more = Vec::new();
         more.extend(by_user.then_some(JANE));
-        more.extend(if body.is_empty() {
-            vec![]
-        } else {
-            vec![JSON, length.as_str()]
-        });
-        assert_eq!(
-            parts(request),
-            (format!("{line} HTTP/1.1"), headers(&more), body.to_owned())
-        );
+        more.extend(if body.is_empty() { vec![] } else { vec![JSON, length.as_str()] });
+        assert_eq!(parts(request), (format!("{line} HTTP/1.1"), headers(&more), body.to_owned()));
     }
     assert_eq!(broker.connections(), 1, "requests in a row share a connection");
 }
@@ -146,37 +108,17 @@ async fn authentication_version_and_path_prefix_are_the_endpoints() {
     let broker = Broker::start(vec![Act::Say(answer(200, r#"{"services":[]}"#))]).await;
     for (auth, expected) in [
         (
-            Authentication::Basic {
-                username: "ü".into(),
-                password: "p:w".into(),
-            },
+            Authentication::Basic { username: "ü".into(), password: "p:w".into() },
             "authorization: Basic w7w6cDp3",
         ),
-        (
-            Authentication::Bearer {
-                token: "t0ken".into(),
-            },
-            "authorization: Bearer t0ken",
-        ),
+        (Authentication::Bearer { token: "t0ken".into() }, "authorization: Bearer t0ken"),
     ] {
-        let endpoint = Endpoint {
-            auth,
-            ..endpoint(&format!("http://{}/a%20b/", broker.address))
-        };
-        let settings = Settings {
-            api_version: "2.14".into(),
-            ..Settings::default()
-        };
+        let endpoint = Endpoint { auth, ..endpoint(&format!("http://{}/a%20b/", broker.address)) };
+        let settings = Settings { api_version: "2.14".into(), ..Settings::default() };
         answered(Client::new(&endpoint, &settings).unwrap().catalog().await).unwrap();
         let request = broker.requests().pop().unwrap();
-        assert!(
-            request.starts_with("GET /a%20b/v2/catalog HTTP/1.1\r\n"),
-            "{request}"
-        );
-        assert!(
-            request.contains("\r\nx-broker-api-version: 2.14\r\n"),
-            "{request}"
-        );
+        assert!(request.starts_with("GET /a%20b/v2/catalog HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("\r\nx-broker-api-version: 2.14\r\n"), "{request}");
         assert!(request.contains(&format!("\r\n{expected}\r\n")), "{request}");
     }
 }
@@ -185,10 +127,7 @@ async fn authentication_version_and_path_prefix_are_the_endpoints() {
 async fn odd_ids_arrive_as_one_segment() {
     let broker = Broker::start(vec![Act::Say(answer(410, ""))]).await;
     let client = broker.client();
-    assert_eq!(
-        answered(client.deprovision("../a?x=1#ü%2e", &target(), None).await),
-        Deleted::Done
-    );
+    assert_eq!(answered(client.deprovision("../a?x=1#ü%2e", &target(), None).await), Deleted::Done);
     let line = "DELETE /v2/service_instances/..%2Fa%3Fx%3D1%23%C3%BC%252e?service_id=s&plan_id=p&accepts_incomplete=true ";
     assert!(broker.requests()[0].starts_with(line), "{}", broker.requests()[0]);
     for id in ["", ".", ".."] {
@@ -213,10 +152,8 @@ async fn answers_come_through() {
     .await;
     let client = broker.client();
     let accepted = answered(client.provision("i", &provision_request(), None).await);
-    let expected = Provisioned::Accepted {
-        operation: Some("o&1".into()),
-        dashboard_url: Some("http://d".into()),
-    };
+    let expected =
+        Provisioned::Accepted { operation: Some("o&1".into()), dashboard_url: Some("http://d".into()) };
     assert_eq!(accepted, expected);
     let polled = answered(client.poll_instance("i", &target(), Some("o&1"), None).await);
     assert_eq!(
@@ -236,10 +173,7 @@ async fn answers_come_through() {
 #[tokio::test]
 async fn interim_answers_and_old_servers_are_understood() {
     let broker = Broker::start(vec![
-        Act::Say(format!(
-            "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{}",
-            answer(200, r#"{"services":[]}"#)
-        )),
+        Act::Say(format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{}", answer(200, r#"{"services":[]}"#))),
         Act::SayAndClose("HTTP/1.0 200 OK\r\n\r\n{\"services\":[]}".into()),
         Act::Say(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{\"services\":[]}\r\n0\r\n\r\n".into(),
@@ -260,11 +194,7 @@ async fn redirects_are_not_followed() {
         let redirect = format!("HTTP/1.1 {status} x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
         let broker = Broker::start(vec![Act::Say(redirect)]).await;
         let refusal = refused(broker.client().provision("i", &provision_request(), None).await);
-        assert!(
-            refusal.status == status && refusal.message.contains("spec.url"),
-            "{}",
-            refusal.message
-        );
+        assert!(refusal.status == status && refusal.message.contains("spec.url"), "{}", refusal.message);
         refused(broker.client().catalog().await);
     }
     assert_eq!(elsewhere.connections(), 0);
@@ -272,12 +202,7 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn our_own_password_is_not_repeated() {
-    let echo = |text: &str| {
-        Act::Say(answer(
-            401,
-            &serde_json::json!({ "description": text }).to_string(),
-        ))
-    };
+    let echo = |text: &str| Act::Say(answer(401, &serde_json::json!({ "description": text }).to_string()));
     let catalog = r#"{"services":[{"name":"is hunter22"}]}"#;
     let broker = Broker::start(vec![
         echo("no jane:hunter22"),
@@ -285,22 +210,13 @@ async fn our_own_password_is_not_repeated() {
         Act::Say(answer(200, catalog)),
     ])
     .await;
-    let auth = Authentication::Basic {
-        username: "jane".into(),
-        password: "hunter22".into(),
-    };
-    let endpoint = Endpoint {
-        auth,
-        ..endpoint(&format!("http://{}", broker.address))
-    };
+    let auth = Authentication::Basic { username: "jane".into(), password: "hunter22".into() };
+    let endpoint = Endpoint { auth, ..endpoint(&format!("http://{}", broker.address)) };
     let client = Client::new(&endpoint, &Settings::default()).unwrap();
     let message = refused(client.catalog().await).message;
     assert!(message.contains("no jane:<redacted>"), "{message}");
     let message = refused(client.catalog().await).message;
     assert!(message.contains("Basic <redacted>"), "{message}");
     let message = answered(client.catalog().await).unwrap_err().to_string();
-    assert!(
-        message.contains("<redacted>") && !message.contains("hunter22"),
-        "{message}"
-    );
+    assert!(message.contains("<redacted>") && !message.contains("hunter22"), "{message}");
 }

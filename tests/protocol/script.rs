@@ -91,10 +91,7 @@ impl Broker {
 
     /// A client that gives up after half a second.
     pub fn hasty_client(&self) -> Client {
-        let settings = Settings {
-            request_timeout: Duration::from_millis(500),
-            ..Settings::default()
-        };
+        let settings = Settings { request_timeout: Duration::from_millis(500), ..Settings::default() };
         Client::new(&endpoint(&format!("http://{}", self.address)), &settings).unwrap()
     }
 }
@@ -177,10 +174,7 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 
 /// A complete answer.
 pub fn answer(status: u16, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// The beginning of an answer whose body is said to be longer than it is.
@@ -189,12 +183,7 @@ pub fn cut(status: u16, body: &str) -> String {
 }
 
 pub fn endpoint(url: &str) -> Endpoint {
-    Endpoint {
-        url: url.into(),
-        auth: Authentication::None,
-        ca_bundle: None,
-        insecure_skip_tls_verify: false,
-    }
+    Endpoint { url: url.into(), auth: Authentication::None, ca_bundle: None, insecure_skip_tls_verify: false }
 }
 
 pub fn client(url: &str) -> Client {
@@ -227,10 +216,7 @@ pub fn update_request() -> UpdateRequest {
         plan_id: None,
         parameters: Some(Map::new()),
         context: context(),
-        previous_values: PreviousValues {
-            service_id: "s".into(),
-            plan_id: "p".into(),
-        },
+        previous_values: PreviousValues { service_id: "s".into(), plan_id: "p".into() },
     }
 }
 
@@ -239,18 +225,13 @@ pub fn bind_request() -> BindRequest {
         service_id: "s".into(),
         plan_id: "p".into(),
         context: context(),
-        bind_resource: BindResource {
-            app_guid: "ns-uid".into(),
-        },
+        bind_resource: BindResource { app_guid: "ns-uid".into() },
         parameters: None,
     }
 }
 
 pub fn target() -> Target {
-    Target {
-        service_id: "s".into(),
-        plan_id: "p".into(),
-    }
+    Target { service_id: "s".into(), plan_id: "p".into() }
 }
 
 fn name<T>(outcome: &Outcome<T>) -> String {
@@ -265,35 +246,27 @@ fn name<T>(outcome: &Outcome<T>) -> String {
 #[track_caller]
 pub fn answered<T>(outcome: Outcome<T>) -> T {
     let name = name(&outcome);
-    let Outcome::Answered(answer) = outcome else {
-        panic!("not answered: {name}")
-    };
+    let Outcome::Answered(answer) = outcome else { panic!("not answered: {name}") };
     answer
 }
 
 #[track_caller]
 pub fn refused<T>(outcome: Outcome<T>) -> Refusal {
     let name = name(&outcome);
-    let Outcome::Refused(refusal) = outcome else {
-        panic!("not refused: {name}")
-    };
+    let Outcome::Refused(refusal) = outcome else { panic!("not refused: {name}") };
     refusal
 }
 
 #[track_caller]
 pub fn unsent<T>(outcome: Outcome<T>) -> String {
     let name = name(&outcome);
-    let Outcome::Unsent(unsent) = outcome else {
-        panic!("not unsent: {name}")
-    };
+    let Outcome::Unsent(unsent) = outcome else { panic!("not unsent: {name}") };
     unsent.message
 }
 
 #[track_caller]
 pub fn unknown<T>(outcome: Outcome<T>) -> Doubt {
     let name = name(&outcome);
-    let Outcome::Unknown(doubt) = outcome else {
-        panic!("not unknown: {name}")
-    };
+    let Outcome::Unknown(doubt) = outcome else { panic!("not unknown: {name}") };
     doubt
 }

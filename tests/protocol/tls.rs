@@ -57,11 +57,7 @@ async fn broker(tls: TlsAcceptor) -> Broker {
 
 fn client(broker: &Broker, ca_bundle: Option<Vec<u8>>, insecure_skip_tls_verify: bool) -> Client {
     let url = format!("https://127.0.0.1:{}", broker.address.port());
-    let endpoint = Endpoint {
-        ca_bundle,
-        insecure_skip_tls_verify,
-        ..endpoint(&url)
-    };
+    let endpoint = Endpoint { ca_bundle, insecure_skip_tls_verify, ..endpoint(&url) };
     Client::new(&endpoint, &Settings::default()).unwrap()
 }
 
@@ -75,11 +71,7 @@ async fn the_ca_bundle_is_trusted() {
         let mut bundle = Authority::new().bundle();
         bundle.extend(authority.bundle());
         for bundle in [authority.bundle(), bundle] {
-            answered(
-                client(&broker, Some(bundle), false)
-                    .provision("i", &provision_request(), None)
-                    .await,
-            );
+            answered(client(&broker, Some(bundle), false).provision("i", &provision_request(), None).await);
         }
     }
 }
@@ -89,22 +81,14 @@ async fn anyone_else_is_not() {
     let authority = Authority::new();
     let broker = broker(authority.server("127.0.0.1", &BOTH)).await;
     for bundle in [None, Some(Authority::new().bundle())] {
-        let message = unsent(
-            client(&broker, bundle, false)
-                .provision("i", &provision_request(), None)
-                .await,
-        );
+        let message = unsent(client(&broker, bundle, false).provision("i", &provision_request(), None).await);
         assert!(
             message.contains("certificate") && message.ends_with("(check spec.url and spec.caBundle)"),
             "{message}"
         );
     }
     assert_eq!(broker.requests().len(), 0);
-    answered(
-        client(&broker, None, true)
-            .provision("i", &provision_request(), None)
-            .await,
-    );
+    answered(client(&broker, None, true).provision("i", &provision_request(), None).await);
 }
 
 #[tokio::test]
@@ -112,10 +96,7 @@ async fn another_host_or_an_expired_certificate_is_refused() {
     let authority = Authority::new();
     let mut expired = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     expired.not_after = date_time_ymd(2001, 1, 1);
-    for tls in [
-        authority.server("broker.example", &BOTH),
-        authority.issue(&expired, &BOTH),
-    ] {
+    for tls in [authority.server("broker.example", &BOTH), authority.issue(&expired, &BOTH)] {
         let broker = broker(tls).await;
         let client = client(&broker, Some(authority.bundle()), false);
         let message = unsent(client.provision("i", &provision_request(), None).await);
@@ -133,28 +114,19 @@ async fn a_port_that_does_not_speak_tls_was_sent_nothing() {
     tokio::spawn(async move {
         use tokio::io::AsyncWriteExt as _;
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream
-            .write_all(answer(400, "Bad Request").as_bytes())
-            .await
-            .unwrap();
+        stream.write_all(answer(400, "Bad Request").as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
     });
     let https = |port: u16, request_timeout| {
-        let settings = Settings {
-            request_timeout,
-            ..Settings::default()
-        };
+        let settings = Settings { request_timeout, ..Settings::default() };
         let endpoint = Endpoint {
             ca_bundle: Some(Authority::new().bundle()),
             ..endpoint(&format!("https://127.0.0.1:{port}"))
         };
         Client::new(&endpoint, &settings).unwrap()
     };
-    let message = unsent(
-        https(port, Duration::from_secs(60))
-            .provision("i", &provision_request(), None)
-            .await,
-    );
+    let message =
+        unsent(https(port, Duration::from_secs(60)).provision("i", &provision_request(), None).await);
     assert!(message.contains("corrupt message"), "{message}");
     let silent = https(plain.address.port(), Duration::from_secs(1));
     let message = unsent(silent.provision("i", &provision_request(), None).await);

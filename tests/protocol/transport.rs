@@ -14,26 +14,16 @@ async fn a_refused_connection_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let message = unsent(
-        client(&format!("http://{address}"))
-            .provision("i", &provision_request(), None)
-            .await,
-    );
+    let message =
+        unsent(client(&format!("http://{address}")).provision("i", &provision_request(), None).await);
     let expected = format!("cannot connect to the broker at {address}: Connection refused (os error 111)");
     assert_eq!(message, expected);
 }
 
 #[tokio::test]
 async fn an_unknown_name_sent_nothing() {
-    let message = unsent(
-        client("http://broker.invalid")
-            .provision("i", &provision_request(), None)
-            .await,
-    );
-    assert!(
-        message.starts_with("cannot connect to the broker at broker.invalid:80: "),
-        "{message}"
-    );
+    let message = unsent(client("http://broker.invalid").provision("i", &provision_request(), None).await);
+    assert!(message.starts_with("cannot connect to the broker at broker.invalid:80: "), "{message}");
 }
 
 #[tokio::test]
@@ -47,11 +37,7 @@ async fn a_connection_lost_before_the_answer_is_a_doubt() {
         let client = broker.client();
         let provision = unknown(client.provision("i", &provision_request(), None).await);
         assert!(provision.mitigate && !provision.answered && provision.status.is_none());
-        assert!(
-            provision.message.starts_with("the connection was lost"),
-            "{}",
-            provision.message
-        );
+        assert!(provision.message.starts_with("the connection was lost"), "{}", provision.message);
         assert!(unknown(client.bind("i", "b", &bind_request(), true, None).await).mitigate);
         assert!(!unknown(client.update("i", &update_request(), None).await).mitigate);
         assert!(!unknown(client.deprovision("i", &target(), None).await).mitigate);
@@ -63,16 +49,10 @@ async fn a_connection_lost_before_the_answer_is_a_doubt() {
 #[tokio::test]
 async fn a_connection_lost_within_the_body_is_a_malformed_success() {
     for (status, mitigate) in [(200, false), (201, true), (202, true)] {
-        for act in [
-            Act::SayAndReset(cut(status, "{")),
-            Act::SayAndClose(cut(status, "{")),
-        ] {
+        for act in [Act::SayAndReset(cut(status, "{")), Act::SayAndClose(cut(status, "{"))] {
             let broker = Broker::start(vec![act]).await;
             let doubt = unknown(broker.client().provision("i", &provision_request(), None).await);
-            assert_eq!(
-                (doubt.status, doubt.mitigate, doubt.answered),
-                (Some(status), mitigate, false)
-            );
+            assert_eq!((doubt.status, doubt.mitigate, doubt.answered), (Some(status), mitigate, false));
         }
     }
     let chunked = "HTTP/1.1 201 x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n";
@@ -91,21 +71,13 @@ async fn a_status_that_decides_alone_needs_no_body() {
     let client = broker.client();
     answered(client.deprovision("i", &target(), None).await);
     answered(client.unbind("i", "b", &target(), false, None).await);
-    assert_eq!(
-        refused(client.provision("i", &provision_request(), None).await).status,
-        409
-    );
+    assert_eq!(refused(client.provision("i", &provision_request(), None).await).status, 409);
 }
 
 #[tokio::test]
 async fn a_timeout_before_the_answer_is_a_doubt() {
     let broker = Broker::start(vec![Act::SayAndHang(String::new())]).await;
-    let doubt = unknown(
-        broker
-            .hasty_client()
-            .provision("i", &provision_request(), None)
-            .await,
-    );
+    let doubt = unknown(broker.hasty_client().provision("i", &provision_request(), None).await);
     assert!(doubt.mitigate && !doubt.answered);
     assert_eq!(doubt.message, "the broker did not answer within 500ms");
     assert!(!unknown(broker.hasty_client().update("i", &update_request(), None).await).mitigate);
@@ -116,17 +88,9 @@ async fn the_time_limit_spans_the_body() {
     for act in [Act::SayAndHang(cut(200, "{")), Act::Drip(cut(200, "{"))] {
         let broker = Broker::start(vec![act]).await;
         let started = Instant::now();
-        let doubt = unknown(
-            broker
-                .hasty_client()
-                .provision("i", &provision_request(), None)
-                .await,
-        );
+        let doubt = unknown(broker.hasty_client().provision("i", &provision_request(), None).await);
         assert!(started.elapsed() < Duration::from_secs(3));
-        assert!(
-            doubt.mitigate && !doubt.answered && doubt.status == Some(200),
-            "{doubt:?}"
-        );
+        assert!(doubt.mitigate && !doubt.answered && doubt.status == Some(200), "{doubt:?}");
     }
 }
 
@@ -137,16 +101,10 @@ async fn an_endless_body_is_cut() {
     let client = broker.client();
     let provision = unknown(client.provision("i", &provision_request(), None).await);
     assert!(provision.mitigate && provision.answered);
-    assert_eq!(
-        provision.message,
-        "the broker answered 201 Created with a body that is too long"
-    );
+    assert_eq!(provision.message, "the broker answered 201 Created with a body that is too long");
     let catalog = unknown(client.catalog().await);
     assert!(catalog.message.ends_with("too long") && !catalog.mitigate);
-    assert_eq!(
-        unknown(client.provision("i", &provision_request(), None).await).status,
-        Some(500)
-    );
+    assert_eq!(unknown(client.provision("i", &provision_request(), None).await).status, Some(500));
 }
 
 #[tokio::test]
@@ -166,11 +124,7 @@ async fn what_is_not_http_is_a_doubt() {
 
 #[tokio::test]
 async fn an_idle_connection_that_was_closed_is_replaced_before_anything_is_sent() {
-    let broker = Broker::start(vec![
-        Act::SayAndClose(answer(200, "{}")),
-        Act::Say(answer(200, "{}")),
-    ])
-    .await;
+    let broker = Broker::start(vec![Act::SayAndClose(answer(200, "{}")), Act::Say(answer(200, "{}"))]).await;
     let client = broker.client();
     answered(client.provision("i", &provision_request(), None).await);
     // The end of the connection has to arrive, which nothing on this side shows.

@@ -24,17 +24,9 @@ fn causes(error: &reqwest::Error) -> String {
 async fn answers_are_replaced_before_or_after_the_effect() {
     let broker = Broker::start().await;
     let platform = Platform::of(&broker);
-    let before = broker
-        .on(Operation::Provision)
-        .once()
-        .respond(500, json!({ "description": "boom" }));
+    let before = broker.on(Operation::Provision).once().respond(500, json!({ "description": "boom" }));
     let gateway = Reply::bytes(503, "<html>").header("Retry-After", "3");
-    let after = broker
-        .on(Operation::Provision)
-        .for_id("i2")
-        .after_effect()
-        .times(2)
-        .reply(gateway);
+    let after = broker.on(Operation::Provision).for_id("i2").after_effect().times(2).reply(gateway);
     assert_eq!(platform.provision("i1").await.status(), 500);
     assert!(broker.live_instances().is_empty());
     for _ in 0..2 {
@@ -50,9 +42,7 @@ async fn answers_are_replaced_before_or_after_the_effect() {
     assert_eq!((before.hits(), after.hits(), broker.creations("i2")), (1, 2, 1));
 
     broker.on(Operation::Provision).nth(2).respond(418, json!({}));
-    broker
-        .on(Operation::Bind)
-        .amend(|reply| reply.set("endpoints", json!([{ "ports": ["1-2"] }])));
+    broker.on(Operation::Bind).amend(|reply| reply.set("endpoints", json!([{ "ports": ["1-2"] }])));
     let mut statuses = Vec::new();
     for id in ["i3", "i4", "i5"] {
         statuses.push(platform.provision(id).await.status().as_u16());
@@ -76,26 +66,14 @@ async fn a_hanging_request_takes_effect_when_released_though_nobody_waits() {
     abandoned.abort();
     assert!(abandoned.await.unwrap_err().is_cancelled());
     assert_eq!(broker.journal()[0].status, None);
-    assert_eq!(
-        platform.delete(&instance("i1")).await.status(),
-        410,
-        "it does not exist yet"
-    );
+    assert_eq!(platform.delete(&instance("i1")).await.status(), 410, "it does not exist yet");
     hold.release();
-    broker
-        .wait_until(
-            |broker| broker.live_instances().contains("i1").then_some(()),
-            DEADLINE,
-            "i1",
-        )
-        .await;
+    broker.wait_until(|broker| broker.live_instances().contains("i1").then_some(()), DEADLINE, "i1").await;
 
     let hold = broker.on(Operation::Bind).once().after_effect().hang();
     let waiting = platform.put(&binding("i1", "b1"), &bind()).send();
     let release = async {
-        broker
-            .wait_until(|broker| broker.binding("b1"), DEADLINE, "the binding")
-            .await;
+        broker.wait_until(|broker| broker.binding("b1"), DEADLINE, "the binding").await;
         hold.release();
     };
     let (answer, ()) = tokio::join!(waiting, release);
@@ -117,10 +95,7 @@ async fn connections_are_reset_closed_and_replaced() {
     assert_eq!(broker.live_instances(), ids(["i1"]));
     assert!(broker.journal().iter().all(|request| request.status.is_none()));
 
-    broker
-        .on(Operation::Catalog)
-        .once()
-        .raw("HTTP/1.0 299 Odd\r\n\r\n{\"services\":[]}");
+    broker.on(Operation::Catalog).once().raw("HTTP/1.0 299 Odd\r\n\r\n{\"services\":[]}");
     let odd = platform.get("/v2/catalog").await;
     assert_eq!(odd.status(), 299);
     assert_eq!(body(odd).await, json!({ "services": [] }));
@@ -137,11 +112,7 @@ async fn bodies_are_truncated_dripped_and_endless() {
     assert!(cut.bytes().await.is_err());
     assert_eq!(broker.live_instances(), ids(["i1"]));
 
-    broker
-        .on(Operation::Catalog)
-        .once()
-        .dripping(Duration::from_millis(1))
-        .respond(200, json!({ "a": 1 }));
+    broker.on(Operation::Catalog).once().dripping(Duration::from_millis(1)).respond(200, json!({ "a": 1 }));
     assert_eq!(body(platform.get("/v2/catalog").await).await, json!({ "a": 1 }));
 
     broker.on(Operation::Catalog).once().endless().truth();
@@ -165,16 +136,10 @@ async fn a_stopped_broker_refuses_connections_and_comes_back_with_its_state() {
         broker.wait_for(seen, DEADLINE, "the update").await;
         broker.stop().await;
     };
-    let request = platform
-        .request(Method::PATCH, &instance("i1"))
-        .json(&json!({ "service_id": POSTGRESQL }));
+    let request = platform.request(Method::PATCH, &instance("i1")).json(&json!({ "service_id": POSTGRESQL }));
     let (hung, ()) = tokio::join!(request.send(), stop);
     assert!(!hung.unwrap_err().is_connect());
-    let refused = platform
-        .request(Method::GET, "/v2/catalog")
-        .send()
-        .await
-        .unwrap_err();
+    let refused = platform.request(Method::GET, "/v2/catalog").send().await.unwrap_err();
     assert!(refused.is_connect(), "{}", causes(&refused));
     broker.restart_on_same_port().await;
     assert_eq!(platform.get("/v2/catalog").await.status(), 200);
@@ -185,11 +150,7 @@ async fn a_stopped_broker_refuses_connections_and_comes_back_with_its_state() {
 async fn tls_is_trusted_only_with_its_authority() {
     let (broker, authority) = Broker::start_tls().await;
     let mut platform = Platform::of(&broker);
-    let unknown = platform
-        .request(Method::GET, "/v2/catalog")
-        .send()
-        .await
-        .unwrap_err();
+    let unknown = platform.request(Method::GET, "/v2/catalog").send().await.unwrap_err();
     assert!(unknown.is_connect(), "{}", causes(&unknown));
     assert!(broker.journal().is_empty(), "nothing was sent to a stranger");
     let certificate = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();

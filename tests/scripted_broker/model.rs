@@ -20,15 +20,7 @@ async fn the_model_is_truthful_about_instances() {
     assert_eq!(platform.provision("i1").await.status(), 200);
     let mut different = provision();
     different["parameters"]["size"] = 2.into();
-    assert_eq!(
-        platform
-            .put(&instance("i1"), &different)
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        409
-    );
+    assert_eq!(platform.put(&instance("i1"), &different).send().await.unwrap().status(), 409);
     assert_eq!(broker.creations("i1"), 1);
 
     let change = json!({ "service_id": POSTGRESQL, "plan_id": LARGE, "parameters": { "more": true },
@@ -39,15 +31,7 @@ async fn the_model_is_truthful_about_instances() {
     assert_eq!(fetched["parameters"], json!({ "size": 1, "more": true }));
 
     let target = format!("{}?service_id={POSTGRESQL}&plan_id={LARGE}", instance("i1"));
-    assert_eq!(
-        platform
-            .request(Method::DELETE, &target)
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(platform.request(Method::DELETE, &target).send().await.unwrap().status(), 200);
     assert_eq!(platform.delete(&instance("i1")).await.status(), 410);
     assert_eq!(platform.get(&instance("i1")).await.status(), 404);
     assert!(broker.live_instances().is_empty());
@@ -67,14 +51,8 @@ async fn the_model_is_truthful_about_bindings() {
     let again = platform.bind("i1", "b1").await;
     assert_eq!(again.status(), 200);
     broker.set_credentials(json!({ "nested": [1, { "two": null }] }));
-    assert_eq!(
-        body(platform.bind("i1", "b2").await).await["credentials"]["nested"][0],
-        1
-    );
-    assert_eq!(
-        body(platform.get(&binding("i1", "b1")).await).await["credentials"]["username"],
-        "b1"
-    );
+    assert_eq!(body(platform.bind("i1", "b2").await).await["credentials"]["nested"][0], 1);
+    assert_eq!(body(platform.get(&binding("i1", "b1")).await).await["credentials"]["username"], "b1");
     assert_eq!(broker.live_bindings(), ids(["b1", "b2"]));
 
     assert_eq!(platform.delete(&binding("i1", "b1")).await.status(), 200);
@@ -99,23 +77,11 @@ async fn a_rotation_needs_a_rotatable_plan_and_a_binding_of_the_instance() {
     platform.put(&binding("i1", "b1"), &first).send().await.unwrap();
     let mut rotation = bind();
     rotation["predecessor_binding_id"] = "b1".into();
-    let rotated = platform
-        .put(&binding("i1", "b2"), &rotation)
-        .send()
-        .await
-        .unwrap();
+    let rotated = platform.put(&binding("i1", "b2"), &rotation).send().await.unwrap();
     assert_eq!(rotated.status(), 201);
     assert_eq!(broker.binding("b2").unwrap().parameters["role"], "reader");
     rotation["predecessor_binding_id"] = "b9".into();
-    assert_eq!(
-        platform
-            .put(&binding("i1", "b3"), &rotation)
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        400
-    );
+    assert_eq!(platform.put(&binding("i1", "b3"), &rotation).send().await.unwrap().status(), 400);
     assert_eq!(broker.violations().len(), 1);
 }
 
@@ -135,11 +101,7 @@ async fn asynchronous_operations_end_after_their_polls() {
     let again = platform.provision("i1").await;
     assert_eq!(again.status(), 202);
     assert_eq!(body(again).await["operation"], operation);
-    assert_eq!(
-        broker.live_instances(),
-        ids(["i1"]),
-        "an instance in the making exists"
-    );
+    assert_eq!(broker.live_instances(), ids(["i1"]), "an instance in the making exists");
     assert_eq!(platform.get(&instance("i1")).await.status(), 404);
     let poll = format!(
         "{}/last_operation?service_id={POSTGRESQL}&plan_id={SMALL}&operation={operation}",
@@ -155,9 +117,7 @@ async fn asynchronous_operations_end_after_their_polls() {
 
     let without = platform.get(&format!("{}/last_operation", instance("i1"))).await;
     assert_eq!(without.status(), 400);
-    let wrong = platform
-        .get(&format!("{}/last_operation?operation=other", instance("i1")))
-        .await;
+    let wrong = platform.get(&format!("{}/last_operation?operation=other", instance("i1"))).await;
     assert_eq!(wrong.status(), 400);
     assert_eq!(broker.violations().len(), 2);
 }
@@ -166,9 +126,8 @@ async fn asynchronous_operations_end_after_their_polls() {
 async fn asynchronous_operations_fail_and_wait_as_scripted() {
     let broker = Broker::start().await;
     let platform = Platform::of(&broker);
-    let failing = AsyncScript::failing(0, "no more disks")
-        .without_operation()
-        .field("instance_usable", false);
+    let failing =
+        AsyncScript::failing(0, "no more disks").without_operation().field("instance_usable", false);
     broker.on(Operation::Provision).once().asynchronously(failing);
     assert_eq!(body(platform.provision("i1").await).await.get("operation"), None);
     let poll = format!("{}/last_operation", instance("i1"));
@@ -177,17 +136,11 @@ async fn asynchronous_operations_fail_and_wait_as_scripted() {
         failed,
         json!({ "state": "failed", "description": "no more disks", "instance_usable": false })
     );
-    assert_eq!(
-        broker.live_instances(),
-        ids(["i1"]),
-        "what a failure left is still there"
-    );
+    assert_eq!(broker.live_instances(), ids(["i1"]), "what a failure left is still there");
 
     let hold = Hold::new();
-    let gone = AsyncScript::succeeding(0)
-        .held_by(&hold)
-        .operation("a&b=c d/é+")
-        .progress_header("Retry-After", "7");
+    let gone =
+        AsyncScript::succeeding(0).held_by(&hold).operation("a&b=c d/é+").progress_header("Retry-After", "7");
     broker.set_async_script(Operation::Deprovision, gone);
     assert_eq!(platform.delete(&instance("i1")).await.status(), 202);
     let poll = format!("{poll}?operation=a%26b%3Dc%20d%2F%C3%A9%2B");
@@ -214,25 +167,14 @@ async fn an_asynchronous_update_takes_effect_at_its_end_and_bindings_wait_for_it
     let change = json!({ "service_id": POSTGRESQL, "plan_id": LARGE });
     let operation = body(platform.update("i1", change.clone()).await).await["operation"].clone();
     assert_eq!(broker.instance("i1").unwrap().plan_id, SMALL);
-    assert_eq!(
-        platform.update("i1", change).await.status(),
-        202,
-        "the same again is the same operation"
-    );
-    assert_eq!(
-        body(platform.bind("i1", "b1").await).await["error"],
-        "ConcurrencyError"
-    );
+    assert_eq!(platform.update("i1", change).await.status(), 202, "the same again is the same operation");
+    assert_eq!(body(platform.bind("i1", "b1").await).await["error"], "ConcurrencyError");
     let after = format!(
         "{}/last_operation?operation={}&plan_id={LARGE}",
         instance("i1"),
         operation.as_str().unwrap()
     );
-    assert_eq!(
-        platform.get(&after).await.status(),
-        400,
-        "polls name the plan before the update"
-    );
+    assert_eq!(platform.get(&after).await.status(), 400, "polls name the plan before the update");
     let before = after.replace(LARGE, SMALL);
     assert_eq!(body(platform.get(&before).await).await["state"], "succeeded");
     assert_eq!(broker.instance("i1").unwrap().plan_id, LARGE);
@@ -253,8 +195,5 @@ async fn an_asynchronous_update_takes_effect_at_its_end_and_bindings_wait_for_it
         accepted["operation"].as_str().unwrap()
     );
     assert_eq!(body(platform.get(&poll).await).await["state"], "succeeded");
-    assert_eq!(
-        body(platform.get(&binding("i1", "b1")).await).await["credentials"]["username"],
-        "b1"
-    );
+    assert_eq!(body(platform.get(&binding("i1", "b1")).await).await["credentials"]["username"], "b1");
 }

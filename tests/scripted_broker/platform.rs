@@ -1,9 +1,6 @@
 //! A small client with the habits of a platform, good and bad.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "test support: a broken expectation has to end the test"
-)]
+#![allow(clippy::unwrap_used, reason = "test support: a broken expectation has to end the test")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,10 +21,7 @@ pub struct Platform {
 
 impl Platform {
     pub fn of(broker: &Broker) -> Self {
-        Self {
-            client: Client::new(),
-            url: broker.url(),
-        }
+        Self { client: Client::new(), url: broker.url() }
     }
 
     pub fn request(&self, method: Method, target: &str) -> RequestBuilder {
@@ -46,19 +40,12 @@ impl Platform {
     }
 
     pub async fn provision(&self, id: &str) -> Response {
-        self.put(&format!("{}?accepts_incomplete=true", instance(id)), &provision())
-            .send()
-            .await
-            .unwrap()
+        self.put(&format!("{}?accepts_incomplete=true", instance(id)), &provision()).send().await.unwrap()
     }
 
     pub async fn update(&self, id: &str, body: Value) -> Response {
         let target = format!("{}?accepts_incomplete=true", instance(id));
-        self.request(Method::PATCH, &target)
-            .json(&body)
-            .send()
-            .await
-            .unwrap()
+        self.request(Method::PATCH, &target).json(&body).send().await.unwrap()
     }
 
     pub async fn bind(&self, id: &str, binding_id: &str) -> Response {

@@ -15,29 +15,14 @@ async fn who_a_platform_is_and_what_it_speaks_is_checked_first() {
     let broker = Broker::start().await;
     let client = Client::new();
     let url = format!("{}/v2/catalog", broker.url());
-    let anonymous = client
-        .get(&url)
-        .header("X-Broker-API-Version", "2.17")
-        .send()
-        .await
-        .unwrap();
+    let anonymous = client.get(&url).header("X-Broker-API-Version", "2.17").send().await.unwrap();
     assert_eq!(anonymous.status(), 401);
     assert_eq!(anonymous.headers()["content-type"], "text/plain");
-    let versionless = client
-        .get(&url)
-        .basic_auth(USERNAME, Some(PASSWORD))
-        .send()
-        .await
-        .unwrap();
+    let versionless = client.get(&url).basic_auth(USERNAME, Some(PASSWORD)).send().await.unwrap();
     assert_eq!(versionless.status(), 400);
     assert_eq!(broker.violations(), ["GET /v2/catalog: no X-Broker-API-Version"]);
     broker.set_auth(Auth::bearer("t0ken"));
-    let bearer = || {
-        client
-            .get(&url)
-            .bearer_auth("t0ken")
-            .header("X-Broker-API-Version", "2.17")
-    };
+    let bearer = || client.get(&url).bearer_auth("t0ken").header("X-Broker-API-Version", "2.17");
     assert_eq!(bearer().send().await.unwrap().status(), 200);
     broker.set_api_version("2.14");
     assert_eq!(bearer().send().await.unwrap().status(), 412);
@@ -62,17 +47,9 @@ async fn malformed_requests_are_violations() {
         wrong(|body| body["plan_id"] = 5.into()),
         wrong(|body| body["maintenance_info"] = json!({})),
         wrong(|_| ()).header("X-Broker-API-Originating-Identity", "kubernetes e30="),
-        platform.put(
-            &format!("{}?accepts_incomplete=yes", instance("i1")),
-            &provision(),
-        ),
-        platform
-            .request(Method::PUT, &instance("i1"))
-            .body(provision().to_string()),
-        platform.request(
-            Method::DELETE,
-            &format!("{}?service_id={POSTGRESQL}", instance("i1")),
-        ),
+        platform.put(&format!("{}?accepts_incomplete=yes", instance("i1")), &provision()),
+        platform.request(Method::PUT, &instance("i1")).body(provision().to_string()),
+        platform.request(Method::DELETE, &format!("{}?service_id={POSTGRESQL}", instance("i1"))),
         platform.request(Method::GET, &format!("{}/last_operation", instance("i1"))),
         platform.request(Method::GET, "/v3/catalog"),
     ];
@@ -86,10 +63,7 @@ async fn malformed_requests_are_violations() {
     let right = wrong(|_| ()).header("X-Broker-API-Originating-Identity", identity);
     assert_eq!(right.send().await.unwrap().status(), 201);
     assert_eq!(broker.violations().len(), count);
-    assert_eq!(
-        Broker::originating_user(broker.journal().last().unwrap()).unwrap()["username"],
-        "u"
-    );
+    assert_eq!(Broker::originating_user(broker.journal().last().unwrap()).unwrap()["username"], "u");
 }
 
 #[tokio::test]
@@ -119,23 +93,14 @@ async fn the_journal_keeps_requests_as_they_were_sent() {
     let platform = Platform::of(&broker);
     let bytes = format!(" {} ", provision());
     let request = platform
-        .request(
-            Method::PUT,
-            "/v2/service_instances/a%2Fb%3Fc?accepts_incomplete=true",
-        )
+        .request(Method::PUT, "/v2/service_instances/a%2Fb%3Fc?accepts_incomplete=true")
         .header("content-type", "application/json")
         .body(bytes.clone());
     assert_eq!(request.send().await.unwrap().status(), 201);
     let entry = &broker.requests(|request| request.concerns("a/b?c"))[0];
-    assert_eq!(
-        entry.raw_target,
-        "/v2/service_instances/a%2Fb%3Fc?accepts_incomplete=true"
-    );
+    assert_eq!(entry.raw_target, "/v2/service_instances/a%2Fb%3Fc?accepts_incomplete=true");
     assert_eq!(entry.path, "/v2/service_instances/a%2Fb%3Fc");
-    assert_eq!(
-        entry.query,
-        [("accepts_incomplete".to_owned(), "true".to_owned())]
-    );
+    assert_eq!(entry.query, [("accepts_incomplete".to_owned(), "true".to_owned())]);
     assert_eq!(entry.body, provision());
     assert_eq!(entry.body_bytes, bytes.as_bytes());
     assert_eq!((entry.method.as_str(), entry.status), ("PUT", Some(201)));
@@ -166,7 +131,5 @@ async fn waiting_in_vain_tells_what_was_seen() {
     let broker = Broker::start().await;
     Platform::of(&broker).provision("i1").await;
     let deleted = |journal: &[Request]| journal.iter().any(|r| r.is(Operation::Deprovision)).then_some(());
-    broker
-        .wait_for(deleted, Duration::from_millis(50), "a deletion")
-        .await;
+    broker.wait_for(deleted, Duration::from_millis(50), "a deletion").await;
 }

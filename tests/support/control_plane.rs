@@ -183,11 +183,7 @@ impl Ports {
             held.push(listener);
             Ok(port)
         };
-        Ok(Self {
-            etcd: port()?,
-            etcd_peer: port()?,
-            api_server: port()?,
-        })
+        Ok(Self { etcd: port()?, etcd_peer: port()?, api_server: port()? })
     }
 }
 
@@ -206,16 +202,9 @@ where
         if let Some(status) = process.exited()? {
             let tail = process.log_tail();
             if tail.contains("address already in use") {
-                return Err(PortTaken {
-                    server: process.name(),
-                    log: tail,
-                }
-                .into());
+                return Err(PortTaken { server: process.name(), log: tail }.into());
             }
-            bail!(
-                "{} ended with {status} before {what}. The end of its log:\n{tail}",
-                process.name()
-            );
+            bail!("{} ended with {status} before {what}. The end of its log:\n{tail}", process.name());
         }
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
@@ -246,9 +235,7 @@ mod tests {
         let mut process = Process::spawn("server", Path::new("/bin/sh"), &arguments, folder.path()).unwrap();
         let deadline = Instant::now() + patience;
         let never = || async { Err::<(), _>(anyhow!("connection refused")) };
-        wait_until("it was ready", &mut process, deadline, never)
-            .await
-            .unwrap_err()
+        wait_until("it was ready", &mut process, deadline, never).await.unwrap_err()
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -261,21 +248,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_early_end_shows_the_log() {
-        let error = ending_with("echo 'no such key' >&2; exit 7", LONG)
-            .await
-            .to_string();
-        assert!(
-            error.contains("server ended with exit status: 7 before it was ready"),
-            "{error}"
-        );
+        let error = ending_with("echo 'no such key' >&2; exit 7", LONG).await.to_string();
+        assert!(error.contains("server ended with exit status: 7 before it was ready"), "{error}");
         assert!(error.contains("no such key"), "{error}");
     }
 
     #[tokio::test]
     async fn running_out_of_time_shows_the_log_and_the_last_answer() {
-        let error = ending_with("echo thinking; exec sleep 1000", POLL * 4)
-            .await
-            .to_string();
+        let error = ending_with("echo thinking; exec sleep 1000", POLL * 4).await.to_string();
         assert!(error.contains("it was ready did not happen in time"), "{error}");
         assert!(error.contains("connection refused"), "{error}");
         assert!(error.contains("thinking"), "{error}");

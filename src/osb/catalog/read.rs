@@ -23,10 +23,7 @@ pub(super) fn catalog(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Cata
         Err(error) => findings.fail("", format!("it is not JSON: {error}")),
     };
     if findings.invalid.problems.is_empty() {
-        Ok(Catalog {
-            offerings: offerings.unwrap_or_default(),
-            skipped: findings.skipped,
-        })
+        Ok(Catalog { offerings: offerings.unwrap_or_default(), skipped: findings.skipped })
     } else {
         Err(findings.invalid)
     }
@@ -42,14 +39,7 @@ struct Findings<'s> {
 
 impl<'s> Findings<'s> {
     fn new(secrets: &'s [Zeroizing<String>]) -> Self {
-        Self {
-            invalid: InvalidCatalog {
-                problems: Vec::new(),
-                more: 0,
-            },
-            skipped: Vec::new(),
-            secrets,
-        }
+        Self { invalid: InvalidCatalog { problems: Vec::new(), more: 0 }, skipped: Vec::new(), secrets }
     }
 
     /// A piece of the broker's text. Secrets go before the cut, which might leave their beginning.
@@ -60,10 +50,7 @@ impl<'s> Findings<'s> {
     /// Notes a problem that makes the catalog invalid. Always `None`, in place of the value that could not be read.
     fn fail<T>(&mut self, place: &str, message: impl Into<String>) -> Option<T> {
         if self.invalid.problems.len() < InvalidCatalog::KEPT {
-            self.invalid.problems.push(Problem {
-                place: place.to_owned(),
-                message: message.into(),
-            });
+            self.invalid.problems.push(Problem { place: place.to_owned(), message: message.into() });
         } else {
             self.invalid.more += 1;
         }
@@ -72,10 +59,7 @@ impl<'s> Findings<'s> {
 
     /// Notes why an entry is left out. Always `None`.
     fn skip<T>(&mut self, place: &str, message: impl Into<String>) -> Option<T> {
-        self.skipped.push(Problem {
-            place: place.to_owned(),
-            message: message.into(),
-        });
+        self.skipped.push(Problem { place: place.to_owned(), message: message.into() });
         None
     }
 }
@@ -113,37 +97,20 @@ fn services(document: &Map<String, Value>, findings: &mut Findings<'_>) -> Optio
 }
 
 fn offering(entry: &mut Entry<'_, '_>, plan_ids: &mut Seen) -> Option<Offering> {
-    let (id, name, description) = (
-        entry.required("id"),
-        entry.required("name"),
-        entry.required("description"),
-    );
+    let (id, name, description) =
+        (entry.required("id"), entry.required("name"), entry.required("description"));
     let bindable = match entry.flag("bindable") {
         None if !entry.has("bindable") => entry.fail("bindable is missing"),
         flag => flag,
     };
-    let [
-        plan_updateable,
-        instances_retrievable,
-        bindings_retrievable,
-        allow_context_updates,
-    ] = [
-        "plan_updateable",
-        "instances_retrievable",
-        "bindings_retrievable",
-        "allow_context_updates",
-    ]
-    .map(|key| entry.flag(key).unwrap_or(false));
+    let [plan_updateable, instances_retrievable, bindings_retrievable, allow_context_updates] =
+        ["plan_updateable", "instances_retrievable", "bindings_retrievable", "allow_context_updates"]
+            .map(|key| entry.flag(key).unwrap_or(false));
     let tags = entry.texts("tags");
     let requires = entry.texts("requires");
-    for unknown in requires
-        .iter()
-        .filter(|name| !PERMISSIONS.contains(&name.as_str()))
-    {
+    for unknown in requires.iter().filter(|name| !PERMISSIONS.contains(&name.as_str())) {
         let unknown = entry.findings.quoted(unknown);
-        entry.fail::<()>(format!(
-            "requires holds {unknown}, which the protocol does not know"
-        ));
+        entry.fail::<()>(format!("requires holds {unknown}, which the protocol does not know"));
     }
     let metadata = entry.object("metadata").cloned();
     let fits = entry.fits();
@@ -188,11 +155,8 @@ fn plans(offering: &mut Entry<'_, '_>, ids: &mut Seen) -> Vec<Plan> {
 }
 
 fn plan(entry: &mut Entry<'_, '_>) -> Option<Plan> {
-    let (id, name, description) = (
-        entry.required("id"),
-        entry.required("name"),
-        entry.required("description"),
-    );
+    let (id, name, description) =
+        (entry.required("id"), entry.required("name"), entry.required("description"));
     let free = entry.flag("free").unwrap_or(true);
     let bindable = entry.flag("bindable");
     let plan_updateable = entry.flag("plan_updateable");
@@ -229,9 +193,7 @@ fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
         Some(Value::String(version)) if semver::is_valid(version) => version.clone(),
         Some(Value::String(version)) => {
             let version = entry.findings.quoted(version);
-            return entry.fail(format!(
-                "maintenance_info.version {version} is not a semantic version"
-            ));
+            return entry.fail(format!("maintenance_info.version {version} is not a semantic version"));
         }
         None | Some(Value::Null) => return entry.fail("maintenance_info.version is missing"),
         Some(_) => return entry.fail("maintenance_info.version is not a string"),
@@ -243,12 +205,7 @@ fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
 /// A schema, unless it is none or too large. It only helps people to fill in a form and the broker validates anyway,
 /// so a bad one costs no more than itself.
 fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<String, Value>> {
-    let schema = entry
-        .object
-        .get("schemas")?
-        .get(kind)?
-        .get(action)?
-        .get("parameters")?;
+    let schema = entry.object.get("schemas")?.get(kind)?.get(action)?.get("parameters")?;
     let Value::Object(schema) = schema else {
         if schema.is_null() {
             return None;
@@ -287,11 +244,7 @@ impl<'a, 's> Entry<'a, 's> {
             Some(Value::String(name)) if !name.is_empty() => format!("{place} {}", findings.quoted(name)),
             _ => place,
         };
-        Some(Self {
-            place,
-            object,
-            findings,
-        })
+        Some(Self { place, object, findings })
     }
 
     fn fail<T>(&mut self, message: impl Into<String>) -> Option<T> {
@@ -342,15 +295,10 @@ impl<'a, 's> Entry<'a, 's> {
     fn texts(&mut self, key: &str) -> Vec<String> {
         let texts = match self.object.get(key) {
             None | Some(Value::Null) => Some(Vec::new()),
-            Some(Value::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect(),
+            Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
             Some(_) => None,
         };
-        texts
-            .or_else(|| self.fail(format!("{key} is not an array of strings")))
-            .unwrap_or_default()
+        texts.or_else(|| self.fail(format!("{key} is not an array of strings"))).unwrap_or_default()
     }
 
     /// Whether the cluster can hold an entry with this id and name; notes why not.
@@ -358,9 +306,7 @@ impl<'a, 's> Entry<'a, 's> {
         let mut fits = Some(());
         for (key, limit) in [("id", MAX_ID), ("name", MAX_NAME)] {
             if self.text(key).is_some_and(|text| text.chars().count() > limit) {
-                fits = self
-                    .findings
-                    .skip(&self.place, format!("{key} is longer than {limit} characters"));
+                fits = self.findings.skip(&self.place, format!("{key} is longer than {limit} characters"));
             }
         }
         fits

@@ -29,12 +29,7 @@ fn with(path: &str, value: Value) -> Value {
 
 #[track_caller]
 fn problems(result: Result<Catalog, InvalidCatalog>) -> Vec<String> {
-    result
-        .unwrap_err()
-        .problems
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    result.unwrap_err().problems.iter().map(ToString::to_string).collect()
 }
 
 fn skipped(catalog: &Catalog) -> Vec<String> {
@@ -91,10 +86,7 @@ fn everything_the_spec_has_is_kept_and_the_rest_is_dropped() {
         (maintenance.version.as_str(), maintenance.description.as_deref()),
         ("2.1.1+abcdef", Some("u"))
     );
-    assert_eq!(
-        Value::from(plan.schemas.instance_create.clone().unwrap()),
-        json!({ "type": "object" })
-    );
+    assert_eq!(Value::from(plan.schemas.instance_create.clone().unwrap()), json!({ "type": "object" }));
     assert_eq!(plan.schemas.instance_update, Some(Map::new()));
     assert!(plan.schemas.binding_create.is_some());
     assert!(!format!("{catalog:?}").contains("hunter2"));
@@ -140,11 +132,7 @@ fn defaults_are_those_of_the_spec_and_null_is_absent() {
         );
         assert!(plan.is_bindable(offering) && !plan.is_updateable(offering));
         assert_eq!(
-            (
-                &plan.maintenance_info,
-                &plan.metadata,
-                plan.maximum_polling_duration
-            ),
+            (&plan.maintenance_info, &plan.metadata, plan.maximum_polling_duration),
             (&None, &None, None)
         );
     }
@@ -181,60 +169,24 @@ fn what_the_spec_forbids_is_named() {
         ("name", json!(""), "services[0]: name is empty".to_owned()),
         ("description", json!(""), format!("{here}: description is empty")),
         ("bindable", json!(null), format!("{here}: bindable is missing")),
-        (
-            "bindable",
-            json!("yes"),
-            format!("{here}: bindable is not a boolean"),
-        ),
+        ("bindable", json!("yes"), format!("{here}: bindable is not a boolean")),
         ("plans", json!(null), format!("{here}: plans is missing")),
         ("plans", json!([]), format!("{here}: plans is empty")),
         ("plans", json!({}), format!("{here}: plans is not an array")),
-        (
-            "plans",
-            json!([5]),
-            format!("{here}: plans[0]: it is not an object"),
-        ),
-        (
-            "tags",
-            json!("a"),
-            format!("{here}: tags is not an array of strings"),
-        ),
-        (
-            "tags",
-            json!([1]),
-            format!("{here}: tags is not an array of strings"),
-        ),
-        (
-            "metadata",
-            json!([]),
-            format!("{here}: metadata is not an object"),
-        ),
-        (
-            "plan_updateable",
-            json!(1),
-            format!("{here}: plan_updateable is not a boolean"),
-        ),
+        ("plans", json!([5]), format!("{here}: plans[0]: it is not an object")),
+        ("tags", json!("a"), format!("{here}: tags is not an array of strings")),
+        ("tags", json!([1]), format!("{here}: tags is not an array of strings")),
+        ("metadata", json!([]), format!("{here}: metadata is not an object")),
+        ("plan_updateable", json!(1), format!("{here}: plan_updateable is not a boolean")),
         (
             "requires",
             json!(["sudo"]),
             format!("{here}: requires holds \"sudo\", which the protocol does not know"),
         ),
-        (
-            "plan.id",
-            json!(null),
-            format!("{here}: plans[0] \"small\": id is missing"),
-        ),
+        ("plan.id", json!(null), format!("{here}: plans[0] \"small\": id is missing")),
         ("plan.name", json!(""), format!("{here}: plans[0]: name is empty")),
-        (
-            "plan.description",
-            json!(null),
-            format!("{here}: plans[0] \"small\": description is missing"),
-        ),
-        (
-            "plan.free",
-            json!("no"),
-            format!("{here}: plans[0] \"small\": free is not a boolean"),
-        ),
+        ("plan.description", json!(null), format!("{here}: plans[0] \"small\": description is missing")),
+        ("plan.free", json!("no"), format!("{here}: plans[0] \"small\": free is not a boolean")),
         (
             "plan.maintenance_info",
             json!({}),
@@ -309,25 +261,14 @@ fn all_problems_are_found_and_the_text_stays_short() {
 fn what_does_not_fit_is_left_out_alone() {
     let (fits, long) = ("ü".repeat(MAX_NAME), "ü".repeat(MAX_NAME + 1));
     let catalog = parse(&[
-        offering(
-            "s1",
-            &fits,
-            [
-                plan("p1", &fits),
-                plan("p2", &long),
-                plan(&"i".repeat(MAX_ID + 1), "x"),
-            ],
-        ),
+        offering("s1", &fits, [plan("p1", &fits), plan("p2", &long), plan(&"i".repeat(MAX_ID + 1), "x")]),
         offering("s2", &long, [plan("p3", "x")]),
         offering("s3", "only", [plan("p4", &long)]),
         offering(&"i".repeat(MAX_ID), "ok", [plan("p5", "x")]),
     ])
     .unwrap();
-    let names: Vec<_> = catalog
-        .offerings
-        .iter()
-        .map(|offering| (offering.name.as_str(), offering.plans.len()))
-        .collect();
+    let names: Vec<_> =
+        catalog.offerings.iter().map(|offering| (offering.name.as_str(), offering.plans.len())).collect();
     assert_eq!(names, [(fits.as_str(), 1), ("ok", 1)]);
     let skipped = skipped(&catalog);
     assert_eq!(skipped.len(), 5, "{skipped:?}");
@@ -342,10 +283,7 @@ fn what_does_not_fit_is_left_out_alone() {
 #[test]
 fn what_does_not_fit_still_must_be_valid() {
     let long = "n".repeat(MAX_NAME + 1);
-    let services = vec![
-        offering("s", &long, [plan("p", "x")]),
-        offering("s", "b", [plan("p", "x")]),
-    ];
+    let services = vec![offering("s", &long, [plan("p", "x")]), offering("s", "b", [plan("p", "x")])];
     assert_eq!(problems(parse(&services)).len(), 2);
 }
 
@@ -370,19 +308,9 @@ fn a_bad_schema_costs_no_more_than_itself() {
 
 #[test]
 fn only_a_positive_integer_limits_polling() {
-    for value in [
-        json!(0),
-        json!(-1),
-        json!(1.5),
-        json!("60"),
-        json!({}),
-        json!(1e30),
-    ] {
+    for value in [json!(0), json!(-1), json!(1.5), json!("60"), json!({}), json!(1e30)] {
         let catalog = parse(&[with("plan.maximum_polling_duration", value.clone())]).unwrap();
-        assert_eq!(
-            catalog.offerings[0].plans[0].maximum_polling_duration, None,
-            "{value}"
-        );
+        assert_eq!(catalog.offerings[0].plans[0].maximum_polling_duration, None, "{value}");
     }
 }
 
@@ -393,12 +321,7 @@ fn problems_do_not_repeat_our_secrets() {
         let mut service = offering("s", &format!("{}hunter22", "x".repeat(padding)), [plan("p", "x")]);
         service["requires"] = json!(["hunter22"]);
         let body = json!({ "services": [service] }).to_string();
-        let text = Catalog::parse_redacting(body.as_bytes(), &secrets)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            !text.contains("hunt") && text.contains("requires holds \"<redacted>\""),
-            "{text}"
-        );
+        let text = Catalog::parse_redacting(body.as_bytes(), &secrets).unwrap_err().to_string();
+        assert!(!text.contains("hunt") && text.contains("requires holds \"<redacted>\""), "{text}");
     }
 }

@@ -22,17 +22,8 @@ const ALL: [Operation; 10] = [
 const CREATING: [Operation; 2] = [Operation::Provision, Operation::Bind];
 const DELETING: [Operation; 2] = [Operation::Deprovision, Operation::Unbind];
 const POLLING: [Operation; 2] = [Operation::PollInstance, Operation::PollBinding];
-const MALFORMED: [&[u8]; 9] = [
-    b"",
-    b"null",
-    b"[]",
-    b"\"x\"",
-    b"7",
-    b"{\"a\":",
-    b"<html></html>",
-    b"\xff\xfe{}",
-    b"{\"a\":1e999}",
-];
+const MALFORMED: [&[u8]; 9] =
+    [b"", b"null", b"[]", b"\"x\"", b"7", b"{\"a\":", b"<html></html>", b"\xff\xfe{}", b"{\"a\":1e999}"];
 
 /// An outcome without what was answered, comparable.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,45 +62,31 @@ fn answer(operation: Operation, status: u16, body: &[u8]) -> Kind {
 }
 
 fn valid_body(operation: Operation) -> &'static [u8] {
-    if POLLING.contains(&operation) {
-        br#"{"state":"in progress"}"#
-    } else {
-        b"{}"
-    }
+    if POLLING.contains(&operation) { br#"{"state":"in progress"}"# } else { b"{}" }
 }
 
 #[track_caller]
 fn doubt(kind: Kind) -> Doubt {
-    let Kind::Unknown(doubt) = kind else {
-        panic!("not unknown: {kind:?}")
-    };
+    let Kind::Unknown(doubt) = kind else { panic!("not unknown: {kind:?}") };
     doubt
 }
 
 #[track_caller]
 fn refusal(kind: Kind) -> Refusal {
-    let Kind::Refused(refusal) = kind else {
-        panic!("not refused: {kind:?}")
-    };
+    let Kind::Refused(refusal) = kind else { panic!("not refused: {kind:?}") };
     refusal
 }
 
 #[track_caller]
 fn answered<T>(outcome: Outcome<T>) -> T {
-    let Outcome::Answered(answer) = outcome else {
-        panic!("not answered: {:?}", kind(outcome))
-    };
+    let Outcome::Answered(answer) = outcome else { panic!("not answered: {:?}", kind(outcome)) };
     answer
 }
 
 #[test]
 fn row_200_is_success() {
     for operation in ALL {
-        assert_eq!(
-            answer(operation, 200, valid_body(operation)),
-            Kind::Answered,
-            "{operation:?}"
-        );
+        assert_eq!(answer(operation, 200, valid_body(operation)), Kind::Answered, "{operation:?}");
     }
 }
 
@@ -136,10 +113,7 @@ fn row_200_failed_ends_a_poll() {
         let polled = answered(poll(operation, &Response::new(200, body)));
         assert_eq!(polled.state, OperationState::Failed);
         assert_eq!(polled.description.as_deref(), Some("no space left"));
-        assert_eq!(
-            (polled.instance_usable, polled.update_repeatable),
-            (Some(false), Some(false))
-        );
+        assert_eq!((polled.instance_usable, polled.update_repeatable), (Some(false), Some(false)));
     }
 }
 
@@ -163,10 +137,7 @@ fn rows_201_and_202_malformed_are_mitigated() {
         for status in [201, 202] {
             for body in MALFORMED {
                 let doubt = doubt(answer(operation, status, body));
-                assert!(
-                    doubt.mitigate && doubt.answered,
-                    "{operation:?} {status} {body:?}"
-                );
+                assert!(doubt.mitigate && doubt.answered, "{operation:?} {status} {body:?}");
                 assert_eq!(doubt.status, Some(status));
             }
         }
@@ -196,11 +167,7 @@ fn row_any_other_2xx_is_mitigated_for_creations() {
     for operation in ALL {
         for status in [101, 203, 204, 205, 206, 207, 226, 299, 600, 700, 999] {
             let doubt = doubt(answer(operation, status, valid_body(operation)));
-            assert_eq!(
-                doubt.mitigate,
-                CREATING.contains(&operation),
-                "{operation:?} {status}"
-            );
+            assert_eq!(doubt.mitigate, CREATING.contains(&operation), "{operation:?} {status}");
             assert!(doubt.answered);
         }
     }
@@ -225,11 +192,7 @@ fn row_5xx_is_mitigated_for_creations() {
     for operation in ALL {
         for status in 500..=599 {
             let doubt = doubt(answer(operation, status, b"{}"));
-            assert_eq!(
-                doubt.mitigate,
-                CREATING.contains(&operation),
-                "{operation:?} {status}"
-            );
+            assert_eq!(doubt.mitigate, CREATING.contains(&operation), "{operation:?} {status}");
             assert_eq!(doubt.answered, !matches!(status, 502 | 504), "{status}");
         }
     }
@@ -238,10 +201,8 @@ fn row_5xx_is_mitigated_for_creations() {
 #[test]
 fn row_timeout_is_mitigated_for_creations() {
     for operation in ALL {
-        for fault in [
-            TransportFault::TimedOut(Duration::from_secs(60)),
-            TransportFault::Lost("reset".into()),
-        ] {
+        for fault in [TransportFault::TimedOut(Duration::from_secs(60)), TransportFault::Lost("reset".into())]
+        {
             let doubt = doubt(kind(transport::<()>(operation, fault)));
             assert_eq!(doubt.mitigate, CREATING.contains(&operation), "{operation:?}");
             assert!(!doubt.answered && doubt.status.is_none());
@@ -270,10 +231,7 @@ fn redirects_are_refusals_that_name_the_field() {
 
 #[test]
 fn a_body_that_did_not_arrive() {
-    let broken = |status, fault| Response {
-        body: Err(fault),
-        ..Response::new(status, b"")
-    };
+    let broken = |status, fault| Response { body: Err(fault), ..Response::new(status, b"") };
     for fault in [BodyFault::TooLong, BodyFault::Lost, BodyFault::TimedOut] {
         let in_time = fault != BodyFault::TimedOut;
         for operation in CREATING {
@@ -283,15 +241,8 @@ fn a_body_that_did_not_arrive() {
                 assert_eq!(doubt.answered, fault == BodyFault::TooLong);
             }
             // 200 that is malformed is not mitigated, one that did not come in time is.
-            assert_eq!(
-                doubt(ask(operation, &broken(200, fault))).mitigate,
-                !in_time,
-                "{fault:?}"
-            );
-            assert_eq!(
-                refusal(ask(operation, &broken(400, fault))).reason,
-                RefusalReason::BadRequest
-            );
+            assert_eq!(doubt(ask(operation, &broken(200, fault))).mitigate, !in_time, "{fault:?}");
+            assert_eq!(refusal(ask(operation, &broken(400, fault))).reason, RefusalReason::BadRequest);
             assert!(doubt(ask(operation, &broken(500, fault))).mitigate);
         }
         for operation in DELETING {
@@ -300,12 +251,9 @@ fn a_body_that_did_not_arrive() {
             }
             assert!(!doubt(ask(operation, &broken(202, fault))).mitigate);
         }
-        for operation in [
-            Operation::Catalog,
-            Operation::GetBinding,
-            Operation::PollInstance,
-            Operation::Update,
-        ] {
+        for operation in
+            [Operation::Catalog, Operation::GetBinding, Operation::PollInstance, Operation::Update]
+        {
             assert!(!doubt(ask(operation, &broken(200, fault))).mitigate);
         }
         assert_eq!(ask(Operation::PollBinding, &broken(410, fault)), Kind::Answered);
@@ -330,23 +278,11 @@ fn reasons_follow_status_and_code_alone() {
         (412, r#"{"Description":"wants 2.14"}"#, VersionMismatch),
         (413, "", Other),
         (422, r#"{"error":"ConcurrencyError"}"#, ConcurrencyError),
-        (
-            422,
-            r#"{"error":"ConcurrencyError","description":"any text"}"#,
-            ConcurrencyError,
-        ),
+        (422, r#"{"error":"ConcurrencyError","description":"any text"}"#, ConcurrencyError),
         (422, r#"{"Error":"ConcurrencyError"}"#, ConcurrencyError),
-        (
-            422,
-            r#"{"error":"AsyncRequired","description":null}"#,
-            AsyncRequired,
-        ),
+        (422, r#"{"error":"AsyncRequired","description":null}"#, AsyncRequired),
         (422, r#"{"error":"RequiresApp"}"#, RequiresApp),
-        (
-            422,
-            r#"{"error":"MaintenanceInfoConflict"}"#,
-            MaintenanceInfoConflict,
-        ),
+        (422, r#"{"error":"MaintenanceInfoConflict"}"#, MaintenanceInfoConflict),
         (
             422,
             r#"{"description":"This Service Plan requires client support for asynchronous operations"}"#,
@@ -358,18 +294,9 @@ fn reasons_follow_status_and_code_alone() {
         (400, r#"{"error":"ConcurrencyError"}"#, BadRequest),
         (429, "", Throttled),
     ];
-    for operation in [
-        Operation::Provision,
-        Operation::Update,
-        Operation::Deprovision,
-        Operation::Bind,
-    ] {
+    for operation in [Operation::Provision, Operation::Update, Operation::Deprovision, Operation::Bind] {
         for (status, body, reason) in rows {
-            assert_eq!(
-                refusal(answer(operation, status, body.as_bytes())).reason,
-                reason,
-                "{status} {body}"
-            );
+            assert_eq!(refusal(answer(operation, status, body.as_bytes())).reason, reason, "{status} {body}");
         }
     }
 }
@@ -378,15 +305,9 @@ fn reasons_follow_status_and_code_alone() {
 fn failures_say_what_is_left_to_do() {
     let body = br#"{"instance_usable":false,"update_repeatable":false}"#;
     let refused = refusal(answer(Operation::Update, 422, body));
-    assert_eq!(
-        (refused.instance_usable, refused.update_repeatable),
-        (Some(false), Some(false))
-    );
+    assert_eq!((refused.instance_usable, refused.update_repeatable), (Some(false), Some(false)));
     let failed = doubt(answer(Operation::Update, 500, body));
-    assert_eq!(
-        (failed.instance_usable, failed.update_repeatable),
-        (Some(false), Some(false))
-    );
+    assert_eq!((failed.instance_usable, failed.update_repeatable), (Some(false), Some(false)));
     let silent = refusal(answer(Operation::Update, 422, br#"{"instance_usable":"no"}"#));
     assert_eq!((silent.instance_usable, silent.update_repeatable), (None, None));
 }
@@ -394,16 +315,10 @@ fn failures_say_what_is_left_to_do() {
 #[test]
 fn retry_after_is_passed_on() {
     let after = Some(Duration::from_secs(7));
-    let with = |status, body| Response {
-        retry_after: after,
-        ..Response::new(status, body)
-    };
+    let with = |status, body| Response { retry_after: after, ..Response::new(status, body) };
     assert_eq!(refusal(ask(Operation::Bind, &with(429, b""))).retry_after, after);
     assert_eq!(doubt(ask(Operation::Bind, &with(503, b""))).retry_after, after);
-    let polled = answered(poll(
-        Operation::PollInstance,
-        &with(200, br#"{"state":"in progress"}"#),
-    ));
+    let polled = answered(poll(Operation::PollInstance, &with(200, br#"{"state":"in progress"}"#)));
     assert_eq!(polled.retry_after, after);
 }
 
@@ -415,39 +330,16 @@ fn messages_are_sentences() {
             r#"{"error":"ConcurrencyError","description":"in progress"}"#,
             "the broker answered 409 Conflict: ConcurrencyError: in progress",
         ),
-        (
-            400,
-            r#"{"Error":"Bad","Description":"x"}"#,
-            "the broker answered 400 Bad Request: Bad: x",
-        ),
+        (400, r#"{"Error":"Bad","Description":"x"}"#, "the broker answered 400 Bad Request: Bad: x"),
         (400, "{}", "the broker answered 400 Bad Request"),
-        (
-            400,
-            r#"{"description":"a\u0000b\r\nc"}"#,
-            "the broker answered 400 Bad Request: ab c",
-        ),
-        (
-            404,
-            "no such\npage",
-            "the broker answered 404 Not Found: no such page",
-        ),
-        (
-            404,
-            " <!DOCTYPE html>…",
-            "the broker answered 404 Not Found: (an HTML page)",
-        ),
+        (400, r#"{"description":"a\u0000b\r\nc"}"#, "the broker answered 400 Bad Request: ab c"),
+        (404, "no such\npage", "the broker answered 404 Not Found: no such page"),
+        (404, " <!DOCTYPE html>…", "the broker answered 404 Not Found: (an HTML page)"),
         (499, "", "the broker answered 499"),
-        (
-            401,
-            "",
-            "the broker answered 401 Unauthorized (check the credentials in spec.authInfo)",
-        ),
+        (401, "", "the broker answered 401 Unauthorized (check the credentials in spec.authInfo)"),
     ];
     for (status, body, message) in rows {
-        assert_eq!(
-            refusal(answer(Operation::Update, status, body.as_bytes())).message,
-            message
-        );
+        assert_eq!(refusal(answer(Operation::Update, status, body.as_bytes())).message, message);
     }
 }
 
@@ -462,11 +354,7 @@ fn messages_are_short_whatever_the_broker_writes() {
                 Kind::Unknown(doubt) => doubt.message,
                 other => panic!("{other:?}"),
             };
-            assert!(
-                message.len() < 1400 && !message.contains(char::is_control),
-                "{}",
-                message.len()
-            );
+            assert!(message.len() < 1400 && !message.contains(char::is_control), "{}", message.len());
         }
     }
 }
@@ -478,30 +366,14 @@ fn our_own_secret_is_not_repeated_even_where_it_is_cut() {
         let body = serde_json::json!({ "error": "s3cret-password",
             "description": format!("{}s3cret-password", "x".repeat(padding)) });
         let body = body.to_string();
-        let response = Response {
-            secrets: &secrets,
-            ..Response::new(401, body.as_bytes())
-        };
+        let response = Response { secrets: &secrets, ..Response::new(401, body.as_bytes()) };
         let message = refusal(ask(Operation::Provision, &response)).message;
-        assert!(
-            !message.contains("s3cr") && message.contains("<redacted>"),
-            "{message}"
-        );
+        assert!(!message.contains("s3cr") && message.contains("<redacted>"), "{message}");
     }
-    let response = Response {
-        secrets: &secrets,
-        ..Response::new(500, b"bad: s3cret-password")
-    };
-    assert!(
-        doubt(ask(Operation::Provision, &response))
-            .message
-            .ends_with(": bad: <redacted>")
-    );
+    let response = Response { secrets: &secrets, ..Response::new(500, b"bad: s3cret-password") };
+    assert!(doubt(ask(Operation::Provision, &response)).message.ends_with(": bad: <redacted>"));
     let body = br#"{"state":"failed","description":"s3cret-password"}"#;
-    let response = Response {
-        secrets: &secrets,
-        ..Response::new(200, body)
-    };
+    let response = Response { secrets: &secrets, ..Response::new(200, body) };
     let polled = answered(poll(Operation::PollInstance, &response));
     assert_eq!(polled.description.as_deref(), Some("<redacted>"));
 }
@@ -513,20 +385,12 @@ fn no_success_body_and_no_unstructured_body_of_a_bind_is_quoted() {
     for operation in ALL {
         for status in [200, 201, 202, 203] {
             if let Kind::Unknown(doubt) = answer(operation, status, body) {
-                assert!(
-                    !doubt.message.contains("hunter2"),
-                    "{operation:?} {status} {}",
-                    doubt.message
-                );
+                assert!(!doubt.message.contains("hunter2"), "{operation:?} {status} {}", doubt.message);
             }
         }
     }
     for operation in [Operation::Bind, Operation::GetBinding] {
-        assert!(
-            !doubt(answer(operation, 500, b"{\"credentials\": hunter2"))
-                .message
-                .contains("hunter2")
-        );
+        assert!(!doubt(answer(operation, 500, b"{\"credentials\": hunter2")).message.contains("hunter2"));
     }
 }
 
@@ -565,12 +429,7 @@ fn operation_and_dashboard_url_are_texts_or_nothing() {
     let long = "o".repeat(10_000);
     let body = serde_json::json!({ "operation": long }).to_string();
     let accepted = answered(unbind(&Response::new(202, body.as_bytes())));
-    assert_eq!(
-        accepted,
-        Deleted::Accepted {
-            operation: Some(long)
-        }
-    );
+    assert_eq!(accepted, Deleted::Accepted { operation: Some(long) });
 }
 
 #[test]
@@ -628,19 +487,9 @@ fn credentials_are_an_object_or_absent() {
         assert_eq!(done(r#"{"credentials":null}"#), None);
         assert_eq!(done(r#"{"credentials":{}}"#).as_deref(), Some("{}"));
         let nested = r#"{"uri":"x","ports":[1,2.5,null],"tls":{"ca":true}}"#;
-        assert_eq!(
-            done(&format!(r#"{{"endpoints":5,"credentials":{nested}}}"#)).as_deref(),
-            Some(nested)
-        );
-        for body in [
-            r#"{"credentials":"x"}"#,
-            r#"{"credentials":[]}"#,
-            r#"{"credentials":true}"#,
-        ] {
-            assert_eq!(
-                doubt(answer(Operation::Bind, status, body.as_bytes())).mitigate,
-                status == 201
-            );
+        assert_eq!(done(&format!(r#"{{"endpoints":5,"credentials":{nested}}}"#)).as_deref(), Some(nested));
+        for body in [r#"{"credentials":"x"}"#, r#"{"credentials":[]}"#, r#"{"credentials":true}"#] {
+            assert_eq!(doubt(answer(Operation::Bind, status, body.as_bytes())).mitigate, status == 201);
         }
     }
     doubt(answer(Operation::GetBinding, 200, br#"{"credentials":[]}"#));
@@ -649,9 +498,7 @@ fn credentials_are_an_object_or_absent() {
 #[test]
 fn an_asynchronous_bind_has_no_credentials_and_must_have_been_asked_for() {
     let response = Response::new(202, br#"{"operation":"o","credentials":"ignored"}"#);
-    let Bound::Accepted { operation } = answered(bind(&response, true)) else {
-        panic!("done")
-    };
+    let Bound::Accepted { operation } = answered(bind(&response, true)) else { panic!("done") };
     assert_eq!(operation.as_deref(), Some("o"));
     assert!(doubt(kind(bind(&response, false))).mitigate);
 }

@@ -35,7 +35,11 @@ pub fn to_data(
         return Err(format!(
             "the credentials have keys that cannot stand in a Secret ({}): keys may hold letters, digits, '-', '_' and '.'; \
              rename them with spec.secretTransforms, or ask the broker's operator",
-            illegal.iter().map(|key| format!("{:?}", crate::osb::text::clip(key, 64))).collect::<Vec<_>>().join(", ")
+            illegal
+                .iter()
+                .map(|key| format!("{:?}", crate::osb::text::clip(key, 64)))
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
     let size: usize = data.values().map(|value| value.0.len()).sum();
@@ -57,7 +61,11 @@ fn bytes(value: Value) -> Vec<u8> {
 /// The API server's rule for the keys of a Secret.
 fn is_legal(key: &str) -> bool {
     let known = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    !key.is_empty() && key.len() <= KEY_LIMIT && key.chars().all(known) && key != "." && !key.starts_with("..")
+    !key.is_empty()
+        && key.len() <= KEY_LIMIT
+        && key.chars().all(known)
+        && key != "."
+        && !key.starts_with("..")
 }
 
 fn apply(transform: &SecretTransform, values: &mut serde_json::Map<String, Value>) -> Result<(), String> {
@@ -71,7 +79,9 @@ fn apply(transform: &SecretTransform, values: &mut serde_json::Map<String, Value
         values.insert(add.key.clone(), added(add)?);
     }
     if add_keys_from.is_some() {
-        return Err("addKeysFrom is not supported; take the other Secret into the pod beside this one".to_owned());
+        return Err(
+            "addKeysFrom is not supported; take the other Secret into the pod beside this one".to_owned()
+        );
     }
     if let Some(remove) = remove_key {
         values.shift_remove(&remove.key);
@@ -81,7 +91,10 @@ fn apply(transform: &SecretTransform, values: &mut serde_json::Map<String, Value
 
 fn added(add: &AddKeyTransform) -> Result<Value, String> {
     if add.json_path_expression.is_some() {
-        return Err("addKey.jsonPathExpression is not supported; use stringValue, or the credential as it is".to_owned());
+        return Err(
+            "addKey.jsonPathExpression is not supported; use stringValue, or the credential as it is"
+                .to_owned(),
+        );
     }
     if let Some(text) = &add.string_value {
         return Ok(Value::from(text.clone()));
@@ -100,7 +113,10 @@ mod tests {
         transformed(credentials, &[])
     }
 
-    fn transformed(credentials: Value, transforms: &[SecretTransform]) -> Result<BTreeMap<String, String>, String> {
+    fn transformed(
+        credentials: Value,
+        transforms: &[SecretTransform],
+    ) -> Result<BTreeMap<String, String>, String> {
         let credentials = Credentials::new(credentials.as_object().cloned().unwrap());
         let data = to_data(&credentials, transforms)?;
         Ok(data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
@@ -108,7 +124,9 @@ mod tests {
 
     #[test]
     fn strings_stay_as_they_are_and_the_rest_is_json() {
-        let data = data(json!({"s": "a \"b\"\n", "i": 5432, "f": 1.5, "t": true, "n": null, "o": {"x": [1, "y"]}, "e": ""}));
+        let data = data(
+            json!({"s": "a \"b\"\n", "i": 5432, "f": 1.5, "t": true, "n": null, "o": {"x": [1, "y"]}, "e": ""}),
+        );
         let data = data.unwrap();
         assert_eq!(data["s"], "a \"b\"\n");
         assert_eq!(data["i"], "5432");

@@ -181,7 +181,9 @@ impl Machine for BindingMachine {
             ),
             Call::Fetch(_, target) => Outcome::Fetched(
                 brokers
-                    .ask(stores, broker, async |client| client.get_binding(instance_id, binding_id, target).await)
+                    .ask(stores, broker, async |client| {
+                        client.get_binding(instance_id, binding_id, target).await
+                    })
                     .await,
             ),
         }

@@ -78,7 +78,9 @@ pub fn phase(status: &ServiceBindingStatus) -> Phase {
             Phase::Mitigating { not_before: next }
         }
         BindingOperation::Bind => next.map_or(Phase::Intending(sent), Phase::Retrying),
-        BindingOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => Phase::Stuck,
+        BindingOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => {
+            Phase::Stuck
+        }
         BindingOperation::None if status.external_properties.is_some() => Phase::Settled { not_before: next },
         BindingOperation::None if may_exist(status) => Phase::Intending(sent),
         BindingOperation::None => Phase::Absent { not_before: next },
@@ -150,7 +152,10 @@ mod tests {
             ServiceBindingStatus { async_op_in_progress: true, ..Default::default() },
             ServiceBindingStatus { orphan_mitigation_in_progress: true, ..Default::default() },
             ServiceBindingStatus { current_operation: BindingOperation::Bind, ..Default::default() },
-            ServiceBindingStatus { external_properties: Some(BindingProperties::default()), ..Default::default() },
+            ServiceBindingStatus {
+                external_properties: Some(BindingProperties::default()),
+                ..Default::default()
+            },
         ] {
             assert!(may_exist(&strange), "{strange:?}");
             assert_ne!(phase(&strange), Phase::Absent { not_before: None }, "{strange:?}");

@@ -38,12 +38,8 @@ const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let mut memory = Memory {
-        answered: Some(observed.now),
-        not_before: None,
-        failures: 0,
-        ..observed.memory
-    };
+    let mut memory =
+        Memory { answered: Some(observed.now), not_before: None, failures: 0, ..observed.memory };
     let next = match (call, outcome) {
         (Call::Provision(..), Outcome::Provisioned(outcome)) => {
             Next::Record(after_provision(observed, outcome))
@@ -57,11 +53,7 @@ pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed
         | (Call::Deprovision(..), Outcome::Provisioned(_) | Outcome::Polled(_))
         | (Call::Poll(..), Outcome::Provisioned(_) | Outcome::Deleted(_)) => Next::Record(observed.status()),
     };
-    Absorbed {
-        writes: vec![],
-        next,
-        memory,
-    }
+    Absorbed { writes: vec![], next, memory }
 }
 
 fn after_provision(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceInstanceStatus {
@@ -70,22 +62,13 @@ fn after_provision(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> Servi
         osb::Outcome::Answered(Provisioned::Done { dashboard_url }) => settled(
             observed,
             dashboard_url,
-            (
-                Reason::ProvisionedSuccessfully,
-                "The instance was provisioned successfully",
-            ),
+            (Reason::ProvisionedSuccessfully, "The instance was provisioned successfully"),
         ),
-        osb::Outcome::Answered(Provisioned::Accepted {
-            operation,
-            dashboard_url,
-        }) => accepted(
+        osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url }) => accepted(
             observed,
             operation,
             dashboard_url,
-            (
-                Reason::Provisioning,
-                "The instance is being provisioned asynchronously",
-            ),
+            (Reason::Provisioning, "The instance is being provisioned asynchronously"),
         ),
         osb::Outcome::Refused(refusal) => {
             let message = told(observed, "Provision call failed", &refusal.message);
@@ -113,20 +96,11 @@ fn after_provision(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> Servi
                 return stuck(
                     observed,
                     refused,
-                    (
-                        Reason::ProvisionCallFailed,
-                        Reason::ClusterServiceBrokerReturnedFailure,
-                    ),
+                    (Reason::ProvisionCallFailed, Reason::ClusterServiceBrokerReturnedFailure),
                     &message,
                 );
             }
-            try_again(
-                observed,
-                refused,
-                Reason::ProvisionCallFailed,
-                &message,
-                refusal.retry_after,
-            )
+            try_again(observed, refused, Reason::ProvisionCallFailed, &message, refusal.retry_after)
         }
         osb::Outcome::Unsent(unsent) => {
             let mut unsent_status = status;
@@ -134,13 +108,7 @@ fn after_provision(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> Servi
                 unsent_status.deprovision_status = DeprovisionStatus::NotRequired;
             }
             let message = told(observed, "Error calling provision", &unsent.message);
-            try_again(
-                observed,
-                unsent_status,
-                Reason::ErrorCallingProvision,
-                &message,
-                None,
-            )
+            try_again(observed, unsent_status, Reason::ErrorCallingProvision, &message, None)
         }
         osb::Outcome::Unknown(doubt) if doubt.mitigate => {
             let mut doubtful = status;
@@ -167,22 +135,13 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
         osb::Outcome::Answered(Provisioned::Done { dashboard_url }) => settled(
             observed,
             dashboard_url,
-            (
-                Reason::InstanceUpdatedSuccessfully,
-                "The instance was updated successfully",
-            ),
+            (Reason::InstanceUpdatedSuccessfully, "The instance was updated successfully"),
         ),
-        osb::Outcome::Answered(Provisioned::Accepted {
-            operation,
-            dashboard_url,
-        }) => accepted(
+        osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url }) => accepted(
             observed,
             operation,
             dashboard_url,
-            (
-                Reason::UpdatingInstance,
-                "The instance is being updated asynchronously",
-            ),
+            (Reason::UpdatingInstance, "The instance is being updated asynchronously"),
         ),
         osb::Outcome::Refused(refusal) => {
             let message = told(observed, "Update call failed", &refusal.message);
@@ -195,23 +154,11 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
                     &message,
                 );
             }
-            try_again(
-                observed,
-                status,
-                Reason::UpdateInstanceCallFailed,
-                &message,
-                refusal.retry_after,
-            )
+            try_again(observed, status, Reason::UpdateInstanceCallFailed, &message, refusal.retry_after)
         }
         osb::Outcome::Unsent(unsent) => {
             let message = told(observed, "Error calling update", &unsent.message);
-            try_again(
-                observed,
-                status,
-                Reason::ErrorCallingUpdateInstance,
-                &message,
-                None,
-            )
+            try_again(observed, status, Reason::ErrorCallingUpdateInstance, &message, None)
         }
         osb::Outcome::Unknown(doubt) => {
             let mut doubtful = status;
@@ -248,12 +195,9 @@ fn after_deprovision(observed: &Seen, cause: Cause, outcome: osb::Outcome<Delete
             }
             Next::Record(polling)
         }
-        osb::Outcome::Refused(refusal) => Next::Record(not_deleted(
-            observed,
-            cause,
-            &refusal.message,
-            refusal.retry_after,
-        )),
+        osb::Outcome::Refused(refusal) => {
+            Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after))
+        }
         osb::Outcome::Unsent(unsent) => Next::Record(not_deleted(observed, cause, &unsent.message, None)),
         osb::Outcome::Unknown(doubt) => {
             Next::Record(not_deleted(observed, cause, &doubt.message, doubt.retry_after))
@@ -285,13 +229,7 @@ fn not_deleted(
                 status.operation_start_time = Some(Time(observed.now));
                 status.retries = 0;
             }
-            status.mark(
-                Ready,
-                Unknown,
-                Reason::DeprovisionCallFailed,
-                &message,
-                observed.now,
-            );
+            status.mark(Ready, Unknown, Reason::DeprovisionCallFailed, &message, observed.now);
         }
         Cause::Mitigation => {
             status.mark(
@@ -319,11 +257,8 @@ fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     status.provision_status = ProvisionStatus::NotProvisioned;
     status.deprovision_status = DeprovisionStatus::NotRequired;
     status.attempt += 1;
-    status.instance_id = attempt_id(
-        &observed.object.spec.external_id,
-        observed.object.uid().as_deref(),
-        status.attempt,
-    );
+    status.instance_id =
+        attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
     status.unmark(OrphanMitigation);
     if !condition::is_true(&status.conditions, Failed) {
         status.mark(
@@ -353,29 +288,18 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
                 return failed(
                     observed,
                     awaited,
-                    polled
-                        .description
-                        .as_deref()
-                        .unwrap_or("the broker gave no reason"),
+                    polled.description.as_deref().unwrap_or("the broker gave no reason"),
                 );
             }
             (OperationState::InProgress, _) if !overdue => {
-                memory.not_before = polled
-                    .retry_after
-                    .and_then(|delay| observed.now.checked_add(delay).ok());
-                return Next::Record(described(
-                    observed,
-                    awaited,
-                    polled.description.as_deref(),
-                    memory,
-                ));
+                memory.not_before = polled.retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
+                return Next::Record(described(observed, awaited, polled.description.as_deref(), memory));
             }
             (OperationState::InProgress, _) => ("the operation takes too long".to_owned(), None),
             // The instance exists or is being made, so this is no valid answer: go on polling.
-            (OperationState::Gone, Awaited::Provision | Awaited::Update) => (
-                "the broker says that the instance is gone".to_owned(),
-                polled.retry_after,
-            ),
+            (OperationState::Gone, Awaited::Provision | Awaited::Update) => {
+                ("the broker says that the instance is gone".to_owned(), polled.retry_after)
+            }
         },
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after),
         osb::Outcome::Unsent(unsent) => (unsent.message, None),
@@ -391,18 +315,8 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     let mut polling = status;
     let message = told(observed, "Error polling last operation", &problem);
-    let state = if matches!(awaited, Awaited::Deletion(_)) {
-        Unknown
-    } else {
-        False
-    };
-    polling.mark(
-        Ready,
-        state,
-        Reason::ErrorPollingLastOperation,
-        &message,
-        observed.now,
-    );
+    let state = if matches!(awaited, Awaited::Deletion(_)) { Unknown } else { False };
+    polling.mark(Ready, state, Reason::ErrorPollingLastOperation, &message, observed.now);
     Next::Record(polling)
 }
 
@@ -411,18 +325,12 @@ fn succeeded(observed: &Seen, awaited: Awaited) -> Then {
         Awaited::Provision => Next::Record(settled(
             observed,
             None,
-            (
-                Reason::ProvisionedSuccessfully,
-                "The instance was provisioned successfully",
-            ),
+            (Reason::ProvisionedSuccessfully, "The instance was provisioned successfully"),
         )),
         Awaited::Update => Next::Record(settled(
             observed,
             None,
-            (
-                Reason::InstanceUpdatedSuccessfully,
-                "The instance was updated successfully",
-            ),
+            (Reason::InstanceUpdatedSuccessfully, "The instance was updated successfully"),
         )),
         Awaited::Deletion(cause) => deleted(observed, cause),
     }
@@ -458,18 +366,11 @@ fn described(
 ) -> ServiceInstanceStatus {
     let present = observed.status();
     let (reason, sentence) = match awaited {
-        Awaited::Provision => (
-            Reason::Provisioning,
-            "The instance is being provisioned asynchronously",
-        ),
-        Awaited::Update => (
-            Reason::UpdatingInstance,
-            "The instance is being updated asynchronously",
-        ),
-        Awaited::Deletion(Cause::Deletion) => (
-            Reason::Deprovisioning,
-            "The instance is being deprovisioned asynchronously",
-        ),
+        Awaited::Provision => (Reason::Provisioning, "The instance is being provisioned asynchronously"),
+        Awaited::Update => (Reason::UpdatingInstance, "The instance is being updated asynchronously"),
+        Awaited::Deletion(Cause::Deletion) => {
+            (Reason::Deprovisioning, "The instance is being deprovisioned asynchronously")
+        }
         // Its condition says already what is going on.
         Awaited::Deletion(Cause::Mitigation) => return present,
     };
@@ -481,9 +382,7 @@ fn described(
     };
     let shown = condition::find(&present.conditions, Ready);
     let recovered = shown.is_none_or(|shown| shown.reason != reason.to_string());
-    let lately = memory
-        .described
-        .is_some_and(|at| observed.now < later(at, DESCRIPTION_INTERVAL));
+    let lately = memory.described.is_some_and(|at| observed.now < later(at, DESCRIPTION_INTERVAL));
     if shown.is_some_and(|shown| shown.message == message) || (lately && !recovered) {
         return present;
     }
@@ -505,9 +404,7 @@ fn settled(
         status.external_properties = Some(properties);
     }
     // Absent and null mean that it stays (OSB 2.17, "Updating a Service Instance").
-    status.dashboard_url = dashboard_url
-        .filter(|url| !url.is_empty())
-        .or(status.dashboard_url);
+    status.dashboard_url = dashboard_url.filter(|url| !url.is_empty()).or(status.dashboard_url);
     status.provision_status = ProvisionStatus::Provisioned;
     status.deprovision_status = DeprovisionStatus::Required;
     status.reconciled_generation = status.observed_generation;
@@ -527,9 +424,7 @@ fn accepted(
     let mut status = observed.status();
     status.async_op_in_progress = true;
     status.last_operation = operation;
-    status.dashboard_url = dashboard_url
-        .filter(|url| !url.is_empty())
-        .or(status.dashboard_url);
+    status.dashboard_url = dashboard_url.filter(|url| !url.is_empty()).or(status.dashboard_url);
     status.retries = 0;
     status.unanswered = false;
     status.mark(Ready, False, reason, message, observed.now);
@@ -582,18 +477,10 @@ fn try_again(
     message: &str,
     retry_after: Option<std::time::Duration>,
 ) -> ServiceInstanceStatus {
-    let since = status
-        .operation_start_time
-        .as_ref()
-        .map_or(observed.now, |time| time.0);
+    let since = status.operation_start_time.as_ref().map_or(observed.now, |time| time.0);
     if observed.now > later(since, observed.tunables.give_up_after) {
         let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
-        return stuck(
-            observed,
-            status,
-            (reason, Reason::ErrorReconciliationRetryTimeout),
-            &message,
-        );
+        return stuck(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
     status.mark(Ready, False, reason, message, observed.now);
     postpone(observed, &mut status, retry_after);

@@ -42,12 +42,7 @@ impl Wanted<'_> {
     }
 
     fn properties(&self) -> InstanceProperties {
-        let Offering {
-            broker,
-            plan_id,
-            plan_name,
-            ..
-        } = self.offering;
+        let Offering { broker, plan_id, plan_name, .. } = self.offering;
         let shared = InstanceProperties {
             parameters: self.parameters.to_show(),
             parameter_checksum: self.parameters.checksum(),
@@ -114,11 +109,7 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
 }
 
 fn asked_unnoticed(status: &ServiceInstanceStatus) -> bool {
-    status.unanswered
-        || matches!(
-            phase::phase(status),
-            phase::Phase::Intending(phase::Requested::Update, _)
-        )
+    status.unanswered || matches!(phase::phase(status), phase::Phase::Intending(phase::Requested::Update, _))
 }
 
 /// What provision and update record alike.
@@ -198,29 +189,14 @@ pub(super) fn start_mitigation(
     started.async_op_in_progress = false;
     started.last_operation = None;
     started.deprovision_status = DeprovisionStatus::Required;
-    let sent = status
-        .last_attempt_time
-        .as_ref()
-        .map_or(observed.now, |time| time.0);
+    let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
     started.next_attempt_time =
         may_still_come.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
     let message = format!("{why}; the instance is deleted at the broker before another attempt");
     if condition::find(&started.conditions, Failed).is_none() {
-        started.mark(
-            Ready,
-            False,
-            Reason::StartingInstanceOrphanMitigation,
-            &message,
-            observed.now,
-        );
+        started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
     }
-    started.mark(
-        OrphanMitigation,
-        True,
-        Reason::StartingInstanceOrphanMitigation,
-        &message,
-        observed.now,
-    );
+    started.mark(OrphanMitigation, True, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
     started
 }
 

@@ -134,34 +134,23 @@ impl Machine for InstanceMachine {
     fn lane(call: &Call) -> Lane {
         let changes = !matches!(call, Call::Poll(..));
         let recipient = call.recipient();
-        Lane {
-            broker: recipient.broker.clone(),
-            instance_id: changes.then(|| recipient.instance_id.clone()),
-        }
+        Lane { broker: recipient.broker.clone(), instance_id: changes.then(|| recipient.instance_id.clone()) }
     }
 
     async fn call(call: &Admitted<Call>, context: &Context) -> Outcome {
         let Context { brokers, stores, .. } = context;
         let call = call.get();
-        let Recipient {
-            broker,
-            instance_id,
-            identity,
-        } = call.recipient();
+        let Recipient { broker, instance_id, identity } = call.recipient();
         let identity = identity.as_ref();
         match call {
             Call::Provision(_, body) => Outcome::Provisioned(
                 brokers
-                    .ask(stores, broker, async |client| {
-                        client.provision(instance_id, body, identity).await
-                    })
+                    .ask(stores, broker, async |client| client.provision(instance_id, body, identity).await)
                     .await,
             ),
             Call::Update(_, body) => Outcome::Provisioned(
                 brokers
-                    .ask(stores, broker, async |client| {
-                        client.update(instance_id, body, identity).await
-                    })
+                    .ask(stores, broker, async |client| client.update(instance_id, body, identity).await)
                     .await,
             ),
             Call::Deprovision(_, target, _) => Outcome::Deleted(
@@ -174,9 +163,7 @@ impl Machine for InstanceMachine {
             Call::Poll(_, target, operation) => Outcome::Polled(
                 brokers
                     .ask(stores, broker, async |client| {
-                        client
-                            .poll_instance(instance_id, target, operation.as_deref(), identity)
-                            .await
+                        client.poll_instance(instance_id, target, operation.as_deref(), identity).await
                     })
                     .await,
             ),

@@ -68,10 +68,7 @@ pub enum Awaited {
 /// Reads the flags.
 #[must_use]
 pub fn phase(status: &ServiceInstanceStatus) -> Phase {
-    let since = status
-        .operation_start_time
-        .as_ref()
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let since = status.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let next = status.next_attempt_time.as_ref().map(|time| time.0);
     let sent = status.last_attempt_time.as_ref().map_or(since, |time| time.0);
     if status.async_op_in_progress {
@@ -87,11 +84,8 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
         };
         return Phase::Polling(awaited, since);
     }
-    let retried = |requested| {
-        next.map_or(Phase::Intending(requested, sent), |at| {
-            Phase::Retrying(requested, at)
-        })
-    };
+    let retried =
+        |requested| next.map_or(Phase::Intending(requested, sent), |at| Phase::Retrying(requested, at));
     match status.current_operation {
         InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
         _ if status.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },

@@ -139,11 +139,7 @@ fn wanted<'a>(
     requested: Requested,
 ) -> Result<Wanted<'a>, Blocked> {
     let world = &observed.world;
-    let for_change = |reason, message| Blocked {
-        reason,
-        message,
-        wait: Wait::ForChange,
-    };
+    let for_change = |reason, message| Blocked { reason, message, wait: Wait::ForChange };
     let offering = world
         .offering
         .as_ref()
@@ -157,21 +153,11 @@ fn wanted<'a>(
     })?;
     // Nobody announces a change of a Secret that is not ours, so it is looked at again now and then.
     let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
-    let blocked = |message: String| Blocked {
-        reason: Reason::ErrorWithParameters,
-        message,
-        wait: recheck,
-    };
+    let blocked = |message: String| Blocked { reason: Reason::ErrorWithParameters, message, wait: recheck };
     match &world.parameters {
-        Some(Ok(parameters)) => Ok(Wanted {
-            offering,
-            parameters,
-            namespace_uid,
-        }),
+        Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid }),
         Some(Err(error)) => Err(blocked(error.message.clone())),
-        None => Err(blocked(
-            "the parameters have not been read yet; this mends itself".to_owned(),
-        )),
+        None => Err(blocked("the parameters have not been read yet; this mends itself".to_owned())),
     }
 }
 
@@ -181,10 +167,7 @@ fn usable(
     status: &ServiceInstanceStatus,
     requested: Requested,
 ) -> Result<(), (Reason, String)> {
-    let present = status
-        .external_properties
-        .as_ref()
-        .map(|properties| properties.plan_id().to_owned());
+    let present = status.external_properties.as_ref().map(|properties| properties.plan_id().to_owned());
     let plan_changes =
         requested == Requested::Provision || present.as_deref() != Some(offering.plan_id.as_str());
     let verb = match requested {
@@ -200,10 +183,8 @@ fn usable(
             return Err((Reason::ReferencesNonexistentBroker, message));
         }
         (BrokerState::Leaving, _) if requested == Requested::Provision => {
-            let message = format!(
-                "the {} is being deleted; nothing new can be ordered from it",
-                offering.broker
-            );
+            let message =
+                format!("the {} is being deleted; nothing new can be ordered from it", offering.broker);
             return Err((Reason::ReferencesNonexistentBroker, message));
         }
         (_, Some(Removed::Class)) if plan_changes => {
@@ -287,10 +268,7 @@ fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         Phase::Retrying(Requested::Provision, _) | Phase::Absent { .. } | Phase::Stuck
             if status.unanswered =>
         {
-            status
-                .last_attempt_time
-                .as_ref()
-                .map(|sent| later(sent.0, observed.tunables.quiet_period()))
+            status.last_attempt_time.as_ref().map(|sent| later(sent.0, observed.tunables.quiet_period()))
         }
         Phase::Mitigating { not_before } | Phase::Deleting { not_before } => not_before,
         Phase::Intending(..)
@@ -307,12 +285,7 @@ fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         let message = format!(
             "A provision that was never answered may still take effect; the instance is deleted at the broker after {at:.0}"
         );
-        return say(
-            observed,
-            status,
-            (False, Reason::DeprovisionRequestInFlight, &message),
-            Wait::Until(at),
-        );
+        return say(observed, status, (False, Reason::DeprovisionRequestInFlight, &message), Wait::Until(at));
     }
     deprovision(observed, status)
 }
@@ -340,10 +313,7 @@ fn deprovision(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
             Wait::ForChange,
         );
     }
-    Step::Call {
-        before: vec![],
-        call: Call::Deprovision(recipient, target, Cause::Deletion),
-    }
+    Step::Call { before: vec![], call: Call::Deprovision(recipient, target, Cause::Deletion) }
 }
 
 /// Deletes what an unsuccessful create may have left. The intent makes sure that nobody else has gone on meanwhile.
@@ -352,10 +322,7 @@ fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         Some((recipient, target)) => {
             let mut intent = status.clone();
             intent::stamp(&mut intent, observed.now);
-            Step::Attempt {
-                intent,
-                call: Call::Deprovision(recipient, target, Cause::Mitigation),
-            }
+            Step::Attempt { intent, call: Call::Deprovision(recipient, target, Cause::Mitigation) }
         }
         None => Step::Wait(Wait::ForChange),
     }
@@ -364,10 +331,7 @@ fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
 /// Asks what became of an operation, when it is time.
 fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since: Timestamp) -> Next {
     let uid = observed.object.uid().unwrap_or_default();
-    let due = observed
-        .memory
-        .answered
-        .map(|last| poll_at(since, last, &uid, &observed.tunables));
+    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
     let due = due.max(observed.memory.not_before);
     if let Some(wait) = pending(due, observed.now) {
         return wait;
@@ -379,24 +343,16 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
     if let (Awaited::Provision, Some(asked)) = (awaited, &status.in_progress_properties) {
         asked.plan_id().clone_into(&mut target.plan_id);
     }
-    Step::Call {
-        before: vec![],
-        call: Call::Poll(recipient, target, status.last_operation.clone()),
-    }
+    Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
 }
 
 /// To whom a request about what exists goes, from what was recorded: class, plan and catalog may have changed since.
 /// An object of the original that records nothing is resolved anew.
 fn addressee(observed: &Seen, status: &ServiceInstanceStatus) -> Option<(Recipient, Target)> {
     let object = &observed.object;
-    let resolved = status
-        .resolved
-        .clone()
-        .or_else(|| observed.world.offering.as_ref().ok().map(Offering::to_record))?;
-    let properties = status
-        .external_properties
-        .as_ref()
-        .or(status.in_progress_properties.as_ref());
+    let resolved =
+        status.resolved.clone().or_else(|| observed.world.offering.as_ref().ok().map(Offering::to_record))?;
+    let properties = status.external_properties.as_ref().or(status.in_progress_properties.as_ref());
     let plan_id = properties
         .map(|properties| properties.plan_id())
         .filter(|id| !id.is_empty())
@@ -406,13 +362,7 @@ fn addressee(observed: &Seen, status: &ServiceInstanceStatus) -> Option<(Recipie
         instance_id: phase::instance_id(object, status),
         identity: identity_of(object.spec.user_info.as_ref()),
     };
-    Some((
-        recipient,
-        Target {
-            service_id: resolved.service_id.clone(),
-            plan_id: plan_id.to_owned(),
-        },
-    ))
+    Some((recipient, Target { service_id: resolved.service_id.clone(), plan_id: plan_id.to_owned() }))
 }
 
 fn say(
@@ -427,15 +377,9 @@ fn say(
 }
 
 fn record_or(present: &ServiceInstanceStatus, said: ServiceInstanceStatus, otherwise: Next) -> Next {
-    if said == *present {
-        otherwise
-    } else {
-        Step::Record(said)
-    }
+    if said == *present { otherwise } else { Step::Record(said) }
 }
 
 fn pending(not_before: Option<Timestamp>, now: Timestamp) -> Option<Next> {
-    not_before
-        .filter(|at| *at > now)
-        .map(|at| Step::Wait(Wait::Until(at)))
+    not_before.filter(|at| *at > now).map(|at| Step::Wait(Wait::Until(at)))
 }

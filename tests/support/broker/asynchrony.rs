@@ -69,47 +69,32 @@ impl AsyncScript {
     /// `in progress` so many times, then `failed` with this description. What a failed creation left
     /// behind stays live until it is deleted; a failed deletion deletes nothing.
     pub fn failing(polls: usize, description: &str) -> Self {
-        let script = Self {
-            succeeds: false,
-            ..Self::succeeding(polls)
-        };
+        let script = Self { succeeds: false, ..Self::succeeding(polls) };
         script.field("description", description)
     }
 
     /// `in progress` until the hold is released (and the number of polls is over).
     #[must_use]
     pub fn held_by(self, hold: &Hold) -> Self {
-        Self {
-            hold: Some(hold.clone()),
-            ..self
-        }
+        Self { hold: Some(hold.clone()), ..self }
     }
 
     /// The 202 says this `operation`.
     #[must_use]
     pub fn operation(self, operation: impl Into<Value>) -> Self {
-        Self {
-            operation: Handed::This(operation.into()),
-            ..self
-        }
+        Self { operation: Handed::This(operation.into()), ..self }
     }
 
     /// The 202 says no `operation`.
     #[must_use]
     pub fn without_operation(self) -> Self {
-        Self {
-            operation: Handed::Nothing,
-            ..self
-        }
+        Self { operation: Handed::Nothing, ..self }
     }
 
     /// The description of the `in progress` answers.
     #[must_use]
     pub fn describing(self, progress: &str) -> Self {
-        Self {
-            progress: progress.to_owned(),
-            ..self
-        }
+        Self { progress: progress.to_owned(), ..self }
     }
 
     /// A header of the `in progress` answers, such as `Retry-After`.

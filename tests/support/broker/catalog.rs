@@ -109,10 +109,7 @@ impl Plan {
     /// The version of the plan's maintenance.
     #[must_use]
     pub fn maintenance(self, version: &str) -> Self {
-        self.with(
-            "maintenance_info",
-            json!({ "version": version, "description": format!("to {version}") }),
-        )
+        self.with("maintenance_info", json!({ "version": version, "description": format!("to {version}") }))
     }
 
     /// The JSON Schemas of the parameters; `null` leaves one out.
@@ -160,10 +157,7 @@ fn remove(object: &mut Value, property: &str) {
 /// `None` if the catalog has no such plan.
 pub(super) fn flag(catalog: &Value, service_id: &str, plan_id: &str, name: &str) -> Option<bool> {
     let offering = offering(catalog, service_id)?;
-    let plan = offering["plans"]
-        .as_array()?
-        .iter()
-        .find(|plan| plan["id"] == plan_id)?;
+    let plan = offering["plans"].as_array()?.iter().find(|plan| plan["id"] == plan_id)?;
     Some(plan[name].as_bool().or(offering[name].as_bool()).unwrap_or(false))
 }
 
@@ -178,8 +172,5 @@ pub(super) fn offering_flag(catalog: &Value, service_id: &str, name: &str) -> Op
 }
 
 fn offering<'a>(catalog: &'a Value, service_id: &str) -> Option<&'a Value> {
-    catalog["services"]
-        .as_array()?
-        .iter()
-        .find(|offering| offering["id"] == service_id)
+    catalog["services"].as_array()?.iter().find(|offering| offering["id"] == service_id)
 }

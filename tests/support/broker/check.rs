@@ -37,28 +37,17 @@ fn headers(request: &Request, findings: &mut Findings) {
     if request.header("x-broker-api-version").is_none() {
         findings.push("no X-Broker-API-Version".to_owned());
     }
-    if request
-        .headers
-        .get("x-broker-api-request-identity")
-        .is_some_and(HeaderValue::is_empty)
-    {
+    if request.headers.get("x-broker-api-request-identity").is_some_and(HeaderValue::is_empty) {
         findings.push("an empty X-Broker-API-Request-Identity".to_owned());
     }
-    let json = |value: &str| {
-        value
-            .split(';')
-            .next()
-            .is_some_and(|kind| kind.trim() == "application/json")
-    };
+    let json = |value: &str| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json");
     if !request.body_bytes.is_empty() && !request.header("content-type").is_some_and(json) {
         findings.push("a body that is not application/json".to_owned());
     }
     if let Some(identity) = request.header("x-broker-api-originating-identity")
         && originating_identity(identity).is_none()
     {
-        findings.push(format!(
-            "X-Broker-API-Originating-Identity is malformed: {identity}"
-        ));
+        findings.push(format!("X-Broker-API-Originating-Identity is malformed: {identity}"));
     }
 }
 
@@ -104,61 +93,25 @@ fn query(operation: Operation, request: &Request, findings: &mut Findings) {
 }
 
 fn provision(request: &Request, findings: &mut Findings) {
-    let required = [
-        "service_id",
-        "plan_id",
-        "organization_guid",
-        "space_guid",
-        "context",
-    ];
-    object(
-        &request.body,
-        "the body",
-        &required,
-        &["parameters", "maintenance_info"],
-        findings,
-    );
+    let required = ["service_id", "plan_id", "organization_guid", "space_guid", "context"];
+    object(&request.body, "the body", &required, &["parameters", "maintenance_info"], findings);
     common(&request.body, true, findings);
 }
 
 fn update(request: &Request, findings: &mut Findings) {
-    let optional = [
-        "context",
-        "plan_id",
-        "parameters",
-        "previous_values",
-        "maintenance_info",
-    ];
+    let optional = ["context", "plan_id", "parameters", "previous_values", "maintenance_info"];
     object(&request.body, "the body", &["service_id"], &optional, findings);
     common(&request.body, true, findings);
     if let Some(previous) = request.body.get("previous_values") {
-        let optional = [
-            "service_id",
-            "plan_id",
-            "organization_id",
-            "space_id",
-            "maintenance_info",
-        ];
+        let optional = ["service_id", "plan_id", "organization_id", "space_id", "maintenance_info"];
         object(previous, "previous_values", &[], &optional, findings);
         common(previous, true, findings);
     }
 }
 
 fn bind(request: &Request, findings: &mut Findings) {
-    let optional = [
-        "context",
-        "app_guid",
-        "bind_resource",
-        "parameters",
-        "predecessor_binding_id",
-    ];
-    object(
-        &request.body,
-        "the body",
-        &["service_id", "plan_id"],
-        &optional,
-        findings,
-    );
+    let optional = ["context", "app_guid", "bind_resource", "parameters", "predecessor_binding_id"];
+    object(&request.body, "the body", &["service_id", "plan_id"], &optional, findings);
     common(&request.body, false, findings);
     if let Some(resource) = request.body.get("bind_resource") {
         object(resource, "bind_resource", &[], &["app_guid", "route"], findings);
@@ -175,10 +128,7 @@ fn object(value: &Value, what: &str, required: &[&str], optional: &[&str], findi
     for name in required.iter().filter(|name| !properties.contains_key(**name)) {
         findings.push(format!("{what} has no {name}"));
     }
-    for name in properties
-        .keys()
-        .filter(|name| ![required, optional].concat().contains(&name.as_str()))
-    {
+    for name in properties.keys().filter(|name| ![required, optional].concat().contains(&name.as_str())) {
         findings.push(format!("{what} has an unknown property {name:?}"));
     }
 }
@@ -193,13 +143,7 @@ fn common(body: &Value, of_instance: bool, findings: &mut Findings) {
             "parameters" | "bind_resource" | "previous_values" => {}
             "context" => context(value, of_instance, findings),
             "maintenance_info" => {
-                object(
-                    value,
-                    "maintenance_info",
-                    &[],
-                    &["version", "description"],
-                    findings,
-                );
+                object(value, "maintenance_info", &[], &["version", "description"], findings);
                 non_empty(value, "version", "maintenance_info", findings);
             }
             _ => non_empty(body, name, "the body", findings),
@@ -211,19 +155,13 @@ fn context(context: &Value, of_instance: bool, findings: &mut Findings) {
     if context["platform"] != "kubernetes" {
         findings.push("context.platform is not \"kubernetes\"".to_owned());
     }
-    let names: &[&str] = if of_instance {
-        &["namespace", "clusterid", "instance_name"]
-    } else {
-        &["namespace", "clusterid"]
-    };
+    let names: &[&str] =
+        if of_instance { &["namespace", "clusterid", "instance_name"] } else { &["namespace", "clusterid"] };
     for name in names {
         non_empty(context, name, "context", findings);
     }
     for name in ["namespace_annotations", "instance_annotations"] {
-        let strings = |map: &Value| {
-            map.as_object()
-                .is_some_and(|map| map.values().all(Value::is_string))
-        };
+        let strings = |map: &Value| map.as_object().is_some_and(|map| map.values().all(Value::is_string));
         if context.get(name).is_some_and(|map| !strings(map)) {
             findings.push(format!("context.{name} is not an object of strings"));
         }
@@ -246,10 +184,7 @@ fn against_model(model: &Model, operation: Operation, request: &Request, finding
     };
     let body = &request.body;
     let instance = model.instances.get(request.instance());
-    let binding = model
-        .bindings
-        .get(request.id())
-        .filter(|_| request.binding_id.is_some());
+    let binding = model.bindings.get(request.id()).filter(|_| request.binding_id.is_some());
     let asked = |name: &str| request.query(name).or_else(|| body[name].as_str());
     let service = asked("service_id").or(instance.map(|instance| instance.service_id.as_str()));
 
@@ -274,32 +209,15 @@ fn against_model(model: &Model, operation: Operation, request: &Request, finding
         );
     }
     match operation {
-        O::Provision => finding(
-            model.deleted.contains(request.instance()),
-            "the id of a deleted instance is reused",
-        ),
+        O::Provision => {
+            finding(model.deleted.contains(request.instance()), "the id of a deleted instance is reused")
+        }
         O::Bind => {
-            finding(
-                model.deleted.contains(request.id()),
-                "the id of a deleted binding is reused",
-            );
-            let plan = |name| {
-                flag(
-                    &model.catalog,
-                    request.text("service_id"),
-                    request.text("plan_id"),
-                    name,
-                )
-            };
-            finding(
-                plan("bindable") == Some(false),
-                "a binding of a plan that is not bindable",
-            );
+            finding(model.deleted.contains(request.id()), "the id of a deleted binding is reused");
+            let plan = |name| flag(&model.catalog, request.text("service_id"), request.text("plan_id"), name);
+            finding(plan("bindable") == Some(false), "a binding of a plan that is not bindable");
             if let Some(predecessor) = body["predecessor_binding_id"].as_str() {
-                finding(
-                    plan("binding_rotatable") == Some(false),
-                    "a rotation that the plan does not allow",
-                );
+                finding(plan("binding_rotatable") == Some(false), "a rotation that the plan does not allow");
                 let same = |binding: &super::Binding| binding.instance_id == request.instance();
                 finding(
                     binding.is_none() && !model.bindings.get(predecessor).is_some_and(same),
@@ -310,16 +228,9 @@ fn against_model(model: &Model, operation: Operation, request: &Request, finding
         O::Update => {
             if let Some(instance) = instance.filter(|instance| instance.updated_by != *body) {
                 let changes = body["plan_id"].as_str().is_some_and(|id| id != instance.plan_id);
-                let updateable = flag(
-                    &model.catalog,
-                    &instance.service_id,
-                    &instance.plan_id,
-                    "plan_updateable",
-                );
-                finding(
-                    changes && updateable == Some(false),
-                    "a plan change that the plan does not allow",
-                );
+                let updateable =
+                    flag(&model.catalog, &instance.service_id, &instance.plan_id, "plan_updateable");
+                finding(changes && updateable == Some(false), "a plan change that the plan does not allow");
                 let previous = body["previous_values"]["plan_id"].as_str();
                 finding(
                     previous.is_some_and(|id| id != instance.plan_id),
@@ -336,23 +247,14 @@ fn against_model(model: &Model, operation: Operation, request: &Request, finding
             );
         }
         O::Deprovision => finding(
-            model
-                .bindings
-                .values()
-                .any(|binding| binding.instance_id == request.instance()),
+            model.bindings.values().any(|binding| binding.instance_id == request.instance()),
             "the instance still has bindings",
         ),
         O::GetInstance | O::GetBinding => {
-            let name = if operation == O::GetInstance {
-                "instances_retrievable"
-            } else {
-                "bindings_retrievable"
-            };
+            let name =
+                if operation == O::GetInstance { "instances_retrievable" } else { "bindings_retrievable" };
             let retrievable = service.and_then(|id| offering_flag(&model.catalog, id, name));
-            finding(
-                retrievable == Some(false),
-                "fetched, although the offering is not retrievable",
-            );
+            finding(retrievable == Some(false), "fetched, although the offering is not retrievable");
         }
         O::PollInstance | O::PollBinding => {
             let key = ledger_key(request);

@@ -41,10 +41,7 @@ pub struct Request {
 impl Request {
     /// The (decoded) value of one query parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A header as text.
@@ -74,10 +71,7 @@ impl Request {
 
     /// The id of the binding if there is one in the path, else that of the instance.
     pub fn id(&self) -> &str {
-        self.binding_id
-            .as_deref()
-            .or(self.instance_id.as_deref())
-            .unwrap_or_default()
+        self.binding_id.as_deref().or(self.instance_id.as_deref()).unwrap_or_default()
     }
 
     /// The instance id of the path; empty if there is none.

@@ -12,35 +12,28 @@ impl Broker {
     pub fn lose_instance(&self, id: &str) {
         self.inner.change(|state| {
             state.model.instances.remove(id);
-            state
-                .model
-                .bindings
-                .retain(|_, binding| binding.instance_id != id);
+            state.model.bindings.retain(|_, binding| binding.instance_id != id);
         });
     }
 
     /// The ids of the instances that exist, those in the making and those left by a failure included.
     pub fn live_instances(&self) -> BTreeSet<String> {
-        self.inner
-            .read(|state| state.model.instances.keys().cloned().collect())
+        self.inner.read(|state| state.model.instances.keys().cloned().collect())
     }
 
     /// The ids of the bindings that exist, those in the making and those left by a failure included.
     pub fn live_bindings(&self) -> BTreeSet<String> {
-        self.inner
-            .read(|state| state.model.bindings.keys().cloned().collect())
+        self.inner.read(|state| state.model.bindings.keys().cloned().collect())
     }
 
     /// The ids of all instances and bindings that ever existed.
     pub fn ever_created(&self) -> BTreeSet<String> {
-        self.inner
-            .read(|state| state.model.created.keys().cloned().collect())
+        self.inner.read(|state| state.model.created.keys().cloned().collect())
     }
 
     /// How often the instance or binding of this id came into being.
     pub fn creations(&self, id: &str) -> usize {
-        self.inner
-            .read(|state| state.model.created.get(id).copied().unwrap_or(0))
+        self.inner.read(|state| state.model.created.get(id).copied().unwrap_or(0))
     }
 
     pub fn instance(&self, id: &str) -> Option<Instance> {
@@ -63,14 +56,7 @@ impl Broker {
 
     /// The requests that match, in order.
     pub fn requests(&self, matcher: impl Fn(&Request) -> bool) -> Vec<Request> {
-        self.inner.read(|state| {
-            state
-                .journal
-                .iter()
-                .filter(|request| matcher(request))
-                .cloned()
-                .collect()
-        })
+        self.inner.read(|state| state.journal.iter().filter(|request| matcher(request)).cloned().collect())
     }
 
     /// The requests of one operation, in order.
@@ -90,10 +76,7 @@ impl Broker {
         let changes = self.requests(|request| request.operation.is_some_and(Operation::is_mutation));
         let mut pairs = Vec::new();
         for (index, second) in changes.iter().enumerate() {
-            for first in changes[..index]
-                .iter()
-                .filter(|first| first.instance_id == second.instance_id)
-            {
+            for first in changes[..index].iter().filter(|first| first.instance_id == second.instance_id) {
                 if first.answered_at.is_some_and(|answered| answered > second.at) {
                     pairs.push((first.clone(), second.clone()));
                 }
@@ -112,8 +95,7 @@ impl Broker {
         deadline: Duration,
         what: &str,
     ) -> T {
-        self.wait_until(|broker| probe(&broker.journal()), deadline, what)
-            .await
+        self.wait_until(|broker| probe(&broker.journal()), deadline, what).await
     }
 
     /// Waits until the broker shows something, its ledger for example; looks again at every change.
@@ -147,13 +129,8 @@ impl Broker {
     /// The state of things in a few lines, for the message of a failed test.
     pub fn summary(&self) -> String {
         let journal = self.journal();
-        let last: Vec<String> = journal
-            .iter()
-            .rev()
-            .take(20)
-            .rev()
-            .map(|request| format!("  {request}"))
-            .collect();
+        let last: Vec<String> =
+            journal.iter().rev().take(20).rev().map(|request| format!("  {request}")).collect();
         format!(
             "live instances {:?}, live bindings {:?}, violations {:#?}, the last of {} requests:\n{}",
             self.live_instances(),

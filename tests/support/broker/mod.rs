@@ -14,11 +14,7 @@
 //! assert_eq!(broker.violations(), Vec::<String>::new());
 //! ```
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary uses only a part of the broker"
-)]
+#![allow(dead_code, unused_imports, reason = "each test binary uses only a part of the broker")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,10 +22,7 @@
     clippy::missing_panics_doc,
     reason = "test support: a broken expectation has to end the test"
 )]
-#![allow(
-    clippy::new_without_default,
-    reason = "constructors are named alike, with arguments or without"
-)]
+#![allow(clippy::new_without_default, reason = "constructors are named alike, with arguments or without")]
 
 mod asynchrony;
 mod catalog;
@@ -116,19 +109,13 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker on a free port of the loopback interface, with [`default_catalog`], basic
     /// authentication as [`USERNAME`] and [`PASSWORD`], and synchronous operations.
-    #[allow(
-        clippy::unused_async,
-        reason = "starting needs a runtime, and the signature says so"
-    )]
+    #[allow(clippy::unused_async, reason = "starting needs a runtime, and the signature says so")]
     pub async fn start() -> Self {
         Self::listen(None)
     }
 
     /// The same over TLS, and the PEM certificate of the (otherwise unknown) authority that signed it.
-    #[allow(
-        clippy::unused_async,
-        reason = "starting needs a runtime, and the signature says so"
-    )]
+    #[allow(clippy::unused_async, reason = "starting needs a runtime, and the signature says so")]
     pub async fn start_tls() -> (Self, String) {
         let (acceptor, authority) = tls::acceptor();
         (Self::listen(Some(acceptor)), authority)
@@ -153,12 +140,7 @@ impl Broker {
         let server = tokio::spawn(async move {
             let _ = axum::serve(incoming, service).await;
         });
-        Self {
-            inner,
-            port: tokio::sync::Mutex::new(port),
-            server,
-            url,
-        }
+        Self { inner, port: tokio::sync::Mutex::new(port), server, url }
     }
 
     /// The base URL, without a slash at the end.
@@ -202,8 +184,7 @@ impl Broker {
 
     /// The credentials of every binding from now on, instead of ones that name the binding.
     pub fn set_credentials(&self, credentials: Value) {
-        self.inner
-            .change(|state| state.model.credentials = Some(credentials));
+        self.inner.change(|state| state.model.credentials = Some(credentials));
     }
 
     /// Makes an operation asynchronous: `in progress` for so many polls, then `succeeded`. Without
@@ -214,21 +195,18 @@ impl Broker {
 
     /// Makes an operation asynchronous, in detail.
     pub fn set_async_script(&self, operation: Operation, script: AsyncScript) {
-        self.inner
-            .change(|state| state.model.asynchronous.insert(operation, script));
+        self.inner.change(|state| state.model.asynchronous.insert(operation, script));
     }
 
     /// Makes an operation synchronous again.
     pub fn set_sync(&self, operation: Operation) {
-        self.inner
-            .change(|state| state.model.asynchronous.remove(&operation));
+        self.inner.change(|state| state.model.asynchronous.remove(&operation));
     }
 
     /// Refuses with `ConcurrencyError` what concerns a binding while another one of the same instance
     /// is being made or deleted asynchronously.
     pub fn set_serialised_bindings(&self, serialised: bool) {
-        self.inner
-            .change(|state| state.model.serialise_bindings = serialised);
+        self.inner.change(|state| state.model.serialise_bindings = serialised);
     }
 
     pub fn set_auth(&self, auth: Auth) {
@@ -237,8 +215,7 @@ impl Broker {
 
     /// The only `X-Broker-API-Version` that is not answered with 412; 2.17 at first.
     pub fn set_api_version(&self, version: &str) {
-        self.inner
-            .change(|state| version.clone_into(&mut state.api_version));
+        self.inner.change(|state| version.clone_into(&mut state.api_version));
     }
 }
 

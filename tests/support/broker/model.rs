@@ -89,11 +89,7 @@ impl Model {
             _ => false,
         };
         if refused && !gone {
-            return error(
-                422,
-                Some("AsyncRequired"),
-                "this plan needs asynchronous operations",
-            );
+            return error(422, Some("AsyncRequired"), "this plan needs asynchronous operations");
         }
         match operation {
             Operation::Catalog => Reply::json(200, self.catalog.clone()),
@@ -135,12 +131,7 @@ impl Model {
     /// Starts an asynchronous operation; its 202 is `Running::accepted`.
     pub(super) fn start(&mut self, kind: Operation, script: AsyncScript, plan_before: &str) -> Running {
         self.operations += 1;
-        Running::new(
-            kind,
-            script,
-            &format!("operation-{}", self.operations),
-            plan_before,
-        )
+        Running::new(kind, script, &format!("operation-{}", self.operations), plan_before)
     }
 
     fn provision(&mut self, request: &Request, script: Option<AsyncScript>) -> Reply {
@@ -247,10 +238,9 @@ impl Model {
                 let mut body = provisioned(request.instance());
                 body["service_id"] = instance.service_id.clone().into();
                 body["plan_id"] = instance.plan_id.clone().into();
-                for (name, value) in [
-                    ("parameters", &instance.parameters),
-                    ("maintenance_info", &instance.maintenance_info),
-                ] {
+                for (name, value) in
+                    [("parameters", &instance.parameters), ("maintenance_info", &instance.maintenance_info)]
+                {
                     if !value.is_null() {
                         body[name] = value.clone();
                     }
@@ -306,10 +296,9 @@ impl Instance {
         } else if body["parameters"].is_object() {
             self.parameters = body["parameters"].clone();
         }
-        for (name, property) in [
-            ("context", &mut self.context),
-            ("maintenance_info", &mut self.maintenance_info),
-        ] {
+        for (name, property) in
+            [("context", &mut self.context), ("maintenance_info", &mut self.maintenance_info)]
+        {
             if !body[name].is_null() {
                 *property = body[name].clone();
             }
@@ -337,11 +326,7 @@ pub(super) fn error(status: u16, code: Option<&str>, description: &str) -> Reply
 }
 
 pub(super) fn concurrency_error() -> Reply {
-    error(
-        422,
-        Some("ConcurrencyError"),
-        "another operation on this instance is in progress",
-    )
+    error(422, Some("ConcurrencyError"), "another operation on this instance is in progress")
 }
 
 fn provisioned(id: &str) -> Value {

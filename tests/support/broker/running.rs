@@ -31,14 +31,7 @@ impl Running {
             Handed::This(operation) => Some(operation.clone()),
             Handed::Nothing => None,
         };
-        Self {
-            kind,
-            script,
-            operation,
-            plan_before: plan_before.to_owned(),
-            polls: 0,
-            finished: None,
-        }
+        Self { kind, script, operation, plan_before: plan_before.to_owned(), polls: 0, finished: None }
     }
 
     pub(super) fn kind(&self) -> Operation {
@@ -66,25 +59,15 @@ impl Running {
     }
 
     pub(super) fn poll(&mut self, operation: Option<&str>) -> Polled {
-        let ours = self
-            .operation
-            .as_ref()
-            .and_then(Value::as_str)
-            .filter(|ours| !ours.is_empty());
+        let ours = self.operation.as_ref().and_then(Value::as_str).filter(|ours| !ours.is_empty());
         if let (Some(asked), Some(ours)) = (operation, ours)
             && asked != ours
         {
             let body = json!({ "state": "failed", "description": "a later operation took over" });
-            return Polled {
-                reply: Reply::json(200, body),
-                finished: None,
-            };
+            return Polled { reply: Reply::json(200, body), finished: None };
         }
         if let Some(reply) = &self.finished {
-            return Polled {
-                reply: reply.clone(),
-                finished: None,
-            };
+            return Polled { reply: reply.clone(), finished: None };
         }
         let held = self.script.hold.as_ref().is_some_and(|hold| !hold.is_released());
         if held || self.polls < self.script.polls {
@@ -92,25 +75,15 @@ impl Running {
             let body = json!({ "state": "in progress", "description": self.script.progress });
             let mut reply = Reply::json(200, body);
             reply.headers.extend(self.script.headers.iter().cloned());
-            return Polled {
-                reply,
-                finished: None,
-            };
+            return Polled { reply, finished: None };
         }
-        let state = if self.script.succeeds {
-            "succeeded"
-        } else {
-            "failed"
-        };
+        let state = if self.script.succeeds { "succeeded" } else { "failed" };
         let mut reply = Reply::json(200, json!({ "state": state }));
         for (name, value) in &self.script.fields {
             reply.set(name, value.clone());
         }
         self.finished = Some(reply.clone());
-        Polled {
-            reply,
-            finished: Some(self.script.succeeds),
-        }
+        Polled { reply, finished: Some(self.script.succeeds) }
     }
 }
 
@@ -181,11 +154,7 @@ impl Model {
             self.deleted.insert(id);
             return Reply::json(410, json!({}));
         };
-        if let Some(going) = binding
-            .operation
-            .as_ref()
-            .filter(|going| going.is_going(Operation::Unbind))
-        {
+        if let Some(going) = binding.operation.as_ref().filter(|going| going.is_going(Operation::Unbind)) {
             return going.accepted();
         }
         let busy = self.serialise_bindings
@@ -214,10 +183,7 @@ impl Model {
         let Some(binding) = self.bindings.get(request.id()) else {
             return error(404, None, "there is no such binding");
         };
-        let unfinished = binding
-            .operation
-            .as_ref()
-            .is_some_and(|going| going.is_going(Operation::Bind));
+        let unfinished = binding.operation.as_ref().is_some_and(|going| going.is_going(Operation::Bind));
         if unfinished || binding.failed || binding.instance_id != request.instance() {
             return error(404, None, "there is no such binding yet");
         }

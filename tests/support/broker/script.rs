@@ -29,10 +29,7 @@ pub enum Operation {
 impl Operation {
     /// Whether the operation changes something at the broker.
     pub fn is_mutation(self) -> bool {
-        matches!(
-            self,
-            Self::Provision | Self::Update | Self::Deprovision | Self::Bind | Self::Unbind
-        )
+        matches!(self, Self::Provision | Self::Update | Self::Deprovision | Self::Bind | Self::Unbind)
     }
 }
 
@@ -46,21 +43,14 @@ pub struct Reply {
 
 impl Reply {
     /// A JSON answer.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "reads as `json(500, json!({}))` at every call"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "reads as `json(500, json!({}))` at every call")]
     pub fn json(status: u16, body: Value) -> Self {
         Self::bytes(status, body.to_string()).header("content-type", "application/json")
     }
 
     /// An answer of any bytes, without a content type.
     pub fn bytes(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { status, headers: Vec::new(), body: body.into() }
     }
 
     /// Adds a header.

@@ -118,23 +118,14 @@ fn admit(state: &mut State, request: &Request) -> Result<Option<Rule>, Reply> {
     let findings = check::findings(&state.model, request);
     if !findings.is_empty() {
         let what = format!("{} {}", request.method, request.raw_target);
-        state
-            .violations
-            .extend(findings.iter().map(|finding| format!("{what}: {finding}")));
+        state.violations.extend(findings.iter().map(|finding| format!("{what}: {finding}")));
         return Err(error(400, None, &findings.join("; ")));
     }
     if request.header("x-broker-api-version") != Some(&state.api_version) {
-        return Err(error(
-            412,
-            None,
-            &format!("this broker depends on version {}", state.api_version),
-        ));
+        return Err(error(412, None, &format!("this broker depends on version {}", state.api_version)));
     }
     state.model.note_arrival(request);
-    Ok(state
-        .rules
-        .iter_mut()
-        .find_map(|rule| rule.takes(request).then(|| rule.clone())))
+    Ok(state.rules.iter_mut().find_map(|rule| rule.takes(request).then(|| rule.clone())))
 }
 
 fn authorised(auth: &Auth, request: &Request) -> bool {
@@ -170,19 +161,13 @@ fn send(reply: Reply, delivery: Delivery, line: &Line) -> Response {
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    response
-        .body(body)
-        .expect("a script's answer has a status of 200 to 999 and valid headers")
+    response.body(body).expect("a script's answer has a status of 200 to 999 and valid headers")
 }
 
 /// An answer that announces its full length and has half of it.
 fn truncated(reply: &Reply) -> Vec<u8> {
-    let mut bytes = format!(
-        "HTTP/1.1 {} Cut\r\ncontent-length: {}\r\n",
-        reply.status,
-        reply.body.len()
-    )
-    .into_bytes();
+    let mut bytes =
+        format!("HTTP/1.1 {} Cut\r\ncontent-length: {}\r\n", reply.status, reply.body.len()).into_bytes();
     for (name, value) in &reply.headers {
         bytes.extend(format!("{name}: {value}\r\n").into_bytes());
     }
@@ -193,10 +178,5 @@ fn truncated(reply: &Reply) -> Vec<u8> {
 
 /// The status in the first line of raw bytes.
 fn raw_status(bytes: &[u8]) -> Option<u16> {
-    String::from_utf8_lossy(bytes.get(..32.min(bytes.len()))?)
-        .split(' ')
-        .nth(1)?
-        .get(..3)?
-        .parse()
-        .ok()
+    String::from_utf8_lossy(bytes.get(..32.min(bytes.len()))?).split(' ').nth(1)?.get(..3)?.parse().ok()
 }

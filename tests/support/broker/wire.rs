@@ -221,13 +221,7 @@ impl Port {
 
     /// Ends every open connection.
     pub(super) fn hang_up(&self) {
-        for line in self
-            .lines
-            .lock()
-            .unwrap()
-            .drain(..)
-            .filter_map(|line| line.upgrade())
-        {
+        for line in self.lines.lock().unwrap().drain(..).filter_map(|line| line.upgrade()) {
             Line(line).cut(Fate::Closed);
         }
     }
@@ -244,11 +238,7 @@ impl Port {
                 let deliver = move |stream| {
                     let line = Line::default();
                     lines.lock().unwrap().push(Arc::downgrade(&line.0));
-                    let _ = connections.send(Connection {
-                        stream,
-                        line,
-                        raw_sent: 0,
-                    });
+                    let _ = connections.send(Connection { stream, line, raw_sent: 0 });
                 };
                 match tls {
                     None => deliver(Stream::Plain(stream)),

@@ -52,26 +52,15 @@ impl ControlPlane {
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Config> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client()?, namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_SECONDS),
-                ..TokenRequestSpec::default()
-            },
+            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
-        let issued = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await
-            .with_context(|| {
-                format!("no token for the service account {namespace}/{name}; does it exist?")
-            })?;
-        let token = issued
-            .status
-            .context("the API server answered a TokenRequest without a token")?
-            .token;
-        let auth = AuthInfo {
-            token: Some(token.into()),
-            ..AuthInfo::default()
-        };
+        let issued =
+            accounts.create_token_request(name, &PostParams::default(), &request).await.with_context(
+                || format!("no token for the service account {namespace}/{name}; does it exist?"),
+            )?;
+        let token = issued.status.context("the API server answered a TokenRequest without a token")?.token;
+        let auth = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
         let mut config = config(&self.url, self.pki.server_authority(), auth)?;
         namespace.clone_into(&mut config.default_namespace);
         Ok(config)
@@ -96,25 +85,16 @@ impl ControlPlane {
 
     /// Applies manifests as the administrator, and says what `kubectl` said.
     pub async fn apply(&self, manifests: &str) -> Result<String> {
-        let output = self
-            .run_kubectl(&["apply", "--server-side", "-f", "-"], manifests)
-            .await?;
+        let output = self.run_kubectl(&["apply", "--server-side", "-f", "-"], manifests).await?;
         if !output.status.success() {
-            bail!(
-                "kubectl apply failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            );
+            bail!("kubectl apply failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     async fn run_kubectl(&self, arguments: &[&str], input: &str) -> Result<Output> {
         let mut command = self.kubectl_command();
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = tokio::process::Command::from(command)
             .kill_on_drop(true)
             .spawn()
@@ -137,11 +117,7 @@ pub(super) fn client_certificate(url: &str, pki: &Pki, name: &str, groups: &[&st
 
 /// The access to etcd. It is no API server, but its health is asked for by HTTP all the same.
 pub(super) fn etcd(port: u16, pki: &Pki) -> Result<Config> {
-    config(
-        &format!("https://127.0.0.1:{port}"),
-        pki.etcd_authority(),
-        certificate(pki.etcd_client()?),
-    )
+    config(&format!("https://127.0.0.1:{port}"), pki.etcd_authority(), certificate(pki.etcd_client()?))
 }
 
 fn certificate(credentials: Credentials) -> AuthInfo {

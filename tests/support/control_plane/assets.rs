@@ -37,10 +37,7 @@ impl Assets {
     ///
     /// When one is missing; the error names all that are and says what to run.
     pub fn find() -> Result<Self> {
-        Self::find_with(
-            |variable| std::env::var_os(variable).filter(|value| !value.is_empty()),
-            built,
-        )
+        Self::find_with(|variable| std::env::var_os(variable).filter(|value| !value.is_empty()), built)
     }
 
     fn find_with(
@@ -81,8 +78,7 @@ impl Assets {
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// The folder the build script puts the binaries into, whether or not it has.
@@ -95,10 +91,7 @@ fn built() -> Result<PathBuf> {
         .output()
         .with_context(|| format!("cannot run {BUILD}; it needs bash, restore it from git if it is gone"))?;
     if !output.status.success() {
-        bail!(
-            "{BUILD} --print-path failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("{BUILD} --print-path failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     let folder = String::from_utf8(output.stdout).context("the cache folder's path is not UTF-8")?;
     Ok(PathBuf::from(folder.trim_end()))
@@ -157,13 +150,8 @@ mod tests {
     #[test]
     fn the_error_names_all_that_are_missing_and_what_to_run() {
         let folder = folder_with(&NAMES[..2]);
-        let error = Assets::find_with(|_| None, || Ok(folder.path().to_owned()))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("kube-controller-manager is no executable file"),
-            "{error}"
-        );
+        let error = Assets::find_with(|_| None, || Ok(folder.path().to_owned())).unwrap_err().to_string();
+        assert!(error.contains("kube-controller-manager is no executable file"), "{error}");
         assert!(error.contains("kubectl is no executable file"), "{error}");
         assert!(!error.contains("etcd is no"), "{error}");
         assert!(error.contains("run tools/control-plane/build"), "{error}");

@@ -71,10 +71,7 @@ impl ControlPlane {
                 return Ok(chosen);
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "none of the {count} requests in {} is the one wanted",
-                    self.audit_log().display()
-                );
+                bail!("none of the {count} requests in {} is the one wanted", self.audit_log().display());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -165,10 +162,7 @@ mod tests {
         let events = parse(&format!("{STARTED}\n{ANSWERED}\n")).unwrap();
         assert_eq!(events.len(), 1);
         assert_eq!((events[0].user.as_str(), events[0].code), ("ada", 403));
-        assert_eq!(
-            (events[0].resource.as_str(), events[0].name.as_str()),
-            ("secrets", "b")
-        );
+        assert_eq!((events[0].resource.as_str(), events[0].name.as_str()), ("secrets", "b"));
         assert_eq!(events[0].api_group, "");
     }
 

@@ -40,10 +40,7 @@ pub fn with_subject(
 }
 
 fn subject(name: &str, groups: &[&str]) -> Vec<u8> {
-    let mut names: Vec<u8> = groups
-        .iter()
-        .flat_map(|group| attribute(&ORGANIZATION, group))
-        .collect();
+    let mut names: Vec<u8> = groups.iter().flat_map(|group| attribute(&ORGANIZATION, group)).collect();
     names.extend(attribute(&COMMON_NAME, name));
     element(SEQUENCE, &names)
 }
@@ -55,10 +52,7 @@ fn attribute(kind: &[u8], value: &str) -> Vec<u8> {
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let bytes = content.len().to_be_bytes();
-    let first = bytes
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(bytes.len() - 1);
+    let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - 1);
     let length = &bytes[first..];
     let mut element = vec![tag];
     match length {
@@ -81,10 +75,7 @@ fn first(bytes: &[u8]) -> Option<(usize, &[u8], &[u8])> {
     } else {
         let count = usize::from(length & 0x7f);
         let digits = bytes.get(2..2 + count)?;
-        (
-            2 + count,
-            digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)),
-        )
+        (2 + count, digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)))
     };
     let (element, rest) = bytes.split_at_checked(header.checked_add(length)?)?;
     Some((header, element, rest))

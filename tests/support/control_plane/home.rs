@@ -49,10 +49,7 @@ impl Home {
         match lock.try_lock() {
             Ok(()) => Ok(Self::at(path, Keep::Kept(lock))),
             Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "another control plane runs in {}; stop it or choose another folder",
-                    path.display()
-                )
+                bail!("another control plane runs in {}; stop it or choose another folder", path.display())
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", path.display()))
@@ -96,9 +93,6 @@ pub fn write_private(path: &Path, content: &str) -> Result<()> {
         .open(path)
         .and_then(|mut file| file.write_all(content.as_bytes()))
         .with_context(|| {
-            format!(
-                "cannot write {}; check that its folder exists and can be written to",
-                path.display()
-            )
+            format!("cannot write {}; check that its folder exists and can be written to", path.display())
         })
 }

@@ -58,9 +58,7 @@ impl Pki {
             server: Authority::load_or_create(folder, "server-ca")?,
             etcd: Authority::load_or_create(folder, "etcd-ca")?,
         };
-        pki.server
-            .issue_server(&SERVER_NAMES)?
-            .write(folder, "kube-apiserver")?;
+        pki.server.issue_server(&SERVER_NAMES)?.write(folder, "kube-apiserver")?;
         pki.etcd.issue_server(&["127.0.0.1"])?.write(folder, "etcd")?;
         pki.etcd_client()?.write(folder, "etcd-client")?;
         let accounts = load_or_create_key(&folder.join("service-accounts.key"))?;
@@ -98,10 +96,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
         write_private(&folder.join(format!("{name}.crt")), &certificate.pem())?;
-        Ok(Self {
-            der: certificate.der().to_vec(),
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { der: certificate.der().to_vec(), issuer: Issuer::new(params, key) })
     }
 
     fn issue_server(&self, names: &[&str]) -> Result<Credentials> {
@@ -109,20 +104,14 @@ impl Authority {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = common_name("service-catalog control plane");
         let (key, certificate) = self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)?;
-        Ok(Credentials {
-            certificate: pem(&certificate),
-            key: key.serialize_pem(),
-        })
+        Ok(Credentials { certificate: pem(&certificate), key: key.serialize_pem() })
     }
 
     fn issue_client(&self, name: &str, groups: &[&str]) -> Result<Credentials> {
         let (key, certificate) =
             self.issue(CertificateParams::default(), ExtendedKeyUsagePurpose::ClientAuth)?;
         let certificate = der::with_subject(&certificate, name, groups, self.issuer.key())?;
-        Ok(Credentials {
-            certificate: pem(&certificate),
-            key: key.serialize_pem(),
-        })
+        Ok(Credentials { certificate: pem(&certificate), key: key.serialize_pem() })
     }
 
     /// A new key, and a certificate for it, DER.
@@ -157,10 +146,7 @@ fn load_or_create_key(path: &Path) -> Result<KeyPair> {
     if path.exists() {
         let pem = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         return KeyPair::from_pem(&pem).with_context(|| {
-            format!(
-                "{} is no private key; remove it to have a new one made",
-                path.display()
-            )
+            format!("{} is no private key; remove it to have a new one made", path.display())
         });
     }
     let key = KeyPair::generate()?;

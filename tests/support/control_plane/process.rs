@@ -66,17 +66,12 @@ impl Shell {
     /// interrupt nor a signal to our group reaches it: it must live on to do its work.
     fn command(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", script, "sh"])
-            .stdin(Stdio::piped())
-            .process_group(0);
+        command.args(["-c", script, "sh"]).stdin(Stdio::piped()).process_group(0);
         command
     }
 
     fn spawn(command: &mut Command) -> Result<Self> {
-        let mut child = command
-            .spawn()
-            .context("cannot run /bin/sh, which guards the test control plane")?;
+        let mut child = command.spawn().context("cannot run /bin/sh, which guards the test control plane")?;
         let pipe = child.stdin.take();
         Ok(Self { child, pipe })
     }
@@ -136,10 +131,7 @@ impl Process {
 
     /// How it ended, if it has.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
-        self.shell
-            .child
-            .try_wait()
-            .with_context(|| format!("cannot tell whether {} is running", self.name))
+        self.shell.child.try_wait().with_context(|| format!("cannot tell whether {} is running", self.name))
     }
 
     /// The end of its log.
@@ -174,11 +166,7 @@ impl Sweeper {
     pub fn start(folder: &Path) -> Result<Self> {
         // Not in the folder: a process whose current folder is removed is a trap for later changes.
         Shell::spawn(
-            Shell::command(SWEEPER)
-                .arg(folder)
-                .current_dir("/")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
+            Shell::command(SWEEPER).arg(folder).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()),
         )
         .map(Self)
     }

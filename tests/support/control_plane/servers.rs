@@ -78,33 +78,18 @@ pub async fn start(
     flags.extend(options.api_server_flags.iter().cloned());
     let mut api_server = Process::spawn("kube-apiserver", &assets.kube_apiserver, &flags, dir)?;
     let client = self::probe(admin)?;
-    wait_until("the API server was ready", &mut api_server, deadline, || {
-        ask(&client, "/readyz")
-    })
-    .await?;
+    wait_until("the API server was ready", &mut api_server, deadline, || ask(&client, "/readyz")).await?;
 
     let binary = &assets.kube_controller_manager;
-    let mut controller_manager = Process::spawn(
-        "kube-controller-manager",
-        binary,
-        &controller_manager_flags(dir),
-        dir,
-    )?;
+    let mut controller_manager =
+        Process::spawn("kube-controller-manager", binary, &controller_manager_flags(dir), dir)?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
-    wait_until(
-        "the default service account existed",
-        &mut controller_manager,
-        deadline,
-        || async { Ok(accounts.get("default").await?) },
-    )
+    wait_until("the default service account existed", &mut controller_manager, deadline, || async {
+        Ok(accounts.get("default").await?)
+    })
     .await?;
 
-    Ok(Started {
-        controller_manager,
-        api_server,
-        etcd,
-        url,
-    })
+    Ok(Started { controller_manager, api_server, etcd, url })
 }
 
 /// A client that gives up soon: whoever waits asks again, and looks at the process in between.
@@ -158,10 +143,7 @@ fn api_server_flags(ports: Ports, home: &Home, url: &str) -> Vec<String> {
         "--authorization-mode=RBAC".to_owned(),
         format!("--service-account-issuer={url}/"),
         format!("--service-account-key-file={}", pki("service-accounts.pub")),
-        format!(
-            "--service-account-signing-key-file={}",
-            pki("service-accounts.key")
-        ),
+        format!("--service-account-signing-key-file={}", pki("service-accounts.key")),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--allow-privileged=true".to_owned(),
         format!("--audit-policy-file={}", dir.join("audit-policy.yaml").display()),
@@ -175,10 +157,7 @@ fn api_server_flags(ports: Ports, home: &Home, url: &str) -> Vec<String> {
 }
 
 fn controller_manager_flags(dir: &Path) -> Vec<String> {
-    let kubeconfig = dir
-        .join("kube-controller-manager.kubeconfig")
-        .display()
-        .to_string();
+    let kubeconfig = dir.join("kube-controller-manager.kubeconfig").display().to_string();
     vec![
         format!("--kubeconfig={kubeconfig}"),
         format!("--authentication-kubeconfig={kubeconfig}"),
@@ -188,10 +167,7 @@ fn controller_manager_flags(dir: &Path) -> Vec<String> {
         "--secure-port=0".to_owned(),
         // Each controller has its own role; the manager's own has not the rights of all of them.
         "--use-service-account-credentials=true".to_owned(),
-        format!(
-            "--service-account-private-key-file={}",
-            dir.join("pki/service-accounts.key").display()
-        ),
+        format!("--service-account-private-key-file={}", dir.join("pki/service-accounts.key").display()),
         format!("--root-ca-file={}", dir.join("pki/server-ca.crt").display()),
         format!("--controllers={}", CONTROLLERS.join(",")),
     ]

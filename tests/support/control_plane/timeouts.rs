@@ -25,10 +25,7 @@ pub struct Timeouts {
 impl Timeouts {
     /// Reads [`START`] and [`STOP`].
     pub fn from_environment() -> Result<Self> {
-        Ok(Self {
-            start: read(START, DEFAULT_START)?,
-            stop: read(STOP, DEFAULT_STOP)?,
-        })
+        Ok(Self { start: read(START, DEFAULT_START)?, stop: read(STOP, DEFAULT_STOP)? })
     }
 }
 

@@ -1,0 +1,142 @@
+//! What is recorded before a broker is asked for credentials, and when it has given them. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::ResourceExt as _;
+
+use super::{
+    Call, Recipient,
+    phase::{self, Phase},
+    plan::{Next, Seen},
+};
+use crate::{
+    crd::{
+        ConditionStatus::{False, True},
+        ConditionType::{Failed, Ready},
+        ServiceBindingStatus,
+        binding::{BindingOperation, BindingProperties, UnbindStatus},
+        common::ResolvedOffering,
+        condition::{self, Conditioned as _},
+    },
+    osb::wire::{BindRequest, BindResource, Context, PLATFORM},
+    reconcilers::{
+        attempt::identity_of, backoff::later, machine::Step, offering::recorded_broker,
+        parameters::Parameters, reason::Reason,
+    },
+};
+
+/// What is to be bound.
+pub(super) struct Wanted<'a> {
+    pub instance_id: String,
+    /// With the plan that the broker has for the instance.
+    pub resolved: ResolvedOffering,
+    pub retrievable: bool,
+    pub parameters: &'a Parameters,
+    pub namespace_uid: &'a str,
+}
+
+/// Records a bind and sends it. A repetition of an unanswered one is the same request under the same id.
+pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Wanted<'_>) -> Next {
+    let object = &observed.object;
+    let namespace = object.namespace().unwrap_or_default();
+    let mut intent = status.clone();
+    // A bind again, to get lost credentials back: the binding exists.
+    let again = matches!(phase::phase(status), Phase::Intending(_) | Phase::Settled { .. });
+    if again {
+        intent.unanswered = true;
+        intent.retries += 1;
+    }
+    if intent.current_operation.is_none() {
+        intent.retries = if intent.next_attempt_time.is_some() { intent.retries } else { 0 };
+        intent.operation_start_time = Some(Time(observed.now));
+        let message = "Binding request for ServiceBinding in-flight to Broker";
+        intent.mark(Ready, False, Reason::BindingRequestInFlight, message, observed.now);
+    }
+    intent.current_operation = BindingOperation::Bind;
+    intent.unbind_status = UnbindStatus::Required;
+    intent.binding_id = phase::binding_id(object, status);
+    intent.instance_id.clone_from(&wanted.instance_id);
+    intent.resolved = Some(wanted.resolved.clone());
+    intent.in_progress_properties = Some(BindingProperties {
+        parameters: wanted.parameters.to_show(),
+        parameter_checksum: wanted.parameters.checksum(),
+        user_info: None,
+    });
+    stamp(&mut intent, observed.now);
+    let body = BindRequest {
+        service_id: wanted.resolved.service_id.clone(),
+        plan_id: wanted.resolved.plan_id.clone(),
+        context: Context {
+            platform: PLATFORM,
+            namespace: namespace.clone(),
+            clusterid: observed.world.cluster_id.clone(),
+            instance_name: Some(object.spec.instance_ref.name.clone()),
+        },
+        bind_resource: BindResource { app_guid: wanted.namespace_uid.to_owned() },
+        parameters: wanted.parameters.to_send(),
+    };
+    let recipient = Recipient {
+        broker: recorded_broker(&wanted.resolved, &namespace),
+        instance_id: wanted.instance_id.clone(),
+        binding_id: intent.binding_id.clone(),
+        identity: identity_of(object.spec.user_info.as_ref()),
+    };
+    Step::Attempt { intent, call: Call::Bind(recipient, Box::new(body), wanted.retrievable) }
+}
+
+/// The credentials are in their Secret.
+pub(super) fn settle(observed: &Seen, status: &ServiceBindingStatus) -> ServiceBindingStatus {
+    let mut settled = status.clone();
+    end_operation(&mut settled);
+    if let Some(properties) = settled.in_progress_properties.take() {
+        settled.external_properties = Some(properties);
+    }
+    settled.unbind_status = UnbindStatus::Required;
+    settled.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
+    settled.unmark(Failed);
+    settled.mark(Ready, True, Reason::InjectedBindResult, "Injected bind result", observed.now);
+    settled
+}
+
+/// Records that what a bind may have left must be deleted before anything else is tried. When the bind was never
+/// answered, a DELETE proves something only after the bind can no longer take effect.
+pub(super) fn start_mitigation(
+    observed: &Seen,
+    status: &ServiceBindingStatus,
+    why: &str,
+    may_still_come: bool,
+) -> ServiceBindingStatus {
+    let mut started = status.clone();
+    started.orphan_mitigation_in_progress = true;
+    started.async_op_in_progress = false;
+    started.last_operation = None;
+    started.unbind_status = UnbindStatus::Required;
+    let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
+    started.next_attempt_time =
+        may_still_come.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
+    let unfit = condition::find(&started.conditions, Ready)
+        .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string());
+    if condition::find(&started.conditions, Failed).is_none() && !unfit {
+        let message = format!("{why}; the binding is deleted at the broker before another attempt");
+        started.mark(Ready, False, Reason::ServiceBindingNeedsOrphanMitigation, &message, observed.now);
+    }
+    started
+}
+
+/// Records the moment of a request. It differs from every earlier one, so the write is never empty and always a fence.
+pub(super) fn stamp(status: &mut ServiceBindingStatus, now: Timestamp) {
+    status.last_attempt_time = Some(MicroTime(now));
+    status.next_attempt_time = None;
+}
+
+/// Clears what belongs to an operation that has come to its end.
+pub(super) fn end_operation(status: &mut ServiceBindingStatus) {
+    status.current_operation = BindingOperation::None;
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    status.operation_start_time = None;
+    status.last_attempt_time = None;
+    status.next_attempt_time = None;
+    status.retries = 0;
+    status.unanswered = false;
+}

@@ -1,0 +1,387 @@
+//! What comes next for a binding. Pure.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::{
+    BindingMachine, Call, Cause, Recipient,
+    intent::{self, Wanted},
+    phase::{self, Phase},
+    secret::{self, SETTLING, SecretState, secret_name},
+};
+use crate::{
+    crd::{
+        ConditionStatus::{self, False, True, Unknown},
+        ConditionType::{Failed, Ready},
+        FINALIZER, ServiceBindingStatus, ServiceInstance,
+        condition::{self, Conditioned as _},
+    },
+    osb::wire::Target,
+    reconcilers::{
+        attempt::identity_of,
+        backoff::{later, poll_at, retry_at},
+        instance::phase as instance_phase,
+        machine::{Observed, Step, Wait},
+        offering::{self, Offering},
+        parameters::Parameters,
+        reason::Reason,
+        write::taken,
+    },
+};
+
+pub(super) type Seen = Observed<BindingMachine>;
+pub(super) type Next = Step<BindingMachine>;
+
+/// Why nothing can be asked of a broker at present.
+struct Blocked {
+    reason: Reason,
+    message: String,
+    wait: Wait,
+    /// For good: nothing that happens elsewhere will help.
+    for_good: bool,
+}
+
+/// What comes next?
+pub(super) fn plan(observed: &Seen) -> Next {
+    let object = &observed.object;
+    let status = observed.status();
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    match (deleted, held) {
+        (true, true) => removal(observed, &status),
+        (true, false) => Step::Wait(Wait::ForChange),
+        // A person has taken the finalizer away (`svcat … --abandon`): let go of the object.
+        (false, false) if phase::is_recorded(&status) => Step::Wait(Wait::ForChange),
+        (false, false) => Step::AddFinalizer,
+        (false, true) => existence(observed, &status),
+    }
+}
+
+/// For an object that is to exist.
+fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    match phase::phase(status) {
+        Phase::Polling(_, since) => poll(observed, status, since),
+        Phase::Mitigating { not_before } => {
+            pending(not_before, observed.now).unwrap_or_else(|| mitigate(observed, status))
+        }
+        Phase::Settled { not_before } => settled(observed, status, not_before),
+        // Only a deletion records `Unbinding`, and a deletion cannot be taken back.
+        Phase::Stuck | Phase::Unbinding { .. } => Step::Wait(Wait::ForChange),
+        Phase::Absent { not_before } => converge(observed, status, not_before),
+        Phase::Retrying(at) => converge(observed, status, Some(at)),
+        Phase::Intending(sent) => {
+            if let SecretState::Ours { binding_id, .. } = &observed.world.secret
+                && *binding_id == status.binding_id
+            {
+                // The answer came and its credentials were written; only the word about it was lost.
+                return Step::Record(intent::settle(observed, status));
+            }
+            let uid = observed.object.uid().unwrap_or_default();
+            converge(observed, status, Some(retry_at(sent, status.retries, &uid, &observed.tunables)))
+        }
+    }
+}
+
+/// The credentials were written once. Are they still there?
+fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Timestamp>) -> Next {
+    match &observed.world.secret {
+        SecretState::Ours { .. } if condition::is_true(&status.conditions, Ready) => {
+            Step::Wait(Wait::ForChange)
+        }
+        SecretState::Ours { .. } => Step::Record(intent::settle(observed, status)),
+        SecretState::Unchecked => {
+            let settling =
+                observed.memory.answered.map(|at| later(at, SETTLING)).filter(|at| *at > observed.now);
+            Step::Wait(settling.map_or(Wait::ForChange, Wait::Until))
+        }
+        SecretState::Foreign => {
+            let refused =
+                taken(&observed.object.namespace().unwrap_or_default(), &secret_name(&observed.object));
+            let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
+            say(observed, status, (False, Reason::ErrorInjectingBindResult, &refused.message), recheck)
+        }
+        SecretState::Missing => match pending(not_before, observed.now) {
+            Some(wait) => wait,
+            None => restore(observed, status),
+        },
+    }
+}
+
+/// The Secret is gone: the credentials are fetched, or, where the broker cannot be asked for them, bound again under
+/// the same id.
+fn restore(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    let retrievable = matches!(&observed.world.offering, Some(Ok(offering)) if offering.bindings_retrievable);
+    if !retrievable {
+        return converge(observed, status, None);
+    }
+    match addressee(observed, status) {
+        Some((recipient, target)) => Step::Call { before: vec![], call: Call::Fetch(recipient, target) },
+        None => Step::Wait(Wait::ForChange),
+    }
+}
+
+/// Asks the broker for credentials, when it is time.
+fn converge(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Timestamp>) -> Next {
+    let wanted = match wanted(observed) {
+        Ok(wanted) => wanted,
+        Err(blocked) => return report(observed, status, &blocked),
+    };
+    let unanswered = status.unanswered || matches!(phase::phase(status), Phase::Intending(_));
+    let asked = status.in_progress_properties.as_ref();
+    if unanswered && asked.is_some_and(|asked| asked.parameter_checksum != wanted.parameters.checksum()) {
+        // What was asked may have been done; another request under the same id would be refused by the broker.
+        let why = "the parameters have changed while a bind was unanswered";
+        return Step::Record(intent::start_mitigation(observed, status, why, true));
+    }
+    pending(not_before, observed.now).unwrap_or_else(|| intent::bind(observed, status, &wanted))
+}
+
+/// What is to be bound, if it can be.
+fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
+    let world = &observed.world;
+    let name = &observed.object.spec.instance_ref.name;
+    let for_change = |reason, message| Blocked { reason, message, wait: Wait::ForChange, for_good: false };
+    let instance = world.instance.as_ref().ok_or_else(|| {
+        let message =
+            format!("spec.instanceRef.name: there is no ServiceInstance {name:?} in this namespace (yet)");
+        for_change(Reason::ReferencesNonexistentInstance, message)
+    })?;
+    if instance.metadata.deletion_timestamp.is_some() {
+        let message = format!(
+            "spec.instanceRef.name: the ServiceInstance {name:?} is being deleted, and waits for this binding to go; delete it"
+        );
+        return Err(for_change(Reason::ReferencesNonexistentInstance, message));
+    }
+    let offering = match &world.offering {
+        Some(Ok(offering)) => offering,
+        Some(Err(unresolved)) => {
+            let message =
+                format!("the ServiceInstance {name:?} has no class or plan (yet): {}", unresolved.message);
+            return Err(for_change(Reason::ErrorInstanceRefsUnresolved, message));
+        }
+        None => {
+            return Err(for_change(
+                Reason::ErrorInstanceRefsUnresolved,
+                "the class is not known yet".to_owned(),
+            ));
+        }
+    };
+    if !offering.bindable {
+        let message = format!(
+            "the plan {:?} of the class {:?} is not bindable: there are no credentials to be had for it; delete this binding",
+            offering.plan_name, offering.class
+        );
+        return Err(Blocked { for_good: true, ..for_change(Reason::ErrorNonbindableServiceClass, message) });
+    }
+    let instance_status = instance.status.clone().unwrap_or_default();
+    let (Some(resolved), Some(properties), true) = (
+        &instance_status.resolved,
+        &instance_status.external_properties,
+        condition::is_true(&instance_status.conditions, Ready),
+    ) else {
+        let message = format!("the ServiceInstance {name:?} is not ready yet");
+        return Err(for_change(Reason::ErrorInstanceNotReady, message));
+    };
+    let (namespace_uid, parameters) = materials(observed)?;
+    Ok(Wanted {
+        instance_id: instance_phase::instance_id(instance, &instance_status),
+        resolved: crate::crd::common::ResolvedOffering {
+            plan_id: properties.plan_id().to_owned(),
+            ..resolved.clone()
+        },
+        retrievable: offering.bindings_retrievable,
+        parameters,
+        namespace_uid,
+    })
+}
+
+/// What does not depend on the instance: the namespace, the parameters, a free name for the Secret.
+fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
+    let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
+    let blocked = |reason, message| Blocked { reason, message, wait: recheck, for_good: false };
+    if observed.world.secret == SecretState::Foreign {
+        let refused = taken(&observed.object.namespace().unwrap_or_default(), &secret_name(&observed.object));
+        return Err(blocked(Reason::ErrorInjectingBindResult, refused.message));
+    }
+    let namespace_uid = observed.world.namespace_uid.as_deref().ok_or_else(|| {
+        let message = "the namespace of the binding is not known yet; this mends itself".to_owned();
+        blocked(Reason::ErrorFindingNamespaceForInstance, message)
+    })?;
+    match &observed.world.parameters {
+        Some(Ok(parameters)) => Ok((namespace_uid, parameters)),
+        Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),
+        None => Err(blocked(
+            Reason::ErrorWithParameters,
+            "the parameters have not been read yet; this mends itself".to_owned(),
+        )),
+    }
+}
+
+/// Says in status why nothing happens, and waits.
+fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> Next {
+    let mut said = status.clone();
+    said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
+    if blocked.for_good {
+        said.mark(Failed, True, blocked.reason, &blocked.message, observed.now);
+        said.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
+    }
+    if said == *status { Step::Wait(blocked.wait) } else { Step::Record(said) }
+}
+
+/// For an object that is to go.
+fn removal(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    let phase = phase::phase(status);
+    if let Phase::Polling(_, since) = phase {
+        return poll(observed, status, since);
+    }
+    if !phase::may_exist(status) {
+        return Step::RemoveFinalizer;
+    }
+    let quiet =
+        || status.last_attempt_time.as_ref().map(|sent| later(sent.0, observed.tunables.quiet_period()));
+    let not_before = match phase {
+        Phase::Intending(sent) => Some(later(sent, observed.tunables.quiet_period())),
+        Phase::Retrying(_) | Phase::Absent { .. } | Phase::Stuck if status.unanswered => quiet(),
+        Phase::Mitigating { not_before } | Phase::Unbinding { not_before } => not_before,
+        Phase::Retrying(_)
+        | Phase::Absent { .. }
+        | Phase::Stuck
+        | Phase::Settled { .. }
+        | Phase::Polling(..) => None,
+    };
+    if let Some(at) = not_before.filter(|at| *at > observed.now) {
+        if matches!(phase, Phase::Unbinding { .. }) {
+            return Step::Wait(Wait::Until(at));
+        }
+        let message = format!(
+            "A bind that was never answered may still take effect; the binding is deleted at the broker after {at:.0}"
+        );
+        return say(observed, status, (False, Reason::UnbindingRequestInFlight, &message), Wait::Until(at));
+    }
+    unbind(observed, status)
+}
+
+fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    let Some((recipient, target)) = addressee(observed, status) else {
+        let message = "it is not recorded at which broker the binding is, and its instance does not exist any more; \
+                       remove the finalizer to forget the binding";
+        return say(
+            observed,
+            status,
+            (Unknown, Reason::ReferencesNonexistentInstance, message),
+            Wait::ForChange,
+        );
+    };
+    if status.resolved.is_some() && !observed.world.recorded_broker_exists {
+        let message = format!(
+            "the {} does not exist, so the binding cannot be deleted there; create the broker again, or remove the finalizer to forget the binding",
+            recipient.broker
+        );
+        return say(
+            observed,
+            status,
+            (Unknown, Reason::ReferencesNonexistentBroker, &message),
+            Wait::ForChange,
+        );
+    }
+    if observed
+        .world
+        .instance
+        .as_ref()
+        .and_then(|instance| instance.status.as_ref())
+        .is_some_and(|status| status.async_op_in_progress)
+    {
+        let message = "the instance has an operation in progress; the binding is deleted when it has ended";
+        return say(
+            observed,
+            status,
+            (False, Reason::ErrorAsyncOperationInProgress, message),
+            Wait::ForChange,
+        );
+    }
+    // The credentials disappear before they are revoked, so that nothing starts with ones that are about to fail.
+    let before = secret::remove(&observed.object, &observed.world.secret);
+    Step::Call {
+        before,
+        call: Call::Unbind(recipient, target, accepts_incomplete(observed), Cause::Deletion),
+    }
+}
+
+/// Deletes what an unsuccessful bind may have left.
+fn mitigate(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    match addressee(observed, status) {
+        Some((recipient, target)) => {
+            let mut intent = status.clone();
+            intent::stamp(&mut intent, observed.now);
+            let call = Call::Unbind(recipient, target, accepts_incomplete(observed), Cause::Mitigation);
+            Step::Attempt { intent, call }
+        }
+        None => Step::Wait(Wait::ForChange),
+    }
+}
+
+/// Asks what became of an operation, when it is time.
+fn poll(observed: &Seen, status: &ServiceBindingStatus, since: Timestamp) -> Next {
+    let uid = observed.object.uid().unwrap_or_default();
+    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
+    if let Some(wait) = pending(due.max(observed.memory.not_before), observed.now) {
+        return wait;
+    }
+    match addressee(observed, status) {
+        Some((recipient, target)) => {
+            Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
+        }
+        None => Step::Wait(Wait::ForChange),
+    }
+}
+
+/// Asynchronous answers can only be followed where the binding can be fetched afterwards.
+fn accepts_incomplete(observed: &Seen) -> bool {
+    matches!(&observed.world.offering, Some(Ok(offering)) if offering.bindings_retrievable)
+}
+
+/// To whom a request about what exists goes, from what was recorded. An object of the original that records nothing is
+/// resolved by its instance.
+pub(super) fn addressee(observed: &Seen, status: &ServiceBindingStatus) -> Option<(Recipient, Target)> {
+    let object = &observed.object;
+    let resolved = status.resolved.clone().or_else(|| {
+        let offering = observed.world.offering.as_ref()?.as_ref().ok().map(Offering::to_record);
+        observed
+            .world
+            .instance
+            .as_ref()
+            .and_then(|instance| instance.status.as_ref()?.resolved.clone())
+            .or(offering)
+    })?;
+    let instance_id = if status.instance_id.is_empty() {
+        instance_id(observed.world.instance.as_deref()?)
+    } else {
+        status.instance_id.clone()
+    };
+    let recipient = Recipient {
+        broker: offering::recorded_broker(&resolved, &object.namespace().unwrap_or_default()),
+        instance_id,
+        binding_id: phase::binding_id(object, status),
+        identity: identity_of(object.spec.user_info.as_ref()),
+    };
+    Some((recipient, Target { service_id: resolved.service_id, plan_id: resolved.plan_id }))
+}
+
+fn instance_id(instance: &ServiceInstance) -> String {
+    instance_phase::instance_id(instance, &instance.status.clone().unwrap_or_default())
+}
+
+fn say(
+    observed: &Seen,
+    status: &ServiceBindingStatus,
+    (state, reason, message): (ConditionStatus, Reason, &str),
+    wait: Wait,
+) -> Next {
+    let mut said = status.clone();
+    said.mark(Ready, state, reason, message, observed.now);
+    if said == *status { Step::Wait(wait) } else { Step::Record(said) }
+}
+
+fn pending(not_before: Option<Timestamp>, now: Timestamp) -> Option<Next> {
+    not_before.filter(|at| *at > now).map(|at| Step::Wait(Wait::Until(at)))
+}
