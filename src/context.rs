@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ pub struct Context {
     /// The API server.
     pub client: Client,
     /// What the watches have brought.
-    pub stores: Stores,
+    pub stores: Arc<Stores>,
     /// The connections to brokers and their limits.
     pub brokers: Brokers,
     /// Publishes Events.

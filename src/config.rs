@@ -1,0 +1,141 @@
+//! The settings of the operator: command line and environment, read once. Names and defaults are the original's where
+//! the concept is the same.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use clap::Args;
+use jiff::SignedDuration;
+use kube::core::Duration as GoDuration;
+
+use crate::{
+    context::Tunables,
+    osb::{Settings, endpoint::API_VERSION},
+};
+
+/// The settings of `service-catalog run`.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// How long one request to a broker may take, all in all.
+    #[arg(long, env, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub osb_api_request_timeout: SignedDuration,
+
+    /// How long a catalog is good for when the broker object does not say.
+    #[arg(long, env, default_value = "24h", value_parser = duration, value_name = "DURATION")]
+    pub broker_relist_interval: SignedDuration,
+
+    /// How long a provision, update or bind is tried before it is given up. Deletions are never given up.
+    #[arg(long, env, default_value = "168h", value_parser = duration, value_name = "DURATION")]
+    pub reconciliation_retry_duration: SignedDuration,
+
+    /// The longest delay before a failed operation is tried again.
+    #[arg(long, env, default_value = "20m", value_parser = duration, value_name = "DURATION")]
+    pub operation_polling_maximum_backoff_duration: SignedDuration,
+
+    /// The first delay before a failed operation is tried again; it doubles with every failure.
+    #[arg(long, env, default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub operation_retry_delay: SignedDuration,
+
+    /// The first delay before a broker is asked about an asynchronous operation; it grows with the time that has passed.
+    #[arg(long, env, default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub operation_polling_delay: SignedDuration,
+
+    /// How often a Secret that a spec names is looked at again while it is missing or wrong.
+    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub secret_recheck_interval: SignedDuration,
+
+    /// Name of the `ConfigMap` that keeps the id of this cluster.
+    #[arg(long, env, default_value = "cluster-info", value_name = "NAME")]
+    pub cluster_id_configmap_name: String,
+
+    /// Namespace of the `ConfigMap` that keeps the id of this cluster.
+    #[arg(long, env, default_value = "default", value_name = "NAMESPACE")]
+    pub cluster_id_configmap_namespace: String,
+
+    /// How many requests one broker gets at once.
+    #[arg(long, env, default_value_t = 16, value_parser = at_least_one, value_name = "COUNT")]
+    pub broker_concurrency: usize,
+
+    /// How many writes the API server gets at once.
+    #[arg(long, env, default_value_t = 64, value_parser = at_least_one, value_name = "COUNT")]
+    pub write_concurrency: usize,
+
+    /// Do without the right to list and watch Secrets: a deleted credential Secret is then noticed within minutes
+    /// instead of at once.
+    #[arg(long, env)]
+    pub no_secret_watch: bool,
+
+    /// Where `/livez` and `/readyz` are served.
+    #[arg(long, env, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+impl Config {
+    /// The part that decisions depend on.
+    #[must_use]
+    pub fn tunables(&self) -> Tunables {
+        Tunables {
+            request_timeout: self.osb_api_request_timeout,
+            retry_base: self.operation_retry_delay,
+            retry_limit: self.operation_polling_maximum_backoff_duration,
+            poll_base: self.operation_polling_delay,
+            give_up_after: self.reconciliation_retry_duration,
+            relist_interval: self.broker_relist_interval,
+            recheck_interval: self.secret_recheck_interval,
+            ..Tunables::default()
+        }
+    }
+
+    /// The part that requests to brokers depend on.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        // The parser admits only positive durations, which a `std::time::Duration` can hold.
+        let request_timeout = std::time::Duration::try_from(self.osb_api_request_timeout).unwrap_or_default();
+        Settings { request_timeout, api_version: API_VERSION.to_owned() }
+    }
+}
+
+/// A duration as Go and `relistDuration` write it.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let parsed = GoDuration::from_str(text).map_err(|error| format!("{error}; write it as in 1h30m, 20s or 500ms"))?;
+    let duration = std::time::Duration::from(parsed);
+    match SignedDuration::try_from(duration) {
+        Ok(duration) if duration.is_positive() && !parsed.is_negative() => Ok(duration),
+        Ok(_) => Err("it must be longer than nothing".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("it must be a whole number".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        assert_eq!(duration("1h30m"), Ok(SignedDuration::from_mins(90)));
+        assert_eq!(duration("500ms"), Ok(SignedDuration::from_millis(500)));
+        assert_eq!(duration("168h0m0s"), Ok(SignedDuration::from_hours(168)));
+        for wrong in ["", "7", "-5s", "0s", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_on_the_command_line_are_the_defaults_in_the_code() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            config: Config,
+        }
+        let line = <Line as clap::Parser>::try_parse_from(["run"]).unwrap();
+        assert_eq!(line.config.tunables(), Tunables::default());
+        assert_eq!(line.config.settings(), Settings::default());
+    }
+}

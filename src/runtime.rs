@@ -1,0 +1,264 @@
+//! Puts it all together: one watch per kind, its store and its fan-out; eight controllers; shutdown.
+//!
+//! A watch fills its store *before* its events go on to the controllers that depend on the kind, so none of them decides
+//! on the past. Events of an initial or repeated list go on when the list is complete, because only then the store has
+//! them. Nothing here depends on the type of an event, and controllers look at every object now and then anyway.
+
+mod fanout;
+mod watch;
+
+use std::{future::Future, sync::Arc};
+
+use anyhow::Context as _;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        Controller, WatchStreamExt as _, controller,
+        events::{Recorder, Reporter},
+        reflector::{Store, store, store::Writer},
+        watcher,
+    },
+};
+use tokio::{net::TcpListener, sync::watch as signal, task::JoinSet};
+
+use self::{
+    fanout::{Fanout, Inbox, Inboxes, Routed, ScopeInboxes},
+    watch::{Touched, drive, guarded},
+};
+use crate::{
+    brokers::{BrokerKey, Brokers},
+    cluster_id,
+    config::Config,
+    context::{Context, Memories},
+    crd::{ClusterWide, Namespaced, ServiceBinding, ServiceInstance, scope::Object},
+    reconcilers::{
+        binding::BindingMachine,
+        broker::BrokerMachine,
+        entry::{ClassMachine, PlanMachine},
+        instance::InstanceMachine,
+        machine::Machine,
+        shell,
+        write::{LABEL_BINDING, MANAGER},
+    },
+    server,
+    stores::{ScopeStores, Stores},
+};
+
+/// Runs the operator until `stop` says so: then requests that are under way are finished, and nothing new is begun.
+///
+/// # Errors
+/// The cluster id cannot be kept, the port is lost, or a part of the operator ends by itself.
+pub async fn run(
+    client: Client,
+    config: &Config,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let stop = stop.boxed().shared();
+    let (ready, readiness) = signal::channel(false);
+    let mut probes = tokio::spawn(server::serve(listener, readiness, stop.clone()));
+    let operated = tokio::select! {
+        operated = operate(client, config, &ready, stop.clone()) => operated,
+        served = &mut probes => served.context("the probes ended in a panic")?,
+    };
+    operated?;
+    anyhow::ensure!(stop.peek().is_some(), "the controllers ended without being told to");
+    Ok(())
+}
+
+type Stop = futures::future::Shared<BoxFuture<'static, ()>>;
+
+async fn operate(client: Client, config: &Config, ready: &signal::Sender<bool>, stop: Stop) -> anyhow::Result<()> {
+    let namespace = &config.cluster_id_configmap_namespace;
+    let cluster_id = cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name).await?;
+    let (stores, writers) = caches(!config.no_secret_watch);
+    let stores = Arc::new(stores);
+    let (fanout, inboxes) = Fanout::new(Arc::clone(&stores));
+    let context = Arc::new(Context {
+        brokers: Brokers::new(client.clone(), config.settings(), config.broker_concurrency),
+        recorder: Recorder::new(client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
+        stores: Arc::clone(&stores),
+        cluster_id,
+        tunables: config.tunables(),
+        memories: Memories::default(),
+        writes: tokio::sync::Semaphore::new(config.write_concurrency),
+        client,
+    });
+    let mut watches = JoinSet::new();
+    start_watches(&mut watches, &context, Arc::new(fanout), writers);
+    tokio::select! {
+        filled = filled(&stores) => filled?,
+        () = stop.clone() => return Ok(()),
+    }
+    tracing::info!(instances = stores.instances.len(), bindings = stores.bindings.len(), "the caches are filled");
+    ready.send_replace(true);
+    let mut controllers = start_controllers(&context, inboxes, &stop);
+    // The watches end with the JoinSet; the controllers only when they have finished what they are at.
+    while let Some(ended) = controllers.join_next().await {
+        ended.context("a controller ended in a panic")?;
+    }
+    Ok(())
+}
+
+/// The writing ends of all stores.
+struct Writers {
+    cluster: ScopeWriters<ClusterWide>,
+    namespaced: ScopeWriters<Namespaced>,
+    instances: Writer<ServiceInstance>,
+    bindings: Writer<ServiceBinding>,
+    secrets: Option<Writer<PartialObjectMeta<Secret>>>,
+    namespaces: Writer<PartialObjectMeta<Namespace>>,
+}
+
+struct ScopeWriters<S: Routed> {
+    brokers: Writer<S::Broker>,
+    classes: Writer<S::Class>,
+    plans: Writer<S::Plan>,
+}
+
+fn caches(watch_secrets: bool) -> (Stores, Writers) {
+    fn scope<S: Routed>() -> (ScopeStores<S>, ScopeWriters<S>) {
+        let (brokers, brokers_in) = store();
+        let (classes, classes_in) = store();
+        let (plans, plans_in) = store();
+        let writers = ScopeWriters { brokers: brokers_in, classes: classes_in, plans: plans_in };
+        (ScopeStores { brokers, classes, plans }, writers)
+    }
+    let (cluster, cluster_in) = scope();
+    let (namespaced, namespaced_in) = scope();
+    let (instances, instances_in) = store();
+    let (bindings, bindings_in) = store();
+    let (namespaces, namespaces_in) = store();
+    let (secrets, secrets_in) = watch_secrets.then(store).unzip();
+    let writers = Writers {
+        cluster: cluster_in,
+        namespaced: namespaced_in,
+        instances: instances_in,
+        bindings: bindings_in,
+        secrets: secrets_in,
+        namespaces: namespaces_in,
+    };
+    (Stores { cluster, namespaced, instances, bindings, secrets, namespaces }, writers)
+}
+
+fn start_watches(watches: &mut JoinSet<()>, context: &Arc<Context>, fanout: Arc<Fanout>, writers: Writers) {
+    let Writers { cluster, namespaced, instances, bindings, secrets, namespaces } = writers;
+    start_scope(watches, context, &fanout, cluster);
+    start_scope(watches, context, &fanout, namespaced);
+    start_kind(watches, context, &fanout, instances, Fanout::instance);
+    start_kind(watches, context, &fanout, bindings, Fanout::binding);
+    if let Some(secrets) = secrets {
+        let api: Api<PartialObjectMeta<Secret>> = Api::all(context.client.clone());
+        let labelled = watcher::Config::default().labels(LABEL_BINDING);
+        let (events, fanout) = (watcher(api, labelled).default_backoff(), Arc::clone(&fanout));
+        watches.spawn(drive(events, secrets, move |Touched::Present(secret) | Touched::Gone(secret)| fanout.secret(&secret)));
+    }
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    watches.spawn(drive(events, namespaces, move |Touched::Present(namespace) | Touched::Gone(namespace)| {
+        fanout.namespace(&namespace);
+    }));
+}
+
+fn start_scope<S: Routed>(watches: &mut JoinSet<()>, context: &Arc<Context>, fanout: &Arc<Fanout>, writers: ScopeWriters<S>) {
+    let ScopeWriters { brokers, classes, plans } = writers;
+    let forgetful = Arc::clone(context);
+    start_kind(watches, context, fanout, brokers, move |fanout, broker| {
+        fanout.broker::<S>(broker);
+        let key = BrokerKey::new(S::KIND, broker.namespace().as_deref(), &broker.name_any());
+        if !forgetful.stores.has_broker(&key) {
+            forgetful.brokers.forget(&key);
+        }
+    });
+    start_kind(watches, context, fanout, classes, Fanout::class::<S>);
+    start_kind(watches, context, fanout, plans, Fanout::plan::<S>);
+}
+
+fn start_kind<K: Object>(
+    watches: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    fanout: &Arc<Fanout>,
+    writer: Writer<K>,
+    pass_on: impl Fn(&Fanout, &K) + Send + 'static,
+) {
+    let api: Api<DeserializeGuard<K>> = Api::all(context.client.clone());
+    let (context, fanout) = (Arc::clone(context), Arc::clone(fanout));
+    watches.spawn(drive(guarded(api), writer, move |touched| match touched {
+        Touched::Present(object) => pass_on(&fanout, &object),
+        Touched::Gone(object) => {
+            context.memories.forget(object.uid().as_deref().unwrap_or_default());
+            pass_on(&fanout, &object);
+        }
+    }));
+}
+
+/// Waits until every store has its first list: a decision on half a world would be a wrong one.
+async fn filled(stores: &Stores) -> anyhow::Result<()> {
+    async fn one<K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static>(store: &Store<K>) -> anyhow::Result<()> {
+        store.wait_until_ready().await.context("a watch has ended")
+    }
+    async fn scope<S: Routed>(stores: &ScopeStores<S>) -> anyhow::Result<()> {
+        one(&stores.brokers).await?;
+        one(&stores.classes).await?;
+        one(&stores.plans).await
+    }
+    scope(&stores.cluster).await?;
+    scope(&stores.namespaced).await?;
+    one(&stores.instances).await?;
+    one(&stores.bindings).await?;
+    if let Some(secrets) = &stores.secrets {
+        one(secrets).await?;
+    }
+    one(&stores.namespaces).await
+}
+
+fn start_controllers(context: &Arc<Context>, inboxes: Inboxes, stop: &Stop) -> JoinSet<()> {
+    let Inboxes { instances, bindings, cluster, namespaced } = inboxes;
+    let mut controllers = JoinSet::new();
+    start_scope_controllers::<ClusterWide>(&mut controllers, context, cluster, &context.stores.cluster, stop);
+    start_scope_controllers::<Namespaced>(&mut controllers, context, namespaced, &context.stores.namespaced, stop);
+    controllers.spawn(control::<InstanceMachine>(context, instances, &context.stores.instances, stop));
+    controllers.spawn(control::<BindingMachine>(context, bindings, &context.stores.bindings, stop));
+    controllers
+}
+
+fn start_scope_controllers<S: Routed>(
+    controllers: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    inboxes: ScopeInboxes<S>,
+    stores: &ScopeStores<S>,
+    stop: &Stop,
+) {
+    controllers.spawn(control::<BrokerMachine<S>>(context, inboxes.brokers, &stores.brokers, stop));
+    controllers.spawn(control::<ClassMachine<S>>(context, inboxes.classes, &stores.classes, stop));
+    controllers.spawn(control::<PlanMachine<S>>(context, inboxes.plans, &stores.plans, stop));
+}
+
+/// Runs one controller. Its concurrency is not limited here: its queue is not first in, first out, so a limit would let
+/// the unlucky wait; the limits are on what costs, requests to brokers and writes.
+fn control<M: Machine>(
+    context: &Arc<Context>,
+    inbox: Inbox<M::Object>,
+    store: &Store<M::Object>,
+    stop: &Stop,
+) -> impl Future<Output = ()> + Send + 'static {
+    Controller::for_stream(stream::pending(), store.clone())
+        .with_config(controller::Config::default().concurrency(0))
+        .reconcile_on(inbox)
+        .graceful_shutdown_on(stop.clone())
+        .run(
+            shell::reconcile::<M>,
+            |object, error, context| shell::after_error::<M>(&object, error, &context),
+            Arc::clone(context),
+        )
+        .for_each(async |result| match result {
+            Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
+            Err(controller::Error::ReconcilerFailed(error, object)) => {
+                tracing::warn!(category = error.category(), %object, error = &error as &dyn std::error::Error, "will be tried again");
+            }
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a controller has a problem"),
+        })
+}
