@@ -1,3 +1,4 @@
 //! `service-catalog` makes a Kubernetes cluster a consumer of Open Service Broker API brokers.
+pub mod admission;
 pub mod crd;
-//OSB
+pub mod generate;
