@@ -8,12 +8,8 @@ use super::{
     name, named,
 };
 
-/// How many authorization checks one expression can pay for: the API server prices each at 350,000 of a budget of
-/// 1,000,000 per expression.
-const CHECKS_PER_EXPRESSION: usize = 2;
-
-/// How many Secrets one object may name, unless its user may read all Secrets of the namespace. Together the checks must
-/// stay within 10,000,000, the budget of a policy.
+/// How many Secrets one object may name, unless its user may read all Secrets of the namespace: the API server prices
+/// each authorization check at 350,000, of a budget of 10,000,000 per policy.
 const MAX_SECRETS: usize = 16;
 
 /// Fields of a broker's spec that have no influence on where its credentials are sent.
@@ -52,7 +48,7 @@ fn forged_user(topic: &'static str, plural: &str, edited: &str) -> Policy {
         plural,
         &[("spec-changed".into(), cel::SPEC_CHANGED.into())],
         &[("edited".into(), edited.into())],
-        vec![json!({
+        &[json!({
             "expression": rule,
             "message": "spec.userInfo says that somebody else asked for this; leave it out, it is not written by hand",
             "reason": "Forbidden",
@@ -88,26 +84,20 @@ fn broker_secret(method: &str, namespace: &str) -> String {
 
 /// The credentials go to wherever the spec says, so a change of the address is checked like one of the Secret: else a
 /// user who may edit the broker, but not read the Secret, could have it sent to a server of their own.
-fn few_secrets(topic: &'static str, plural: &str, secrets: &[String; CHECKS_PER_EXPRESSION]) -> Policy {
+fn few_secrets(topic: &'static str, plural: &str, secrets: &[String; 2]) -> Policy {
     let fields = cel::spec_fields(plural)
         .into_iter()
         .filter(|field| !CATALOG_FIELDS.contains(&field.name.as_str()));
-    let variables = [
-        ("wanted".into(), secrets.join("\n+ ")),
-        (
-            "refused".into(),
-            format!("variables.wanted.filter(s, !{})", may_get("s")),
-        ),
-    ];
+    let condition = created_or_changed(fields.map(|field| field.changed()));
     policy(
         topic,
         plural,
-        &[(
-            "names-secrets".into(),
-            created_or_changed(fields.map(|field| field.changed())),
-        )],
-        &variables,
-        vec![none_refused()],
+        &[("names-secrets".into(), condition)],
+        &[
+            ("wanted".into(), secrets.join("\n+ ")),
+            ("all".into(), "false".into()),
+        ],
+        &(0..secrets.len()).map(may_get).collect::<Vec<_>>(),
     )
 }
 
@@ -168,8 +158,8 @@ fn parameter_secrets() -> String {
     )
 }
 
-/// A list of Secrets of the object's namespace that has no fixed length: first asks for all Secrets of the namespace,
-/// then for one by one, two per variable.
+/// A list of Secrets of the object's namespace that has no fixed length: asks for all Secrets of the namespace first,
+/// then for one by one.
 fn many_secrets(
     topic: &'static str,
     plural: &str,
@@ -177,35 +167,7 @@ fn many_secrets(
     wanted: &str,
     rules: Vec<Value>,
 ) -> Policy {
-    let mut variables: Vec<Named> = vec![
-        ("wanted".into(), wanted.into()),
-        (
-            "all".into(),
-            "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()"
-                .into(),
-        ),
-    ];
-    let mut parts = Vec::new();
-    for first in (0..MAX_SECRETS).step_by(CHECKS_PER_EXPRESSION) {
-        let part = format!("refused{first}");
-        let places: Vec<_> = (first..first + CHECKS_PER_EXPRESSION)
-            .map(|place| place.to_string())
-            .collect();
-        let expression = format!(
-            "[{}].filter(i, i < size(variables.wanted) && !{}).map(i, variables.wanted[i])",
-            places.join(", "),
-            may_get("variables.wanted[i]")
-        );
-        parts.push(format!("variables.{part}"));
-        variables.push((part, expression));
-    }
-    variables.push((
-        "refused".into(),
-        format!(
-            "size(variables.wanted) == 0 || variables.all\n? []\n: {}",
-            parts.join(" + ")
-        ),
-    ));
+    let all = "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()";
     let few_enough = json!({
         "expression": format!("size(variables.wanted) <= {MAX_SECRETS} || variables.all"),
         "messageExpression": format!(
@@ -217,13 +179,13 @@ fn many_secrets(
     });
     let mut validations = rules;
     validations.push(few_enough);
-    validations.push(none_refused());
+    validations.extend((0..MAX_SECRETS).map(may_get));
     policy(
         topic,
         plural,
         &[("names-secrets".into(), condition)],
-        &variables,
-        validations,
+        &[("wanted".into(), wanted.into()), ("all".into(), all.into())],
+        &validations,
     )
 }
 
@@ -235,20 +197,21 @@ fn secret(field: &str, namespace: &str, name: &str) -> String {
     )
 }
 
-fn may_get(secret: &str) -> String {
-    format!(
-        "authorizer.group('').resource('secrets').namespace({secret}.namespace).name({secret}.name)\
-         .check('get').allowed()"
-    )
-}
-
-fn none_refused() -> Value {
+/// One rule per place in the list, although one for the whole list would be shorter: an expression can pay for two
+/// checks only, and the expression of a message cannot ask the authorizer which Secret it was.
+fn may_get(place: usize) -> Value {
+    let secret = format!("variables.wanted[{place}]");
     json!({
-        "expression": "size(variables.refused) == 0",
-        "messageExpression":
-            "'user \"' + request.userInfo.username + '\" may not get Secret \"' + \
-             variables.refused[0].namespace + '/' + variables.refused[0].name + '\", which ' + \
-             variables.refused[0].field + ' names: name a Secret that you may read, or have the right to get it granted'",
+        "expression": format!(
+            "size(variables.wanted) <= {place} || variables.all\n\
+             || authorizer.group('').resource('secrets').namespace({secret}.namespace).name({secret}.name)\
+             .check('get').allowed()"
+        ),
+        "messageExpression": format!(
+            "'user \"' + request.userInfo.username + '\" may not get Secret \"' + {secret}.namespace + '/' + \
+             {secret}.name + '\", which ' + {secret}.field + ' names: name a Secret that this user may get, \
+             or grant the right to get it'"
+        ),
         "message": "the spec names a Secret that the requesting user may not get",
         "reason": "Forbidden",
     })
@@ -264,7 +227,7 @@ fn policy(
     plural: &str,
     conditions: &[Named],
     variables: &[Named],
-    validations: Vec<Value>,
+    validations: &[Value],
 ) -> Policy {
     let spec = json!({
         "failurePolicy": "Fail",
