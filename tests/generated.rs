@@ -1,6 +1,11 @@
-//! The committed YAML is what the Rust types say.
+//! The committed YAML is what the Rust types say, and the YAML that is written by hand goes with it.
 //!
 //! With `UPDATE_GENERATED=1` (which is what `make crds` sets) the files are written instead of compared.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot read the repository's files has failed"
+)]
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use service_catalog::generate;
+use serde::de::DeserializeOwned;
+use service_catalog::{
+    crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance},
+    generate,
+};
 
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -70,4 +79,32 @@ fn admission_policies() {
     let expected = generate::admission_yaml().expect("YAML");
     compare(&folder("config/admission"), &expected);
     listed(&folder("config/admission"), &expected);
+}
+
+/// A field that a sample misspells would be lost in reading, and so would make a difference here.
+fn sample<K: DeserializeOwned + serde::Serialize>(file: &str) {
+    let text = fs::read_to_string(folder("config/samples").join(file)).expect("a sample");
+    let written: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let object: K = serde_json::from_value(written.clone()).expect(file);
+    let mut read = serde_json::to_value(&object).expect("JSON");
+    for (field, value) in written["spec"].as_object().expect("a spec") {
+        assert_eq!(&read["spec"][field].take(), value, "{file}: spec.{field}");
+    }
+}
+
+#[test]
+fn samples_are_read_as_they_are_written() {
+    sample::<ClusterServiceBroker>("cluster-service-broker.yaml");
+    sample::<ServiceBroker>("service-broker.yaml");
+    sample::<ServiceInstance>("service-instance.yaml");
+    sample::<ServiceBinding>("service-binding.yaml");
+}
+
+#[test]
+fn the_deployment_runs_this_version() {
+    let text = fs::read_to_string(folder("config/operator/deployment.yaml")).expect("the deployment");
+    assert!(
+        text.contains(&format!("image: service-catalog:{}\n", env!("CARGO_PKG_VERSION"))),
+        "config/operator/deployment.yaml names another version than Cargo.toml"
+    );
 }

@@ -1,6 +1,6 @@
 //! The admission policies: what the original's webhook server did, as documents that the API server itself evaluates.
 //!
-//! They are generated from the types of [`crd`](crate::crd). A policy that must know whether the spec was edited walks
+//! They are generated from the types of [`crd`]. A policy that must know whether the spec was edited walks
 //! the schema, so a field that is added to a type is in the policy as well, without anybody remembering it.
 //!
 //! | policy | what the API server does with it |
