@@ -15,6 +15,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
 };
+use secrets::parameters_from;
 use serde_json::{Value, json};
 use service_catalog::crd::{ClusterServiceBroker, FINALIZER, ServiceBinding, ServiceBroker, ServiceInstance};
 use support::control_plane::ControlPlane;
@@ -167,14 +168,6 @@ fn instance(name: &str, more: &Value) -> ServiceInstance {
 
 fn binding(name: &str, more: &Value) -> ServiceBinding {
     object(name, json!({"instanceRef": {"name": "orders"}}), more)
-}
-
-/// Parameters from the Secrets `s0` and following.
-fn parameters_from(count: usize) -> Value {
-    let sources: Vec<_> = (0..count)
-        .map(|index| json!({"secretKeyRef": {"name": format!("s{index}"), "key": "parameters"}}))
-        .collect();
-    json!({"parametersFrom": sources})
 }
 
 fn is_forbidden(error: &kube::Error) -> bool {

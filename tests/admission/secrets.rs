@@ -4,7 +4,15 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use service_catalog::crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance};
 
-use super::{binding, client, instance, merge, namespace, object, parameters_from, plane, refused, seen_by};
+use super::{binding, client, instance, merge, namespace, object, plane, refused, seen_by};
+
+/// Parameters from the Secrets `s0` and following.
+pub(super) fn parameters_from(count: usize) -> Value {
+    let sources: Vec<_> = (0..count)
+        .map(|index| json!({"secretKeyRef": {"name": format!("s{index}"), "key": "parameters"}}))
+        .collect();
+    json!({"parametersFrom": sources})
+}
 
 #[tokio::test]
 async fn nobody_has_a_secret_read_that_they_may_not_read() {
