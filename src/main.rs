@@ -1,2 +1,2 @@
-//! Placeholder-free entry point follows with the runtime.
+//! Entry point.
 fn main() {}

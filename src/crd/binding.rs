@@ -1,12 +1,13 @@
 //! `ServiceBinding`: credentials for an instance, in a Secret.
 
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::{MicroTime, Time}};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
+    condition::Conditioned,
     broker::{is_false, is_zero},
     common::{JsonObject, LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     schema::{self, null_default},
@@ -244,11 +245,11 @@ pub struct ServiceBindingStatus {
     /// When the latest request that changes something at the broker was recorded, just before it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub last_attempt_time: Option<Time>,
+    pub last_attempt_time: Option<MicroTime>,
     /// The broker is not asked again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub next_attempt_time: Option<Time>,
+    pub next_attempt_time: Option<MicroTime>,
     /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unanswered: bool,
@@ -320,4 +321,10 @@ pub struct BindingProperties {
     /// On whose behalf the broker is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
+}
+
+impl Conditioned for ServiceBindingStatus {
+    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+        (&mut self.conditions, &mut self.last_condition_state)
+    }
 }

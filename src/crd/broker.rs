@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition,
+    condition::Conditioned,
     common::{LocalObjectReference, ObjectReference},
     schema::{self, null_default},
     scope::BrokerObject,
@@ -299,4 +300,10 @@ pub(super) fn is_false(value: &bool) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 pub(super) fn is_zero(value: &i64) -> bool {
     *value == 0
+}
+
+impl Conditioned for ServiceBrokerStatus {
+    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+        (&mut self.conditions, &mut self.last_condition_state)
+    }
 }

@@ -3,6 +3,9 @@
 //! `svcat` and the print columns read the *last* element of the list, so order matters: `Ready` first, then `Failed`,
 //! then `OrphanMitigation`.
 
+use std::fmt::Display;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +113,26 @@ pub fn summary(conditions: &[Condition]) -> String {
             ConditionStatus::True => format!("{:?}", last.type_),
             ConditionStatus::False | ConditionStatus::Unknown => last.reason.clone(),
         })
+}
+
+/// A status with conditions and the summary that the print column shows.
+pub trait Conditioned {
+    /// Both of them.
+    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String);
+
+    /// Sets a condition, and the summary with it.
+    fn mark(&mut self, type_: ConditionType, status: ConditionStatus, reason: impl Display, message: &str, now: Timestamp) {
+        let (conditions, shown) = self.parts();
+        set(conditions, type_, status, &reason.to_string(), message, &Time(now));
+        *shown = summary(conditions);
+    }
+
+    /// Removes a condition, and brings the summary up to date.
+    fn unmark(&mut self, type_: ConditionType) {
+        let (conditions, shown) = self.parts();
+        clear(conditions, type_);
+        *shown = summary(conditions);
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! `ServiceInstance`: one ordered service.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
+    condition::Conditioned,
     broker::is_false,
     broker::is_zero,
     common::{JsonObject, LocalObjectReference, ParametersFromSource, ResolvedOffering},
@@ -318,11 +319,11 @@ pub struct ServiceInstanceStatus {
     /// When the latest request that changes something at the broker was recorded, just before it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub last_attempt_time: Option<Time>,
+    pub last_attempt_time: Option<MicroTime>,
     /// The broker is not asked again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub next_attempt_time: Option<Time>,
+    pub next_attempt_time: Option<MicroTime>,
     /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unanswered: bool,
@@ -461,5 +462,11 @@ impl InstanceProperties {
         } else {
             &self.cluster_service_plan_external_id
         }
+    }
+}
+
+impl Conditioned for ServiceInstanceStatus {
+    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+        (&mut self.conditions, &mut self.last_condition_state)
     }
 }

@@ -21,6 +21,19 @@ pub enum Outcome<T> {
     Unknown(Doubt),
 }
 
+impl<T> Outcome<T> {
+    /// The same outcome with another answer.
+    #[must_use]
+    pub fn map<U>(self, answer: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Answered(answered) => Outcome::Answered(answer(answered)),
+            Self::Refused(refusal) => Outcome::Refused(refusal),
+            Self::Unsent(unsent) => Outcome::Unsent(unsent),
+            Self::Unknown(doubt) => Outcome::Unknown(doubt),
+        }
+    }
+}
+
 /// A definite refusal. `description` is the broker's own text, already cut and cleaned for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -73,7 +86,7 @@ pub struct Unsent {
 }
 
 /// A request whose effect is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubt {
     /// The HTTP status, where there was one.
     pub status: Option<u16>,
@@ -86,6 +99,10 @@ pub struct Doubt {
     pub mitigate: bool,
     /// `Retry-After`, if the broker sent one.
     pub retry_after: Option<Duration>,
+    /// `instance_usable`: a failed update or deprovision may say it with a 5xx too; absent means usable.
+    pub instance_usable: Option<bool>,
+    /// `update_repeatable`, likewise; absent means repeatable.
+    pub update_repeatable: Option<bool>,
 }
 
 /// A success of provision or update.
@@ -132,6 +149,13 @@ pub enum Bound {
 pub struct BindingAnswer {
     /// `credentials`; a broker may leave them out.
     pub credentials: Option<Credentials>,
+}
+
+/// The body of a fetched instance. Its parameters are not read: the spec lets a broker withhold them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceAnswer {
+    /// `dashboard_url`; absent or null means "as before".
+    pub dashboard_url: Option<String>,
 }
 
 /// A valid answer of a `last_operation` endpoint.

@@ -5,4 +5,5 @@
 
 #![allow(dead_code, unused_imports)]
 
+pub mod broker;
 pub mod control_plane;

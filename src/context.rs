@@ -1,0 +1,169 @@
+//! What every controller works with: the client, the caches, the limits, and the little that a process remembers.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{Client, runtime::events::Recorder};
+
+use crate::{brokers::Brokers, crd::scope::Object, stores::Stores};
+
+/// Shared by all controllers.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the watches have brought.
+    pub stores: Stores,
+    /// The connections to brokers and their limits.
+    pub brokers: Brokers,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// The persisted id of this cluster, as brokers know it.
+    pub cluster_id: String,
+    /// The limits and intervals in force.
+    pub tunables: Tunables,
+    /// What this process remembers of single objects.
+    pub memories: Memories,
+    /// How many writes may be under way at the API server.
+    pub writes: tokio::sync::Semaphore,
+}
+
+/// Limits and intervals. Those of the original, by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunables {
+    /// How long one request to a broker may take, all in all.
+    pub request_timeout: SignedDuration,
+    /// The first delay before a failed operation is tried again.
+    pub retry_base: SignedDuration,
+    /// The longest such delay.
+    pub retry_limit: SignedDuration,
+    /// The first delay before `last_operation` is asked.
+    pub poll_base: SignedDuration,
+    /// The longest such delay.
+    pub poll_limit: SignedDuration,
+    /// How long an operation may go on before it is given up.
+    pub give_up_after: SignedDuration,
+    /// How long a catalog is good for when the broker object does not say.
+    pub relist_interval: SignedDuration,
+    /// How often something is looked at that nobody announces changes of: Secrets named by a spec.
+    pub recheck_interval: SignedDuration,
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        Self {
+            request_timeout: SignedDuration::from_secs(60),
+            retry_base: SignedDuration::from_secs(1),
+            retry_limit: SignedDuration::from_mins(20),
+            poll_base: SignedDuration::from_secs(1),
+            poll_limit: SignedDuration::from_secs(60),
+            give_up_after: SignedDuration::from_hours(7 * 24),
+            relist_interval: SignedDuration::from_hours(24),
+            recheck_interval: SignedDuration::from_secs(10),
+        }
+    }
+}
+
+impl Tunables {
+    /// How long after it was announced a request may still take effect at a broker: it is sent within one time-out, and
+    /// a broker is trusted not to act on it later than one more.
+    #[must_use]
+    pub fn quiet_period(&self) -> SignedDuration {
+        self.request_timeout.saturating_mul(2)
+    }
+}
+
+/// What this process remembers of one object. Nothing here is needed for correctness after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// When a broker last answered about this object.
+    pub answered: Option<Timestamp>,
+    /// The broker does not want to be asked before this time (`Retry-After`).
+    pub not_before: Option<Timestamp>,
+    /// How many requests failed one after the other, where status does not count them.
+    pub failures: i64,
+    /// When a description by the broker was last written to status.
+    pub described: Option<Timestamp>,
+}
+
+/// The memories of all objects by uid, and for each the newest version that this process wrote.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<String, Remembered>>);
+
+#[derive(Clone, Copy, Default)]
+struct Remembered {
+    memory: Memory,
+    written: u64,
+}
+
+impl Memories {
+    /// What is remembered of an object.
+    pub fn get(&self, uid: &str) -> Memory {
+        self.lock().get(uid).map(|remembered| remembered.memory).unwrap_or_default()
+    }
+
+    /// Remembers something of an object.
+    pub fn set(&self, uid: &str, memory: Memory) {
+        if memory != self.get(uid) {
+            self.lock().entry(uid.to_owned()).or_default().memory = memory;
+        }
+    }
+
+    /// Remembers that this process wrote this version of an object.
+    pub fn wrote<K: Object>(&self, object: &K) {
+        if let (Some(uid), Some(version)) = (object.meta().uid.clone(), version(object)) {
+            let mut remembered = self.lock();
+            let newest = &mut remembered.entry(uid).or_default().written;
+            *newest = version.max(*newest);
+        }
+    }
+
+    /// Whether a cached object is older than what this process wrote. The watch will bring the newer one.
+    pub fn is_outdated<K: Object>(&self, object: &K) -> bool {
+        let Some(uid) = object.meta().uid.as_deref() else { return false };
+        let written = self.lock().get(uid).map_or(0, |remembered| remembered.written);
+        version(object).is_some_and(|version| version < written)
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Since Kubernetes 1.35 the versions of one object are comparable numbers (KEP-5504).
+fn version<K: Object>(object: &K) -> Option<u64> {
+    object.meta().resource_version.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ObjectMeta;
+
+    use super::*;
+    use crate::crd::{ServiceInstance, ServiceInstanceSpec};
+
+    fn instance(version: &str) -> ServiceInstance {
+        let mut instance = ServiceInstance::new("db", ServiceInstanceSpec::default());
+        instance.metadata = ObjectMeta { uid: Some("u".into()), resource_version: Some(version.into()), ..ObjectMeta::default() };
+        instance
+    }
+
+    #[test]
+    fn an_object_older_than_our_own_write_is_outdated() {
+        let memories = Memories::default();
+        assert!(!memories.is_outdated(&instance("9")));
+        memories.wrote(&instance("10"));
+        assert!(memories.is_outdated(&instance("9")));
+        assert!(!memories.is_outdated(&instance("10")));
+        assert!(!memories.is_outdated(&instance("11")));
+        memories.forget("u");
+        assert!(!memories.is_outdated(&instance("9")));
+    }
+}

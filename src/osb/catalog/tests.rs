@@ -1,0 +1,404 @@
+//! "Catalog Management", row by row.
+
+use serde_json::json;
+
+use super::*;
+
+fn plan(id: &str, name: &str) -> Value {
+    json!({ "id": id, "name": name, "description": "d" })
+}
+
+fn offering(id: &str, name: &str, plans: impl Into<Value>) -> Value {
+    json!({ "id": id, "name": name, "description": "d", "bindable": true, "plans": plans.into() })
+}
+
+fn parse(services: &[Value]) -> Result<Catalog, InvalidCatalog> {
+    Catalog::parse(json!({ "services": services }).to_string().as_bytes())
+}
+
+/// A catalog of one offering with one plan, either changed.
+fn with(path: &str, value: Value) -> Value {
+    let mut service = offering("s", "redis", [plan("p", "small")]);
+    let (object, key) = match path.strip_prefix("plan.") {
+        Some(key) => (&mut service["plans"][0], key),
+        None => (&mut service, path),
+    };
+    object[key] = value;
+    service
+}
+
+#[track_caller]
+fn problems(result: Result<Catalog, InvalidCatalog>) -> Vec<String> {
+    result
+        .unwrap_err()
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn skipped(catalog: &Catalog) -> Vec<String> {
+    catalog.skipped.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_empty_catalog_is_valid() {
+    assert_eq!(parse(&[]).unwrap(), Catalog::default());
+}
+
+#[test]
+fn everything_the_spec_has_is_kept_and_the_rest_is_dropped() {
+    let catalog = parse(&[json!({
+        "id": "s", "name": "redis", "description": "d", "bindable": false, "plan_updateable": true,
+        "instances_retrievable": true, "bindings_retrievable": true, "allow_context_updates": true,
+        "tags": ["a"], "requires": ["route_forwarding"], "metadata": { "displayName": "R", "x": [1, null] },
+        "dashboard_client": { "id": "c", "secret": "hunter2" }, "binding_rotatable": true, "unknown": {},
+        "plans": [{
+            "id": "p", "name": "small", "description": "d", "free": false, "bindable": true,
+            "plan_updateable": false, "binding_rotatable": true, "maximum_polling_duration": 120,
+            "maintenance_info": { "version": "2.1.1+abcdef", "description": "u", "public": true },
+            "metadata": { "bullets": [] },
+            "schemas": {
+                "service_instance": {
+                    "create": { "parameters": { "type": "object" } },
+                    "update": { "parameters": {} }
+                },
+                "service_binding": { "create": { "parameters": { "$ref": "http://elsewhere/" } } }
+            }
+        }]
+    })])
+    .unwrap();
+    assert_eq!(catalog.skipped, []);
+    let offering = &catalog.offerings[0];
+    assert!(
+        offering.instances_retrievable && offering.bindings_retrievable && offering.allow_context_updates
+    );
+    assert_eq!(
+        (offering.tags.as_slice(), offering.requires.as_slice()),
+        (&["a".into()][..], &["route_forwarding".into()][..])
+    );
+    assert_eq!(
+        Value::from(offering.metadata.clone().unwrap()),
+        json!({ "displayName": "R", "x": [1, null] })
+    );
+    let plan = &offering.plans[0];
+    assert!(
+        !plan.free && plan.binding_rotatable && plan.is_bindable(offering) && !plan.is_updateable(offering)
+    );
+    assert_eq!(plan.maximum_polling_duration, Some(120));
+    let maintenance = plan.maintenance_info.as_ref().unwrap();
+    assert_eq!(
+        (maintenance.version.as_str(), maintenance.description.as_deref()),
+        ("2.1.1+abcdef", Some("u"))
+    );
+    assert_eq!(
+        Value::from(plan.schemas.instance_create.clone().unwrap()),
+        json!({ "type": "object" })
+    );
+    assert_eq!(plan.schemas.instance_update, Some(Map::new()));
+    assert!(plan.schemas.binding_create.is_some());
+    assert!(!format!("{catalog:?}").contains("hunter2"));
+}
+
+#[test]
+fn defaults_are_those_of_the_spec_and_null_is_absent() {
+    let mut null = offering("s2", "b", [plan("p2", "x")]);
+    for key in [
+        "plan_updateable",
+        "instances_retrievable",
+        "bindings_retrievable",
+        "allow_context_updates",
+        "tags",
+        "requires",
+        "metadata",
+    ] {
+        null[key] = Value::Null;
+    }
+    for key in [
+        "free",
+        "bindable",
+        "plan_updateable",
+        "binding_rotatable",
+        "maximum_polling_duration",
+        "maintenance_info",
+        "schemas",
+        "metadata",
+    ] {
+        null["plans"][0][key] = Value::Null;
+    }
+    let catalog = parse(&[offering("s1", "a", [plan("p1", "x")]), null]).unwrap();
+    for offering in &catalog.offerings {
+        assert!(offering.bindable && !offering.plan_updateable);
+        assert!(
+            !offering.instances_retrievable
+                && !offering.bindings_retrievable
+                && !offering.allow_context_updates
+        );
+        let plan = &offering.plans[0];
+        assert!(
+            plan.free && !plan.binding_rotatable && plan.bindable.is_none() && plan.plan_updateable.is_none()
+        );
+        assert!(plan.is_bindable(offering) && !plan.is_updateable(offering));
+        assert_eq!(
+            (
+                &plan.maintenance_info,
+                &plan.metadata,
+                plan.maximum_polling_duration
+            ),
+            (&None, &None, None)
+        );
+    }
+}
+
+#[test]
+fn a_plan_overrides_its_offering_both_ways() {
+    for (of_offering, of_plan, effective) in [
+        (true, json!(false), false),
+        (false, json!(true), true),
+        (true, json!(null), true),
+        (false, json!(null), false),
+    ] {
+        let mut service = offering("s", "a", [plan("p", "x")]);
+        for key in ["bindable", "plan_updateable"] {
+            service[key] = json!(of_offering);
+            service["plans"][0][key] = of_plan.clone();
+        }
+        let catalog = parse(&[service]).unwrap();
+        let offering = &catalog.offerings[0];
+        assert_eq!(offering.plans[0].is_bindable(offering), effective);
+        assert_eq!(offering.plans[0].is_updateable(offering), effective);
+    }
+}
+
+#[test]
+fn what_the_spec_forbids_is_named() {
+    let here = "services[0] \"redis\"";
+    let rows = [
+        ("id", json!(null), format!("{here}: id is missing")),
+        ("id", json!(""), format!("{here}: id is empty")),
+        ("id", json!(7), format!("{here}: id is not a string")),
+        ("name", json!(null), "services[0]: name is missing".to_owned()),
+        ("name", json!(""), "services[0]: name is empty".to_owned()),
+        ("description", json!(""), format!("{here}: description is empty")),
+        ("bindable", json!(null), format!("{here}: bindable is missing")),
+        (
+            "bindable",
+            json!("yes"),
+            format!("{here}: bindable is not a boolean"),
+        ),
+        ("plans", json!(null), format!("{here}: plans is missing")),
+        ("plans", json!([]), format!("{here}: plans is empty")),
+        ("plans", json!({}), format!("{here}: plans is not an array")),
+        (
+            "plans",
+            json!([5]),
+            format!("{here}: plans[0]: it is not an object"),
+        ),
+        (
+            "tags",
+            json!("a"),
+            format!("{here}: tags is not an array of strings"),
+        ),
+        (
+            "tags",
+            json!([1]),
+            format!("{here}: tags is not an array of strings"),
+        ),
+        (
+            "metadata",
+            json!([]),
+            format!("{here}: metadata is not an object"),
+        ),
+        (
+            "plan_updateable",
+            json!(1),
+            format!("{here}: plan_updateable is not a boolean"),
+        ),
+        (
+            "requires",
+            json!(["sudo"]),
+            format!("{here}: requires holds \"sudo\", which the protocol does not know"),
+        ),
+        (
+            "plan.id",
+            json!(null),
+            format!("{here}: plans[0] \"small\": id is missing"),
+        ),
+        ("plan.name", json!(""), format!("{here}: plans[0]: name is empty")),
+        (
+            "plan.description",
+            json!(null),
+            format!("{here}: plans[0] \"small\": description is missing"),
+        ),
+        (
+            "plan.free",
+            json!("no"),
+            format!("{here}: plans[0] \"small\": free is not a boolean"),
+        ),
+        (
+            "plan.maintenance_info",
+            json!({}),
+            format!("{here}: plans[0] \"small\": maintenance_info.version is missing"),
+        ),
+        (
+            "plan.maintenance_info",
+            json!({ "version": "1.0" }),
+            format!("{here}: plans[0] \"small\": maintenance_info.version \"1.0\" is not a semantic version"),
+        ),
+    ];
+    for (path, value, problem) in rows {
+        assert_eq!(problems(parse(&[with(path, value)])), [problem], "{path}");
+    }
+}
+
+#[test]
+fn a_document_that_is_no_catalog() {
+    for (body, problem) in [
+        ("", "it is not JSON: EOF while parsing a value at line 1 column 0"),
+        ("<html>", "it is not JSON: expected value at line 1 column 1"),
+        ("null", "it is not a JSON object"),
+        ("[]", "it is not a JSON object"),
+        ("{}", "services is missing"),
+        (r#"{"services":null}"#, "services is missing"),
+        (r#"{"services":{}}"#, "services is not an array"),
+        (r#"{"services":["x"]}"#, "services[0]: it is not an object"),
+    ] {
+        assert_eq!(problems(Catalog::parse(body.as_bytes())), [problem]);
+    }
+}
+
+#[test]
+fn ids_and_names_are_unique_where_the_spec_says_so() {
+    let result = parse(&[
+        offering("s1", "redis", [plan("p1", "small"), plan("p2", "small")]),
+        offering("s1", "redis", [plan("p1", "small")]),
+    ]);
+    assert_eq!(
+        problems(result),
+        [
+            "services[0] \"redis\": plans[1] \"small\": name \"small\" is already that of services[0] \"redis\": plans[0] \"small\"",
+            "services[1] \"redis\": id \"s1\" is already that of services[0] \"redis\"",
+            "services[1] \"redis\": name \"redis\" is already that of services[0] \"redis\"",
+            "services[1] \"redis\": plans[0] \"small\": id \"p1\" is already that of services[0] \"redis\": plans[0] \"small\"",
+        ]
+    );
+    // Names are compared with their case, may recur in another offering, and an offering may share an id with a plan.
+    let result = parse(&[
+        offering("a", "redis", [plan("A", "small"), plan("a", "Small")]),
+        offering("A", "Redis", [plan("b", "small")]),
+    ]);
+    assert_eq!(result.unwrap().offerings.len(), 2);
+}
+
+#[test]
+fn all_problems_are_found_and_the_text_stays_short() {
+    let services = vec![json!({ "plans": [{}] }); 300];
+    let invalid = parse(&services).unwrap_err();
+    assert_eq!(
+        (invalid.problems.len(), invalid.more),
+        (InvalidCatalog::KEPT, 300 * 7 - InvalidCatalog::KEPT)
+    );
+    let text = invalid.to_string();
+    assert!(text.starts_with(
+        "the broker's catalog is invalid: services[0]: id is missing; services[0]: name is missing"
+    ));
+    assert!(text.ends_with("; and 2090 more") && text.len() < 1024, "{text}");
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_alone() {
+    let (fits, long) = ("ü".repeat(MAX_NAME), "ü".repeat(MAX_NAME + 1));
+    let catalog = parse(&[
+        offering(
+            "s1",
+            &fits,
+            [
+                plan("p1", &fits),
+                plan("p2", &long),
+                plan(&"i".repeat(MAX_ID + 1), "x"),
+            ],
+        ),
+        offering("s2", &long, [plan("p3", "x")]),
+        offering("s3", "only", [plan("p4", &long)]),
+        offering(&"i".repeat(MAX_ID), "ok", [plan("p5", "x")]),
+    ])
+    .unwrap();
+    let names: Vec<_> = catalog
+        .offerings
+        .iter()
+        .map(|offering| (offering.name.as_str(), offering.plans.len()))
+        .collect();
+    assert_eq!(names, [(fits.as_str(), 1), ("ok", 1)]);
+    let skipped = skipped(&catalog);
+    assert_eq!(skipped.len(), 5, "{skipped:?}");
+    assert!(skipped[0].contains("plans[1]") && skipped[0].ends_with("name is longer than 63 characters"));
+    assert!(skipped[1].contains("plans[2] \"x\": id is longer than 256 characters"));
+    assert!(
+        skipped[2].starts_with("services[1]") && skipped[2].ends_with("name is longer than 63 characters")
+    );
+    assert_eq!(skipped[4], "services[2] \"only\": none of its plans can be used");
+}
+
+#[test]
+fn what_does_not_fit_still_must_be_valid() {
+    let long = "n".repeat(MAX_NAME + 1);
+    let services = vec![
+        offering("s", &long, [plan("p", "x")]),
+        offering("s", "b", [plan("p", "x")]),
+    ];
+    assert_eq!(problems(parse(&services)).len(), 2);
+}
+
+#[test]
+fn a_bad_schema_costs_no_more_than_itself() {
+    let schemas = json!({
+        "service_instance": { "create": { "parameters": { "x": "y".repeat(MAX_SCHEMA) } }, "update": { "parameters": true } },
+        "service_binding": { "create": { "parameters": { "$schema": "draft" } } }
+    });
+    let catalog = parse(&[with("plan.schemas", schemas)]).unwrap();
+    let plan = &catalog.offerings[0].plans[0];
+    assert!(plan.schemas.instance_create.is_none() && plan.schemas.instance_update.is_none());
+    assert!(plan.schemas.binding_create.is_some());
+    assert_eq!(
+        skipped(&catalog),
+        [
+            "services[0] \"redis\": plans[0] \"small\": schemas.service_instance.create.parameters is larger than 65536 bytes",
+            "services[0] \"redis\": plans[0] \"small\": schemas.service_instance.update.parameters is not an object",
+        ]
+    );
+}
+
+#[test]
+fn only_a_positive_integer_limits_polling() {
+    for value in [
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!("60"),
+        json!({}),
+        json!(1e30),
+    ] {
+        let catalog = parse(&[with("plan.maximum_polling_duration", value.clone())]).unwrap();
+        assert_eq!(
+            catalog.offerings[0].plans[0].maximum_polling_duration, None,
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn problems_do_not_repeat_our_secrets() {
+    let secrets = [Zeroizing::new("hunter22".to_owned())];
+    for padding in [0, 58, 60, 64] {
+        let mut service = offering("s", &format!("{}hunter22", "x".repeat(padding)), [plan("p", "x")]);
+        service["requires"] = json!(["hunter22"]);
+        let body = json!({ "services": [service] }).to_string();
+        let text = Catalog::parse_redacting(body.as_bytes(), &secrets)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            !text.contains("hunt") && text.contains("requires holds \"<redacted>\""),
+            "{text}"
+        );
+    }
+}

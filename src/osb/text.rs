@@ -1,0 +1,166 @@
+//! What a broker wrote, made fit for a condition, an event or a log line, and the headers that hold values.
+//!
+//! A broker's text is anyone's text: it may be a megabyte long, hold terminal escapes, or repeat the password it was
+//! sent. Everything that leaves this module is short, printable and free of our own secrets. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+/// The longest text of a broker that is shown, in bytes. OSB 2.17 ("Service Broker Errors") leaves the limit to the
+/// platform and advises brokers to stay below 255 characters.
+pub const MAX_TEXT: usize = 1024;
+
+/// The longest pause a broker can ask for: a clock that is wrong by years must not stop work for years.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+const ELLIPSIS: char = '…';
+const REDACTED: &str = "<redacted>";
+
+/// A broker's text for people: control and direction characters removed, runs of white space made one blank, at most
+/// [`MAX_TEXT`] bytes, cut between characters.
+#[must_use]
+pub fn display(text: &str) -> String {
+    clip(text, MAX_TEXT)
+}
+
+/// As [`display`], with another limit (in bytes, at least the size of the ellipsis).
+#[must_use]
+pub fn clip(text: &str, limit: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match character {
+            blank if blank.is_whitespace() => {
+                if !shown.is_empty() && !shown.ends_with(' ') {
+                    shown.push(' ');
+                }
+            }
+            hidden if hidden.is_control() || is_invisible(hidden) => {}
+            visible => shown.push(visible),
+        }
+        if shown.len() > limit {
+            return shorten(&shown, limit);
+        }
+    }
+    shown.truncate(shown.trim_end().len());
+    shown
+}
+
+fn shorten(text: &str, limit: usize) -> String {
+    let mut end = limit.saturating_sub(ELLIPSIS.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ELLIPSIS}", text[..end].trim_end())
+}
+
+/// Characters that show nothing but change how their neighbours are read (direction overrides, joiners, marks).
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Replaces every occurrence of a secret by `<redacted>`. To be done before cutting: a secret that straddles the cut
+/// would show its beginning.
+#[must_use]
+pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
+    secrets
+        .iter()
+        .filter(|secret| !secret.is_empty())
+        .fold(text.to_owned(), |text, secret| {
+            if text.contains(secret.as_str()) {
+                text.replace(secret.as_str(), REDACTED)
+            } else {
+                text
+            }
+        })
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it were absent; the result is at most
+/// [`MAX_RETRY_AFTER`], and a date that has passed means "now".
+#[must_use]
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // All digits and yet no u64: absurdly long, but a number.
+        let seconds = value.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+    }
+    let then = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value)
+        .ok()?;
+    let pause = Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO);
+    Some(pause.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_text_has_no_control_characters() {
+        assert_eq!(
+            display("  a\r\n\tb\u{1b}[31mc\u{0}\u{202e}d\u{feff}  "),
+            "a b[31mcd"
+        );
+        assert_eq!(display("\n\n"), "");
+    }
+
+    #[test]
+    fn shown_text_is_cut_between_characters() {
+        for text in [
+            "x".repeat(5000),
+            "é".repeat(5000),
+            "😀".repeat(5000),
+            format!("a{}", "😀".repeat(5000)),
+        ] {
+            let shown = display(&text);
+            assert!(
+                shown.len() <= MAX_TEXT && shown.len() > MAX_TEXT - 8,
+                "{}",
+                shown.len()
+            );
+            assert!(shown.ends_with(ELLIPSIS));
+        }
+        assert_eq!(display(&"x".repeat(MAX_TEXT)), "x".repeat(MAX_TEXT));
+    }
+
+    #[test]
+    fn secrets_are_replaced_and_empty_ones_do_no_harm() {
+        let secrets = [
+            Zeroizing::new(String::new()),
+            Zeroizing::new("hunter2".to_owned()),
+        ];
+        assert_eq!(
+            redact("no hunter2, really: hunter2", &secrets),
+            "no <redacted>, really: <redacted>"
+        );
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_clamped() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let rows = [
+            ("0", Some(0)),
+            ("30", Some(30)),
+            (" 30 ", Some(30)),
+            ("1000000000", Some(86400)),
+            ("99999999999999999999999999", Some(86400)),
+            ("Thu, 01 Jan 2026 00:01:00 GMT", Some(60)),
+            ("Wed, 31 Dec 2025 23:59:00 GMT", Some(0)),
+            ("Fri, 01 Jan 2100 00:00:00 GMT", Some(86400)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (value, seconds) in rows {
+            assert_eq!(
+                retry_after(value, now),
+                seconds.map(Duration::from_secs),
+                "{value:?}"
+            );
+        }
+    }
+}

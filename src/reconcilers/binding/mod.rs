@@ -1,0 +1,1 @@
+//! `ServiceBinding`: bind, Secret, unbind.

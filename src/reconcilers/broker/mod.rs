@@ -1,0 +1,1 @@
+//! `ClusterServiceBroker` and `ServiceBroker`: the catalog.

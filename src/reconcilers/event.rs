@@ -1,0 +1,103 @@
+//! Events: what a person who watches `kubectl describe` wants to be told, derived from how the conditions changed.
+
+use kube::{
+    Resource as _,
+    runtime::events::{Event, EventType},
+};
+
+use super::{machine::Machine, reason::Reason};
+use crate::{
+    context::Context,
+    crd::{Condition, ConditionStatus, ConditionType},
+};
+
+/// The API server accepts notes of up to 1 kB.
+const NOTE_LIMIT: usize = 1000;
+
+/// Steps on the way and waiting for something that will announce itself: the conditions say so, no Event is needed.
+const QUIET: [Reason; 13] = [
+    Reason::Provisioning,
+    Reason::UpdatingInstance,
+    Reason::Deprovisioning,
+    Reason::ProvisionRequestInFlight,
+    Reason::UpdateInstanceRequestInFlight,
+    Reason::DeprovisionRequestInFlight,
+    Reason::Binding,
+    Reason::Unbinding,
+    Reason::BindingRequestInFlight,
+    Reason::UnbindingRequestInFlight,
+    Reason::ErrorInstanceNotReady,
+    Reason::ReferencesNonexistentInstance,
+    Reason::OrphanMitigationSuccessful,
+];
+
+/// What deserves an Event when the conditions change from one list to another: becoming ready, and every new cause of
+/// not being so. Pure.
+#[must_use]
+pub fn worth_telling<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType, &'a Condition)> {
+    to.iter()
+        .filter(|new| !from.iter().any(|old| old.type_ == new.type_ && old.status == new.status && old.reason == new.reason))
+        .filter(|new| !QUIET.iter().any(|quiet| quiet.to_string() == new.reason))
+        .map(|new| match (new.type_, new.status) {
+            (ConditionType::Ready, ConditionStatus::True) => (EventType::Normal, new),
+            _ => (EventType::Warning, new),
+        })
+        // `Failed` repeats what `Ready` says when both change for one reason.
+        .fold(Vec::new(), |mut told, (type_, new)| {
+            if !told.iter().any(|(_, other): &(EventType, &Condition)| other.reason == new.reason) {
+                told.push((type_, new));
+            }
+            told
+        })
+}
+
+/// Publishes what is worth telling, in the background and at best effort: no pass waits for an Event or fails by one.
+pub fn publish<M: Machine>(context: &Context, object: &M::Object, from: &[Condition], to: &[Condition]) {
+    for (type_, condition) in worth_telling(from, to) {
+        let event = Event {
+            type_,
+            reason: condition.reason.clone(),
+            note: Some(crate::osb::text::clip(&condition.message, NOTE_LIMIT)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let (recorder, reference) = (context.recorder.clone(), object.object_ref(&()));
+        tokio::spawn(async move {
+            if let Err(error) = recorder.publish(&event, &reference).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "cannot publish an Event");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(type_: ConditionType, status: ConditionStatus, reason: Reason) -> Condition {
+        Condition { type_, status, last_transition_time: None, reason: reason.to_string(), message: String::new() }
+    }
+
+    #[test]
+    fn ready_is_told_once_and_steps_on_the_way_never() {
+        let in_flight = [condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionRequestInFlight)];
+        let ready = [condition(ConditionType::Ready, ConditionStatus::True, Reason::ProvisionedSuccessfully)];
+        assert!(worth_telling(&[], &in_flight).is_empty());
+        assert!(matches!(worth_telling(&in_flight, &ready)[..], [(EventType::Normal, _)]));
+        assert!(worth_telling(&ready, &ready).is_empty());
+    }
+
+    #[test]
+    fn a_failure_is_told_with_each_of_its_causes() {
+        let failed = [
+            condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionCallFailed),
+            condition(ConditionType::Failed, ConditionStatus::True, Reason::ClusterServiceBrokerReturnedFailure),
+        ];
+        assert_eq!(worth_telling(&[], &failed).len(), 2);
+        let same = [
+            condition(ConditionType::Ready, ConditionStatus::False, Reason::UpdateInstanceCallFailed),
+            condition(ConditionType::Failed, ConditionStatus::True, Reason::UpdateInstanceCallFailed),
+        ];
+        assert!(matches!(worth_telling(&[], &same)[..], [(EventType::Warning, _)]));
+    }
+}

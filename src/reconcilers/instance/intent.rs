@@ -1,0 +1,185 @@
+//! What is recorded before a broker is asked: everything that a later DELETE or an identical repetition needs. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::ResourceExt as _;
+
+use super::{
+    Call, Recipient, identity_of, phase,
+    plan::{Next, Seen},
+};
+use crate::{
+    crd::{
+        ConditionStatus::{False, True},
+        ConditionType::{Failed, OrphanMitigation, Ready},
+        ScopeKind, ServiceInstanceStatus,
+        condition::{self, Conditioned as _},
+        instance::{DeprovisionStatus, InstanceOperation, InstanceProperties},
+    },
+    osb::wire::{Context, PLATFORM, PreviousValues, ProvisionRequest, UpdateRequest},
+    reconcilers::{
+        backoff::later,
+        machine::Step,
+        offering::{Offering, plan_spelling, shown_class},
+        parameters::Parameters,
+        reason::Reason,
+    },
+};
+
+/// What the spec asks for.
+pub(super) struct Wanted<'a> {
+    pub offering: &'a Offering,
+    pub parameters: &'a Parameters,
+    pub namespace_uid: &'a str,
+}
+
+impl Wanted<'_> {
+    /// Whether a broker was asked for this already.
+    pub fn is(&self, properties: &InstanceProperties) -> bool {
+        properties.plan_id() == self.offering.plan_id && properties.parameter_checksum == self.parameters.checksum()
+    }
+
+    fn properties(&self) -> InstanceProperties {
+        let Offering { broker, plan_id, plan_name, .. } = self.offering;
+        let shared = InstanceProperties {
+            parameters: self.parameters.to_show(),
+            parameter_checksum: self.parameters.checksum(),
+            ..InstanceProperties::default()
+        };
+        let (name, id) = (plan_name.clone(), plan_id.clone());
+        match broker.scope {
+            ScopeKind::Cluster => InstanceProperties { cluster_service_plan_external_name: name, cluster_service_plan_external_id: id, ..shared },
+            ScopeKind::Namespace => InstanceProperties { service_plan_external_name: name, service_plan_external_id: id, ..shared },
+        }
+    }
+}
+
+/// Records a provision and sends it. A repetition of an unanswered one is the same request under the same id.
+pub(super) fn provision(observed: &Seen, status: &ServiceInstanceStatus, wanted: &Wanted<'_>) -> Next {
+    let mut intent = status.clone();
+    intent.instance_id = phase::instance_id(&observed.object, status);
+    intent.deprovision_status = DeprovisionStatus::Required;
+    begin(observed, &mut intent, wanted, InstanceOperation::Provision);
+    let body = ProvisionRequest {
+        service_id: wanted.offering.service_id.clone(),
+        plan_id: wanted.offering.plan_id.clone(),
+        organization_guid: observed.world.cluster_id.clone(),
+        space_guid: wanted.namespace_uid.to_owned(),
+        context: context(observed),
+        parameters: wanted.parameters.to_send(),
+    };
+    let call = Call::Provision(recipient(observed, wanted, &intent), Box::new(body));
+    Step::Attempt { intent, call }
+}
+
+/// Records an update and sends it: only what differs from what the broker has acknowledged.
+pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &Wanted<'_>) -> Next {
+    let mut intent = status.clone();
+    intent.instance_id = phase::instance_id(&observed.object, status);
+    let present = status.external_properties.clone().unwrap_or_default();
+    // An earlier update may have taken effect unnoticed: then everything is said again.
+    let all = asked_unnoticed(status);
+    begin(observed, &mut intent, wanted, InstanceOperation::Update);
+    let plan_id = (all || present.plan_id() != wanted.offering.plan_id).then(|| wanted.offering.plan_id.clone());
+    let parameters_differ = all || present.parameter_checksum != wanted.parameters.checksum();
+    let body = UpdateRequest {
+        service_id: wanted.offering.service_id.clone(),
+        plan_id,
+        // An empty object says that all parameters were removed; leaving them out would say that they stay.
+        parameters: parameters_differ.then(|| wanted.parameters.to_send().unwrap_or_default()),
+        context: context(observed),
+        previous_values: PreviousValues { service_id: wanted.offering.service_id.clone(), plan_id: present.plan_id().to_owned() },
+    };
+    let call = Call::Update(recipient(observed, wanted, &intent), Box::new(body));
+    Step::Attempt { intent, call }
+}
+
+fn asked_unnoticed(status: &ServiceInstanceStatus) -> bool {
+    status.unanswered || matches!(phase::phase(status), phase::Phase::Intending(phase::Requested::Update, _))
+}
+
+/// What provision and update record alike.
+fn begin(observed: &Seen, intent: &mut ServiceInstanceStatus, wanted: &Wanted<'_>, operation: InstanceOperation) {
+    let first = intent.current_operation != operation || observed.object.metadata.generation.unwrap_or(0) > intent.observed_generation;
+    if matches!(phase::phase(intent), phase::Phase::Intending(..)) {
+        intent.unanswered = true;
+        intent.retries += 1;
+    }
+    if first {
+        intent.retries = 0;
+        intent.operation_start_time = Some(Time(observed.now));
+        let (reason, message) = match operation {
+            InstanceOperation::Update => (Reason::UpdateInstanceRequestInFlight, "Update request for ServiceInstance in-flight to Broker"),
+            _ => (Reason::ProvisionRequestInFlight, "Provision request for ServiceInstance in-flight to Broker"),
+        };
+        intent.mark(Ready, False, reason, message, observed.now);
+    }
+    intent.unmark(Failed);
+    intent.current_operation = operation;
+    intent.in_progress_properties = Some(wanted.properties());
+    intent.resolved = Some(wanted.offering.to_record());
+    observe_spec(observed, intent);
+    stamp(intent, observed.now);
+}
+
+/// Records that the spec was looked at.
+pub(super) fn observe_spec(observed: &Seen, status: &mut ServiceInstanceStatus) {
+    let reference = &observed.object.spec.plan_reference;
+    status.observed_generation = observed.object.metadata.generation.unwrap_or(0);
+    status.observed_update_requests = observed.object.spec.update_requests;
+    status.user_specified_class_name = shown_class(reference);
+    status.user_specified_plan_name = plan_spelling(reference).map_or_else(String::new, |spelling| spelling.value().to_owned());
+}
+
+/// Records the moment of a request. It differs from every earlier one, so the write is never empty and always a fence.
+pub(super) fn stamp(status: &mut ServiceInstanceStatus, now: Timestamp) {
+    status.last_attempt_time = Some(MicroTime(now));
+    status.next_attempt_time = None;
+}
+
+/// Clears what belongs to an operation that has come to its end.
+pub(super) fn end_operation(status: &mut ServiceInstanceStatus) {
+    status.current_operation = InstanceOperation::None;
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    status.operation_start_time = None;
+    status.last_attempt_time = None;
+    status.next_attempt_time = None;
+    status.retries = 0;
+    status.unanswered = false;
+}
+
+/// Records that what a create may have left must be deleted before anything else is tried. When the create was never
+/// answered, a DELETE proves something only after the create can no longer take effect.
+pub(super) fn start_mitigation(observed: &Seen, status: &ServiceInstanceStatus, why: &str, may_still_come: bool) -> ServiceInstanceStatus {
+    let mut started = status.clone();
+    started.orphan_mitigation_in_progress = true;
+    started.async_op_in_progress = false;
+    started.last_operation = None;
+    started.deprovision_status = DeprovisionStatus::Required;
+    let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
+    started.next_attempt_time = may_still_come.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
+    let message = format!("{why}; the instance is deleted at the broker before another attempt");
+    if condition::find(&started.conditions, Failed).is_none() {
+        started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
+    }
+    started.mark(OrphanMitigation, True, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
+    started
+}
+
+fn recipient(observed: &Seen, wanted: &Wanted<'_>, intent: &ServiceInstanceStatus) -> Recipient {
+    Recipient {
+        broker: wanted.offering.broker.clone(),
+        instance_id: intent.instance_id.clone(),
+        identity: identity_of(observed.object.spec.user_info.as_ref()),
+    }
+}
+
+fn context(observed: &Seen) -> Context {
+    Context {
+        platform: PLATFORM,
+        namespace: observed.object.namespace().unwrap_or_default(),
+        clusterid: observed.world.cluster_id.clone(),
+        instance_name: Some(observed.object.name_any()),
+    }
+}

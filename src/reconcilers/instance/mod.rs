@@ -1,0 +1,185 @@
+//! `ServiceInstance`: provision, update, deprovision.
+
+mod absorb;
+mod intent;
+pub mod phase;
+mod plan;
+
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+
+use super::{
+    error::Error,
+    machine::{Absorbed, Admitted, Machine, Observed, Step},
+    offering::{self, Offering, Unresolved},
+    parameters::{self, Parameters, ParametersError},
+    write::Refused,
+};
+use crate::{
+    brokers::{BrokerKey, Lane},
+    context::Context,
+    crd::{Condition, ServiceInstance, ServiceInstanceStatus, UserInfo},
+    osb::{
+        self, Identity,
+        outcome::{Deleted, Polled, Provisioned},
+        wire::{ProvisionRequest, Target, UpdateRequest},
+    },
+};
+
+/// The machine of `ServiceInstance`.
+pub struct InstanceMachine;
+
+/// What else there is to know of an instance.
+pub struct World {
+    /// What the references in spec mean now.
+    pub offering: Result<Offering, Unresolved>,
+    /// The parameters; `None` when they were not looked at, because nothing can come of it.
+    pub parameters: Option<Result<Parameters, ParametersError>>,
+    /// Names of the bindings of this instance.
+    pub bindings: Vec<String>,
+    /// Uid of the namespace; `None` when the cache does not have it.
+    pub namespace_uid: Option<String>,
+    /// The id of this cluster.
+    pub cluster_id: String,
+    /// Whether the broker that was last asked still has its object.
+    pub recorded_broker_exists: bool,
+}
+
+/// A request about an instance.
+pub enum Call {
+    /// `PUT`
+    Provision(Recipient, Box<ProvisionRequest>),
+    /// `PATCH`
+    Update(Recipient, Box<UpdateRequest>),
+    /// `DELETE`; the flag says that the object itself is being deleted.
+    Deprovision(Recipient, Target, Cause),
+    /// `GET …/last_operation`
+    Poll(Recipient, Target, Option<String>),
+}
+
+/// Why an instance is deleted at the broker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// Its object is being deleted.
+    Deletion,
+    /// A create may have left it behind.
+    Mitigation,
+}
+
+/// Whom a request goes to, and on whose behalf.
+#[derive(Clone, PartialEq)]
+pub struct Recipient {
+    /// The broker.
+    pub broker: BrokerKey,
+    /// The instance.
+    pub instance_id: String,
+    /// The user, where known.
+    pub identity: Option<Identity>,
+}
+
+/// What became of a request.
+pub enum Outcome {
+    /// Of a `PUT` or `PATCH`.
+    Provisioned(osb::Outcome<Provisioned>),
+    /// Of a `DELETE`.
+    Deleted(osb::Outcome<Deleted>),
+    /// Of a poll.
+    Polled(osb::Outcome<Polled>),
+}
+
+impl Machine for InstanceMachine {
+    type Object = ServiceInstance;
+    type Status = ServiceInstanceStatus;
+    type World = World;
+    type Call = Call;
+    type Outcome = Outcome;
+
+    async fn observe(object: &Arc<ServiceInstance>, context: &Context) -> Result<World, Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        let stores = &context.stores;
+        let parameters = if phase::needs_parameters(object) {
+            let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
+            Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
+        } else {
+            None
+        };
+        let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        Ok(World {
+            offering: offering::resolve(&object.spec.plan_reference, &namespace, stores),
+            parameters,
+            bindings: stores.bindings_of(&namespace, &object.name_any()).iter().map(|binding| binding.name_any()).collect(),
+            namespace_uid: stores.namespace_uid(&namespace),
+            cluster_id: context.cluster_id.clone(),
+            recorded_broker_exists: recorded.is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
+        })
+    }
+
+    fn plan(observed: &Observed<Self>) -> Step<Self> {
+        plan::plan(observed)
+    }
+
+    fn needs_fence(call: &Call) -> bool {
+        match call {
+            Call::Provision(..) | Call::Update(..) | Call::Deprovision(_, _, Cause::Mitigation) => true,
+            Call::Deprovision(_, _, Cause::Deletion) | Call::Poll(..) => false,
+        }
+    }
+
+    fn lane(call: &Call) -> Lane {
+        let changes = !matches!(call, Call::Poll(..));
+        let recipient = call.recipient();
+        Lane { broker: recipient.broker.clone(), instance_id: changes.then(|| recipient.instance_id.clone()) }
+    }
+
+    async fn call(call: &Admitted<Call>, context: &Context) -> Outcome {
+        let Context { brokers, stores, .. } = context;
+        let call = call.get();
+        let Recipient { broker, instance_id, identity } = call.recipient();
+        let identity = identity.as_ref();
+        match call {
+            Call::Provision(_, body) => Outcome::Provisioned(
+                brokers.ask(stores, broker, async |client| client.provision(instance_id, body, identity).await).await,
+            ),
+            Call::Update(_, body) => Outcome::Provisioned(
+                brokers.ask(stores, broker, async |client| client.update(instance_id, body, identity).await).await,
+            ),
+            Call::Deprovision(_, target, _) => Outcome::Deleted(
+                brokers.ask(stores, broker, async |client| client.deprovision(instance_id, target, identity).await).await,
+            ),
+            Call::Poll(_, target, operation) => Outcome::Polled(
+                brokers
+                    .ask(stores, broker, async |client| client.poll_instance(instance_id, target, operation.as_deref(), identity).await)
+                    .await,
+            ),
+        }
+    }
+
+    fn absorb(observed: &Observed<Self>, call: &Call, outcome: Outcome) -> Absorbed<Self> {
+        absorb::absorb(observed, call, outcome)
+    }
+
+    /// No answer about an instance asks for a write of another object.
+    fn absorb_refused_write(observed: &Observed<Self>, _: &Refused) -> ServiceInstanceStatus {
+        observed.status()
+    }
+
+    fn conditions(status: &ServiceInstanceStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+impl Call {
+    fn recipient(&self) -> &Recipient {
+        match self {
+            Self::Provision(recipient, _) | Self::Update(recipient, _) | Self::Deprovision(recipient, ..) | Self::Poll(recipient, ..) => recipient,
+        }
+    }
+}
+
+/// The originating identity that a spec's `userInfo` stands for; nothing when admission did not record a user.
+#[must_use]
+pub(super) fn identity_of(user: Option<&UserInfo>) -> Option<Identity> {
+    let user = user.filter(|user| !user.username.is_empty())?;
+    Some(Identity::new(&user.username, &user.uid, &user.groups, &user.extra))
+}

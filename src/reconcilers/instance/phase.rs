@@ -1,0 +1,229 @@
+//! Where an instance stands: the one place that reads the flags in its status.
+//!
+//! The function is total: a combination that nobody writes maps to the reading under which the broker may hold an
+//! instance, so that nothing is ever forgotten.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use uuid::Uuid;
+
+use super::Cause;
+use crate::crd::{
+    ConditionType, ServiceInstance, ServiceInstanceStatus, condition,
+    instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+};
+
+/// Where an instance stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// The broker has nothing, and nothing is being asked.
+    Absent {
+        /// Not to be asked before this time.
+        not_before: Option<Timestamp>,
+    },
+    /// An intent is on record and no answer: the request may or may not have been sent.
+    Intending(Requested, Timestamp),
+    /// The broker has answered "not now", or could not be reached.
+    Retrying(Requested, Timestamp),
+    /// The broker is busy.
+    Polling(Awaited, Timestamp),
+    /// What an unsuccessful create may have left must be deleted.
+    Mitigating {
+        /// Not before this time: an unanswered create might still take effect.
+        not_before: Option<Timestamp>,
+    },
+    /// The broker did not delete it yet.
+    Deleting {
+        /// Not to be asked before this time.
+        not_before: Option<Timestamp>,
+    },
+    /// The broker has what the spec asked for when it was last looked at.
+    Settled,
+    /// The broker has refused for good; only another spec can help.
+    Stuck,
+}
+
+/// A request that is repeated until it is answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Requested {
+    /// `PUT`
+    Provision,
+    /// `PATCH`
+    Update,
+}
+
+/// What is being polled for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Awaited {
+    /// The end of a provision.
+    Provision,
+    /// The end of an update.
+    Update,
+    /// The end of a deletion.
+    Deletion(Cause),
+}
+
+/// Reads the flags.
+#[must_use]
+pub fn phase(status: &ServiceInstanceStatus) -> Phase {
+    let since = status.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let next = status.next_attempt_time.as_ref().map(|time| time.0);
+    let sent = status.last_attempt_time.as_ref().map_or(since, |time| time.0);
+    if status.async_op_in_progress {
+        let awaited = match status.current_operation {
+            InstanceOperation::Deprovision => Awaited::Deletion(Cause::Deletion),
+            _ if status.orphan_mitigation_in_progress => Awaited::Deletion(Cause::Mitigation),
+            InstanceOperation::Update => Awaited::Update,
+            InstanceOperation::Provision => Awaited::Provision,
+            InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => Awaited::Update,
+            InstanceOperation::None => Awaited::Provision,
+        };
+        return Phase::Polling(awaited, since);
+    }
+    let retried = |requested| next.map_or(Phase::Intending(requested, sent), |at| Phase::Retrying(requested, at));
+    match status.current_operation {
+        InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
+        _ if status.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
+        InstanceOperation::Provision => retried(Requested::Provision),
+        InstanceOperation::Update => retried(Requested::Update),
+        InstanceOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => Phase::Stuck,
+        InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => Phase::Settled,
+        InstanceOperation::None if may_exist(status) => Phase::Intending(Requested::Provision, sent),
+        InstanceOperation::None => Phase::Absent { not_before: next },
+    }
+}
+
+/// Whether the broker may hold an instance for this object, so that it must be told when the object goes.
+#[must_use]
+pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
+    match status.deprovision_status {
+        DeprovisionStatus::Required | DeprovisionStatus::Failed => true,
+        DeprovisionStatus::NotRequired | DeprovisionStatus::Succeeded => status.unanswered,
+        DeprovisionStatus::Unset => {
+            !status.current_operation.is_none()
+                || status.async_op_in_progress
+                || status.orphan_mitigation_in_progress
+                || status.external_properties.is_some()
+                || status.in_progress_properties.is_some()
+                || status.provision_status == ProvisionStatus::Provisioned
+        }
+    }
+}
+
+/// Whether anything was ever asked of a broker for this object, as far as its status tells. From then on a missing
+/// finalizer means that a person has abandoned the object.
+#[must_use]
+pub fn is_recorded(status: &ServiceInstanceStatus) -> bool {
+    !status.instance_id.is_empty() || may_exist(status)
+}
+
+/// Whether the spec has been acted on: nothing is asked of a broker until it changes.
+#[must_use]
+pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
+    let seen = object.metadata.generation.unwrap_or(0) <= status.observed_generation
+        && object.spec.update_requests <= status.observed_update_requests;
+    match phase(status) {
+        Phase::Settled => seen && condition::is_true(&status.conditions, ConditionType::Ready),
+        Phase::Stuck => seen,
+        Phase::Absent { .. }
+        | Phase::Intending(..)
+        | Phase::Retrying(..)
+        | Phase::Polling(..)
+        | Phase::Mitigating { .. }
+        | Phase::Deleting { .. } => false,
+    }
+}
+
+/// Whether a decision about this object depends on its parameters. Others do without reading Secrets.
+#[must_use]
+pub fn needs_parameters(object: &ServiceInstance) -> bool {
+    let status = object.status.clone().unwrap_or_default();
+    let asks = match phase(&status) {
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => false,
+        Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => true,
+    };
+    asks && object.metadata.deletion_timestamp.is_none() && !is_at_rest(object, &status)
+}
+
+/// The id of the instance at the broker: the one in use, or the one that the next attempt will use.
+#[must_use]
+pub fn instance_id(object: &ServiceInstance, status: &ServiceInstanceStatus) -> String {
+    if status.instance_id.is_empty() {
+        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.attempt)
+    } else {
+        status.instance_id.clone()
+    }
+}
+
+/// The id of an attempt: what the user gave, else the uid, else (OSB 2.16: an id should not be used again) a name-based
+/// UUID of uid and number of the attempt. Derived, so that a crash cannot lose it.
+#[must_use]
+pub fn attempt_id(external_id: &str, uid: Option<&str>, attempt: i64) -> String {
+    let uid = uid.unwrap_or_default();
+    if !external_id.is_empty() {
+        return external_id.to_owned();
+    }
+    if attempt == 0 {
+        return uid.to_owned();
+    }
+    let namespace = Uuid::parse_str(uid).unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, uid.as_bytes()));
+    Uuid::new_v5(&namespace, attempt.to_string().as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+    use super::*;
+
+    fn status(change: impl FnOnce(&mut ServiceInstanceStatus)) -> ServiceInstanceStatus {
+        let mut status = ServiceInstanceStatus::default();
+        change(&mut status);
+        status
+    }
+
+    #[test]
+    fn a_new_object_is_absent_and_owes_the_broker_nothing() {
+        let new = ServiceInstanceStatus::default();
+        assert_eq!(phase(&new), Phase::Absent { not_before: None });
+        assert!(!may_exist(&new) && !is_recorded(&new));
+    }
+
+    #[test]
+    fn an_intent_without_an_answer_may_have_been_sent() {
+        let at = Timestamp::from_second(7).unwrap();
+        let intent = status(|status| {
+            status.current_operation = InstanceOperation::Provision;
+            status.deprovision_status = DeprovisionStatus::Required;
+            status.last_attempt_time = Some(MicroTime(at));
+        });
+        assert_eq!(phase(&intent), Phase::Intending(Requested::Provision, at));
+        assert!(may_exist(&intent));
+    }
+
+    #[test]
+    fn unknown_combinations_are_read_as_may_exist() {
+        for strange in [
+            status(|status| status.deprovision_status = DeprovisionStatus::Required),
+            status(|status| status.deprovision_status = DeprovisionStatus::Failed),
+            status(|status| status.async_op_in_progress = true),
+            status(|status| status.orphan_mitigation_in_progress = true),
+            status(|status| status.current_operation = InstanceOperation::Update),
+            status(|status| status.provision_status = ProvisionStatus::Provisioned),
+            status(|status| status.external_properties = Some(crate::crd::instance::InstanceProperties::default())),
+        ] {
+            assert!(may_exist(&strange), "{strange:?}");
+            assert_ne!(phase(&strange), Phase::Absent { not_before: None }, "{strange:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_derived_and_a_users_id_is_kept() {
+        let uid = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
+        assert_eq!(attempt_id("", Some(uid), 0), uid);
+        let second = attempt_id("", Some(uid), 1);
+        assert_eq!(second, attempt_id("", Some(uid), 1));
+        assert_ne!(second, attempt_id("", Some(uid), 2));
+        assert_eq!(attempt_id("mine", Some(uid), 3), "mine");
+    }
+}

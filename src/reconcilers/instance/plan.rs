@@ -1,0 +1,294 @@
+//! What comes next for an instance. Pure.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::{
+    Call, Cause, InstanceMachine, Recipient, identity_of,
+    intent::{self, Wanted},
+    phase::{self, Awaited, Phase, Requested},
+};
+use crate::{
+    crd::{
+        ConditionStatus::{False, True, Unknown},
+        ConditionType::{Failed, Ready},
+        FINALIZER, ServiceInstanceStatus,
+        condition::Conditioned as _,
+        instance::ProvisionStatus,
+    },
+    osb::wire::Target,
+    reconcilers::{
+        backoff::{later, poll_at, retry_at},
+        machine::{Observed, Step, Wait},
+        offering::{self, BrokerState, Offering, Removed},
+        reason::Reason,
+    },
+};
+
+pub(super) type Seen = Observed<InstanceMachine>;
+pub(super) type Next = Step<InstanceMachine>;
+
+/// Why nothing can be asked of a broker at present.
+struct Blocked {
+    reason: Reason,
+    message: String,
+    wait: Wait,
+}
+
+/// What comes next?
+pub(super) fn plan(observed: &Seen) -> Next {
+    let object = &observed.object;
+    let status = observed.status();
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    match (deleted, held) {
+        (true, true) => removal(observed, &status),
+        (true, false) => Step::Wait(Wait::ForChange),
+        // A person has taken the finalizer away (`svcat … --abandon`): let go of the object.
+        (false, false) if phase::is_recorded(&status) => Step::Wait(Wait::ForChange),
+        (false, false) => Step::AddFinalizer,
+        (false, true) => existence(observed, &status),
+    }
+}
+
+/// For an object that is to exist.
+fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
+    match phase::phase(status) {
+        Phase::Polling(awaited, since) => poll(observed, status, awaited, since),
+        Phase::Mitigating { not_before } => match pending(not_before, observed.now) {
+            Some(wait) => wait,
+            None => mitigate(observed, status),
+        },
+        Phase::Settled | Phase::Stuck if phase::is_at_rest(&observed.object, status) => Step::Wait(Wait::ForChange),
+        Phase::Settled => converge(observed, status, Requested::Update, None),
+        Phase::Stuck if status.provision_status == ProvisionStatus::Provisioned => converge(observed, status, Requested::Update, None),
+        Phase::Stuck | Phase::Absent { not_before: None } => converge(observed, status, Requested::Provision, None),
+        Phase::Absent { not_before } => converge(observed, status, Requested::Provision, not_before),
+        Phase::Retrying(requested, at) => converge(observed, status, requested, Some(at)),
+        Phase::Intending(requested, sent) => {
+            let uid = observed.object.uid().unwrap_or_default();
+            let again = retry_at(sent, status.retries, &uid, &observed.tunables);
+            converge(observed, status, requested, Some(again))
+        }
+        // Only a deletion records this, and a deletion cannot be taken back.
+        Phase::Deleting { .. } => Step::Wait(Wait::ForChange),
+    }
+}
+
+/// Asks the broker for what the spec says, when it is time.
+fn converge(observed: &Seen, status: &ServiceInstanceStatus, requested: Requested, not_before: Option<Timestamp>) -> Next {
+    let wanted = match wanted(observed, status, requested) {
+        Ok(wanted) => wanted,
+        Err(blocked) => return report(observed, status, &blocked),
+    };
+    let moved = observed.object.metadata.generation.unwrap_or(0) > status.observed_generation;
+    let pending = pending(not_before, observed.now);
+    match requested {
+        Requested::Provision => {
+            let asked = status.in_progress_properties.as_ref();
+            if asked.is_some_and(|asked| !wanted.is(asked)) && asked_without_answer(status) {
+                // What was asked may have been done; another request under the same id would be another instance.
+                return Step::Record(intent::start_mitigation(observed, status, "the spec has changed while a provision was unanswered", true));
+            }
+            match pending {
+                Some(wait) if !moved => wait,
+                Some(_) | None => intent::provision(observed, status, &wanted),
+            }
+        }
+        Requested::Update => {
+            let acknowledged = status.external_properties.as_ref();
+            let differs = acknowledged.is_none_or(|acknowledged| !wanted.is(acknowledged));
+            let forced = observed.object.spec.update_requests > status.observed_update_requests;
+            if !differs && !forced && !asked_without_answer(status) {
+                return Step::Record(up_to_date(observed, status));
+            }
+            match pending {
+                Some(wait) if !moved => wait,
+                Some(_) | None => intent::update(observed, status, &wanted),
+            }
+        }
+    }
+}
+
+/// Whether a request of the current operation may have taken effect without our knowing.
+fn asked_without_answer(status: &ServiceInstanceStatus) -> bool {
+    status.unanswered || matches!(phase::phase(status), Phase::Intending(..))
+}
+
+/// What the spec asks for, if it can be asked for.
+fn wanted<'a>(observed: &'a Seen, status: &ServiceInstanceStatus, requested: Requested) -> Result<Wanted<'a>, Blocked> {
+    let world = &observed.world;
+    let for_change = |reason, message| Blocked { reason, message, wait: Wait::ForChange };
+    let offering = world.offering.as_ref().map_err(|unresolved| for_change(unresolved.reason, unresolved.message.clone()))?;
+    usable(offering, status, requested).map_err(|(reason, message)| for_change(reason, message))?;
+    let namespace_uid = world.namespace_uid.as_deref().ok_or_else(|| {
+        for_change(Reason::ErrorFindingNamespaceForInstance, "the namespace of the instance is not known yet; this mends itself".to_owned())
+    })?;
+    // Nobody announces a change of a Secret that is not ours, so it is looked at again now and then.
+    let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
+    let blocked = |message: String| Blocked { reason: Reason::ErrorWithParameters, message, wait: recheck };
+    match &world.parameters {
+        Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid }),
+        Some(Err(error)) => Err(blocked(error.message.clone())),
+        None => Err(blocked("the parameters have not been read yet; this mends itself".to_owned())),
+    }
+}
+
+/// Whether an offering can be ordered, or an instance moved to it.
+fn usable(offering: &Offering, status: &ServiceInstanceStatus, requested: Requested) -> Result<(), (Reason, String)> {
+    let present = status.external_properties.as_ref().map(|properties| properties.plan_id().to_owned());
+    let plan_changes = requested == Requested::Provision || present.as_deref() != Some(offering.plan_id.as_str());
+    let verb = match requested {
+        Requested::Provision => "provision",
+        Requested::Update => "update",
+    };
+    match (offering.broker_state, offering.removed) {
+        (BrokerState::Missing, _) => {
+            let message = format!("the {} that offers the class {:?} does not exist; create it again", offering.broker, offering.class);
+            return Err((Reason::ReferencesNonexistentBroker, message));
+        }
+        (BrokerState::Leaving, _) if requested == Requested::Provision => {
+            let message = format!("the {} is being deleted; nothing new can be ordered from it", offering.broker);
+            return Err((Reason::ReferencesNonexistentBroker, message));
+        }
+        (_, Some(Removed::Class)) if plan_changes => {
+            let message = format!("the class {:?} has been removed from the broker's catalog; cannot {verb}: use another class", offering.class);
+            return Err((Reason::ReferencesDeletedServiceClass, message));
+        }
+        (_, Some(Removed::Plan)) if plan_changes => {
+            let message = format!("the plan {:?} has been removed from the broker's catalog; cannot {verb}: use another plan", offering.plan_name);
+            return Err((Reason::ReferencesDeletedServicePlan, message));
+        }
+        (BrokerState::Present | BrokerState::Leaving, _) => {}
+    }
+    if requested == Requested::Update && plan_changes && !offering.plan_updatable {
+        let message = format!("the class {:?} does not allow plan changes: set the plan back to what it was", offering.class);
+        return Err((Reason::PlanNotUpdatable, message));
+    }
+    Ok(())
+}
+
+/// Says in status why nothing happens, and waits.
+fn report(observed: &Seen, status: &ServiceInstanceStatus, blocked: &Blocked) -> Next {
+    let mut said = status.clone();
+    intent::observe_spec(observed, &mut said);
+    said.unmark(Failed);
+    said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
+    record_or(status, said, Step::Wait(blocked.wait))
+}
+
+/// The spec has moved, but what the broker has is what it asks for.
+fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
+    let mut settled = status.clone();
+    intent::observe_spec(observed, &mut settled);
+    intent::end_operation(&mut settled);
+    settled.in_progress_properties = None;
+    settled.reconciled_generation = settled.observed_generation;
+    settled.unmark(Failed);
+    if !crate::crd::condition::is_true(&settled.conditions, Ready) {
+        settled.mark(Ready, True, Reason::InstanceUpdatedSuccessfully, "The instance is as its spec asks", observed.now);
+    }
+    settled
+}
+
+/// For an object that is to go.
+fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
+    let phase = phase::phase(status);
+    if let Phase::Polling(awaited, since) = phase {
+        return poll(observed, status, awaited, since);
+    }
+    if !observed.world.bindings.is_empty() {
+        let names = observed.world.bindings.join(", ");
+        let message = format!("All associated ServiceBindings must be removed before this ServiceInstance can be deleted: delete {names}");
+        return say(observed, status, (False, Reason::DeprovisionBlockedByExistingCredentials, &message), Wait::ForChange);
+    }
+    if !phase::may_exist(status) {
+        return Step::RemoveFinalizer;
+    }
+    let not_before = match phase {
+        Phase::Intending(Requested::Provision, sent) => Some(later(sent, observed.tunables.quiet_period())),
+        Phase::Retrying(Requested::Provision, _) | Phase::Absent { .. } | Phase::Stuck if status.unanswered => {
+            status.last_attempt_time.as_ref().map(|sent| later(sent.0, observed.tunables.quiet_period()))
+        }
+        Phase::Mitigating { not_before } | Phase::Deleting { not_before } => not_before,
+        Phase::Intending(..) | Phase::Retrying(..) | Phase::Absent { .. } | Phase::Stuck | Phase::Settled | Phase::Polling(..) => None,
+    };
+    if let Some(at) = not_before.filter(|at| *at > observed.now) {
+        if matches!(phase, Phase::Deleting { .. }) {
+            return Step::Wait(Wait::Until(at));
+        }
+        let message = format!("A provision that was never answered may still take effect; the instance is deleted at the broker after {at:.0}");
+        return say(observed, status, (False, Reason::DeprovisionRequestInFlight, &message), Wait::Until(at));
+    }
+    deprovision(observed, status)
+}
+
+fn deprovision(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
+    let Some((recipient, target)) = addressee(observed, status) else {
+        let message = "it is not recorded at which broker the instance is, and the class in spec does not exist any more; \
+                       create the class again, or remove the finalizer to forget the instance";
+        return say(observed, status, (Unknown, Reason::ReferencesNonexistentServiceClass, message), Wait::ForChange);
+    };
+    if status.resolved.is_some() && !observed.world.recorded_broker_exists {
+        let message = format!("the {} does not exist, so the instance cannot be deleted there; create the broker again, or remove the finalizer to forget the instance", recipient.broker);
+        return say(observed, status, (Unknown, Reason::ReferencesNonexistentBroker, &message), Wait::ForChange);
+    }
+    Step::Call { before: vec![], call: Call::Deprovision(recipient, target, Cause::Deletion) }
+}
+
+/// Deletes what an unsuccessful create may have left. The intent makes sure that nobody else has gone on meanwhile.
+fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
+    match addressee(observed, status) {
+        Some((recipient, target)) => {
+            let mut intent = status.clone();
+            intent::stamp(&mut intent, observed.now);
+            Step::Attempt { intent, call: Call::Deprovision(recipient, target, Cause::Mitigation) }
+        }
+        None => Step::Wait(Wait::ForChange),
+    }
+}
+
+/// Asks what became of an operation, when it is time.
+fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since: Timestamp) -> Next {
+    let uid = observed.object.uid().unwrap_or_default();
+    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
+    let due = due.max(observed.memory.not_before);
+    if let Some(wait) = pending(due, observed.now) {
+        return wait;
+    }
+    let Some((recipient, mut target)) = addressee(observed, status) else { return Step::Wait(Wait::ForChange) };
+    // While a plan changes, the plan before the change is named (OSB 2.17, "Polling Last Operation").
+    if let (Awaited::Provision, Some(asked)) = (awaited, &status.in_progress_properties) {
+        asked.plan_id().clone_into(&mut target.plan_id);
+    }
+    Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
+}
+
+/// To whom a request about what exists goes, from what was recorded: class, plan and catalog may have changed since.
+/// An object of the original that records nothing is resolved anew.
+fn addressee(observed: &Seen, status: &ServiceInstanceStatus) -> Option<(Recipient, Target)> {
+    let object = &observed.object;
+    let resolved = status.resolved.clone().or_else(|| observed.world.offering.as_ref().ok().map(Offering::to_record))?;
+    let properties = status.external_properties.as_ref().or(status.in_progress_properties.as_ref());
+    let plan_id = properties.map(|properties| properties.plan_id()).filter(|id| !id.is_empty()).unwrap_or(&resolved.plan_id);
+    let recipient = Recipient {
+        broker: offering::recorded_broker(&resolved, &object.namespace().unwrap_or_default()),
+        instance_id: phase::instance_id(object, status),
+        identity: identity_of(object.spec.user_info.as_ref()),
+    };
+    Some((recipient, Target { service_id: resolved.service_id.clone(), plan_id: plan_id.to_owned() }))
+}
+
+fn say(observed: &Seen, status: &ServiceInstanceStatus, (state, reason, message): (crate::crd::ConditionStatus, Reason, &str), wait: Wait) -> Next {
+    let mut said = status.clone();
+    said.mark(Ready, state, reason, message, observed.now);
+    record_or(status, said, Step::Wait(wait))
+}
+
+fn record_or(present: &ServiceInstanceStatus, said: ServiceInstanceStatus, otherwise: Next) -> Next {
+    if said == *present { otherwise } else { Step::Record(said) }
+}
+
+fn pending(not_before: Option<Timestamp>, now: Timestamp) -> Option<Next> {
+    not_before.filter(|at| *at > now).map(|at| Step::Wait(Wait::Until(at)))
+}

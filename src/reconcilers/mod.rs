@@ -1,0 +1,25 @@
+//! The controllers: four machines for eight kinds, and the one shell that carries out what they decide.
+//!
+//! * [`machine`]: what a machine is. [`shell`]: the pass that runs it.
+//! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
+//!   *observe, phase, plan, absorb*.
+//! * [`offering`], [`parameters`], [`backoff`], [`reason`]: what several of them decide with; pure.
+//! * [`write`], [`event`]: the effects on the API server.
+
+pub mod backoff;
+pub mod binding;
+pub mod broker;
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod instance;
+pub mod machine;
+pub mod offering;
+pub mod parameters;
+pub mod reason;
+pub mod shell;
+pub mod write;
+
+pub use error::Error;
+pub use machine::{Absorbed, Admitted, Machine, Next, Observed, Seen, Step, Wait};
+pub use reason::Reason;

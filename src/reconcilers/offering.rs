@@ -1,0 +1,273 @@
+//! What an instance's references mean: six spellings, two scopes, one value. Behind this nobody knows the scope.
+
+use kube::{Resource as _, core::ObjectMeta};
+
+use super::reason::Reason;
+use crate::{
+    brokers::BrokerKey,
+    crd::{
+        ClusterWide, Namespaced, Scope, ScopeKind,
+        common::ResolvedOffering,
+        instance::{CLASS_FIELDS, PLAN_FIELDS, PlanReference},
+        scope::{ClassObject as _, EntryObject, PlanObject as _},
+    },
+    stores::{ScopeStores, Stores},
+};
+
+/// A class and a plan of a broker, as the catalog has them now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offering {
+    /// The broker that offers it.
+    pub broker: BrokerKey,
+    /// Name of the class object.
+    pub class: String,
+    /// Name of the plan object.
+    pub plan: String,
+    /// Id of the offering at the broker.
+    pub service_id: String,
+    /// Id of the plan at the broker.
+    pub plan_id: String,
+    /// Name of the plan at the broker.
+    pub plan_name: String,
+    /// Whether instances of this plan can be bound to: the plan's word, else the class's.
+    pub bindable: bool,
+    /// Whether instances can be moved to another plan.
+    pub plan_updatable: bool,
+    /// Whether the broker can be asked for an existing binding.
+    pub bindings_retrievable: bool,
+    /// The class or the plan has left the catalog.
+    pub removed: Option<Removed>,
+    /// The broker object is gone or being deleted.
+    pub broker_state: BrokerState,
+}
+
+/// What has left the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// The class, whatever became of the plan.
+    Class,
+    /// Only the plan.
+    Plan,
+}
+
+/// Whether a broker object is there to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerState {
+    /// It is.
+    Present,
+    /// It is being deleted: what exists can be removed, nothing new can be ordered.
+    Leaving,
+    /// It is not.
+    Missing,
+}
+
+impl Offering {
+    /// What of it a later request will need, for status.
+    #[must_use]
+    pub fn to_record(&self) -> ResolvedOffering {
+        ResolvedOffering {
+            scope: self.broker.scope,
+            broker: self.broker.name.clone(),
+            class: self.class.clone(),
+            plan: self.plan.clone(),
+            service_id: self.service_id.clone(),
+            plan_id: self.plan_id.clone(),
+        }
+    }
+}
+
+/// The broker that a recorded offering belongs to, for an object of this namespace.
+#[must_use]
+pub fn recorded_broker(record: &ResolvedOffering, namespace: &str) -> BrokerKey {
+    BrokerKey::new(record.scope, Some(namespace), &record.broker)
+}
+
+/// Why references mean nothing at present. A change of classes or plans may mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// `ReferencesNonexistentServiceClass` or `ReferencesNonexistentServicePlan`.
+    pub reason: Reason,
+    /// A sentence for the user: the field, its value, what to do.
+    pub message: String,
+}
+
+/// One way of naming things: a field of the spec and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelling<'a> {
+    /// Index into [`CLASS_FIELDS`] and [`PLAN_FIELDS`].
+    field: usize,
+    value: &'a str,
+}
+
+impl<'a> Spelling<'a> {
+    fn scope(self) -> ScopeKind {
+        if self.field < 3 { ScopeKind::Cluster } else { ScopeKind::Namespace }
+    }
+
+    /// Whether an object is the one that is meant.
+    fn fits<E: EntryObject>(self, entry: &E) -> bool {
+        match self.field % 3 {
+            0 => entry.external_name() == self.value,
+            1 => entry.external_id() == self.value,
+            _ => entry.meta().name.as_deref() == Some(self.value),
+        }
+    }
+
+    /// The value as the user wrote it.
+    #[must_use]
+    pub fn value(self) -> &'a str {
+        self.value
+    }
+}
+
+/// How a spec names its class.
+#[must_use]
+pub fn class_spelling(reference: &PlanReference) -> Option<Spelling<'_>> {
+    spelling([
+        &reference.cluster_service_class_external_name,
+        &reference.cluster_service_class_external_id,
+        &reference.cluster_service_class_name,
+        &reference.service_class_external_name,
+        &reference.service_class_external_id,
+        &reference.service_class_name,
+    ])
+}
+
+/// How a spec names its plan.
+#[must_use]
+pub fn plan_spelling(reference: &PlanReference) -> Option<Spelling<'_>> {
+    spelling([
+        &reference.cluster_service_plan_external_name,
+        &reference.cluster_service_plan_external_id,
+        &reference.cluster_service_plan_name,
+        &reference.service_plan_external_name,
+        &reference.service_plan_external_id,
+        &reference.service_plan_name,
+    ])
+}
+
+fn spelling(fields: [&Option<String>; 6]) -> Option<Spelling<'_>> {
+    fields
+        .into_iter()
+        .enumerate()
+        .find_map(|(field, value)| value.as_deref().filter(|value| !value.is_empty()).map(|value| Spelling { field, value }))
+}
+
+/// The class as a status shows it: kind and what the user wrote (the original's `userSpecifiedClassName`).
+#[must_use]
+pub fn shown_class(reference: &PlanReference) -> String {
+    class_spelling(reference).map_or_else(String::new, |spelling| match spelling.scope() {
+        ScopeKind::Cluster => format!("ClusterServiceClass/{}", spelling.value),
+        ScopeKind::Namespace => format!("ServiceClass/{}", spelling.value),
+    })
+}
+
+/// Resolves what a spec names, in the caches.
+///
+/// # Errors
+/// The class or plan does not exist (yet), or the name fits more than one.
+pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Stores) -> Result<Offering, Unresolved> {
+    let Some(class) = class_spelling(reference) else {
+        return Err(Unresolved {
+            reason: Reason::ReferencesNonexistentServiceClass,
+            message: format!("spec names no class; set one of {}", CLASS_FIELDS.join(", ")),
+        });
+    };
+    match class.scope() {
+        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan_spelling(reference), None, &stores.cluster),
+        ScopeKind::Namespace => resolve_in::<Namespaced>(class, plan_spelling(reference), Some(namespace), &stores.namespaced),
+    }
+}
+
+fn resolve_in<S: Scope>(
+    class: Spelling<'_>,
+    plan: Option<Spelling<'_>>,
+    namespace: Option<&str>,
+    stores: &ScopeStores<S>,
+) -> Result<Offering, Unresolved> {
+    let here = |object: &ObjectMeta| namespace.is_none() || object.namespace.as_deref() == namespace;
+    let classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
+    let class_field = CLASS_FIELDS[class.field];
+    let class_object = match &classes[..] {
+        [only] => only,
+        [] => {
+            return Err(Unresolved {
+                reason: Reason::ReferencesNonexistentServiceClass,
+                message: format!("spec.{class_field}: there is no class {:?} (yet); see which there are with `kubectl get clusterserviceclasses,serviceclasses`", class.value),
+            });
+        }
+        several => {
+            let names: Vec<&str> = several.iter().filter_map(|object| object.meta().name.as_deref()).collect();
+            return Err(Unresolved {
+                reason: Reason::ReferencesNonexistentServiceClass,
+                message: format!("spec.{class_field}: {:?} fits more than one class ({}); name one of them by {}", class.value, names.join(", "), CLASS_FIELDS[class.field / 3 * 3 + 2]),
+            });
+        }
+    };
+    let class_name = class_object.meta().name.clone().unwrap_or_default();
+    let broker_name = class_object.broker_name();
+    let mut plans = stores.plans.state_filter(|object| {
+        here(object.meta()) && object.class_name() == class_name && object.broker_name() == broker_name && plan.is_none_or(|plan| plan.fits(object))
+    });
+    if plan.is_none() {
+        plans.retain(|object| !is_removed(&**object));
+    }
+    let plan_object = match &plans[..] {
+        [only] => only,
+        found => return Err(no_single_plan(class, plan, found)),
+    };
+    let common = class_object.common();
+    let broker = stores.broker(namespace, broker_name);
+    Ok(Offering {
+        broker: BrokerKey::new(S::KIND, namespace, broker_name),
+        plan: plan_object.meta().name.clone().unwrap_or_default(),
+        service_id: class_object.external_id().to_owned(),
+        plan_id: plan_object.external_id().to_owned(),
+        plan_name: plan_object.external_name().to_owned(),
+        bindable: plan_object.common().bindable.unwrap_or(common.bindable),
+        plan_updatable: common.plan_updatable,
+        bindings_retrievable: common.binding_retrievable,
+        removed: match (is_removed(&**class_object), is_removed(&**plan_object)) {
+            (true, _) => Some(Removed::Class),
+            (false, true) => Some(Removed::Plan),
+            (false, false) => None,
+        },
+        broker_state: match broker {
+            None => BrokerState::Missing,
+            Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::Leaving,
+            Some(_) => BrokerState::Present,
+        },
+        class: class_name,
+    })
+}
+
+fn is_removed<E: EntryObject>(entry: &E) -> bool {
+    entry.status().is_some_and(|status| status.removed_from_broker_catalog)
+}
+
+fn no_single_plan<P: EntryObject>(class: Spelling<'_>, plan: Option<Spelling<'_>>, found: &[std::sync::Arc<P>]) -> Unresolved {
+    let plan_field = PLAN_FIELDS[plan.map_or(class.field, |plan| plan.field)];
+    let names = || found.iter().map(|object| object.external_name().to_owned()).collect::<Vec<_>>().join(", ");
+    let message = match (plan, found.is_empty()) {
+        (Some(plan), true) => format!("spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which there are with `kubectl get clusterserviceplans,serviceplans`", class.value, plan.value),
+        (Some(plan), false) => format!("spec.{plan_field}: {:?} fits more than one plan of the class {:?}", plan.value, class.value),
+        (None, true) => format!("the class {:?} has no plans (yet)", class.value),
+        (None, false) => format!("the class {:?} has more than one plan ({}): set spec.{plan_field}", class.value, names()),
+    };
+    Unresolved { reason: Reason::ReferencesNonexistentServicePlan, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_a_spelling_of_its_scope() {
+        let reference = PlanReference { service_class_external_id: Some("x".into()), ..PlanReference::default() };
+        let spelling = class_spelling(&reference).unwrap();
+        assert_eq!((CLASS_FIELDS[spelling.field], spelling.scope(), spelling.value()), ("serviceClassExternalID", ScopeKind::Namespace, "x"));
+        assert_eq!(shown_class(&reference), "ServiceClass/x");
+        let reference = PlanReference { cluster_service_class_external_name: Some(String::new()), ..PlanReference::default() };
+        assert_eq!(class_spelling(&reference), None);
+    }
+}

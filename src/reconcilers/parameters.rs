@@ -1,0 +1,303 @@
+//! The parameters of a request: merged from the spec and from Secrets, shown without the secret values, and
+//! fingerprinted exactly as the original did, so that a cluster that is taken over sees no change where there is none.
+
+use std::fmt::Write as _;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use serde_json::{Map, Number, Value};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::error::Error;
+use crate::crd::common::{JsonObject, ParametersFromSource, SecretKeyReference};
+
+/// What stands in status in place of a value that came from a Secret.
+pub const REDACTED: &str = "<redacted>";
+
+/// The parameters of a request. No `Debug`: some values come from Secrets.
+#[derive(Clone, Default)]
+pub struct Parameters {
+    merged: JsonObject,
+    secret_keys: Vec<String>,
+}
+
+/// Why there are no parameters. The message names the field and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParametersError {
+    /// A sentence for the user.
+    pub message: String,
+}
+
+/// A Secret value that `parametersFrom` names, as read from the API server.
+pub struct Source {
+    /// Where it stands in the spec.
+    pub reference: SecretKeyReference,
+    /// The value; `None` when the Secret does not exist, `Some(None)` when it lacks the key.
+    pub value: Option<Option<Zeroizing<Vec<u8>>>>,
+}
+
+/// Reads the Secrets that `parametersFrom` names.
+///
+/// # Errors
+/// The API server did not answer. A missing Secret is no error here: [`merge`] says so in words for the user.
+pub async fn read(client: &Client, namespace: &str, sources: &[ParametersFromSource]) -> Result<Vec<Source>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let mut read = Vec::with_capacity(sources.len());
+    for ParametersFromSource { secret_key_ref: reference } in sources {
+        let secret = api.get_opt(&reference.name).await.map_err(|source| Error::Api {
+            action: format!("read Secret {namespace}/{}", reference.name),
+            source: Box::new(source),
+        })?;
+        let value = secret.map(|secret| {
+            let bytes = secret.data.and_then(|mut data| data.remove(&reference.key));
+            bytes.map(|bytes| Zeroizing::new(bytes.0))
+        });
+        read.push(Source { reference: reference.clone(), value });
+    }
+    Ok(read)
+}
+
+/// Merges the inline parameters and those from Secrets. No key may occur twice. Pure.
+///
+/// # Errors
+/// A Secret or key is missing, a value is not a JSON object, a key occurs twice.
+pub fn merge(inline: Option<&JsonObject>, sources: &[Source]) -> Result<Parameters, ParametersError> {
+    let mut parameters = Parameters::default();
+    for (index, source) in sources.iter().enumerate() {
+        let object = object_of(index, source)?;
+        for (key, value) in object {
+            parameters.secret_keys.push(key.clone());
+            if parameters.merged.insert(key.clone(), value).is_some() {
+                return Err(duplicate(&key));
+            }
+        }
+    }
+    for (key, value) in inline.into_iter().flatten() {
+        if parameters.merged.insert(key.clone(), value.clone()).is_some() {
+            return Err(duplicate(key));
+        }
+    }
+    Ok(parameters)
+}
+
+fn object_of(index: usize, source: &Source) -> Result<Map<String, Value>, ParametersError> {
+    let SecretKeyReference { name, key } = &source.reference;
+    let field = format!("spec.parametersFrom[{index}].secretKeyRef");
+    let complain = |what: &str| ParametersError { message: format!("{field}: {what}") };
+    let value = source.value.as_ref().ok_or_else(|| complain(&format!("the Secret {name:?} does not exist; create it in this namespace")))?;
+    let bytes = value.as_ref().ok_or_else(|| complain(&format!("the Secret {name:?} has no key {key:?}; add it, with a JSON object as its value")))?;
+    // The parser's message would quote the secret, so it is not shown.
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) | Err(_) => Err(complain(&format!("the value of key {key:?} of the Secret {name:?} is not a JSON object, such as {{\"name\": \"value\"}}"))),
+    }
+}
+
+fn duplicate(key: &str) -> ParametersError {
+    ParametersError {
+        message: format!("conflict: duplicate entry for parameter {key:?}; give it only once in spec.parameters and spec.parametersFrom"),
+    }
+}
+
+impl Parameters {
+    /// What is sent to the broker; `None` when there are none.
+    #[must_use]
+    pub fn to_send(&self) -> Option<JsonObject> {
+        (!self.merged.is_empty()).then(|| self.merged.clone())
+    }
+
+    /// What is shown in status; `None` when there are none.
+    #[must_use]
+    pub fn to_show(&self) -> Option<JsonObject> {
+        let show = |(key, value): (&String, &Value)| {
+            let hidden = self.secret_keys.contains(key);
+            (key.clone(), if hidden { Value::from(REDACTED) } else { value.clone() })
+        };
+        (!self.merged.is_empty()).then(|| self.merged.iter().map(show).collect())
+    }
+
+    /// SHA-256 of the parameters as Go's `encoding/json` writes them, in hex; empty when there are none.
+    #[must_use]
+    pub fn checksum(&self) -> String {
+        if self.merged.is_empty() {
+            return String::new();
+        }
+        let mut text = Zeroizing::new(String::new());
+        go_object(&mut text, &self.merged);
+        hex(&Sha256::digest(text.as_bytes()))
+    }
+
+    /// A text by a broker with every secret value taken out that it may have echoed.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let mut secrets = Vec::new();
+        for key in &self.secret_keys {
+            if let Some(value) = self.merged.get(key) {
+                collect_strings(value, &mut secrets);
+            }
+        }
+        crate::osb::text::redact(text, &secrets)
+    }
+}
+
+fn collect_strings(value: &Value, into: &mut Vec<Zeroizing<String>>) {
+    match value {
+        Value::String(text) if !text.is_empty() => into.push(Zeroizing::new(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| collect_strings(item, into)),
+        Value::Object(members) => members.values().for_each(|member| collect_strings(member, into)),
+        Value::Number(number) => into.push(Zeroizing::new(number.to_string())),
+        Value::String(_) | Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A value as Go's `json.Marshal` writes what `json.Unmarshal` read: keys sorted, no blanks, numbers as `float64`,
+/// `<`, `>`, `&` and the two line separators escaped.
+fn go_value(text: &mut String, value: &Value) {
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
+        Value::Number(number) => go_number(text, number),
+        Value::String(value) => go_string(text, value),
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                go_value(text, item);
+            }
+            text.push(']');
+        }
+        Value::Object(members) => go_object(text, members),
+    }
+}
+
+fn go_object(text: &mut String, members: &JsonObject) {
+    let mut sorted: Vec<_> = members.iter().collect();
+    sorted.sort_by_key(|(key, _)| key.as_bytes());
+    text.push('{');
+    for (index, (key, value)) in sorted.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        go_string(text, key);
+        text.push(':');
+        go_value(text, value);
+    }
+    text.push('}');
+}
+
+/// Go's `encoding/json` for `float64`: the shortest digits, plain between 1e-6 and 1e21, else with an exponent of at
+/// least one digit and its sign.
+fn go_number(text: &mut String, number: &Number) {
+    let Some(value) = number.as_f64() else {
+        text.push_str(&number.to_string());
+        return;
+    };
+    let magnitude = value.abs();
+    // Writing to a String cannot fail.
+    let _ = if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        let shown = format!("{value:e}");
+        let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
+        let (sign, exponent) = exponent.strip_prefix('-').map_or(("+", exponent), |exponent| ("-", exponent));
+        // Go writes at least two digits of exponent and then cuts a leading zero of negative ones only ("e-09" → "e-9").
+        let pad = if sign == "+" && exponent.len() < 2 { "0" } else { "" };
+        write!(text, "{digits}e{sign}{pad}{exponent}")
+    } else {
+        write!(text, "{value}")
+    };
+}
+
+fn go_string(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{:04x}", u32::from(character));
+            }
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> JsonObject {
+        value.as_object().cloned().unwrap()
+    }
+
+    fn source(value: Option<Option<&str>>) -> Source {
+        Source {
+            reference: SecretKeyReference { name: "s".into(), key: "k".into() },
+            value: value.map(|value| value.map(|text| Zeroizing::new(text.as_bytes().to_vec()))),
+        }
+    }
+
+    #[test]
+    fn inline_and_secret_parameters_are_one_object() {
+        let inline = object(json!({"a": 1}));
+        let parameters = merge(Some(&inline), &[source(Some(Some(r#"{"b": {"c": "hunter2"}}"#)))]).ok().unwrap();
+        assert_eq!(parameters.to_send(), Some(object(json!({"a": 1, "b": {"c": "hunter2"}}))));
+        assert_eq!(parameters.to_show(), Some(object(json!({"a": 1, "b": "<redacted>"}))));
+        assert_eq!(parameters.redact("bad value hunter2 for c"), "bad value <redacted> for c");
+    }
+
+    #[test]
+    fn nothing_is_sent_when_there_is_nothing() {
+        let parameters = merge(Some(&object(json!({}))), &[source(Some(Some("{}")))]).ok().unwrap();
+        assert_eq!((parameters.to_send(), parameters.to_show(), parameters.checksum()), (None, None, String::new()));
+    }
+
+    #[test]
+    fn every_fault_names_the_field_and_what_to_do() {
+        let message = |inline: Value, sources: &[Source]| merge(Some(&object(inline)), sources).err().unwrap().message;
+        assert!(message(json!({}), &[source(None)]).contains(r#"spec.parametersFrom[0].secretKeyRef: the Secret "s" does not exist"#));
+        assert!(message(json!({}), &[source(Some(None))]).contains(r#"has no key "k""#));
+        for value in ["", "[]", "7", "hunter2", "{\"a\":"] {
+            let message = message(json!({}), &[source(Some(Some(value)))]);
+            assert!(message.contains("is not a JSON object") && !message.contains("hunter2"), "{message}");
+        }
+        assert!(message(json!({"a": 1}), &[source(Some(Some(r#"{"a": 2}"#)))]).contains(r#"duplicate entry for parameter "a""#));
+        let twice = [source(Some(Some(r#"{"a": 2}"#))), source(Some(Some(r#"{"a": 2}"#)))];
+        assert!(message(json!({}), &twice).contains("duplicate"));
+    }
+
+    /// Made with Go: `json.Unmarshal` into `map[string]interface{}`, `json.Marshal`, `sha256.Sum256`.
+    #[test]
+    fn the_checksum_is_over_the_bytes_that_go_writes() {
+        let go = |value: Value| {
+            let mut text = String::new();
+            go_value(&mut text, &value);
+            text
+        };
+        assert_eq!(go(json!({"b": 1, "a": "<&>\u{2028}\u{7f}é\u{1}\"\\\n"})), "{\"a\":\"\\u003c\\u0026\\u003e\\u2028\u{7f}é\\u0001\\\"\\\\\\n\",\"b\":1}");
+        assert_eq!(go(json!([1.0, 0.5, 1e21, 1e20, 1e-6, 1e-7, 123_456_789_012_345_678_u64, -0.0, 1.5e300])),
+            "[1,0.5,1e+21,100000000000000000000,0.000001,1e-7,123456789012345680,-0,1.5e+300]");
+        let parameters = merge(Some(&object(json!({"name": "test", "args": {"x": 1}}))), &[]).ok().unwrap();
+        assert_eq!(parameters.checksum(), hex(&Sha256::digest(br#"{"args":{"x":1},"name":"test"}"#)));
+    }
+}

@@ -1,0 +1,74 @@
+//! The reasons of conditions and Events: a closed list, spelled as in the original where it has one.
+
+use std::fmt;
+
+/// A reason. Its name in code is its name on the wire.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the original's and say what they mean; the doubtful ones are documented")]
+pub enum Reason {
+    // Brokers
+    FetchedCatalog,
+    ErrorFetchingCatalog,
+    ErrorSyncingCatalog,
+    /// The broker is to be deleted but instances still need it.
+    DeletionBlockedByExistingInstances,
+
+    // Instances
+    ProvisionedSuccessfully,
+    InstanceUpdatedSuccessfully,
+    Provisioning,
+    UpdatingInstance,
+    Deprovisioning,
+    ProvisionRequestInFlight,
+    UpdateInstanceRequestInFlight,
+    DeprovisionRequestInFlight,
+    ProvisionCallFailed,
+    /// No answer: the broker could not be reached.
+    ErrorCallingProvision,
+    /// The broker refused a provision for good.
+    ClusterServiceBrokerReturnedFailure,
+    UpdateInstanceCallFailed,
+    ErrorCallingUpdateInstance,
+    DeprovisionCallFailed,
+    DeprovisionBlockedByExistingCredentials,
+    StartingInstanceOrphanMitigation,
+    ReferencesDeletedServiceClass,
+    ReferencesDeletedServicePlan,
+    /// The plan was changed, but neither class nor plan allows that.
+    PlanNotUpdatable,
+
+    // Bindings
+    InjectedBindResult,
+    Binding,
+    Unbinding,
+    BindingRequestInFlight,
+    UnbindingRequestInFlight,
+    BindCallFailed,
+    ServiceBindingReturnedFailure,
+    UnbindCallFailed,
+    ErrorInjectingBindResult,
+    FetchingBindingFailed,
+    ErrorNonbindableServiceClass,
+    ErrorInstanceRefsUnresolved,
+    ErrorInstanceNotReady,
+    ReferencesNonexistentInstance,
+    ErrorAsyncOperationInProgress,
+    ServiceBindingNeedsOrphanMitigation,
+
+    // Both
+    OrphanMitigationSuccessful,
+    OrphanMitigationFailed,
+    ErrorPollingLastOperation,
+    ErrorReconciliationRetryTimeout,
+    ReferencesNonexistentServiceClass,
+    ReferencesNonexistentServicePlan,
+    ReferencesNonexistentBroker,
+    ErrorWithParameters,
+    ErrorFindingNamespaceForInstance,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

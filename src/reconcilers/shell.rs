@@ -1,0 +1,226 @@
+//! The pass: observe, then plan and do, until there is nothing left to do. The one place where decisions become effects.
+//!
+//! A pass goes on with the object that each write *returned*, so it does not wait for its own watch events; and an
+//! object in the cache that is older than our own last write is left alone until the watch has caught up.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{ResourceExt as _, core::object::HasStatus, runtime::controller::Action};
+use serde_json::json;
+
+use super::{
+    error::Error,
+    event,
+    machine::{Absorbed, Admitted, Machine, Next, Observed, Seen, Step, Wait},
+    write::{self, Refused, Write, diff},
+};
+use crate::context::{Context, Memory};
+
+/// Far more than any object needs; a pass that makes more is wrong and must not spin.
+const STEP_LIMIT: usize = 32;
+
+/// How often an object at rest is looked at although nothing announced a change: a watch may lose an event (seen under
+/// load), and looking costs nothing but a moment.
+const SAFETY_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How long the watch gets to bring what this process wrote, before the cache is looked at without its help.
+const CATCH_UP: Duration = Duration::from_secs(15);
+
+/// How many writes of one answer are under way at once.
+const WRITES_AT_ONCE: usize = 16;
+
+/// Brings one object as far as it goes now.
+///
+/// # Errors
+/// See [`Error`]. The object is tried again later.
+pub async fn reconcile<M: Machine>(object: Arc<M::Object>, context: Arc<Context>) -> Result<Action, Error> {
+    if context.memories.is_outdated(&*object) {
+        return Ok(Action::requeue(CATCH_UP));
+    }
+    let world = M::observe(&object, &context).await?;
+    let memory = context.memories.get(&uid::<M>(&object));
+    let observed = Observed { object, world, memory, tunables: context.tunables, now: Timestamp::now() };
+    Pass::<M> { context: &context, observed, seen: Seen::Cached }.run().await
+}
+
+/// When an object whose pass failed is tried again.
+#[must_use]
+pub fn after_error<M: Machine>(object: &Arc<M::Object>, error: &Error, context: &Context) -> Action {
+    let uid = uid::<M>(object);
+    let mut memory = context.memories.get(&uid);
+    memory.failures += 1;
+    context.memories.set(&uid, memory);
+    match error {
+        // The change that outdated us brings a pass of its own; this is the net below it.
+        Error::Outdated { .. } => Action::requeue(Duration::from_secs(5)),
+        _ => {
+            let now = Timestamp::now();
+            let at = super::backoff::retry_at(now, memory.failures - 1, &uid, &context.tunables);
+            requeue(at, now)
+        }
+    }
+}
+
+struct Pass<'a, M: Machine> {
+    context: &'a Context,
+    observed: Observed<M>,
+    seen: Seen,
+}
+
+enum Progress {
+    GoOn,
+    Rest(Action),
+}
+
+impl<M: Machine> Pass<'_, M> {
+    async fn run(mut self) -> Result<Action, Error> {
+        for _ in 0..STEP_LIMIT {
+            self.observed.now = Timestamp::now();
+            if let Progress::Rest(action) = self.step().await? {
+                return Ok(action);
+            }
+        }
+        Err(Error::Restless { steps: STEP_LIMIT })
+    }
+
+    async fn step(&mut self) -> Result<Progress, Error> {
+        match M::plan(&self.observed) {
+            Step::Wait(Wait::ForChange) => return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL))),
+            Step::Wait(Wait::Until(at)) => return Ok(Progress::Rest(requeue(at, self.observed.now))),
+            Step::AddFinalizer => {
+                let written = write::add_finalizer(self.context, &*self.observed.object).await?;
+                self.go_on_with(written);
+            }
+            Step::RemoveFinalizer => return self.release().await,
+            Step::Record(status) => self.record(&status).await?,
+            Step::Write(writes) => {
+                self.write(writes).await?;
+                return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL)));
+            }
+            Step::Attempt { intent, call } => {
+                let _slot = self.context.brokers.slot(&M::lane(&call)).await;
+                self.record(&intent).await?;
+                return self.send(call).await;
+            }
+            Step::Call { before, call } => {
+                self.write(before).await?;
+                let _slot = self.context.brokers.slot(&M::lane(&call)).await;
+                return self.send(call).await;
+            }
+        }
+        Ok(Progress::GoOn)
+    }
+
+    /// Sends a request and what follows from its answers.
+    async fn send(&mut self, mut call: M::Call) -> Result<Progress, Error> {
+        loop {
+            let fenced = M::needs_fence(&call);
+            let admitted = Admitted::admit(call, fenced, self.seen)?;
+            let outcome = M::call(&admitted, self.context).await;
+            self.observed.now = Timestamp::now();
+            let Absorbed { writes, next, memory } = M::absorb(&self.observed, admitted.get(), outcome);
+            self.remember(memory);
+            let mut next = next;
+            for stage in writes {
+                if let Some(refused) = self.write(stage).await? {
+                    next = Next::Record(M::absorb_refused_write(&self.observed, &refused));
+                    break;
+                }
+            }
+            match next {
+                Next::Call(follow_up) => call = follow_up,
+                Next::Release => return self.release().await,
+                Next::Record(status) => {
+                    self.record_result(&status).await?;
+                    return Ok(Progress::GoOn);
+                }
+            }
+        }
+    }
+
+    /// Writes an intent or a finding; the object must be the one observed.
+    async fn record(&mut self, status: &M::Status) -> Result<(), Error> {
+        let object = Arc::clone(&self.observed.object);
+        let written = write::record(self.context, &*object, object.status(), status).await?;
+        self.tell(&object, status);
+        self.go_on_with(written);
+        Ok(())
+    }
+
+    /// Writes what an answer meant. The object may have been edited while the broker was thinking, and the answer must
+    /// not be lost for that: it is written to the new version, if the status is still the one that announced the
+    /// request (nobody but this process writes it).
+    async fn record_result(&mut self, status: &M::Status) -> Result<(), Error> {
+        if same(self.observed.object.status(), status) {
+            return Ok(());
+        }
+        let outdated = match self.record(status).await {
+            Err(error @ Error::Outdated { .. }) => error,
+            done => return done,
+        };
+        let Some(present) = write::reread(self.context, &*self.observed.object).await? else { return Err(outdated) };
+        let announced = self.observed.status();
+        if !same(present.status(), &announced) {
+            return Err(outdated);
+        }
+        self.observed.object = Arc::new(present);
+        self.record(status).await
+    }
+
+    async fn release(&mut self) -> Result<Progress, Error> {
+        let object = &*self.observed.object;
+        if object.finalizers().iter().any(|name| name == crate::crd::FINALIZER) {
+            let mut released = write::remove_finalizer(self.context, object).await;
+            if matches!(released, Err(Error::Outdated { .. })) {
+                // Edited meanwhile. That the broker has nothing any more stays true.
+                released = match write::reread(self.context, object).await? {
+                    Some(present) => write::remove_finalizer(self.context, &present).await,
+                    None => Ok(None),
+                };
+            }
+            released?;
+        }
+        Ok(Progress::Rest(Action::await_change()))
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<Option<Refused>, Error> {
+        use futures::{StreamExt as _, TryStreamExt as _};
+        let mut results = futures::stream::iter(writes.iter().map(|write| write.perform(self.context))).buffer_unordered(WRITES_AT_ONCE);
+        let mut refused = None;
+        while let Some(result) = results.try_next().await? {
+            refused = refused.or(result);
+        }
+        Ok(refused)
+    }
+
+    fn go_on_with(&mut self, written: M::Object) {
+        self.observed.object = Arc::new(written);
+        self.seen = Seen::Written;
+    }
+
+    fn remember(&mut self, memory: Memory) {
+        self.observed.memory = memory;
+        self.context.memories.set(&uid::<M>(&self.observed.object), memory);
+    }
+
+    fn tell(&self, from: &M::Object, to: &M::Status) {
+        let before = from.status().map(M::conditions).unwrap_or_default();
+        event::publish::<M>(self.context, from, before, M::conditions(to));
+    }
+}
+
+fn uid<M: Machine>(object: &M::Object) -> String {
+    object.uid().unwrap_or_default()
+}
+
+/// Whether writing a status would change nothing. Compared as JSON, because that is what is written: times lose their
+/// fractions on the wire.
+fn same<S: serde::Serialize>(present: Option<&S>, status: &S) -> bool {
+    let present = present.and_then(|present| serde_json::to_value(present).ok()).unwrap_or_else(|| json!({}));
+    serde_json::to_value(status).is_ok_and(|status| diff(&present, &status).is_none())
+}
+
+fn requeue(at: Timestamp, now: Timestamp) -> Action {
+    Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}

@@ -1,0 +1,412 @@
+//! Writes to the API server. Every write carries what it was decided on (uid, resourceVersion), has a field manager and
+//! a time limit, and is done at most once: the client's own retries are off, the pass is what is repeated.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::error::Error;
+use crate::{
+    context::Context,
+    crd::{FINALIZER, scope::Object},
+};
+
+/// The field manager of every write.
+pub const MANAGER: &str = "service-catalog";
+
+/// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
+pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
+
+/// Annotation on our Secrets: the id at the broker of the binding whose credentials they hold.
+pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
+
+/// How long the API server gets to answer.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// A Secret is worth more patience than other writes: its credentials exist only in memory, and some brokers give them
+/// only once.
+const SECRET_TRIES: u32 = 5;
+
+/// A change of an object other than the one that is being reconciled.
+pub enum Write {
+    /// Create an object that does not exist.
+    Create(Box<Target>, Value),
+    /// Merge-patch an object. The patch holds the observed `resourceVersion`.
+    Patch(Box<Target>, Value),
+    /// Merge-patch the status of an object. The patch holds the observed `resourceVersion`.
+    PatchStatus(Box<Target>, Value),
+    /// Delete an object of this uid.
+    Delete(Box<Target>, Option<String>),
+    /// Write credentials, to a Secret that is ours or does not exist yet.
+    ApplySecret(Box<OwnedSecret>),
+    /// Delete a Secret that is ours.
+    DeleteSecret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Uid of the binding that it must belong to.
+        owner_uid: String,
+    },
+}
+
+/// Which object a [`Write`] is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its kind.
+    pub resource: ApiResource,
+    /// Its namespace, unless it is cluster-wide.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Target {
+    /// The target that an object is.
+    #[must_use]
+    pub fn of<K: Object>(object: &K) -> Box<Self> {
+        Box::new(Self { resource: ApiResource::erase::<K>(&()), namespace: object.namespace(), name: object.name_any() })
+    }
+
+    fn api(&self, client: &Client) -> Api<DynamicObject> {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &self.resource),
+            None => Api::all_with(client.clone(), &self.resource),
+        }
+    }
+
+    fn describe(&self, verb: &str) -> String {
+        let Self { resource, namespace, name } = self;
+        match namespace {
+            Some(namespace) => format!("{verb} {} {namespace}/{name}", resource.kind),
+            None => format!("{verb} {} {name}", resource.kind),
+        }
+    }
+}
+
+/// A Secret with credentials. No `Debug`.
+pub struct OwnedSecret {
+    /// Name, namespace, labels, and the owner reference to the binding.
+    pub metadata: ObjectMeta,
+    /// Uid of the binding.
+    pub owner_uid: String,
+    /// The credentials.
+    pub data: BTreeMap<String, ByteString>,
+}
+
+/// A write that the API server refuses for good, or that would touch what is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// A sentence for the user.
+    pub message: String,
+}
+
+impl Write {
+    /// Creates an object.
+    pub fn create<K: Object>(object: &K) -> Result<Self, Error> {
+        Ok(Self::Create(Target::of(object), to_value(object)?))
+    }
+
+    /// Changes an object from one form to another; nothing if they are the same.
+    pub fn change<K: Object>(from: &K, to: &K) -> Result<Option<Self>, Error> {
+        let Some(mut patch) = diff(&to_value(from)?, &to_value(to)?) else { return Ok(None) };
+        pin(&mut patch, from);
+        Ok(Some(Self::Patch(Target::of(from), patch)))
+    }
+
+    /// Changes the status of an object.
+    pub fn change_status<K: Object, S: Serialize>(object: &K, from: &S, to: &S) -> Result<Option<Self>, Error> {
+        let Some(status) = diff(&to_value(from)?, &to_value(to)?) else { return Ok(None) };
+        let mut patch = json!({ "status": status });
+        pin(&mut patch, object);
+        Ok(Some(Self::PatchStatus(Target::of(object), patch)))
+    }
+
+    /// Deletes an object, this very one.
+    #[must_use]
+    pub fn delete<K: Object>(object: &K) -> Self {
+        Self::Delete(Target::of(object), object.meta().uid.clone())
+    }
+
+    /// Does it. `Ok(Some)` is a refusal for good, `Err` is worth another try.
+    pub async fn perform(&self, context: &Context) -> Result<Option<Refused>, Error> {
+        let _permit = context.writes.acquire().await;
+        let client = &context.client;
+        match self {
+            Self::Create(target, object) => create(client, target, object).await,
+            Self::Patch(target, patch) => {
+                let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
+                timed(&target.describe("change"), api.patch(&target.name, &parameters, &patch)).await.map(|_| None)
+            }
+            Self::PatchStatus(target, patch) => {
+                let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
+                let request = api.patch_status(&target.name, &parameters, &patch);
+                timed(&target.describe("change the status of"), request).await.map(|_| None)
+            }
+            Self::Delete(target, uid) => {
+                let api = target.api(client);
+                let action = target.describe("delete");
+                let only = DeleteParams { preconditions: Some(Preconditions { uid: uid.clone(), resource_version: None }), ..DeleteParams::default() };
+                ignore_missing(timed(&action, api.delete(&target.name, &only)).await.map(|_| ())).map(|()| None)
+            }
+            Self::ApplySecret(secret) => apply_secret(client, secret).await,
+            Self::DeleteSecret { namespace, name, owner_uid } => delete_secret(client, namespace, name, owner_uid).await.map(|()| None),
+        }
+    }
+}
+
+/// Adds our finalizer, keeping those of others. Fails when the object has changed.
+pub async fn add_finalizer<K: Object>(context: &Context, object: &K) -> Result<K, Error> {
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    set_finalizers(context, object, &finalizers, "add the finalizer to").await
+}
+
+/// Removes our finalizer, keeping those of others. Fails when the object has changed. `None`: the object is gone.
+pub async fn remove_finalizer<K: Object>(context: &Context, object: &K) -> Result<Option<K>, Error> {
+    let finalizers: Vec<String> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+    match set_finalizers(context, object, &finalizers, "remove the finalizer from").await {
+        Ok(object) => Ok(Some(object)),
+        Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn set_finalizers<K: Object>(context: &Context, object: &K, finalizers: &[String], verb: &str) -> Result<K, Error> {
+    let mut patch = json!({ "metadata": { "finalizers": finalizers } });
+    pin(&mut patch, object);
+    let target = Target::of(object);
+    let _permit = context.writes.acquire().await;
+    let api = target.api(&context.client);
+    let written = timed(&target.describe(verb), api.patch(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
+    note(context, written)
+}
+
+/// Writes the difference between the present status and another, by compare-and-swap. This is the fence: an object
+/// that is not the one observed is not written.
+pub async fn record<K: Object, S: Serialize>(context: &Context, object: &K, from: Option<&S>, to: &S) -> Result<K, Error> {
+    let from = from.map_or_else(|| Ok(json!({})), to_value)?;
+    let status = diff(&from, &to_value(to)?).ok_or(Error::Idle)?;
+    let mut patch = json!({ "status": status });
+    pin(&mut patch, object);
+    let target = Target::of(object);
+    let _permit = context.writes.acquire().await;
+    let api = target.api(&context.client);
+    let action = target.describe("write the status of");
+    let written = timed(&action, api.patch_status(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
+    note(context, written)
+}
+
+/// Reads the object as the API server has it now. `None`: it is gone, or another one has its name.
+pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, Error> {
+    let target = Target::of(object);
+    let present = timed(&target.describe("read"), target.api(&context.client).get_opt(&target.name)).await?;
+    let present = present.map(typed::<K>).transpose()?;
+    Ok(present.filter(|present| present.meta().uid == object.meta().uid))
+}
+
+/// The written object as its type, with its version noted, so that no later pass works on an older one.
+fn note<K: Object>(context: &Context, written: DynamicObject) -> Result<K, Error> {
+    let written = typed(written)?;
+    context.memories.wrote(&written);
+    Ok(written)
+}
+
+fn typed<K: Object>(object: DynamicObject) -> Result<K, Error> {
+    let value = to_value(&object)?;
+    serde_json::from_value(value).map_err(|source| Error::Serialize { what: "an object of the API server", source })
+}
+
+/// Reads the metadata of a Secret as the API server has it now.
+pub async fn secret_metadata(client: &Client, namespace: &str, name: &str) -> Result<Option<PartialObjectMeta<Secret>>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    timed(&format!("read the metadata of Secret {namespace}/{name}"), api.get_metadata_opt(name)).await
+}
+
+/// Whether a Secret belongs to the binding of this uid: by controller reference, and by nothing less.
+#[must_use]
+pub fn is_owned(metadata: &ObjectMeta, owner_uid: &str) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
+}
+
+async fn create(client: &Client, target: &Target, object: &Value) -> Result<Option<Refused>, Error> {
+    let action = target.describe("create");
+    let typed: DynamicObject = serde_json::from_value(object.clone()).map_err(|source| Error::Serialize { what: "an object", source })?;
+    let api = target.api(client);
+    match timed(&action, api.create(&post(), &typed)).await {
+        Ok(_) => Ok(None),
+        Err(Error::Api { source, .. }) if is_invalid(&source) => Ok(Some(Refused { message: format!("cannot {action}: {source}") })),
+        Err(error) => Err(error),
+    }
+}
+
+async fn apply_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refused>, Error> {
+    let mut delay = Duration::from_millis(200);
+    for _ in 1..SECRET_TRIES {
+        match try_secret(client, secret).await {
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again"),
+            done => return done,
+        }
+        tokio::time::sleep(delay).await;
+        delay *= 2;
+    }
+    try_secret(client, secret).await
+}
+
+async fn try_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refused>, Error> {
+    let (namespace, name) = (secret.metadata.namespace.clone().unwrap_or_default(), secret.metadata.name.clone().unwrap_or_default());
+    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let mut object = Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
+    let action = format!("create Secret {namespace}/{name}");
+    let exists = match timed(&action, api.create(&post(), &object)).await {
+        Ok(_) => return Ok(None),
+        Err(Error::Api { source, .. }) if has_code(&source, 409) => source,
+        Err(Error::Api { source, .. }) if is_invalid(&source) => {
+            return Ok(Some(Refused { message: format!("cannot {action}: {source}") }));
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(present) = secret_metadata(client, &namespace, &name).await? else {
+        // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
+        return Err(Error::Api { action, source: exists });
+    };
+    if !is_owned(&present.metadata, &secret.owner_uid) {
+        return Ok(Some(taken(&namespace, &name)));
+    }
+    object.metadata.resource_version.clone_from(&present.metadata.resource_version);
+    let action = format!("replace Secret {namespace}/{name}");
+    match timed(&action, api.replace(&name, &post(), &object)).await {
+        Ok(_) => Ok(None),
+        Err(Error::Api { source, .. }) if is_invalid(&source) => Ok(Some(Refused { message: format!("cannot {action}: {source}") })),
+        Err(error) => Err(error),
+    }
+}
+
+/// The refusal to touch a Secret that is not ours.
+#[must_use]
+pub fn taken(namespace: &str, name: &str) -> Refused {
+    Refused {
+        message: format!(
+            "Secret \"{namespace}/{name}\" is not owned by ServiceBinding: spec.secretName is taken by a Secret that this binding did not create; \
+             delete that Secret, or create another binding with another secretName"
+        ),
+    }
+}
+
+async fn delete_secret(client: &Client, namespace: &str, name: &str, owner_uid: &str) -> Result<(), Error> {
+    let Some(present) = secret_metadata(client, namespace, name).await? else { return Ok(()) };
+    if !is_owned(&present.metadata, owner_uid) {
+        return Ok(());
+    }
+    let only = DeleteParams {
+        preconditions: Some(Preconditions { uid: present.metadata.uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    ignore_missing(timed(&format!("delete Secret {namespace}/{name}"), api.delete(name, &only)).await.map(|_| ()))
+}
+
+async fn timed<T>(action: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    match tokio::time::timeout(TIME_LIMIT, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) if has_code(&source, 409) && !already_exists(&source) => Err(Error::Outdated { action: action.to_owned() }),
+        Ok(Err(source)) => Err(Error::Api { action: action.to_owned(), source: Box::new(source) }),
+        Err(_) => Err(Error::ApiTimeout { action: action.to_owned(), limit: TIME_LIMIT }),
+    }
+}
+
+fn ignore_missing(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::Api { source, .. }) if is_missing(&source) => Ok(()),
+        // A precondition on the uid that does not hold: this object is gone, another has its name.
+        Err(Error::Outdated { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn has_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+fn already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
+}
+
+fn is_missing(error: &kube::Error) -> bool {
+    has_code(error, 404)
+}
+
+/// Refused for what the object is, not for the moment: invalid, too large, or forbidden (as in a namespace that is
+/// being deleted).
+fn is_invalid(error: &kube::Error) -> bool {
+    [400, 403, 413, 422].into_iter().any(|code| has_code(error, code))
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn post() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// Makes a patch hold only for the object that was observed.
+fn pin<K: Object>(patch: &mut Value, object: &K) {
+    if let Some(patch) = patch.as_object_mut() {
+        let metadata = patch.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        metadata["uid"] = json!(object.meta().uid);
+        metadata["resourceVersion"] = json!(object.meta().resource_version);
+    }
+}
+
+fn to_value(value: &impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(value).map_err(|source| Error::Serialize { what: "an object", source })
+}
+
+/// The JSON merge patch (RFC 7396) that turns one value into another; `None` if they are equal.
+#[must_use]
+pub fn diff(from: &Value, to: &Value) -> Option<Value> {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else {
+        return (from != to).then(|| to.clone());
+    };
+    let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = to.iter().filter_map(|(key, value)| match from.get(key) {
+        None => Some((key.clone(), value.clone())),
+        Some(present) => diff(present, value).map(|change| (key.clone(), change)),
+    });
+    let patch: Map<String, Value> = removed.chain(changed).collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_holds_only_what_differs() {
+        let from = json!({"a": 1, "b": {"c": 1, "d": 2}, "e": [1, 2], "gone": true});
+        assert_eq!(diff(&from, &from), None);
+        let to = json!({"a": 1, "b": {"c": 1, "d": 3}, "e": [1], "new": {"x": null}});
+        assert_eq!(diff(&from, &to), Some(json!({"b": {"d": 3}, "e": [1], "gone": null, "new": {"x": null}})));
+        assert_eq!(diff(&json!(null), &json!({"a": 1})), Some(json!({"a": 1})));
+    }
+
+    #[test]
+    fn only_a_controller_reference_with_the_same_uid_makes_a_secret_ours() {
+        let owner = |uid: &str, controller| OwnerReference { uid: uid.into(), controller, ..OwnerReference::default() };
+        let metadata = |owners: Vec<OwnerReference>| ObjectMeta { owner_references: Some(owners), ..ObjectMeta::default() };
+        assert!(is_owned(&metadata(vec![owner("other", Some(true)), owner("ours", Some(true))]), "ours"));
+        assert!(!is_owned(&metadata(vec![owner("ours", None)]), "ours"));
+        assert!(!is_owned(&metadata(vec![owner("other", Some(true))]), "ours"));
+        assert!(!is_owned(&ObjectMeta::default(), "ours"));
+    }
+}

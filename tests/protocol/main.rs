@@ -1,0 +1,10 @@
+//! The broker client on real sockets: what it sends, byte for byte, and what it makes of every way a connection fails.
+
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod transport;
