@@ -382,8 +382,10 @@ async fn the_operator_can_do_its_work_and_leaves_the_user_alone() {
     }]}}))
     .unwrap();
     let apply = PatchParams::apply("service-catalog");
-    Api::<Secret>::namespaced(operator, "operator")
-        .patch("app", &apply, &Patch::Apply(owned))
+    let secrets: Api<Secret> = Api::namespaced(operator, "operator");
+    let written = secrets.patch("app", &apply, &Patch::Apply(owned)).await.unwrap();
+    secrets
+        .replace("app", &PostParams::default(), &written)
         .await
         .unwrap();
 
