@@ -276,6 +276,7 @@ pub enum UnbindStatus {
 }
 
 impl UnbindStatus {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
     fn is_unset(&self) -> bool {
         matches!(self, Self::Unset)
     }

@@ -317,6 +317,7 @@ pub enum ProvisionStatus {
 }
 
 impl ProvisionStatus {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
     fn is_unset(&self) -> bool {
         matches!(self, Self::Unset)
     }
@@ -340,6 +341,7 @@ pub enum DeprovisionStatus {
 }
 
 impl DeprovisionStatus {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
     fn is_unset(&self) -> bool {
         matches!(self, Self::Unset)
     }

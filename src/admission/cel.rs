@@ -1,0 +1,148 @@
+//! CEL expressions over the fields of a spec, built from the schemas of the kinds.
+//!
+//! Absent, `null` and the zero value of the type are the same to them: Go clients of the original send zero values where
+//! a manifest has nothing, and that is not an edit. `dyn` keeps the API server's type checker from objecting to the
+//! comparisons with `null`; it knows the types but not that they are nullable.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+
+use crate::crd;
+
+/// A top-level field of a spec.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Field {
+    /// Its name.
+    pub name: String,
+    zero: &'static str,
+}
+
+impl Field {
+    /// Its value in `object` or `oldObject`, the zero value where there is none.
+    pub(super) fn of(&self, root: &str) -> String {
+        let path = format!("{root}.spec.{}", self.name);
+        format!(
+            "({} ? dyn({path}) : dyn({}))",
+            given(root, &["spec", &self.name], 1),
+            self.zero
+        )
+    }
+
+    /// Whether the request gives it another value.
+    pub(super) fn changed(&self) -> String {
+        format!("{} != {}", self.of("object"), self.of("oldObject"))
+    }
+
+    /// Whether the request gives it another value, where zero means "as it is".
+    pub(super) fn changed_from_zero(&self) -> String {
+        format!("({} != {} && {})", self.of("object"), self.zero, self.changed())
+    }
+}
+
+/// The fields of the spec of a kind, by the plural of its name.
+pub(super) fn spec_fields(plural: &str) -> Vec<Field> {
+    let definitions = crd::all();
+    let Some(definition) = definitions.iter().find(|crd| crd.spec.names.plural == plural) else {
+        return Vec::new();
+    };
+    let schemas = definition
+        .spec
+        .versions
+        .iter()
+        .filter_map(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
+    let specs = schemas.filter_map(|schema| schema.properties.as_ref()?.get("spec")?.properties.as_ref());
+    specs
+        .flatten()
+        .map(|(name, schema)| Field {
+            name: name.clone(),
+            zero: zero(schema),
+        })
+        .collect()
+}
+
+/// One field of the spec of a kind.
+pub(super) fn spec_field(plural: &str, name: &str) -> Field {
+    let found = spec_fields(plural).into_iter().find(|field| field.name == name);
+    debug_assert!(found.is_some(), "{plural} has no spec.{name}");
+    found.unwrap_or_else(|| Field {
+        name: name.to_owned(),
+        zero: "null",
+    })
+}
+
+fn zero(schema: &JSONSchemaProps) -> &'static str {
+    match schema.type_.as_deref() {
+        Some("string") => "''",
+        Some("integer" | "number") => "0",
+        Some("boolean") => "false",
+        Some("array") => "[]",
+        Some("object") => "{}",
+        _ => "null",
+    }
+}
+
+/// Whether a path is there and not null, every step of it after the first `known`.
+pub(super) fn given(root: &str, steps: &[&str], known: usize) -> String {
+    let tests = (known + 1..=steps.len()).map(|end| {
+        let path = format!("{root}.{}", steps[..end].join("."));
+        format!("has({path}) && dyn({path}) != null")
+    });
+    tests.collect::<Vec<_>>().join(" && ")
+}
+
+/// Whether any of these holds, one per line.
+pub(super) fn any(expressions: impl IntoIterator<Item = String>) -> String {
+    expressions.into_iter().collect::<Vec<_>>().join("\n|| ")
+}
+
+/// Whether the request creates the object or changes its spec.
+///
+/// An object without a spec is left to its schema, which refuses it with a better message than an expression that fails.
+pub(super) const SPEC_CHANGED: &str =
+    "has(object.spec) && (request.operation == 'CREATE' || object.spec != oldObject.spec)";
+
+/// A CEL string.
+pub(super) fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_values_follow_the_schema() {
+        let fields = spec_fields("serviceinstances");
+        let zero = |name: &str| {
+            fields
+                .iter()
+                .find(|field| field.name == name)
+                .map(|field| field.zero)
+        };
+        assert_eq!(zero("externalID"), Some("''"));
+        assert_eq!(zero("updateRequests"), Some("0"));
+        assert_eq!(zero("parametersFrom"), Some("[]"));
+        assert_eq!(zero("parameters"), Some("{}"));
+        assert!(fields.iter().all(|field| field.zero != "null"));
+    }
+
+    #[test]
+    fn flattened_fields_are_found() {
+        let fields = spec_fields("clusterservicebrokers");
+        assert!(fields.iter().any(|field| field.name == "url"));
+        assert!(fields.iter().any(|field| field.name == "authInfo"));
+    }
+
+    #[test]
+    fn every_step_of_a_path_is_tested() {
+        assert_eq!(
+            given("object", &["spec", "authInfo", "basic"], 1),
+            "has(object.spec.authInfo) && dyn(object.spec.authInfo) != null && \
+             has(object.spec.authInfo.basic) && dyn(object.spec.authInfo.basic) != null"
+        );
+    }
+
+    #[test]
+    fn text_is_quoted() {
+        assert_eq!(text(r"a'b\c"), r"'a\'b\\c'");
+    }
+}

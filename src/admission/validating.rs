@@ -1,0 +1,250 @@
+//! The policies that refuse what the requesting user has no right to.
+
+use serde_json::{Value, json};
+
+use super::{
+    Named, Policy, cel, document, match_constraints,
+    mutating::{EDITED_BINDING, edited_instance},
+    name, named,
+};
+
+/// How many Secrets one object may name, unless its user may read all Secrets of the namespace: the API server prices
+/// each authorization check at 350,000, of a budget of 10,000,000 per policy.
+const MAX_SECRETS: usize = 16;
+
+/// Fields of a broker's spec that have no influence on where its credentials are sent.
+const CATALOG_FIELDS: [&str; 4] = [
+    "relistBehavior",
+    "relistDuration",
+    "relistRequests",
+    "catalogRestrictions",
+];
+
+pub(super) fn all() -> Vec<Policy> {
+    vec![
+        forged_user(
+            "serviceinstance-forged-user",
+            "serviceinstances",
+            &edited_instance(),
+        ),
+        forged_user("servicebinding-forged-user", "servicebindings", EDITED_BINDING),
+        cluster_broker_secrets(),
+        broker_secrets(),
+        instance_secrets(),
+        binding_secrets(),
+    ]
+}
+
+fn forged_user(topic: &'static str, plural: &str, edited: &str) -> Policy {
+    let given = cel::given("object", &["spec", "userInfo"], 1);
+    let rule = format!(
+        "!({given})\n\
+         || (variables.edited\n\
+         ? dyn(object.spec.userInfo) == dyn(request.userInfo)\n\
+         : has(oldObject.spec.userInfo) && dyn(object.spec.userInfo) == dyn(oldObject.spec.userInfo))"
+    );
+    policy(
+        topic,
+        plural,
+        &[("spec-changed".into(), cel::SPEC_CHANGED.into())],
+        &[("edited".into(), edited.into())],
+        &[json!({
+            "expression": rule,
+            "message": "spec.userInfo says that somebody else asked for this; leave it out, it is not written by hand",
+            "reason": "Forbidden",
+        })],
+    )
+}
+
+fn cluster_broker_secrets() -> Policy {
+    let secrets = ["basic", "bearer"].map(|method| {
+        let steps = ["spec", "authInfo", method, "secretRef", "namespace"];
+        let path = format!("object.spec.authInfo.{method}.secretRef.namespace");
+        let namespace = format!("({} ? {path} : '')", cel::given("object", &steps, 4));
+        broker_secret(method, &namespace)
+    });
+    few_secrets("clusterservicebroker-secrets", "clusterservicebrokers", &secrets)
+}
+
+fn broker_secrets() -> Policy {
+    let secrets = ["basic", "bearer"].map(|method| broker_secret(method, "request.namespace"));
+    few_secrets("servicebroker-secrets", "servicebrokers", &secrets)
+}
+
+/// CEL: the Secret of one way to authenticate, as a list of none or one.
+fn broker_secret(method: &str, namespace: &str) -> String {
+    let steps = ["spec", "authInfo", method, "secretRef", "name"];
+    let path = format!("object.{}", steps.join("."));
+    format!(
+        "({} && {path} != ''\n? [{}]\n: [])",
+        cel::given("object", &steps, 1),
+        secret(&format!("spec.authInfo.{method}"), namespace, &path)
+    )
+}
+
+/// The credentials go to wherever the spec says, so a change of the address is checked like one of the Secret: else a
+/// user who may edit the broker, but not read the Secret, could have it sent to a server of their own.
+fn few_secrets(topic: &'static str, plural: &str, secrets: &[String; 2]) -> Policy {
+    let fields = cel::spec_fields(plural)
+        .into_iter()
+        .filter(|field| !CATALOG_FIELDS.contains(&field.name.as_str()));
+    let condition = created_or_changed(fields.map(|field| field.changed()));
+    policy(
+        topic,
+        plural,
+        &[("names-secrets".into(), condition)],
+        &[
+            ("wanted".into(), secrets.join("\n+ ")),
+            ("all".into(), "false".into()),
+        ],
+        &(0..secrets.len()).map(may_get).collect::<Vec<_>>(),
+    )
+}
+
+fn instance_secrets() -> Policy {
+    let plural = "serviceinstances";
+    let changed = cel::spec_field(plural, "parametersFrom").changed();
+    many_secrets(
+        "serviceinstance-secrets",
+        plural,
+        created_or_changed([changed]),
+        &parameter_secrets(),
+        Vec::new(),
+    )
+}
+
+fn binding_secrets() -> Policy {
+    let plural = "servicebindings";
+    let changed = ["parametersFrom", "secretTransforms"].map(|name| cel::spec_field(plural, name).changed());
+    let transforms = cel::given("object", &["spec", "secretTransforms"], 1);
+    let named = cel::given("t", &["addKeysFrom", "secretRef", "name"], 0);
+    let elsewhere = cel::given("t", &["addKeysFrom", "secretRef", "namespace"], 0);
+    let namespace = "t.addKeysFrom.secretRef.namespace";
+    let wanted = format!(
+        "{}\n+ ({transforms}\n? object.spec.secretTransforms\n\
+         .filter(t, {named} && t.addKeysFrom.secretRef.name != '')\n.map(t, {})\n: [])",
+        parameter_secrets(),
+        secret(
+            "spec.secretTransforms.addKeysFrom",
+            "request.namespace",
+            "t.addKeysFrom.secretRef.name"
+        )
+    );
+    let own_namespace = json!({
+        "expression": format!(
+            "!({transforms})\n|| object.spec.secretTransforms.all(t,\n\
+             !({elsewhere}) || {namespace} == '' || {namespace} == request.namespace)"
+        ),
+        "messageExpression":
+            "'spec.secretTransforms.addKeysFrom names a Secret of another namespace: \
+             copy that Secret to namespace \"' + request.namespace + '\", where the binding is'",
+        "message": "spec.secretTransforms.addKeysFrom names a Secret of another namespace",
+        "reason": "Forbidden",
+    });
+    many_secrets(
+        "servicebinding-secrets",
+        plural,
+        created_or_changed(changed),
+        &wanted,
+        vec![own_namespace],
+    )
+}
+
+fn parameter_secrets() -> String {
+    format!(
+        "({}\n? object.spec.parametersFrom.map(p, {})\n: [])",
+        cel::given("object", &["spec", "parametersFrom"], 1),
+        secret("spec.parametersFrom", "request.namespace", "p.secretKeyRef.name")
+    )
+}
+
+/// A list of Secrets of the object's namespace that has no fixed length: asks for all Secrets of the namespace first,
+/// then for one by one.
+fn many_secrets(
+    topic: &'static str,
+    plural: &str,
+    condition: String,
+    wanted: &str,
+    rules: Vec<Value>,
+) -> Policy {
+    let all = "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()";
+    let few_enough = json!({
+        "expression": format!("size(variables.wanted) <= {MAX_SECRETS} || variables.all"),
+        "messageExpression": format!(
+            "'the spec names ' + string(size(variables.wanted)) + ' Secrets: more than {MAX_SECRETS} are possible \
+             only for a user who may get all Secrets of namespace \"' + request.namespace + '\"'"
+        ),
+        "message": format!("the spec names more than {MAX_SECRETS} Secrets"),
+        "reason": "Forbidden",
+    });
+    let mut validations = rules;
+    validations.push(few_enough);
+    validations.extend((0..MAX_SECRETS).map(may_get));
+    policy(
+        topic,
+        plural,
+        &[("names-secrets".into(), condition)],
+        &[("wanted".into(), wanted.into()), ("all".into(), all.into())],
+        &validations,
+    )
+}
+
+/// CEL: a Secret that the spec names, and where it does. `string` makes maps of one type out of them, as lists need.
+fn secret(field: &str, namespace: &str, name: &str) -> String {
+    format!(
+        "{{'field': {}, 'namespace': string({namespace}), 'name': string({name})}}",
+        cel::text(field)
+    )
+}
+
+/// One rule per place in the list, although one for the whole list would be shorter: an expression can pay for two
+/// checks only, and the expression of a message cannot ask the authorizer which Secret it was.
+fn may_get(place: usize) -> Value {
+    let secret = format!("variables.wanted[{place}]");
+    json!({
+        "expression": format!(
+            "size(variables.wanted) <= {place} || variables.all\n\
+             || authorizer.group('').resource('secrets').namespace({secret}.namespace).name({secret}.name)\
+             .check('get').allowed()"
+        ),
+        "messageExpression": format!(
+            "'user \"' + request.userInfo.username + '\" may not get Secret \"' + {secret}.namespace + '/' + \
+             {secret}.name + '\", which ' + {secret}.field + ' names: name a Secret that this user may get, \
+             or grant the right to get it'"
+        ),
+        "message": "the spec names a Secret that the requesting user may not get",
+        "reason": "Forbidden",
+    })
+}
+
+fn created_or_changed(changed: impl IntoIterator<Item = String>) -> String {
+    let changed = cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed));
+    format!("has(object.spec) && (\n{changed})")
+}
+
+fn policy(
+    topic: &'static str,
+    plural: &str,
+    conditions: &[Named],
+    variables: &[Named],
+    validations: &[Value],
+) -> Policy {
+    let spec = json!({
+        "failurePolicy": "Fail",
+        "matchConstraints": match_constraints(&[plural], &["CREATE", "UPDATE"]),
+        "matchConditions": named(conditions),
+        "variables": named(variables),
+        "validations": validations,
+    });
+    Policy {
+        topic,
+        documents: [
+            document("ValidatingAdmissionPolicy", topic, &spec),
+            document(
+                "ValidatingAdmissionPolicyBinding",
+                topic,
+                &json!({"policyName": name(topic), "validationActions": ["Deny"]}),
+            ),
+        ],
+    }
+}

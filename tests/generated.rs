@@ -1,0 +1,110 @@
+//! The committed YAML is what the Rust types say, and the YAML that is written by hand goes with it.
+//!
+//! With `UPDATE_GENERATED=1` (which is what `make crds` sets) the files are written instead of compared.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot read the repository's files has failed"
+)]
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use service_catalog::{
+    crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance},
+    generate,
+};
+
+fn folder(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn compare(folder: &Path, expected: &[(String, String)]) {
+    let update = env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1");
+    for (name, text) in expected {
+        let path = folder.join(name);
+        if update {
+            fs::create_dir_all(folder).expect("a folder for the generated files");
+            fs::write(&path, text).expect("a generated file is written");
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            &committed == text,
+            "{} is not what the Rust types say: run `make crds` and commit the result",
+            path.display()
+        );
+    }
+}
+
+/// Files that no type stands behind any more, and kustomizations that forget one, are found as well.
+fn listed(folder: &Path, expected: &[(String, String)]) {
+    let expected: BTreeSet<_> = expected.iter().map(|(name, _)| name.clone()).collect();
+    let found: BTreeSet<_> = fs::read_dir(folder)
+        .expect("the folder exists")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| name != "kustomization.yaml")
+        .collect();
+    assert_eq!(found, expected, "the files in {}", folder.display());
+
+    let text = fs::read_to_string(folder.join("kustomization.yaml")).expect("a kustomization");
+    let kustomization: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let resources: BTreeSet<_> = kustomization["resources"]
+        .as_array()
+        .expect("resources")
+        .iter()
+        .map(|name| name.as_str().expect("a file name").to_owned())
+        .collect();
+    assert_eq!(resources, expected, "the kustomization in {}", folder.display());
+}
+
+#[test]
+fn crds() {
+    let expected = generate::crds_yaml().expect("YAML");
+    compare(&folder("crds"), &expected);
+    listed(&folder("crds"), &expected);
+}
+
+#[test]
+fn admission_policies() {
+    let expected = generate::admission_yaml().expect("YAML");
+    compare(&folder("config/admission"), &expected);
+    listed(&folder("config/admission"), &expected);
+}
+
+/// A field that a sample misspells would be lost in reading, and so would make a difference here.
+fn sample<K: DeserializeOwned + serde::Serialize>(file: &str) {
+    let text = fs::read_to_string(folder("config/samples").join(file)).expect("a sample");
+    let written: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let object: K = serde_json::from_value(written.clone()).expect(file);
+    let mut read = serde_json::to_value(&object).expect("JSON");
+    for (field, value) in written["spec"].as_object().expect("a spec") {
+        assert_eq!(&read["spec"][field].take(), value, "{file}: spec.{field}");
+    }
+}
+
+#[test]
+fn samples_are_read_as_they_are_written() {
+    sample::<ClusterServiceBroker>("cluster-service-broker.yaml");
+    sample::<ServiceBroker>("service-broker.yaml");
+    sample::<ServiceInstance>("service-instance.yaml");
+    sample::<ServiceBinding>("service-binding.yaml");
+}
+
+#[test]
+fn the_deployment_runs_this_version() {
+    let text = fs::read_to_string(folder("config/operator/deployment.yaml")).expect("the deployment");
+    assert!(
+        text.contains(&format!("image: service-catalog:{}\n", env!("CARGO_PKG_VERSION"))),
+        "config/operator/deployment.yaml names another version than Cargo.toml"
+    );
+}
