@@ -84,6 +84,8 @@ pub struct Memory {
     pub not_before: Option<Timestamp>,
     /// How many requests failed one after the other, where status does not count them.
     pub failures: i64,
+    /// The generation of the spec that the failures are of, where status does not say: another one is tried at once.
+    pub generation: i64,
     /// When a description by the broker was last written to status.
     pub described: Option<Timestamp>,
 }

@@ -154,13 +154,11 @@ fn start_watches(watches: &mut JoinSet<()>, context: &Arc<Context>, fanout: Arc<
         let api: Api<PartialObjectMeta<Secret>> = Api::all(context.client.clone());
         let labelled = watcher::Config::default().labels(LABEL_BINDING);
         let (events, fanout) = (watcher(api, labelled).default_backoff(), Arc::clone(&fanout));
-        watches.spawn(drive(events, secrets, move |Touched::Present(secret) | Touched::Gone(secret)| fanout.secret(&secret)));
+        watches.spawn(drive(events, secrets, move |touched| fanout.secret(touched.object())));
     }
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
     let events = watcher(api, watcher::Config::default()).default_backoff();
-    watches.spawn(drive(events, namespaces, move |Touched::Present(namespace) | Touched::Gone(namespace)| {
-        fanout.namespace(&namespace);
-    }));
+    watches.spawn(drive(events, namespaces, move |touched| fanout.namespace(touched.object())));
 }
 
 fn start_scope<S: Routed>(watches: &mut JoinSet<()>, context: &Arc<Context>, fanout: &Arc<Fanout>, writers: ScopeWriters<S>) {

@@ -40,6 +40,24 @@ pub struct ScopeStores<S: Scope> {
     pub plans: Store<S::Plan>,
 }
 
+/// A scope whose kinds are watched: says which stores are its own.
+pub trait Watched: Scope {
+    /// The stores of this scope.
+    fn stores(stores: &Stores) -> &ScopeStores<Self>;
+}
+
+impl Watched for ClusterWide {
+    fn stores(stores: &Stores) -> &ScopeStores<Self> {
+        &stores.cluster
+    }
+}
+
+impl Watched for Namespaced {
+    fn stores(stores: &Stores) -> &ScopeStores<Self> {
+        &stores.namespaced
+    }
+}
+
 impl Stores {
     /// The uid of a namespace, if it exists.
     #[must_use]

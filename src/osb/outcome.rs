@@ -32,6 +32,27 @@ impl<T> Outcome<T> {
             Self::Unknown(doubt) => Outcome::Unknown(doubt),
         }
     }
+
+    /// Why there is no answer, in a sentence for the user.
+    #[must_use]
+    pub fn failure_message(&self) -> Option<&str> {
+        match self {
+            Self::Answered(_) => None,
+            Self::Refused(refusal) => Some(&refusal.message),
+            Self::Unsent(unsent) => Some(&unsent.message),
+            Self::Unknown(doubt) => Some(&doubt.message),
+        }
+    }
+
+    /// How long a broker that failed wants to be left alone (`Retry-After`).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answered(_) | Self::Unsent(_) => None,
+            Self::Refused(refusal) => refusal.retry_after,
+            Self::Unknown(doubt) => doubt.retry_after,
+        }
+    }
 }
 
 /// A definite refusal. `description` is the broker's own text, already cut and cleaned for display.

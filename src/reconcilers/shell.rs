@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::object::HasStatus, runtime::controller::Action};
 use serde_json::json;
@@ -187,9 +188,9 @@ impl<M: Machine> Pass<'_, M> {
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<Option<Refused>, Error> {
-        use futures::{StreamExt as _, TryStreamExt as _};
-        let mut results = futures::stream::iter(writes.iter().map(|write| write.perform(self.context)))
-            .buffer_unordered(WRITES_AT_ONCE);
+        let context = self.context;
+        let perform = |write: Write| async move { write.perform(context).await };
+        let mut results = stream::iter(writes).map(perform).buffer_unordered(WRITES_AT_ONCE);
         let mut refused = None;
         while let Some(result) = results.try_next().await? {
             refused = refused.or(result);

@@ -42,8 +42,8 @@ pub enum Write {
     Patch(Box<Target>, Value),
     /// Merge-patch the status of an object. The patch holds the observed `resourceVersion`.
     PatchStatus(Box<Target>, Value),
-    /// Delete an object of this uid.
-    Delete(Box<Target>, Option<String>),
+    /// Delete an object, if these preconditions hold.
+    Delete(Box<Target>, Preconditions),
     /// Write credentials, to a Secret that is ours or does not exist yet.
     ApplySecret(Box<OwnedSecret>),
     /// Delete a Secret that is ours.
@@ -146,7 +146,15 @@ impl Write {
     /// Deletes an object, this very one.
     #[must_use]
     pub fn delete<K: Object>(object: &K) -> Self {
-        Self::Delete(Target::of(object), object.meta().uid.clone())
+        let uid = object.meta().uid.clone();
+        Self::Delete(Target::of(object), Preconditions { uid, resource_version: None })
+    }
+
+    /// Deletes an object, if it is still as it was observed.
+    #[must_use]
+    pub fn delete_as_seen<K: Object>(object: &K) -> Self {
+        let ObjectMeta { uid, resource_version, .. } = object.meta().clone();
+        Self::Delete(Target::of(object), Preconditions { uid, resource_version })
     }
 
     /// Does it. `Ok(Some)` is a refusal for good, `Err` is worth another try.
@@ -166,15 +174,11 @@ impl Write {
                 let request = api.patch_status(&target.name, &parameters, &patch);
                 timed(&target.describe("change the status of"), request).await.map(|_| None)
             }
-            Self::Delete(target, uid) => {
+            Self::Delete(target, preconditions) => {
                 let api = target.api(client);
                 let action = target.describe("delete");
-                let only = DeleteParams {
-                    preconditions: Some(Preconditions { uid: uid.clone(), resource_version: None }),
-                    ..DeleteParams::default()
-                };
-                ignore_missing(timed(&action, api.delete(&target.name, &only)).await.map(|_| ()))
-                    .map(|()| None)
+                let only = DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
+                ignore_missing(timed(&action, api.delete(&target.name, &only)).await.map(|_| ())).map(|()| None)
             }
             Self::ApplySecret(secret) => apply_secret(client, secret).await,
             Self::DeleteSecret { namespace, name, owner_uid, uid } => {
@@ -391,7 +395,8 @@ async fn timed<T>(action: &str, request: impl Future<Output = kube::Result<T>>) 
 fn ignore_missing(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::Api { source, .. }) if is_missing(&source) => Ok(()),
-        // A precondition on the uid that does not hold: this object is gone, another has its name.
+        // A precondition that does not hold: this object is gone and another has its name, or it has changed, and the
+        // change brings a pass of its own.
         Err(Error::Outdated { .. }) => Ok(()),
         other => other,
     }

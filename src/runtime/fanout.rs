@@ -12,7 +12,7 @@ use crate::{
         ClusterWide, ConditionType, Namespaced, Scope, ScopeKind, ServiceBinding, ServiceInstance,
         common::ResolvedOffering, condition, scope::EntryObject,
     },
-    stores::{ScopeStores, Stores},
+    stores::{Stores, Watched},
 };
 
 /// The sending ends of the queues of all controllers.
@@ -78,30 +78,20 @@ fn scope_queues<S: Scope>() -> (ScopeOutboxes<S>, ScopeInboxes<S>) {
 }
 
 /// A scope that a [`Fanout`] has queues for.
-pub trait Routed: Scope {
+pub trait Routed: Watched {
     /// Its queues.
     fn outboxes(fanout: &Fanout) -> &ScopeOutboxes<Self>;
-    /// Its stores.
-    fn stores(stores: &Stores) -> &ScopeStores<Self>;
 }
 
 impl Routed for ClusterWide {
     fn outboxes(fanout: &Fanout) -> &ScopeOutboxes<Self> {
         &fanout.cluster
     }
-
-    fn stores(stores: &Stores) -> &ScopeStores<Self> {
-        &stores.cluster
-    }
 }
 
 impl Routed for Namespaced {
     fn outboxes(fanout: &Fanout) -> &ScopeOutboxes<Self> {
         &fanout.namespaced
-    }
-
-    fn stores(stores: &Stores) -> &ScopeStores<Self> {
-        &stores.namespaced
     }
 }
 

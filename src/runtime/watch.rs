@@ -21,6 +21,15 @@ pub enum Touched<K> {
     Gone(K),
 }
 
+impl<K> Touched<K> {
+    /// The object, whatever happened to it.
+    pub fn object(&self) -> &K {
+        match self {
+            Self::Present(object) | Self::Gone(object) => object,
+        }
+    }
+}
+
 /// The events of a kind. An object that cannot be read is dropped and logged here, so that it neither stalls the watch
 /// nor concerns anybody further in.
 pub fn guarded<K: Object>(api: Api<DeserializeGuard<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {

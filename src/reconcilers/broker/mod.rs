@@ -1,1 +1,3 @@
 //! `ClusterServiceBroker` and `ServiceBroker`: the catalog.
+pub mod names;
+pub mod restrictions;

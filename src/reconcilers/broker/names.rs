@@ -1,0 +1,115 @@
+//! Names of class and plan objects, made from the ids in the catalog exactly as the original made them
+//! (`GenerateEscapedName`), so that a cluster that is taken over keeps its objects. Pure.
+
+use std::fmt::Write as _;
+
+use md5::{Digest as _, Md5};
+
+/// The longest name that is used as it is: that of a DNS label.
+const LIMIT: usize = 63;
+
+/// How much of a longer name is kept before the hash.
+const KEPT: usize = 30;
+
+/// The name of the object for an id. Versions of the original before 0.1.40 used the id itself, so an object that has
+/// it as its name keeps it.
+#[must_use]
+pub fn for_id(id: &str, is_ours: impl Fn(&str) -> bool) -> String {
+    if is_ours(id) { id.to_owned() } else { escape(id) }
+}
+
+/// The escaped form of an id: `a`–`y` and digits stay, dots and dashes where a DNS name may have them, everything else
+/// becomes its code point between two `z`. What gets too long ends in a hash of the id.
+#[must_use]
+pub fn escape(id: &str) -> String {
+    let mut name = String::new();
+    for (index, character) in id.char_indices() {
+        let inside = index != 0 && index + 1 != id.len();
+        let kept = match character {
+            'a'..='y' | '0'..='9' => true,
+            '.' => inside && !name.ends_with(['.', '-']),
+            '-' => inside && !name.ends_with('.'),
+            _ => false,
+        };
+        if kept {
+            name.push(character);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(name, "z{:x}z", u32::from(character));
+        }
+    }
+    if name.len() > LIMIT {
+        shorten(&name, id)
+    } else {
+        name
+    }
+}
+
+fn shorten(name: &str, id: &str) -> String {
+    // An escaped name is ASCII.
+    let kept = &name[..KEPT];
+    format!(
+        "{}-{}",
+        kept.strip_suffix('.').unwrap_or(kept),
+        hex(&Md5::digest(id.as_bytes()))
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_escaped_as_in_the_original() {
+        let long = "thisnameisreallyreallywaytoolonghowcouldanyonepossiblyreadthisplansname";
+        for (id, name) in [
+            ("", ""),
+            ("simple-id.1", "simple-id.1"),
+            ("contains-escape-char-z", "contains-escape-char-z7az"),
+            ("ContainsCaps", "z43zontainsz43zaps"),
+            (
+                ".starts-and-ends-with-periods.",
+                "z2ezstarts-and-ends-with-periodsz2ez",
+            ),
+            ("adjacent.-specialchars", "adjacent.z2dzspecialchars"),
+            (
+                "otherorderadjacent-.specialchars",
+                "otherorderadjacent-z2ezspecialchars",
+            ),
+            ("a...b", "a.z2ez.b"),
+            ("a--b", "a--b"),
+            ("-", "z2dz"),
+            ("ü", "zfcz"),
+            (
+                long,
+                "thisnameisreallyreallywaytoolo-3f54131bf8c96c7d946ee1d7a32136dd",
+            ),
+        ] {
+            assert_eq!(escape(id), name, "{id}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_longer_than_a_dns_label() {
+        let id = format!("{}.{}", "a".repeat(29), "b".repeat(200));
+        let name = escape(&id);
+        assert!(
+            name.len() <= LIMIT && name.starts_with(&format!("{}-", "a".repeat(29))),
+            "{name}"
+        );
+    }
+
+    #[test]
+    fn an_object_named_by_the_bare_id_keeps_its_name() {
+        assert_eq!(for_id("Legacy", |name| name == "Legacy"), "Legacy");
+        assert_eq!(for_id("Legacy", |_| false), "z4czegacy");
+    }
+}
