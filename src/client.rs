@@ -1,7 +1,7 @@
 //! The client of the API server.
 
 use anyhow::Context as _;
-use http::{HeaderName, HeaderValue, header::USER_AGENT};
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config};
 
 /// Connects to the cluster of the kubeconfig, or of the pod that this runs in.
@@ -9,7 +9,8 @@ use kube::{Client, Config};
 /// # Errors
 /// There is no usable configuration.
 pub async fn connect() -> anyhow::Result<Client> {
-    let config = Config::infer().await.context("there is no cluster to work for: set KUBECONFIG, or run in a pod")?;
+    let config =
+        Config::infer().await.context("there is no cluster to work for: set KUBECONFIG, or run in a pod")?;
     with(config)
 }
 
@@ -22,7 +23,7 @@ pub fn with(mut config: Config) -> anyhow::Result<Client> {
     // Another part of the process may have chosen the same provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let agent = HeaderValue::from_static(concat!("service-catalog/", env!("CARGO_PKG_VERSION")));
-    config.headers.push((HeaderName::from(USER_AGENT), agent));
+    config.headers.push((USER_AGENT, agent));
     config.default_retry = false;
     Client::try_from(config).context("the configuration of the cluster is not usable")
 }

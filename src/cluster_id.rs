@@ -16,7 +16,9 @@ const KEY: &str = "id";
 
 /// Why the id is not known.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read or keep the cluster id in ConfigMap {namespace}/{name} (see --cluster-id-configmap-namespace): {source}")]
+#[error(
+    "cannot read or keep the cluster id in ConfigMap {namespace}/{name} (see --cluster-id-configmap-namespace): {source}"
+)]
 pub struct Error {
     namespace: String,
     name: String,
@@ -30,7 +32,11 @@ pub struct Error {
 /// The API server refuses, or cannot be reached.
 pub async fn ensure(client: Client, namespace: &str, name: &str) -> Result<String, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    kept(&api, name).await.map_err(|source| Error { namespace: namespace.to_owned(), name: name.to_owned(), source })
+    kept(&api, name).await.map_err(|source| Error {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        source,
+    })
 }
 
 async fn kept(api: &Api<ConfigMap>, name: &str) -> kube::Result<String> {

@@ -96,7 +96,8 @@ impl Config {
 
 /// A duration as Go and `relistDuration` write it.
 fn duration(text: &str) -> Result<SignedDuration, String> {
-    let parsed = GoDuration::from_str(text).map_err(|error| format!("{error}; write it as in 1h30m, 20s or 500ms"))?;
+    let parsed =
+        GoDuration::from_str(text).map_err(|error| format!("{error}; write it as in 1h30m, 20s or 500ms"))?;
     let duration = std::time::Duration::from(parsed);
     match SignedDuration::try_from(duration) {
         Ok(duration) if duration.is_positive() && !parsed.is_negative() => Ok(duration),

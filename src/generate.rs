@@ -104,20 +104,13 @@ mod tests {
             let text = yaml([&definition]).expect("yaml");
             let mut expected = serde_json::to_value(&definition).expect("json");
             integers(&mut expected);
-            assert_eq!(
-                serde_saphyr::from_str::<Value>(&text).expect("a document"),
-                expected
-            );
+            assert_eq!(serde_saphyr::from_str::<Value>(&text).expect("a document"), expected);
         }
     }
 
     #[test]
     fn the_original_s_file_names() {
-        let names: Vec<_> = crds_yaml()
-            .expect("yaml")
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        let names: Vec<_> = crds_yaml().expect("yaml").into_iter().map(|(name, _)| name).collect();
         assert!(names.contains(&"servicecatalog.k8s.io_serviceinstances.yaml".to_owned()));
         assert_eq!(names.len(), 8);
     }

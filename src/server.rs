@@ -27,7 +27,11 @@ pub async fn serve(
     let readiness = move || {
         let ready = *ready.borrow();
         async move {
-            if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet") }
+            if ready {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
+            }
         }
     };
     let router = Router::new()
@@ -35,5 +39,8 @@ pub async fn serve(
         .route("/healthz", get(live))
         .route("/readyz", get(readiness.clone()))
         .route("/healthz/ready", get(readiness));
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the probes cannot be served any more")
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
+        .context("the probes cannot be served any more")
 }

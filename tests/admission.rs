@@ -64,10 +64,7 @@ async fn plane() -> &'static ControlPlane {
             let bob: Api<ServiceInstance> = seen_by("bob", "probe").await;
             let deadline = Instant::now() + PATIENCE;
             loop {
-                let dry = PostParams {
-                    dry_run: true,
-                    ..PostParams::default()
-                };
+                let dry = PostParams { dry_run: true, ..PostParams::default() };
                 let plain = bob.create(&dry, &instance("probe", &json!({}))).await;
                 let named = bob.create(&dry, &instance("probe", &parameters_from(1))).await;
                 let mutated = plain
@@ -76,10 +73,7 @@ async fn plane() -> &'static ControlPlane {
                 if mutated && named.as_ref().is_err_and(is_forbidden) {
                     break;
                 }
-                assert!(
-                    Instant::now() < deadline,
-                    "no policies in force: {plain:?}, {named:?}"
-                );
+                assert!(Instant::now() < deadline, "no policies in force: {plain:?}, {named:?}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         })
@@ -90,23 +84,9 @@ async fn plane() -> &'static ControlPlane {
 /// `kubectl apply -k config/default`, until the definitions are served as well.
 async fn install(plane: &ControlPlane) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default");
-    let output = plane
-        .kubectl(&["apply", "-k", folder.to_str().unwrap()])
-        .await
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "-l",
-        "svcat=true",
-        "--timeout=60s",
-    ];
+    let output = plane.kubectl(&["apply", "-k", folder.to_str().unwrap()]).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let wait = ["wait", "--for=condition=Established", "crd", "-l", "svcat=true", "--timeout=60s"];
     assert!(plane.kubectl(&wait).await.unwrap().status.success());
     String::from_utf8(output.stdout).unwrap()
 }
@@ -153,9 +133,7 @@ fn object<K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>>(
     mut spec: Value,
     more: &Value,
 ) -> K {
-    spec.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     serde_json::from_value(json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "spec": spec,
     }))
@@ -177,27 +155,20 @@ fn is_forbidden(error: &kube::Error) -> bool {
 #[track_caller]
 fn refused<K: std::fmt::Debug>(result: Result<K, kube::Error>, because: &str) {
     let error = result.unwrap_err();
-    assert!(
-        is_forbidden(&error) && error.to_string().contains(because),
-        "{error}"
-    );
+    assert!(is_forbidden(&error) && error.to_string().contains(because), "{error}");
 }
 
 async fn merge<K>(api: &Api<K>, name: &str, patch: Value) -> Result<K, kube::Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
 }
 
 #[tokio::test]
 async fn a_second_installation_changes_nothing() {
     let said = install(plane().await).await;
-    let changed: Vec<_> = said
-        .lines()
-        .filter(|line| !line.ends_with(" unchanged"))
-        .collect();
+    let changed: Vec<_> = said.lines().filter(|line| !line.ends_with(" unchanged")).collect();
     assert!(changed.is_empty(), "{changed:?}");
 }
 
@@ -205,13 +176,7 @@ async fn a_second_installation_changes_nothing() {
 async fn the_api_server_finds_nothing_to_object_to_in_the_expressions() {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(plane().await.admin_client().unwrap());
     let deadline = Instant::now() + PATIENCE;
-    for name in policies
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .iter()
-        .map(kube::ResourceExt::name_any)
-    {
+    for name in policies.list(&ListParams::default()).await.unwrap().iter().map(kube::ResourceExt::name_any) {
         let checked = loop {
             let status = policies.get(&name).await.unwrap().status.unwrap_or_default();
             if let Some(checked) = status.type_checking {
@@ -233,19 +198,13 @@ async fn the_user_of_an_instance_is_whoever_edited_it_last() {
     let user = |made: &ServiceInstance| made.spec.user_info.clone().unwrap_or_default().username;
 
     let forged = json!({"userInfo": {"username": "root", "uid": "", "groups": ["system:masters"]}});
-    let made = bob
-        .create(&PostParams::default(), &instance("orders", &forged))
-        .await
-        .unwrap();
+    let made = bob.create(&PostParams::default(), &instance("orders", &forged)).await.unwrap();
     assert_eq!(user(&made), "bob");
     assert_eq!(made.spec.user_info.unwrap().groups, ["system:authenticated"]);
 
     for (what, patch) in [
         ("metadata", json!({"metadata": {"labels": {"a": "b"}}})),
-        (
-            "a forged user",
-            json!({"spec": {"userInfo": {"username": "root"}}}),
-        ),
+        ("a forged user", json!({"spec": {"userInfo": {"username": "root"}}})),
         ("no user", json!({"spec": {"userInfo": null}})),
         (
             "zero values",
@@ -260,9 +219,7 @@ async fn the_user_of_an_instance_is_whoever_edited_it_last() {
     let made = merge(&carol, "orders", edit).await.unwrap();
     assert_eq!((user(&made).as_str(), made.spec.update_requests), ("carol", 3));
     for kept in [json!(0), Value::Null] {
-        let made = merge(&bob, "orders", json!({"spec": {"updateRequests": kept}}))
-            .await
-            .unwrap();
+        let made = merge(&bob, "orders", json!({"spec": {"updateRequests": kept}})).await.unwrap();
         assert_eq!((user(&made).as_str(), made.spec.update_requests), ("carol", 3));
     }
 }
@@ -273,15 +230,10 @@ async fn a_binding_keeps_its_user_and_the_name_of_its_secret() {
     namespace("bindings").await;
     let bob: Api<ServiceBinding> = seen_by("bob", "bindings").await;
     let carol: Api<ServiceBinding> = seen_by("carol", "bindings").await;
-    for (name, said, secret) in [
-        ("a", json!({}), "a"),
-        ("b", json!({"secretName": ""}), "b"),
-        ("c", json!({"secretName": "x"}), "x"),
-    ] {
-        let made = bob
-            .create(&PostParams::default(), &binding(name, &said))
-            .await
-            .unwrap();
+    for (name, said, secret) in
+        [("a", json!({}), "a"), ("b", json!({"secretName": ""}), "b"), ("c", json!({"secretName": "x"}), "x")]
+    {
+        let made = bob.create(&PostParams::default(), &binding(name, &said)).await.unwrap();
         assert_eq!(made.spec.secret_name, secret);
     }
     // The API server makes the name after admission: the operator falls back to the binding's name.
@@ -306,11 +258,7 @@ async fn the_finalizer_joins_those_of_the_user() {
     for (name, given, expected) in [
         ("none", vec![], vec![FINALIZER]),
         ("ours", vec![FINALIZER], vec![FINALIZER]),
-        (
-            "theirs",
-            vec!["example.com/mine"],
-            vec!["example.com/mine", FINALIZER],
-        ),
+        ("theirs", vec!["example.com/mine"], vec!["example.com/mine", FINALIZER]),
     ] {
         let mut wanted = instance(name, &json!({}));
         wanted.metadata.finalizers = Some(given.into_iter().map(str::to_owned).collect());
@@ -319,19 +267,13 @@ async fn the_finalizer_joins_those_of_the_user() {
     }
     let dave: Api<ClusterServiceBroker> = Api::all(client("dave").await);
     let made = dave
-        .create(
-            &PostParams::default(),
-            &object("finalizers", json!({"url": "http://x"}), &json!({})),
-        )
+        .create(&PostParams::default(), &object("finalizers", json!({"url": "http://x"}), &json!({})))
         .await
         .unwrap();
     assert_eq!(made.finalizers(), [FINALIZER]);
     let alice: Api<ServiceBroker> = seen_by("alice", "finalizers").await;
     let made = alice
-        .create(
-            &PostParams::default(),
-            &object("x", json!({"url": "http://x"}), &json!({})),
-        )
+        .create(&PostParams::default(), &object("x", json!({"url": "http://x"}), &json!({})))
         .await
         .unwrap();
     assert_eq!(made.finalizers(), [FINALIZER]);
@@ -343,38 +285,19 @@ async fn the_operator_can_do_its_work_and_leaves_the_user_alone() {
     let plane = plane().await;
     namespace("operator").await;
     let alice: Api<ServiceInstance> = seen_by("alice", "operator").await;
-    alice
-        .create(&PostParams::default(), &instance("orders", &parameters_from(1)))
-        .await
-        .unwrap();
+    alice.create(&PostParams::default(), &instance("orders", &parameters_from(1))).await.unwrap();
     let bindings: Api<ServiceBinding> = seen_by("alice", "operator").await;
-    let bound = bindings
-        .create(&PostParams::default(), &binding("app", &json!({})))
-        .await
-        .unwrap();
+    let bound = bindings.create(&PostParams::default(), &binding("app", &json!({}))).await.unwrap();
 
-    let operator = Client::try_from(
-        plane
-            .service_account("service-catalog", "service-catalog")
-            .await
-            .unwrap(),
-    )
-    .unwrap();
+    let operator =
+        Client::try_from(plane.service_account("service-catalog", "service-catalog").await.unwrap()).unwrap();
     let instances: Api<ServiceInstance> = Api::namespaced(operator.clone(), "operator");
     let status = json!({"status": {"conditions": []}});
-    instances
-        .patch_status("orders", &PatchParams::default(), &Patch::Merge(status))
-        .await
-        .unwrap();
+    instances.patch_status("orders", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     let finalizers = json!({"metadata": {"finalizers": [FINALIZER, "example.com/mine"]}});
     let made = merge(&instances, "orders", finalizers).await.unwrap();
     assert_eq!(made.spec.user_info.unwrap().username, "alice");
-    assert!(is_forbidden(
-        &instances
-            .delete("orders", &DeleteParams::default())
-            .await
-            .unwrap_err()
-    ));
+    assert!(is_forbidden(&instances.delete("orders", &DeleteParams::default()).await.unwrap_err()));
 
     let owned: Secret = serde_json::from_value(json!({"metadata": {"name": "app", "ownerReferences": [{
         "apiVersion": "servicecatalog.k8s.io/v1beta1", "kind": "ServiceBinding", "name": "app",
@@ -384,14 +307,9 @@ async fn the_operator_can_do_its_work_and_leaves_the_user_alone() {
     let apply = PatchParams::apply("service-catalog");
     let secrets: Api<Secret> = Api::namespaced(operator, "operator");
     let written = secrets.patch("app", &apply, &Patch::Apply(owned)).await.unwrap();
-    secrets
-        .replace("app", &PostParams::default(), &written)
-        .await
-        .unwrap();
+    secrets.replace("app", &PostParams::default(), &written).await.unwrap();
 
     alice.delete("orders", &DeleteParams::default()).await.unwrap();
-    merge(&instances, "orders", json!({"metadata": {"finalizers": null}}))
-        .await
-        .unwrap();
+    merge(&instances, "orders", json!({"metadata": {"finalizers": null}})).await.unwrap();
     assert!(alice.get_opt("orders").await.unwrap().is_none());
 }

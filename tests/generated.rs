@@ -2,10 +2,7 @@
 //!
 //! With `UPDATE_GENERATED=1` (which is what `make crds` sets) the files are written instead of compared.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot read the repository's files has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot read the repository's files has failed")]
 
 use std::{
     collections::BTreeSet,
@@ -45,13 +42,7 @@ fn listed(folder: &Path, expected: &[(String, String)]) {
     let expected: BTreeSet<_> = expected.iter().map(|(name, _)| name.clone()).collect();
     let found: BTreeSet<_> = fs::read_dir(folder)
         .expect("the folder exists")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|name| name != "kustomization.yaml")
         .collect();
     assert_eq!(found, expected, "the files in {}", folder.display());

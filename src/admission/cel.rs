@@ -20,11 +20,7 @@ impl Field {
     /// Its value in `object` or `oldObject`, the zero value where there is none.
     pub(super) fn of(&self, root: &str) -> String {
         let path = format!("{root}.spec.{}", self.name);
-        format!(
-            "({} ? dyn({path}) : dyn({}))",
-            given(root, &["spec", &self.name], 1),
-            self.zero
-        )
+        format!("({} ? dyn({path}) : dyn({}))", given(root, &["spec", &self.name], 1), self.zero)
     }
 
     /// Whether the request gives it another value.
@@ -50,23 +46,14 @@ pub(super) fn spec_fields(plural: &str) -> Vec<Field> {
         .iter()
         .filter_map(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
     let specs = schemas.filter_map(|schema| schema.properties.as_ref()?.get("spec")?.properties.as_ref());
-    specs
-        .flatten()
-        .map(|(name, schema)| Field {
-            name: name.clone(),
-            zero: zero(schema),
-        })
-        .collect()
+    specs.flatten().map(|(name, schema)| Field { name: name.clone(), zero: zero(schema) }).collect()
 }
 
 /// One field of the spec of a kind.
 pub(super) fn spec_field(plural: &str, name: &str) -> Field {
     let found = spec_fields(plural).into_iter().find(|field| field.name == name);
     debug_assert!(found.is_some(), "{plural} has no spec.{name}");
-    found.unwrap_or_else(|| Field {
-        name: name.to_owned(),
-        zero: "null",
-    })
+    found.unwrap_or_else(|| Field { name: name.to_owned(), zero: "null" })
 }
 
 fn zero(schema: &JSONSchemaProps) -> &'static str {
@@ -112,12 +99,7 @@ mod tests {
     #[test]
     fn zero_values_follow_the_schema() {
         let fields = spec_fields("serviceinstances");
-        let zero = |name: &str| {
-            fields
-                .iter()
-                .find(|field| field.name == name)
-                .map(|field| field.zero)
-        };
+        let zero = |name: &str| fields.iter().find(|field| field.name == name).map(|field| field.zero);
         assert_eq!(zero("externalID"), Some("''"));
         assert_eq!(zero("updateRequests"), Some("0"));
         assert_eq!(zero("parametersFrom"), Some("[]"));

@@ -48,10 +48,7 @@ pub fn policies() -> Vec<Policy> {
 /// All policies and bindings as documents of `admissionregistration.k8s.io/v1`.
 #[must_use]
 pub fn all() -> Vec<Value> {
-    policies()
-        .into_iter()
-        .flat_map(|policy| policy.documents)
-        .collect()
+    policies().into_iter().flat_map(|policy| policy.documents).collect()
 }
 
 /// An expression with the name that the API server reports it under, or that others refer to it by.
@@ -72,10 +69,7 @@ fn match_constraints(resources: &[&str], operations: &[&str]) -> Value {
 }
 
 fn named(expressions: &[Named]) -> Value {
-    expressions
-        .iter()
-        .map(|(name, expression)| json!({"name": name, "expression": expression}))
-        .collect()
+    expressions.iter().map(|(name, expression)| json!({"name": name, "expression": expression})).collect()
 }
 
 fn document(kind: &str, topic: &str, spec: &Value) -> Value {
@@ -106,10 +100,7 @@ mod tests {
             let [policy, binding] = documents;
             assert!(seen.insert(policy["metadata"]["name"].to_string()));
             assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
-            assert_eq!(
-                binding["kind"],
-                format!("{}Binding", policy["kind"].as_str().expect("kind"))
-            );
+            assert_eq!(binding["kind"], format!("{}Binding", policy["kind"].as_str().expect("kind")));
         }
     }
 
@@ -118,9 +109,8 @@ mod tests {
         for Policy { documents, topic } in policies() {
             let spec = &documents[0]["spec"];
             assert_eq!(spec["failurePolicy"], "Fail", "{topic}");
-            for resource in spec["matchConstraints"]["resourceRules"][0]["resources"]
-                .as_array()
-                .expect("resources")
+            for resource in
+                spec["matchConstraints"]["resourceRules"][0]["resources"].as_array().expect("resources")
             {
                 let resource = resource.as_str().expect("a string");
                 assert!(
@@ -154,10 +144,8 @@ mod tests {
     #[test]
     fn the_user_policies_know_every_field_of_the_instance_spec() {
         let definitions = crd::all();
-        let instance = definitions
-            .iter()
-            .find(|crd| crd.spec.names.kind == "ServiceInstance")
-            .expect("defined");
+        let instance =
+            definitions.iter().find(|crd| crd.spec.names.kind == "ServiceInstance").expect("defined");
         let schema = instance.spec.versions[0].schema.as_ref().expect("a schema");
         let spec = &schema
             .open_api_v3_schema
@@ -180,10 +168,7 @@ mod tests {
         for topic in ["clusterservicebroker-secrets", "servicebroker-secrets"] {
             let conditions = policy(topic)["spec"]["matchConditions"].to_string();
             for field in ["url", "insecureSkipTLSVerify", "caBundle", "authInfo"] {
-                assert!(
-                    conditions.contains(&format!("object.spec.{field})")),
-                    "{topic}: {field}"
-                );
+                assert!(conditions.contains(&format!("object.spec.{field})")), "{topic}: {field}");
             }
             assert!(!conditions.contains("relist"), "{topic}");
         }

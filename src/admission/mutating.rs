@@ -16,21 +16,9 @@ pub(super) fn all() -> Vec<Policy> {
         user("serviceinstance-user", "serviceinstances", &edited_instance),
         user("servicebinding-user", "servicebindings", EDITED_BINDING),
         secret_name(),
-        kept(
-            "clusterservicebroker-relist-requests",
-            "clusterservicebrokers",
-            "relistRequests",
-        ),
-        kept(
-            "servicebroker-relist-requests",
-            "servicebrokers",
-            "relistRequests",
-        ),
-        kept(
-            "serviceinstance-update-requests",
-            "serviceinstances",
-            "updateRequests",
-        ),
+        kept("clusterservicebroker-relist-requests", "clusterservicebrokers", "relistRequests"),
+        kept("servicebroker-relist-requests", "servicebrokers", "relistRequests"),
+        kept("serviceinstance-update-requests", "serviceinstances", "updateRequests"),
     ]
 }
 
@@ -38,9 +26,8 @@ pub(super) fn all() -> Vec<Policy> {
 ///
 /// A zero `updateRequests` is put back by a policy of its own, so it is no edit here, in whichever order the two run.
 pub(super) fn edited_instance() -> String {
-    let changed = cel::spec_fields("serviceinstances")
-        .into_iter()
-        .filter_map(|field| match field.name.as_str() {
+    let changed =
+        cel::spec_fields("serviceinstances").into_iter().filter_map(|field| match field.name.as_str() {
             "userInfo" => None,
             "updateRequests" => Some(field.changed_from_zero()),
             _ => Some(field.changed()),
@@ -54,12 +41,7 @@ pub(super) const EDITED_BINDING: &str = "request.operation == 'CREATE'";
 fn finalizer() -> Policy {
     let topic = "finalizer";
     let ours = cel::text(FINALIZER);
-    let resources = [
-        "clusterservicebrokers",
-        "servicebrokers",
-        "serviceinstances",
-        "servicebindings",
-    ];
+    let resources = ["clusterservicebrokers", "servicebrokers", "serviceinstances", "servicebindings"];
     policy(
         topic,
         &resources,
@@ -128,11 +110,7 @@ fn kept(topic: &'static str, plural: &str, counter: &str) -> Policy {
         &["UPDATE"],
         &[(
             "not-said".into(),
-            format!(
-                "has(object.spec) && {} == 0 && {} != 0",
-                field.of("object"),
-                field.of("oldObject")
-            ),
+            format!("has(object.spec) && {} == 0 && {} != 0", field.of("object"), field.of("oldObject")),
         )],
         &[],
         &format!("[JSONPatch{{op: 'add', path: '/spec/{counter}', value: oldObject.spec.{counter}}}]"),
@@ -163,11 +141,7 @@ fn policy(
         topic,
         documents: [
             document("MutatingAdmissionPolicy", topic, &spec),
-            document(
-                "MutatingAdmissionPolicyBinding",
-                topic,
-                &json!({"policyName": name(topic)}),
-            ),
+            document("MutatingAdmissionPolicyBinding", topic, &json!({"policyName": name(topic)})),
         ],
     }
 }

@@ -13,20 +13,12 @@ use super::{
 const MAX_SECRETS: usize = 16;
 
 /// Fields of a broker's spec that have no influence on where its credentials are sent.
-const CATALOG_FIELDS: [&str; 4] = [
-    "relistBehavior",
-    "relistDuration",
-    "relistRequests",
-    "catalogRestrictions",
-];
+const CATALOG_FIELDS: [&str; 4] =
+    ["relistBehavior", "relistDuration", "relistRequests", "catalogRestrictions"];
 
 pub(super) fn all() -> Vec<Policy> {
     vec![
-        forged_user(
-            "serviceinstance-forged-user",
-            "serviceinstances",
-            &edited_instance(),
-        ),
+        forged_user("serviceinstance-forged-user", "serviceinstances", &edited_instance()),
         forged_user("servicebinding-forged-user", "servicebindings", EDITED_BINDING),
         cluster_broker_secrets(),
         broker_secrets(),
@@ -85,18 +77,14 @@ fn broker_secret(method: &str, namespace: &str) -> String {
 /// The credentials go to wherever the spec says, so a change of the address is checked like one of the Secret: else a
 /// user who may edit the broker, but not read the Secret, could have it sent to a server of their own.
 fn few_secrets(topic: &'static str, plural: &str, secrets: &[String; 2]) -> Policy {
-    let fields = cel::spec_fields(plural)
-        .into_iter()
-        .filter(|field| !CATALOG_FIELDS.contains(&field.name.as_str()));
+    let fields =
+        cel::spec_fields(plural).into_iter().filter(|field| !CATALOG_FIELDS.contains(&field.name.as_str()));
     let condition = created_or_changed(fields.map(|field| field.changed()));
     policy(
         topic,
         plural,
         &[("names-secrets".into(), condition)],
-        &[
-            ("wanted".into(), secrets.join("\n+ ")),
-            ("all".into(), "false".into()),
-        ],
+        &[("wanted".into(), secrets.join("\n+ ")), ("all".into(), "false".into())],
         &(0..secrets.len()).map(may_get).collect::<Vec<_>>(),
     )
 }
@@ -124,11 +112,7 @@ fn binding_secrets() -> Policy {
         "{}\n+ ({transforms}\n? object.spec.secretTransforms\n\
          .filter(t, {named} && t.addKeysFrom.secretRef.name != '')\n.map(t, {})\n: [])",
         parameter_secrets(),
-        secret(
-            "spec.secretTransforms.addKeysFrom",
-            "request.namespace",
-            "t.addKeysFrom.secretRef.name"
-        )
+        secret("spec.secretTransforms.addKeysFrom", "request.namespace", "t.addKeysFrom.secretRef.name")
     );
     let own_namespace = json!({
         "expression": format!(
@@ -141,13 +125,7 @@ fn binding_secrets() -> Policy {
         "message": "spec.secretTransforms.addKeysFrom names a Secret of another namespace",
         "reason": "Forbidden",
     });
-    many_secrets(
-        "servicebinding-secrets",
-        plural,
-        created_or_changed(changed),
-        &wanted,
-        vec![own_namespace],
-    )
+    many_secrets("servicebinding-secrets", plural, created_or_changed(changed), &wanted, vec![own_namespace])
 }
 
 fn parameter_secrets() -> String {
@@ -191,10 +169,7 @@ fn many_secrets(
 
 /// CEL: a Secret that the spec names, and where it does. `string` makes maps of one type out of them, as lists need.
 fn secret(field: &str, namespace: &str, name: &str) -> String {
-    format!(
-        "{{'field': {}, 'namespace': string({namespace}), 'name': string({name})}}",
-        cel::text(field)
-    )
+    format!("{{'field': {}, 'namespace': string({namespace}), 'name': string({name})}}", cel::text(field))
 }
 
 /// One rule per place in the list, although one for the whole list would be shorter: an expression can pay for two

@@ -44,6 +44,20 @@ use super::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
+    .message("brokers must have a remote url to contact: set url"))]
+#[x_kube(validation = Rule::new("!(has(self.insecureSkipTLSVerify) && self.insecureSkipTLSVerify && has(self.caBundle) && size(self.caBundle) > 0)")
+    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out"))]
+#[x_kube(validation = Rule::new("!has(self.relistDuration) || duration(self.relistDuration) > duration('0s')")
+    .message("relistDuration must be greater than zero"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.relistRequests) || !has(self.relistRequests) || self.relistRequests == 0 || self.relistRequests >= oldSelf.relistRequests")
+    .message("relistRequests must be strictly increasing"))]
+#[x_kube(validation = Rule::new("!has(self.authInfo) || has(self.authInfo.basic) || has(self.authInfo.bearer)")
+    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out"))]
+#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.basic) || (has(self.authInfo.basic.secretRef) && has(self.authInfo.basic.secretRef.name) && self.authInfo.basic.secretRef.name != '' && has(self.authInfo.basic.secretRef.namespace) && self.authInfo.basic.secretRef.namespace != '')")
+    .message("a basic auth secret is required: set name and namespace in authInfo.basic.secretRef"))]
+#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.bearer) || (has(self.authInfo.bearer.secretRef) && has(self.authInfo.bearer.secretRef.name) && self.authInfo.bearer.secretRef.name != '' && has(self.authInfo.bearer.secretRef.namespace) && self.authInfo.bearer.secretRef.namespace != '')")
+    .message("a bearer auth secret is required: set name and namespace in authInfo.bearer.secretRef"))]
 pub struct ClusterServiceBrokerSpec {
     /// What both kinds of broker have.
     #[serde(flatten)]
@@ -85,6 +99,20 @@ pub struct ClusterServiceBrokerSpec {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
+    .message("brokers must have a remote url to contact: set url"))]
+#[x_kube(validation = Rule::new("!(has(self.insecureSkipTLSVerify) && self.insecureSkipTLSVerify && has(self.caBundle) && size(self.caBundle) > 0)")
+    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out"))]
+#[x_kube(validation = Rule::new("!has(self.relistDuration) || duration(self.relistDuration) > duration('0s')")
+    .message("relistDuration must be greater than zero"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.relistRequests) || !has(self.relistRequests) || self.relistRequests == 0 || self.relistRequests >= oldSelf.relistRequests")
+    .message("relistRequests must be strictly increasing"))]
+#[x_kube(validation = Rule::new("!has(self.authInfo) || has(self.authInfo.basic) || has(self.authInfo.bearer)")
+    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out"))]
+#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.basic) || (has(self.authInfo.basic.secretRef) && has(self.authInfo.basic.secretRef.name) && self.authInfo.basic.secretRef.name != '')")
+    .message("a basic auth secret is required: set name in authInfo.basic.secretRef"))]
+#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.bearer) || (has(self.authInfo.bearer.secretRef) && has(self.authInfo.bearer.secretRef.name) && self.authInfo.bearer.secretRef.name != '')")
+    .message("a bearer auth secret is required: set name in authInfo.bearer.secretRef"))]
 pub struct ServiceBrokerSpec {
     /// What both kinds of broker have.
     #[serde(flatten)]
@@ -124,6 +152,7 @@ pub struct CommonServiceBrokerSpec {
     pub relist_duration: Option<Duration>,
     /// Increase this number to have the catalog fetched now.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(range(min = 0))]
     pub relist_requests: i64,
     /// Which classes and plans of the catalog are offered; all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

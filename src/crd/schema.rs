@@ -35,7 +35,12 @@ pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
 
 /// A duration as Go prints it.
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "nullable": true})
+    json_schema!({
+        "type": "string",
+        "nullable": true,
+        "maxLength": 64,
+        "pattern": r"^([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$",
+    })
 }
 
 /// Makes a derived definition fit for the cluster:

@@ -52,15 +52,12 @@ pub fn after_error<M: Machine>(object: &Arc<M::Object>, error: &Error, context: 
     let mut memory = context.memories.get(&uid);
     memory.failures += 1;
     context.memories.set(&uid, memory);
-    match error {
+    if let Error::Outdated { .. } = error {
         // The change that outdated us brings a pass of its own; this is the net below it.
-        Error::Outdated { .. } => Action::requeue(Duration::from_secs(5)),
-        _ => {
-            let now = Timestamp::now();
-            let at = super::backoff::retry_at(now, memory.failures - 1, &uid, &context.tunables);
-            requeue(at, now)
-        }
+        return Action::requeue(Duration::from_secs(5));
     }
+    let now = Timestamp::now();
+    requeue(super::backoff::retry_at(now, memory.failures - 1, &uid, &context.tunables), now)
 }
 
 struct Pass<'a, M: Machine> {

@@ -177,8 +177,10 @@ impl Write {
             Self::Delete(target, preconditions) => {
                 let api = target.api(client);
                 let action = target.describe("delete");
-                let only = DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
-                ignore_missing(timed(&action, api.delete(&target.name, &only)).await.map(|_| ())).map(|()| None)
+                let only =
+                    DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
+                ignore_missing(timed(&action, api.delete(&target.name, &only)).await.map(|_| ()))
+                    .map(|()| None)
             }
             Self::ApplySecret(secret) => apply_secret(client, secret).await,
             Self::DeleteSecret { namespace, name, owner_uid, uid } => {
@@ -219,7 +221,7 @@ async fn set_finalizers<K: Object>(
     let api = target.api(&context.client);
     let written =
         timed(&target.describe(verb), api.patch(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
-    note(context, written)
+    note(context, &written)
 }
 
 /// Writes the difference between the present status and another, by compare-and-swap. This is the fence: an object
@@ -240,26 +242,26 @@ pub async fn record<K: Object, S: Serialize>(
     let action = target.describe("write the status of");
     let written =
         timed(&action, api.patch_status(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
-    note(context, written)
+    note(context, &written)
 }
 
 /// Reads the object as the API server has it now. `None`: it is gone, or another one has its name.
 pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, Error> {
     let target = Target::of(object);
     let present = timed(&target.describe("read"), target.api(&context.client).get_opt(&target.name)).await?;
-    let present = present.map(typed::<K>).transpose()?;
+    let present = present.as_ref().map(typed::<K>).transpose()?;
     Ok(present.filter(|present| present.meta().uid == object.meta().uid))
 }
 
 /// The written object as its type, with its version noted, so that no later pass works on an older one.
-fn note<K: Object>(context: &Context, written: DynamicObject) -> Result<K, Error> {
+fn note<K: Object>(context: &Context, written: &DynamicObject) -> Result<K, Error> {
     let written = typed(written)?;
     context.memories.wrote(&written);
     Ok(written)
 }
 
-fn typed<K: Object>(object: DynamicObject) -> Result<K, Error> {
-    let value = to_value(&object)?;
+fn typed<K: Object>(object: &DynamicObject) -> Result<K, Error> {
+    let value = to_value(object)?;
     serde_json::from_value(value)
         .map_err(|source| Error::Serialize { what: "an object of the API server", source })
 }
@@ -303,7 +305,7 @@ async fn apply_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Re
     for _ in 1..SECRET_TRIES {
         match try_secret(client, secret).await {
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again")
+                tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again");
             }
             done => return done,
         }

@@ -74,7 +74,10 @@ fn scope_queues<S: Scope>() -> (ScopeOutboxes<S>, ScopeInboxes<S>) {
     let (brokers, brokers_in) = queue();
     let (classes, classes_in) = queue();
     let (plans, plans_in) = queue();
-    (ScopeOutboxes { brokers, classes, plans }, ScopeInboxes { brokers: brokers_in, classes: classes_in, plans: plans_in })
+    (
+        ScopeOutboxes { brokers, classes, plans },
+        ScopeInboxes { brokers: brokers_in, classes: classes_in, plans: plans_in },
+    )
 }
 
 /// A scope that a [`Fanout`] has queues for.
@@ -102,8 +105,12 @@ impl Fanout {
         let (bindings, bindings_in) = queue();
         let (cluster, cluster_in) = scope_queues();
         let (namespaced, namespaced_in) = scope_queues();
-        let inboxes =
-            Inboxes { instances: instances_in, bindings: bindings_in, cluster: cluster_in, namespaced: namespaced_in };
+        let inboxes = Inboxes {
+            instances: instances_in,
+            bindings: bindings_in,
+            cluster: cluster_in,
+            namespaced: namespaced_in,
+        };
         (Self { stores, instances, bindings, cluster, namespaced }, inboxes)
     }
 
@@ -116,7 +123,8 @@ impl Fanout {
                 && (S::KIND == ScopeKind::Cluster || here == namespace)
         };
         self.instances.send_all(&self.stores.instances.state_filter(|instance| {
-            is_waiting(instance) && uses(instance.status.as_ref().and_then(|s| s.resolved.as_ref()), instance.namespace())
+            is_waiting(instance)
+                && uses(instance.status.as_ref().and_then(|s| s.resolved.as_ref()), instance.namespace())
         }));
         self.bindings.send_all(&self.stores.bindings.state_filter(|binding| {
             is_binding_waiting(binding)
@@ -167,8 +175,12 @@ impl Fanout {
             entry.status().is_some_and(|status| status.removed_from_broker_catalog)
         }
         let (stores, outboxes) = (S::stores(&self.stores), S::outboxes(self));
-        outboxes.classes.send_all(stores.class(namespace, &resolved.class).iter().filter(|class| is_removed(&***class)));
-        outboxes.plans.send_all(stores.plan(namespace, &resolved.plan).iter().filter(|plan| is_removed(&***plan)));
+        outboxes
+            .classes
+            .send_all(stores.class(namespace, &resolved.class).iter().filter(|class| is_removed(&***class)));
+        outboxes
+            .plans
+            .send_all(stores.plan(namespace, &resolved.plan).iter().filter(|plan| is_removed(&***plan)));
         let leaving = |broker: &&Arc<S::Broker>| broker.meta().deletion_timestamp.is_some();
         outboxes.brokers.send_all(stores.broker(namespace, &resolved.broker).iter().filter(leaving));
     }
@@ -187,7 +199,8 @@ impl Fanout {
     /// A Secret with our label was touched: the binding that it belongs to looks whether it is still there.
     pub fn secret(&self, secret: &PartialObjectMeta<Secret>) {
         let namespace = secret.namespace().unwrap_or_default();
-        for owner in secret.owner_references().iter().filter(|owner| owner.kind == ServiceBinding::kind(&())) {
+        for owner in secret.owner_references().iter().filter(|owner| owner.kind == ServiceBinding::kind(&()))
+        {
             self.bindings.send(ObjectRef::new(&owner.name).within(&namespace));
         }
     }
@@ -197,10 +210,16 @@ impl Fanout {
         let name = namespace.name_any();
         let here = |object: Option<String>| object.as_deref() == Some(&name);
         self.instances.send_all(
-            &self.stores.instances.state_filter(|instance| is_waiting(instance) && here(instance.namespace())),
+            &self
+                .stores
+                .instances
+                .state_filter(|instance| is_waiting(instance) && here(instance.namespace())),
         );
         self.bindings.send_all(
-            &self.stores.bindings.state_filter(|binding| is_binding_waiting(binding) && here(binding.namespace())),
+            &self
+                .stores
+                .bindings
+                .state_filter(|binding| is_binding_waiting(binding) && here(binding.namespace())),
         );
     }
 }
