@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use md5::{Digest as _, Md5};
 
+use crate::reconcilers::entry::labels::hex;
+
 /// The longest name that is used as it is: that of a DNS label.
 const LIMIT: usize = 63;
 
@@ -38,29 +40,13 @@ pub fn escape(id: &str) -> String {
             let _ = write!(name, "z{:x}z", u32::from(character));
         }
     }
-    if name.len() > LIMIT {
-        shorten(&name, id)
-    } else {
-        name
-    }
+    if name.len() > LIMIT { shorten(&name, id) } else { name }
 }
 
 fn shorten(name: &str, id: &str) -> String {
     // An escaped name is ASCII.
     let kept = &name[..KEPT];
-    format!(
-        "{}-{}",
-        kept.strip_suffix('.').unwrap_or(kept),
-        hex(&Md5::digest(id.as_bytes()))
-    )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{}-{}", kept.strip_suffix('.').unwrap_or(kept), hex(&Md5::digest(id.as_bytes())))
 }
 
 #[cfg(test)]
@@ -75,23 +61,14 @@ mod tests {
             ("simple-id.1", "simple-id.1"),
             ("contains-escape-char-z", "contains-escape-char-z7az"),
             ("ContainsCaps", "z43zontainsz43zaps"),
-            (
-                ".starts-and-ends-with-periods.",
-                "z2ezstarts-and-ends-with-periodsz2ez",
-            ),
+            (".starts-and-ends-with-periods.", "z2ezstarts-and-ends-with-periodsz2ez"),
             ("adjacent.-specialchars", "adjacent.z2dzspecialchars"),
-            (
-                "otherorderadjacent-.specialchars",
-                "otherorderadjacent-z2ezspecialchars",
-            ),
+            ("otherorderadjacent-.specialchars", "otherorderadjacent-z2ezspecialchars"),
             ("a...b", "a.z2ez.b"),
             ("a--b", "a--b"),
             ("-", "z2dz"),
             ("ü", "zfcz"),
-            (
-                long,
-                "thisnameisreallyreallywaytoolo-3f54131bf8c96c7d946ee1d7a32136dd",
-            ),
+            (long, "thisnameisreallyreallywaytoolo-3f54131bf8c96c7d946ee1d7a32136dd"),
         ] {
             assert_eq!(escape(id), name, "{id}");
         }
@@ -101,10 +78,7 @@ mod tests {
     fn no_name_is_longer_than_a_dns_label() {
         let id = format!("{}.{}", "a".repeat(29), "b".repeat(200));
         let name = escape(&id);
-        assert!(
-            name.len() <= LIMIT && name.starts_with(&format!("{}-", "a".repeat(29))),
-            "{name}"
-        );
+        assert!(name.len() <= LIMIT && name.starts_with(&format!("{}-", "a".repeat(29))), "{name}");
     }
 
     #[test]

@@ -41,16 +41,8 @@ impl std::error::Error for InvalidRestriction {}
 
 impl fmt::Display for InvalidRestriction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            list,
-            index,
-            text,
-            problem,
-        } = self;
-        write!(
-            f,
-            "spec.catalogRestrictions.{list}[{index}]: {text:?} is not a restriction: {problem}"
-        )
+        let Self { list, index, text, problem } = self;
+        write!(f, "spec.catalogRestrictions.{list}[{index}]: {text:?} is not a restriction: {problem}")
     }
 }
 
@@ -116,9 +108,7 @@ impl Restrictions {
     /// Whether a class is offered, as far as the class itself is concerned.
     #[must_use]
     pub fn admit_class(&self, class: &ClassProperties<'_>) -> bool {
-        let values = CLASS_KEYS
-            .into_iter()
-            .zip([class.name, class.external_name, class.external_id]);
+        let values = CLASS_KEYS.into_iter().zip([class.name, class.external_name, class.external_id]);
         let labels: Vec<(&str, &str)> = values.collect();
         self.classes.iter().all(|requirement| requirement.holds(&labels))
     }
@@ -137,10 +127,7 @@ impl Restrictions {
 impl Requirement {
     /// As a label selector: what is absent is not in any set.
     fn holds(&self, labels: &[(&str, &str)]) -> bool {
-        let value = labels
-            .iter()
-            .find(|(key, _)| *key == self.key)
-            .map(|(_, value)| *value);
+        let value = labels.iter().find(|(key, _)| *key == self.key).map(|(_, value)| *value);
         let is_in = |set: &[String]| value.is_some_and(|value| set.iter().any(|one| one == value));
         match &self.test {
             Test::In(set) => is_in(set),
@@ -158,12 +145,7 @@ fn parse_list(
 ) -> Result<Vec<Requirement>, InvalidRestriction> {
     let mut all = Vec::new();
     for (index, text) in texts.iter().enumerate() {
-        let invalid = |problem| InvalidRestriction {
-            list,
-            index,
-            text: text.clone(),
-            problem,
-        };
+        let invalid = |problem| InvalidRestriction { list, index, text: text.clone(), problem };
         all.extend(selector(text, keys).map_err(invalid)?);
     }
     Ok(all)
@@ -189,16 +171,13 @@ fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let sign = ["==", "!=", "=", "!", "(", ")", ",", "<", ">"]
-            .into_iter()
-            .find(|sign| rest.starts_with(sign));
+        let sign =
+            ["==", "!=", "=", "!", "(", ")", ",", "<", ">"].into_iter().find(|sign| rest.starts_with(sign));
         let length = if let Some(sign) = sign {
             tokens.push(Token::Sign(sign));
             sign.len()
         } else {
-            let end = rest
-                .find(|c: char| c.is_whitespace() || "=!(),<>".contains(c))
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| c.is_whitespace() || "=!(),<>".contains(c)).unwrap_or(rest.len());
             tokens.push(Token::Word(rest[..end].to_owned()));
             end
         };
@@ -233,38 +212,23 @@ fn requirement(
         }
     };
     if absent {
-        return Ok(Requirement {
-            key,
-            test: Test::Absent,
-        });
+        return Ok(Requirement { key, test: Test::Absent });
     }
     let (negated, set) = match tokens.peek() {
         None | Some(Token::Sign(",")) => {
-            return Ok(Requirement {
-                key,
-                test: Test::Exists,
-            });
+            return Ok(Requirement { key, test: Test::Exists });
         }
         Some(Token::Sign("=" | "==")) => (false, false),
         Some(Token::Sign("!=")) => (true, false),
         Some(Token::Word(word)) if word == "in" => (false, true),
         Some(Token::Word(word)) if word == "notin" => (true, true),
         Some(other) => {
-            return Err(format!(
-                "{other} stands where one of =, ==, !=, in, notin belongs"
-            ));
+            return Err(format!("{other} stands where one of =, ==, !=, in, notin belongs"));
         }
     };
     tokens.next();
     let values = if set { values(tokens)? } else { vec![value(tokens)] };
-    Ok(Requirement {
-        key,
-        test: if negated {
-            Test::NotIn(values)
-        } else {
-            Test::In(values)
-        },
-    })
+    Ok(Requirement { key, test: if negated { Test::NotIn(values) } else { Test::In(values) } })
 }
 
 /// A value; none at all is the empty one, as in label selectors.
@@ -297,22 +261,13 @@ mod tests {
 
     fn parse(classes: &[&str], plans: &[&str], scope: ScopeKind) -> Result<Restrictions, String> {
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let restrictions = CatalogRestrictions {
-            service_class: list(classes),
-            service_plan: list(plans),
-        };
+        let restrictions = CatalogRestrictions { service_class: list(classes), service_plan: list(plans) };
         Restrictions::parse(Some(&restrictions), scope).map_err(|error| error.to_string())
     }
 
     fn class(text: &str) -> bool {
-        let class = ClassProperties {
-            name: "arr-k8s",
-            external_name: "arr",
-            external_id: "id-1",
-        };
-        parse(&[text], &[], ScopeKind::Cluster)
-            .unwrap()
-            .admit_class(&class)
+        let class = ClassProperties { name: "arr-k8s", external_name: "arr", external_id: "id-1" };
+        parse(&[text], &[], ScopeKind::Cluster).unwrap().admit_class(&class)
     }
 
     #[test]
@@ -342,41 +297,24 @@ mod tests {
 
     #[test]
     fn all_restrictions_hold_at_once_and_none_admit_everything() {
-        let arr = ClassProperties {
-            name: "n",
-            external_name: "arr",
-            external_id: "i",
-        };
+        let arr = ClassProperties { name: "n", external_name: "arr", external_id: "i" };
         let both = ["spec.externalName in (arr, b)", "spec.externalName notin (arr)"];
         assert!(!parse(&both, &[], ScopeKind::Cluster).unwrap().admit_class(&arr));
         assert!(parse(&[], &[], ScopeKind::Cluster).unwrap().admit_class(&arr));
-        assert!(
-            Restrictions::parse(None, ScopeKind::Cluster)
-                .unwrap()
-                .admit_class(&arr)
-        );
+        assert!(Restrictions::parse(None, ScopeKind::Cluster).unwrap().admit_class(&arr));
     }
 
     #[test]
     fn plans_are_restricted_by_price_and_by_class() {
-        let plan = PlanProperties {
-            name: "p",
-            external_name: "small",
-            external_id: "i",
-            free: true,
-            class: "c",
-        };
+        let plan =
+            PlanProperties { name: "p", external_name: "small", external_id: "i", free: true, class: "c" };
         for (scope, text, admitted) in [
             (ScopeKind::Cluster, "spec.free=true", true),
             (ScopeKind::Cluster, "spec.free=false", false),
             (ScopeKind::Cluster, "spec.clusterServiceClass.name=c", true),
             (ScopeKind::Namespace, "spec.serviceClass.name notin (c)", false),
         ] {
-            assert_eq!(
-                parse(&[], &[text], scope).unwrap().admit_plan(&plan),
-                admitted,
-                "{text}"
-            );
+            assert_eq!(parse(&[], &[text], scope).unwrap().admit_plan(&plan), admitted, "{text}");
         }
         assert!(Restrictions::default().admit_plan(&plan));
     }
@@ -405,9 +343,6 @@ mod tests {
             assert!(parse(&[text], &[], ScopeKind::Cluster).is_err(), "{text}");
         }
         let error = parse(&[], &["spec.serviceClass.name=x"], ScopeKind::Cluster).unwrap_err();
-        assert!(
-            error.starts_with("spec.catalogRestrictions.servicePlan[0]: "),
-            "{error}"
-        );
+        assert!(error.starts_with("spec.catalogRestrictions.servicePlan[0]: "), "{error}");
     }
 }

@@ -13,11 +13,7 @@ use crate::crd::{GROUP, scope::EntryObject};
 /// The labels that an entry must have.
 #[must_use]
 pub fn wanted<E: EntryObject>(entry: &E) -> BTreeMap<String, String> {
-    entry
-        .lookup_values()
-        .into_iter()
-        .map(|(path, value)| (format!("{GROUP}/{path}"), hash(value)))
-        .collect()
+    entry.lookup_values().into_iter().map(|(path, value)| (format!("{GROUP}/{path}"), hash(value))).collect()
 }
 
 /// The labels that an entry lacks or has with another value.
@@ -25,10 +21,7 @@ pub fn wanted<E: EntryObject>(entry: &E) -> BTreeMap<String, String> {
 pub fn wrong<E: EntryObject>(entry: &E) -> BTreeMap<String, String> {
     let present = entry.meta().labels.as_ref();
     let is_wrong = |key: &String, value: &String| present.and_then(|labels| labels.get(key)) != Some(value);
-    wanted(entry)
-        .into_iter()
-        .filter(|(key, value)| is_wrong(key, value))
-        .collect()
+    wanted(entry).into_iter().filter(|(key, value)| is_wrong(key, value)).collect()
 }
 
 /// The entry with its labels, beside those that it has from others.
@@ -40,13 +33,17 @@ pub fn labelled<E: EntryObject>(mut entry: E) -> E {
 }
 
 fn hash(value: &str) -> String {
-    Sha224::digest(value.as_bytes())
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex(&Sha224::digest(value.as_bytes()))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -56,40 +53,21 @@ mod tests {
 
     #[test]
     fn a_label_is_the_hash_of_the_field() {
-        assert_eq!(
-            hash(""),
-            "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f"
-        );
-        assert_eq!(
-            hash("abc"),
-            "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"
-        );
+        assert_eq!(hash(""), "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f");
+        assert_eq!(hash("abc"), "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7");
     }
 
     #[test]
     fn only_what_is_missing_or_wrong_is_set() {
-        let common = CommonServicePlanSpec {
-            external_id: "i".into(),
-            ..CommonServicePlanSpec::default()
-        };
+        let common = CommonServicePlanSpec { external_id: "i".into(), ..CommonServicePlanSpec::default() };
         let mut plan = ClusterServicePlan::build("p", "b", "c", common);
         assert_eq!(wrong(&plan).len(), 4);
         plan.metadata.labels = Some([("mine".to_owned(), "stays".to_owned())].into());
         let mut plan = labelled(plan);
         assert!(wrong(&plan).is_empty());
         let key = "servicecatalog.k8s.io/spec.externalID";
-        plan.metadata
-            .labels
-            .get_or_insert_default()
-            .insert(key.into(), "x".into());
+        plan.metadata.labels.get_or_insert_default().insert(key.into(), "x".into());
         assert_eq!(wrong(&plan), BTreeMap::from([(key.to_owned(), hash("i"))]));
-        assert_eq!(
-            plan.metadata
-                .labels
-                .unwrap_or_default()
-                .get("mine")
-                .map(String::as_str),
-            Some("stays")
-        );
+        assert_eq!(plan.metadata.labels.unwrap_or_default().get("mine").map(String::as_str), Some("stays"));
     }
 }

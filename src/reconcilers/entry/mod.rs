@@ -89,10 +89,7 @@ impl<S: Watched, E: Entries<S>> Machine for EntryMachine<S, E> {
                 && usage::held(instance).is_some_and(|held| held.scope == S::KIND && E::name(&held) == name)
         };
         let in_use = is_removed(&**object) && stores.instances.find(holds).is_some();
-        Ok(World {
-            broker_uid: broker.and_then(|broker| broker.meta().uid.clone()),
-            in_use,
-        })
+        Ok(World { broker_uid: broker.and_then(|broker| broker.meta().uid.clone()), in_use })
     }
 
     fn plan(observed: &Observed<Self>) -> Step<Self> {
@@ -127,9 +124,7 @@ impl<S: Watched, E: Entries<S>> Machine for EntryMachine<S, E> {
 }
 
 fn is_removed<E: EntryObject>(entry: &E) -> bool {
-    entry
-        .status()
-        .is_some_and(|status| status.removed_from_broker_catalog)
+    entry.status().is_some_and(|status| status.removed_from_broker_catalog)
 }
 
 /// What to change, if anything. Only what belongs to the broker is deleted, and only as it was seen: a catalog that
@@ -138,10 +133,7 @@ fn plan<E: EntryObject>(entry: &E, world: &World) -> Option<Write> {
     if entry.meta().deletion_timestamp.is_some() {
         return None;
     }
-    let is_ours = world
-        .broker_uid
-        .as_deref()
-        .is_some_and(|uid| super::write::is_owned(entry.meta(), uid));
+    let is_ours = world.broker_uid.as_deref().is_some_and(|uid| super::write::is_owned(entry.meta(), uid));
     if is_removed(entry) && is_ours && !world.in_use {
         return Some(Write::delete_as_seen(entry));
     }
@@ -161,31 +153,19 @@ mod tests {
     use crate::crd::{ServiceClass, class::CommonServiceClassSpec, scope::ClassObject as _};
 
     fn class(removed: bool, owner: Option<&str>) -> ServiceClass {
-        let common = CommonServiceClassSpec {
-            external_id: "i".into(),
-            ..CommonServiceClassSpec::default()
-        };
+        let common = CommonServiceClassSpec { external_id: "i".into(), ..CommonServiceClassSpec::default() };
         let mut class = labels::labelled(ServiceClass::build("c", "b", common));
         class.metadata.uid = Some("class-uid".into());
         class.metadata.resource_version = Some("7".into());
         class.metadata.owner_references = owner.map(|uid| {
-            vec![OwnerReference {
-                uid: uid.into(),
-                controller: Some(true),
-                ..OwnerReference::default()
-            }]
+            vec![OwnerReference { uid: uid.into(), controller: Some(true), ..OwnerReference::default() }]
         });
-        class.status = Some(EntryStatus {
-            removed_from_broker_catalog: removed,
-        });
+        class.status = Some(EntryStatus { removed_from_broker_catalog: removed });
         class
     }
 
     fn world(in_use: bool) -> World {
-        World {
-            broker_uid: Some("broker-uid".into()),
-            in_use,
-        }
+        World { broker_uid: Some("broker-uid".into()), in_use }
     }
 
     #[test]
@@ -204,10 +184,7 @@ mod tests {
     fn what_is_not_the_brokers_is_never_deleted() {
         assert!(plan(&class(true, None), &world(false)).is_none());
         assert!(plan(&class(true, Some("another-uid")), &world(false)).is_none());
-        let nobody = World {
-            broker_uid: None,
-            in_use: false,
-        };
+        let nobody = World { broker_uid: None, in_use: false };
         assert!(plan(&class(true, Some("broker-uid")), &nobody).is_none());
     }
 
@@ -217,14 +194,9 @@ mod tests {
         if let Some(labels) = unlabelled.metadata.labels.as_mut() {
             labels.remove("servicecatalog.k8s.io/spec.externalID");
         }
-        let Some(Write::Patch(_, patch)) = plan(&unlabelled, &world(false)) else {
-            panic!("no patch")
-        };
+        let Some(Write::Patch(_, patch)) = plan(&unlabelled, &world(false)) else { panic!("no patch") };
         let labels = patch["metadata"]["labels"].as_object().unwrap();
-        assert_eq!(
-            labels.keys().collect::<Vec<_>>(),
-            ["servicecatalog.k8s.io/spec.externalID"]
-        );
+        assert_eq!(labels.keys().collect::<Vec<_>>(), ["servicecatalog.k8s.io/spec.externalID"]);
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
         unlabelled.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
         assert!(plan(&unlabelled, &world(false)).is_none());

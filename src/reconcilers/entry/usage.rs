@@ -53,11 +53,7 @@ fn held_by_original<'a>(instance: &'a ServiceInstance, status: &ServiceInstanceS
     let spec = &instance.spec;
     let (scope, class, plan) = match &spec.cluster_service_class_ref {
         Some(class) => (ScopeKind::Cluster, Some(class), &spec.cluster_service_plan_ref),
-        None => (
-            ScopeKind::Namespace,
-            spec.service_class_ref.as_ref(),
-            &spec.service_plan_ref,
-        ),
+        None => (ScopeKind::Namespace, spec.service_class_ref.as_ref(), &spec.service_plan_ref),
     };
     let plan = plan.as_ref().map_or("", |LocalObjectReference { name }| name);
     class.filter(|_| ordered).map(|class| Held {
@@ -96,11 +92,7 @@ mod tests {
             service_id: String::new(),
             plan_id: String::new(),
         });
-        ServiceInstanceStatus {
-            deprovision_status,
-            resolved,
-            ..ServiceInstanceStatus::default()
-        }
+        ServiceInstanceStatus { deprovision_status, resolved, ..ServiceInstanceStatus::default() }
     }
 
     #[test]
@@ -114,11 +106,7 @@ mod tests {
         ] {
             let instance = instance(ServiceInstanceSpec::default(), recorded(deprovision_status));
             let held = held(&instance);
-            assert_eq!(
-                held.map(|held| held.at_broker),
-                at_broker,
-                "{deprovision_status:?}"
-            );
+            assert_eq!(held.map(|held| held.at_broker), at_broker, "{deprovision_status:?}");
             assert!(held.is_none_or(|held| (held.broker, held.class, held.plan) == (Some("b"), "c", "p")));
         }
     }
@@ -127,11 +115,7 @@ mod tests {
     fn a_mitigation_under_way_still_needs_the_broker() {
         let mut status = recorded(DeprovisionStatus::NotRequired);
         status.orphan_mitigation_in_progress = true;
-        assert!(
-            held(&instance(ServiceInstanceSpec::default(), status))
-                .unwrap()
-                .at_broker
-        );
+        assert!(held(&instance(ServiceInstanceSpec::default(), status)).unwrap().at_broker);
     }
 
     #[test]
@@ -147,27 +131,13 @@ mod tests {
             deprovision_status,
             ..ServiceInstanceStatus::default()
         };
-        let ordered = instance(
-            spec.clone(),
-            status(DeprovisionStatus::Required, InstanceOperation::None),
-        );
-        let expected = Held {
-            scope: ScopeKind::Namespace,
-            broker: None,
-            class: "c",
-            plan: "p",
-            at_broker: true,
-        };
+        let ordered = instance(spec.clone(), status(DeprovisionStatus::Required, InstanceOperation::None));
+        let expected =
+            Held { scope: ScopeKind::Namespace, broker: None, class: "c", plan: "p", at_broker: true };
         assert_eq!(held(&ordered), Some(expected));
-        let ordering = instance(
-            spec.clone(),
-            status(DeprovisionStatus::Unset, InstanceOperation::Provision),
-        );
+        let ordering = instance(spec.clone(), status(DeprovisionStatus::Unset, InstanceOperation::Provision));
         assert_eq!(held(&ordering), Some(expected));
         assert_eq!(held(&instance(spec, ServiceInstanceStatus::default())), None);
-        assert_eq!(
-            held(&ServiceInstance::new("db", ServiceInstanceSpec::default())),
-            None
-        );
+        assert_eq!(held(&ServiceInstance::new("db", ServiceInstanceSpec::default())), None);
     }
 }
