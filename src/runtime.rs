@@ -71,7 +71,12 @@ pub async fn run(
 
 type Stop = futures::future::Shared<BoxFuture<'static, ()>>;
 
-async fn operate(client: Client, config: &Config, ready: &signal::Sender<bool>, stop: Stop) -> anyhow::Result<()> {
+async fn operate(
+    client: Client,
+    config: &Config,
+    ready: &signal::Sender<bool>,
+    stop: Stop,
+) -> anyhow::Result<()> {
     let namespace = &config.cluster_id_configmap_namespace;
     let cluster_id = cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name).await?;
     let (stores, writers) = caches(!config.no_secret_watch);
@@ -93,7 +98,11 @@ async fn operate(client: Client, config: &Config, ready: &signal::Sender<bool>, 
         filled = filled(&stores) => filled?,
         () = stop.clone() => return Ok(()),
     }
-    tracing::info!(instances = stores.instances.len(), bindings = stores.bindings.len(), "the caches are filled");
+    tracing::info!(
+        instances = stores.instances.len(),
+        bindings = stores.bindings.len(),
+        "the caches are filled"
+    );
     ready.send_replace(true);
     let mut controllers = start_controllers(&context, inboxes, &stop);
     // The watches end with the JoinSet; the controllers only when they have finished what they are at.
@@ -161,7 +170,12 @@ fn start_watches(watches: &mut JoinSet<()>, context: &Arc<Context>, fanout: Arc<
     watches.spawn(drive(events, namespaces, move |touched| fanout.namespace(touched.object())));
 }
 
-fn start_scope<S: Routed>(watches: &mut JoinSet<()>, context: &Arc<Context>, fanout: &Arc<Fanout>, writers: ScopeWriters<S>) {
+fn start_scope<S: Routed>(
+    watches: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    fanout: &Arc<Fanout>,
+    writers: ScopeWriters<S>,
+) {
     let ScopeWriters { brokers, classes, plans } = writers;
     let forgetful = Arc::clone(context);
     start_kind(watches, context, fanout, brokers, move |fanout, broker| {
@@ -195,7 +209,9 @@ fn start_kind<K: Object>(
 
 /// Waits until every store has its first list: a decision on half a world would be a wrong one.
 async fn filled(stores: &Stores) -> anyhow::Result<()> {
-    async fn one<K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static>(store: &Store<K>) -> anyhow::Result<()> {
+    async fn one<K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static>(
+        store: &Store<K>,
+    ) -> anyhow::Result<()> {
         store.wait_until_ready().await.context("a watch has ended")
     }
     async fn scope<S: Routed>(stores: &ScopeStores<S>) -> anyhow::Result<()> {
@@ -217,7 +233,13 @@ fn start_controllers(context: &Arc<Context>, inboxes: Inboxes, stop: &Stop) -> J
     let Inboxes { instances, bindings, cluster, namespaced } = inboxes;
     let mut controllers = JoinSet::new();
     start_scope_controllers::<ClusterWide>(&mut controllers, context, cluster, &context.stores.cluster, stop);
-    start_scope_controllers::<Namespaced>(&mut controllers, context, namespaced, &context.stores.namespaced, stop);
+    start_scope_controllers::<Namespaced>(
+        &mut controllers,
+        context,
+        namespaced,
+        &context.stores.namespaced,
+        stop,
+    );
     controllers.spawn(control::<InstanceMachine>(context, instances, &context.stores.instances, stop));
     controllers.spawn(control::<BindingMachine>(context, bindings, &context.stores.bindings, stop));
     controllers

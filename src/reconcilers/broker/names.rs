@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use md5::{Digest as _, Md5};
 
+use crate::reconcilers::entry::labels::hex;
+
 /// The longest name that is used as it is: that of a DNS label.
 const LIMIT: usize = 63;
 
@@ -45,14 +47,6 @@ fn shorten(name: &str, id: &str) -> String {
     // An escaped name is ASCII.
     let kept = &name[..KEPT];
     format!("{}-{}", kept.strip_suffix('.').unwrap_or(kept), hex(&Md5::digest(id.as_bytes())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

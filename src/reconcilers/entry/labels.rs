@@ -33,7 +33,13 @@ pub fn labelled<E: EntryObject>(mut entry: E) -> E {
 }
 
 fn hash(value: &str) -> String {
-    Sha224::digest(value.as_bytes()).iter().fold(String::new(), |mut text, byte| {
+    hex(&Sha224::digest(value.as_bytes()))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

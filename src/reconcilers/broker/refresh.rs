@@ -1,0 +1,151 @@
+//! An entry as it is, brought up to the catalog: only what the catalog says changes, and only where it says something
+//! else than before (original, "Brokers", steps 6 and 8). Pure.
+//!
+//! What the API server returns is not always, byte for byte, what it was given (`649.0` comes back as `649`, a null
+//! may be dropped), and the order of tags means nothing. Comparing without regard to that is what makes an unchanged
+//! catalog cost no write.
+
+use serde_json::{Number, Value};
+
+use super::owner::{self, Owner};
+use crate::{
+    crd::{
+        class::CommonServiceClassSpec,
+        common::JsonObject,
+        plan::CommonServicePlanSpec,
+        scope::{BrokerObject, ClassObject, EntryObject, PlanObject},
+    },
+    reconcilers::entry::labels,
+};
+
+/// A class as it should be now.
+#[must_use]
+pub fn class<C: ClassObject, B: BrokerObject>(present: &C, wanted: &C, broker: &B) -> C {
+    let (old, new) = (present.common(), wanted.common().clone());
+    let common = CommonServiceClassSpec {
+        external_metadata: object(old.external_metadata.as_ref(), new.external_metadata),
+        tags: set(&old.tags, new.tags),
+        requires: set(&old.requires, new.requires),
+        default_provision_parameters: old.default_provision_parameters.clone(),
+        ..new
+    };
+    ours(present.clone().with_common(common), broker)
+}
+
+/// A plan as it should be now.
+#[must_use]
+pub fn plan<P: PlanObject, B: BrokerObject>(present: &P, wanted: &P, broker: &B) -> P {
+    let (old, new) = (present.common(), wanted.common().clone());
+    let common = CommonServicePlanSpec {
+        external_metadata: object(old.external_metadata.as_ref(), new.external_metadata),
+        instance_create_parameter_schema: object(
+            old.instance_create_parameter_schema.as_ref(),
+            new.instance_create_parameter_schema,
+        ),
+        instance_update_parameter_schema: object(
+            old.instance_update_parameter_schema.as_ref(),
+            new.instance_update_parameter_schema,
+        ),
+        service_binding_create_parameter_schema: object(
+            old.service_binding_create_parameter_schema.as_ref(),
+            new.service_binding_create_parameter_schema,
+        ),
+        default_provision_parameters: old.default_provision_parameters.clone(),
+        ..new
+    };
+    ours(present.clone().with_common(common), broker)
+}
+
+/// With our labels, and our reference where there is none yet.
+fn ours<E: EntryObject, B: BrokerObject>(entry: E, broker: &B) -> E {
+    let entry = match owner::of(&entry, broker) {
+        Owner::Us | Owner::Other => entry,
+        Owner::Nobody | Owner::Predecessor => owner::adopted(entry, broker),
+    };
+    labels::labelled(entry)
+}
+
+/// The new list, unless it holds the same as the old one in another order.
+fn set(old: &[String], new: Vec<String>) -> Vec<String> {
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort_unstable();
+        list
+    };
+    if sorted(old) == sorted(&new) { old.to_vec() } else { new }
+}
+
+/// The new object, unless it means the same as the old one.
+fn object(old: Option<&JsonObject>, new: Option<JsonObject>) -> Option<JsonObject> {
+    let meaning = |object: Option<&JsonObject>| object.map(members).filter(|members| !members.is_empty());
+    if meaning(old) == meaning(new.as_ref()) { old.cloned() } else { new }
+}
+
+fn members(object: &JsonObject) -> JsonObject {
+    let present = object.iter().filter(|(_, value)| !value.is_null());
+    present.map(|(key, value)| (key.clone(), plain(value))).collect()
+}
+
+/// A value as the API server may give it back: without nulls, and with numbers in one spelling.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => Value::Object(members(object)),
+        Value::Array(items) => items.iter().filter(|item| !item.is_null()).map(plain).collect(),
+        Value::Number(number) => plain_number(number),
+        Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// A whole number that fits 64 bits is an integer, all else a double, as in the API server.
+fn plain_number(number: &Number) -> Value {
+    let Some(double) = number.as_f64().filter(|_| !number.is_i64()) else {
+        return Value::Number(number.clone());
+    };
+    if double.fract() == 0.0
+        && let Ok(integer) = format!("{double:.0}").parse::<i64>()
+    {
+        return integer.into();
+    }
+    double.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(value: Value) -> Option<JsonObject> {
+        match value {
+            Value::Object(map) => Some(map),
+            Value::Null => None,
+            other => panic!("{other} is not an object"),
+        }
+    }
+
+    #[test]
+    fn an_object_that_means_the_same_is_kept_as_it_is() {
+        for (old, new, kept) in [
+            (json!({"usd": 649}), json!({"usd": 649.0}), true),
+            (json!({"a": 1, "b": 2}), json!({"b": 2, "a": 1}), true),
+            (json!({"a": {"b": [1]}}), json!({"a": {"b": [1.0], "c": null}}), true),
+            (json!({"n": 18_446_744_073_709_552_000.0}), json!({"n": 18_446_744_073_709_551_615_u64}), true),
+            (json!({"n": -0.0}), json!({"n": 0}), true),
+            (json!(null), json!({"only": null}), true),
+            (json!({"usd": 649}), json!({"usd": 649.5}), false),
+            (json!({"a": [1, 2]}), json!({"a": [2, 1]}), false),
+            (json!({"a": 1}), json!(null), false),
+            (json!(null), json!({"a": 1}), false),
+        ] {
+            let result = object(map(old.clone()).as_ref(), map(new.clone()));
+            assert_eq!(result, map(if kept { old } else { new }));
+        }
+    }
+
+    #[test]
+    fn tags_in_another_order_are_the_same_tags() {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(set(&list(&["a", "b"]), list(&["b", "a"])), list(&["a", "b"]));
+        assert_eq!(set(&list(&["a", "b"]), list(&["b", "a", "a"])), list(&["b", "a", "a"]));
+    }
+}
