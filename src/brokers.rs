@@ -17,7 +17,7 @@ use crate::{
         broker::{AuthMethod, CommonServiceBrokerSpec, SecretAuth},
         scope::BrokerObject as _,
     },
-    osb::{Authentication, Client, Endpoint, Outcome, RefusalReason, Settings, Unsent},
+    osb::{Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent},
     stores::Stores,
 };
 
@@ -177,8 +177,8 @@ impl Brokers {
             ca_bundle: address.common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
             insecure_skip_tls_verify: address.common.insecure_skip_tls_verify,
         };
-        let client = Client::new(&endpoint, &self.settings)
-            .map_err(|error| Unsent { message: format!("{key}: {error}") })?;
+        let client =
+            Client::new(&endpoint, &self.settings).map_err(|error| unusable(format!("{key}: {error}")))?;
         let client = Arc::new(client);
         let Address { common, auth } = address;
         *connection = Some(Connection { common, auth, authentication, client: Arc::clone(&client) });
@@ -201,19 +201,19 @@ impl Brokers {
             let message = format!(
                 "{key}: {field} does not name a Secret; set its name (and, for a ClusterServiceBroker, namespace)"
             );
-            return Err(Unsent { message });
+            return Err(unusable(message));
         }
         let place = format!("{}/{}", auth.namespace, auth.name);
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &auth.namespace);
-        let secret = secrets.get_opt(&auth.name).await.map_err(|error| Unsent {
-            message: format!("{key}: cannot read the Secret {place} that {field} names: {error}"),
+        let secret = secrets.get_opt(&auth.name).await.map_err(|error| {
+            unusable(format!("{key}: cannot read the Secret {place} that {field} names: {error}"))
         })?;
-        let secret = secret.ok_or_else(|| Unsent {
-            message: format!("{key}: the Secret {place} that {field} names does not exist; create it"),
+        let secret = secret.ok_or_else(|| {
+            unusable(format!("{key}: the Secret {place} that {field} names does not exist; create it"))
         })?;
         let text = |name: &str| {
-            credential(&secret, name).map_err(|what| Unsent {
-                message: format!("{key}: the Secret {place} that {field} names {what}; set the key {name:?}"),
+            credential(&secret, name).map_err(|what| {
+                unusable(format!("{key}: the Secret {place} that {field} names {what}; set the key {name:?}"))
             })
         };
         Ok(match auth.method {
@@ -254,7 +254,12 @@ fn address(stores: &Stores, key: &BrokerKey) -> Result<Address, Unsent> {
         ScopeKind::Cluster => of::<ClusterWide>(&stores.cluster, key),
         ScopeKind::Namespace => of::<Namespaced>(&stores.namespaced, key),
     };
-    address.ok_or_else(|| Unsent { message: format!("the {key} does not exist; create it again") })
+    address.ok_or_else(|| unusable(format!("the {key} does not exist; create it again")))
+}
+
+/// A request that cannot be sent for want of what this cluster has to say.
+fn unusable(message: String) -> Unsent {
+    Unsent { message, hindrance: Hindrance::Settings }
 }
 
 /// The part of a broker's spec that a connection depends on.

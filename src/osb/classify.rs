@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::outcome::{
-    BindingAnswer, Bound, Credentials, Deleted, Doubt, InstanceAnswer, OperationState, Outcome, Polled,
-    Provisioned, Unsent,
+    BindingAnswer, Bound, Credentials, Deleted, Doubt, Hindrance, InstanceAnswer, OperationState, Outcome,
+    Polled, Provisioned, Unsent,
 };
 use super::response::Malformed;
 pub use super::response::{BodyFault, Response};
@@ -108,7 +108,9 @@ pub enum TransportFault {
 #[must_use]
 pub fn transport<T>(operation: Operation, fault: TransportFault) -> Outcome<T> {
     let message = match fault {
-        TransportFault::Unsent(message) => return Outcome::Unsent(Unsent { message }),
+        TransportFault::Unsent(message) => {
+            return Outcome::Unsent(Unsent { message, hindrance: Hindrance::Network });
+        }
         TransportFault::TimedOut(after) => format!("the broker did not answer within {after:?}"),
         TransportFault::Lost(reason) => {
             format!("the connection was lost before the broker answered: {reason}")

@@ -18,4 +18,4 @@ pub mod wire;
 pub use catalog::{Catalog, InvalidCatalog};
 pub use client::Client;
 pub use endpoint::{Authentication, Endpoint, EndpointError, Identity, Settings};
-pub use outcome::{Doubt, Outcome, Refusal, RefusalReason, Unsent};
+pub use outcome::{Doubt, Hindrance, Outcome, Refusal, RefusalReason, Unsent};

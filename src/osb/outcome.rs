@@ -44,6 +44,15 @@ impl<T> Outcome<T> {
         }
     }
 
+    /// What kept the request from being sent, if it was not.
+    #[must_use]
+    pub fn hindrance(&self) -> Option<Hindrance> {
+        match self {
+            Self::Unsent(unsent) => Some(unsent.hindrance),
+            Self::Answered(_) | Self::Refused(_) | Self::Unknown(_) => None,
+        }
+    }
+
     /// How long a broker that failed wants to be left alone (`Retry-After`).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -104,6 +113,18 @@ pub enum RefusalReason {
 pub struct Unsent {
     /// A sentence for the user.
     pub message: String,
+    /// What stood in the way.
+    pub hindrance: Hindrance,
+}
+
+/// What kept a request from being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Something in this cluster that a user can mend: the broker object, or the Secret that it names. Looking again
+    /// costs the broker nothing, so it is done often.
+    Settings,
+    /// The broker cannot be reached.
+    Network,
 }
 
 /// A request whose effect is not known.

@@ -11,7 +11,7 @@ use super::{BrokerMachine, desired::desired, plan, restrictions::Restrictions, s
 use crate::{
     context::Memory,
     crd::{ConditionStatus, ConditionType, ServiceBrokerStatus, condition, scope::BrokerObject as _},
-    osb::{self, Catalog, InvalidCatalog},
+    osb::{self, Catalog, Hindrance, InvalidCatalog},
     reconcilers::{
         backoff,
         machine::{Absorbed, Next, Observed},
@@ -29,6 +29,7 @@ pub(super) fn absorb<S: Watched>(
     outcome: osb::Outcome<Result<Catalog, InvalidCatalog>>,
 ) -> Absorbed<BrokerMachine<S>> {
     let retry_after = outcome.retry_after().and_then(|pause| SignedDuration::try_from(pause).ok());
+    let mendable_here = outcome.hindrance() == Some(Hindrance::Settings);
     let failure = outcome.failure_message().unwrap_or_default().to_owned();
     let result = match outcome {
         osb::Outcome::Answered(Ok(catalog)) => {
@@ -41,6 +42,15 @@ pub(super) fn absorb<S: Watched>(
     };
     let tried = tried(observed);
     match result {
+        // Nobody announces that the Secret was mended; looking again asks nothing of the broker.
+        Err(status) if mendable_here => {
+            let not_before = Some(backoff::later(observed.now, observed.tunables.recheck_interval));
+            Absorbed {
+                writes: Vec::new(),
+                next: Next::Record(status),
+                memory: Memory { not_before, failures: 1, ..tried },
+            }
+        }
         Err(status) => {
             let not_before = retry_after.map(|pause| backoff::later(observed.now, pause));
             Absorbed {

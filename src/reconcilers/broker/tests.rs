@@ -15,7 +15,7 @@ use crate::{
         condition,
         scope::{ClassObject as _, PlanObject as _},
     },
-    osb::{Outcome, Refusal, RefusalReason, Unsent},
+    osb::{Hindrance, Outcome, Refusal, RefusalReason, Unsent},
     reconcilers::{
         entry::labels,
         machine::{Next, Wait},
@@ -179,7 +179,7 @@ fn two() -> Value {
 }
 
 fn unsent() -> Outcome<Result<Catalog, InvalidCatalog>> {
-    Outcome::Unsent(Unsent { message: "cannot connect to the broker".into() })
+    Outcome::Unsent(Unsent { message: "cannot connect to the broker".into(), hindrance: Hindrance::Network })
 }
 
 #[test]
