@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EntryStatus,
+    broker::is_false,
     common::JsonObject,
     schema::{self, null_default},
     scope::{ClassObject, EntryObject},
@@ -111,9 +112,15 @@ pub struct CommonServiceClassSpec {
     /// Whether the broker can be asked for an existing binding. Asynchronous bindings need it.
     #[serde(default, deserialize_with = "null_default")]
     pub binding_retrievable: bool,
-    /// Whether the plan of an instance can be changed.
+    /// Whether the broker can be asked for an existing instance.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub instance_retrievable: bool,
+    /// Whether the plan of an instance can be changed, unless a plan says otherwise.
     #[serde(default, deserialize_with = "null_default")]
     pub plan_updatable: bool,
+    /// Whether the broker wants to be told when the context of an instance changes.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub allow_context_updates: bool,
     /// What the broker says about the offering for display, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]

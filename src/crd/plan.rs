@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EntryStatus,
+    broker::is_false,
     common::{JsonObject, LocalObjectReference},
     schema::{self, null_default},
     scope::{EntryObject, PlanObject},
@@ -126,6 +127,18 @@ pub struct CommonServicePlanSpec {
     /// Whether instances of this plan can be bound to; without it, the class says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bindable: Option<bool>,
+    /// Whether instances of this plan can be moved to another; without it, the class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_updatable: Option<bool>,
+    /// Whether the credentials of a binding can be replaced by those of a successor.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub binding_rotatable: bool,
+    /// How long, in seconds, an asynchronous operation may take before it counts as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_polling_duration: Option<i64>,
+    /// The version of the software that the broker runs for this plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_info: Option<MaintenanceInfo>,
     /// Whether the plan costs nothing.
     #[serde(default, deserialize_with = "null_default")]
     pub free: bool,
@@ -149,6 +162,17 @@ pub struct CommonServicePlanSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<JsonObject>,
+}
+
+/// A version of the software behind a plan ("Maintenance Info Object"). Versions are compared for equality only.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct MaintenanceInfo {
+    /// The version, as in `2.1.0`.
+    #[serde(default, deserialize_with = "null_default")]
+    pub version: String,
+    /// What is new in it.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
+    pub description: String,
 }
 
 impl EntryObject for ClusterServicePlan {
