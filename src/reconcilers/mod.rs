@@ -4,7 +4,7 @@
 //! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
 //!   *observe, phase, plan, absorb*.
 //! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`]: what several of them decide with; pure.
-//! * [`write`], [`event`]: the effects on the API server.
+//! * [`mod@write`], [`event`]: the effects on the API server.
 
 pub mod attempt;
 pub mod backoff;

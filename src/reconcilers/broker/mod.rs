@@ -1,8 +1,8 @@
 //! `ClusterServiceBroker` and `ServiceBroker`: fetches the catalog and keeps a class for each offering and a plan object
 //! for each plan (original, "Brokers").
 //!
-//! * [`plan`]: is the catalog due? May the broker go?
-//! * [`absorb`]: what a catalog, or its failure, means for the status.
+//! * `plan`: is the catalog due? May the broker go?
+//! * `absorb`: what a catalog, or its failure, means for the status.
 //! * [`desired`], [`names`], [`restrictions`]: from a catalog to objects. [`sync`], [`refresh`], [`owner`]: from objects
 //!   to writes.
 
