@@ -3,7 +3,7 @@
 //! * [`machine`]: what a machine is. [`shell`]: the pass that runs it.
 //! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
 //!   *observe, phase, plan, absorb*.
-//! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`]: what several of them decide with; pure.
+//! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`], [`told`]: what several of them decide with; pure.
 //! * [`mod@write`], [`event`]: the effects on the API server.
 
 pub mod attempt;
@@ -15,10 +15,15 @@ pub mod error;
 pub mod event;
 pub mod instance;
 pub mod machine;
+#[cfg(test)]
+mod model;
 pub mod offering;
 pub mod parameters;
 pub mod reason;
 pub mod shell;
+#[cfg(test)]
+mod tables;
+pub mod told;
 pub mod write;
 
 pub use error::Error;

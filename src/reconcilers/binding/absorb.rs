@@ -1,25 +1,24 @@
 //! What a broker's answer means for a binding. Pure.
 
-use std::time::Duration;
-
-use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use kube::ResourceExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     BindingMachine, Call, Cause, Outcome, credentials,
-    intent::{end_operation, settle, start_mitigation},
+    intent::{settle, start_mitigation},
     phase::{self, Awaited, Phase},
     plan::{Seen, addressee},
     secret,
+    verdict::{
+        confidential, credentials_lost, give_up, mitigated, not_bound, not_deleted, postpone,
+        stuck_with_orphan, told, try_again, unbinding,
+    },
 };
 use crate::{
     context::Memory,
     crd::{
-        ConditionStatus::{False, True, Unknown},
-        ConditionType::{Failed, Ready},
+        ConditionStatus::{False, Unknown},
+        ConditionType::Ready,
         ServiceBindingStatus,
-        binding::{BindingOperation, UnbindStatus},
         condition::{self, Conditioned as _},
     },
     osb::{
@@ -27,19 +26,16 @@ use crate::{
         outcome::{BindingAnswer, Bound, Credentials, Deleted, OperationState, Polled},
     },
     reconcilers::{
-        attempt::attempt_id,
-        backoff::{later, next_try},
+        backoff::later,
         machine::{Absorbed, Next},
         reason::Reason,
+        told::is_news,
         write::Write,
     },
 };
 
 type Then = Next<BindingMachine>;
 type Writes = Vec<Vec<Write>>;
-
-/// The least time between two descriptions of one operation that are written to status.
-const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<BindingMachine> {
@@ -134,41 +130,24 @@ fn is_passing(reason: RefusalReason) -> bool {
 /// The broker refuses for good. What an earlier, unanswered bind may have done is not undone by that.
 fn refused(
     observed: &Seen,
-    status: ServiceBindingStatus,
+    mut status: ServiceBindingStatus,
     reason: RefusalReason,
     message: &str,
 ) -> ServiceBindingStatus {
-    let foreign = reason == RefusalReason::Conflict && !observed.object.spec.external_id.is_empty();
-    if status.external_properties.is_some() && !foreign {
+    if status.external_properties.is_some() {
         // The credentials were there once: another binding takes the place of this one.
         return start_mitigation(observed, &status, message, false);
     }
-    let orphan = status.unanswered && !foreign;
-    let asked = status.clone();
-    let stuck =
-        stuck(observed, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message);
-    if !orphan {
-        return ServiceBindingStatus { unbind_status: UnbindStatus::NotRequired, unanswered: false, ..stuck };
+    let conflict = reason == RefusalReason::Conflict;
+    if conflict && !observed.object.spec.external_id.is_empty() {
+        // An id that somebody else has at the broker and that the user gave is not ours to delete.
+        status.unanswered = false;
+    } else if conflict && status.unanswered {
+        // Nobody else uses our id: it is what the unanswered request has left, and its credentials are lost.
+        status.retries += 1;
+        return start_mitigation(observed, &status, message, true);
     }
-    start_mitigation(observed, &still_asked(asked, stuck), message, true)
-}
-
-/// What a DELETE after the end of an operation needs to know of it.
-fn still_asked(asked: ServiceBindingStatus, stuck: ServiceBindingStatus) -> ServiceBindingStatus {
-    ServiceBindingStatus {
-        current_operation: BindingOperation::Bind,
-        in_progress_properties: asked.in_progress_properties,
-        last_attempt_time: asked.last_attempt_time,
-        ..stuck
-    }
-}
-
-/// This request had no effect; an earlier one may have had.
-fn not_bound(mut status: ServiceBindingStatus) -> ServiceBindingStatus {
-    if !status.unanswered && status.external_properties.is_none() {
-        status.unbind_status = UnbindStatus::NotRequired;
-    }
-    status
+    give_up(observed, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message)
 }
 
 /// Credentials go into their Secret first, and then the status says so.
@@ -190,21 +169,6 @@ fn data(observed: &Seen, credentials: &Credentials) -> Result<Write, String> {
     Ok(secret::build(object, &phase::binding_id(object, &observed.status()), data))
 }
 
-/// The broker has bound, but its credentials cannot be written, and brokers need not give them twice: the binding is
-/// deleted there, and another one asked for later.
-pub(super) fn credentials_lost(observed: &Seen, why: &str) -> ServiceBindingStatus {
-    let mut status = observed.status();
-    status.retries += 1;
-    status.mark(
-        Ready,
-        False,
-        Reason::ErrorInjectingBindResult,
-        &format!("Error injecting bind result: {why}"),
-        observed.now,
-    );
-    start_mitigation(observed, &status, why, false)
-}
-
 fn after_unbind(observed: &Seen, cause: Cause, outcome: osb::Outcome<Deleted>) -> Then {
     match outcome {
         osb::Outcome::Answered(Deleted::Done) => deleted(observed, cause),
@@ -215,7 +179,7 @@ fn after_unbind(observed: &Seen, cause: Cause, outcome: osb::Outcome<Deleted>) -
             polling.next_attempt_time = None;
             polling.operation_start_time = Some(Time(observed.now));
             if cause == Cause::Deletion {
-                polling.current_operation = BindingOperation::Unbind;
+                unbinding(&mut polling);
                 polling.mark(
                     Ready,
                     False,
@@ -244,62 +208,6 @@ fn deleted(observed: &Seen, cause: Cause) -> Then {
     }
 }
 
-/// The broker has not deleted it. Deletion is never given up: a forgotten credential stays valid for ever.
-fn not_deleted(
-    observed: &Seen,
-    cause: Cause,
-    why: &str,
-    retry_after: Option<Duration>,
-) -> ServiceBindingStatus {
-    let mut status = observed.status();
-    let message = told(observed, "Unbind call failed", why);
-    match cause {
-        Cause::Deletion => {
-            if status.current_operation != BindingOperation::Unbind {
-                status.current_operation = BindingOperation::Unbind;
-                status.operation_start_time = Some(Time(observed.now));
-                status.retries = 0;
-            }
-            status.mark(Ready, Unknown, Reason::UnbindCallFailed, &message, observed.now);
-        }
-        Cause::Mitigation => {
-            let message = format!("Orphan mitigation failed: {message}");
-            status.mark(Ready, Unknown, Reason::OrphanMitigationFailed, &message, observed.now);
-        }
-    }
-    status.async_op_in_progress = false;
-    status.last_operation = None;
-    postpone(observed, &mut status, retry_after);
-    status
-}
-
-/// What a bind may have left is gone: the next attempt begins afresh, under another id.
-fn mitigated(observed: &Seen) -> ServiceBindingStatus {
-    let mut status = observed.status();
-    let retries = status.retries;
-    end_operation(&mut status);
-    status.orphan_mitigation_in_progress = false;
-    status.in_progress_properties = None;
-    status.external_properties = None;
-    status.unbind_status = UnbindStatus::NotRequired;
-    status.attempt += 1;
-    status.binding_id =
-        attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
-    if condition::is_true(&status.conditions, Failed) {
-        return status;
-    }
-    // Why the credentials could not be written is still what the user must mend, so it stays.
-    let unfit = condition::find(&status.conditions, Ready)
-        .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string());
-    if !unfit {
-        let message = "Orphan mitigation was completed successfully";
-        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
-    }
-    status.retries = retries;
-    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
-    status
-}
-
 fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memory) -> Then {
     let status = observed.status();
     let Phase::Polling(awaited, since) = phase::phase(&status) else {
@@ -313,7 +221,8 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
                 return deleted(observed, cause);
             }
             (OperationState::Failed, _) => {
-                let why = polled.description.unwrap_or_else(|| "the broker gave no reason".to_owned());
+                let words = confidential(observed).quoted(polled.description.as_deref());
+                let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
                 return Next::Record(failed(observed, awaited, &why));
             }
             (OperationState::InProgress, _) if !overdue => {
@@ -326,6 +235,13 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
                 ("the broker says that the binding is gone".to_owned(), polled.retry_after)
             }
         },
+        // Some brokers forget an operation with its binding. Another DELETE tells, and does no harm.
+        osb::Outcome::Refused(refusal)
+            if refusal.status == 404
+                && let Awaited::Unbind(cause) = awaited =>
+        {
+            return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
+        }
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after),
         osb::Outcome::Unsent(unsent) => (unsent.message, None),
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
@@ -335,11 +251,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         return Next::Record(failed(observed, awaited, &why));
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
-    let mut polling = status;
-    let message = told(observed, "Error polling last operation", &problem);
-    let state = if matches!(awaited, Awaited::Unbind(_)) { Unknown } else { False };
-    polling.mark(Ready, state, Reason::ErrorPollingLastOperation, &message, observed.now);
-    Next::Record(polling)
+    Next::Record(unclear(observed, awaited, &problem, memory))
 }
 
 /// An asynchronous bind has succeeded: its credentials are to be had by a GET.
@@ -359,10 +271,13 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after, false),
     };
     let mut status = observed.status();
-    let polling = matches!(phase::phase(&status), Phase::Polling(..));
     let message = told(observed, "Fetching the binding failed", &why);
     status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
-    if polling {
+    if let Phase::Polling(_, since) = phase::phase(&status) {
+        if observed.now > later(since, observed.tunables.give_up_after) {
+            let reasons = (Reason::FetchingBindingFailed, Reason::FetchingBindingFailed);
+            return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
+        }
         // Asked again with the next poll: that the bind has succeeded does not change.
         return (vec![], Next::Record(status));
     }
@@ -373,15 +288,14 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
     (vec![], Next::Record(status))
 }
 
+/// The operation has come to nothing. `why` is fit to be shown.
 fn failed(observed: &Seen, awaited: Awaited, why: &str) -> ServiceBindingStatus {
-    let status = observed.status();
     match awaited {
         Awaited::Bind => {
-            let message = told(observed, "Bind call failed", why);
-            let asked = status.clone();
-            let stuck = stuck(observed, status, (Reason::BindCallFailed, Reason::BindCallFailed), &message);
+            let reasons = (Reason::BindCallFailed, Reason::BindCallFailed);
+            let message = format!("Bind call failed: {why}");
             // The broker answered, so no late effect is to be expected.
-            start_mitigation(observed, &still_asked(asked, stuck), &message, false)
+            stuck_with_orphan(observed, observed.status(), reasons, &message, false)
         }
         Awaited::Unbind(cause) => not_deleted(observed, cause, why, None),
     }
@@ -394,89 +308,33 @@ fn described(
     description: Option<&str>,
     memory: &mut Memory,
 ) -> ServiceBindingStatus {
-    let present = observed.status();
+    let mut status = observed.status();
     let (reason, sentence) = match awaited {
         Awaited::Bind => (Reason::Binding, "The binding is being created asynchronously"),
         Awaited::Unbind(Cause::Deletion) => {
             (Reason::Unbinding, "The binding is being deleted asynchronously")
         }
         // Its condition says already what is going on.
-        Awaited::Unbind(Cause::Mitigation) => return present,
+        Awaited::Unbind(Cause::Mitigation) => return status,
     };
-    let message = match description {
-        Some(description) if !description.is_empty() => {
-            redacted(observed, format!("{sentence} ({description})"))
-        }
-        Some(_) | None => sentence.to_owned(),
+    let message = match confidential(observed).quoted(description) {
+        Some(words) => format!("{sentence} ({words})"),
+        None => sentence.to_owned(),
     };
-    let shown = condition::find(&present.conditions, Ready);
-    let recovered = shown.is_none_or(|shown| shown.reason != reason.to_string());
-    let lately = memory.described.is_some_and(|at| observed.now < later(at, DESCRIPTION_INTERVAL));
-    if shown.is_some_and(|shown| shown.message == message) || (lately && !recovered) {
-        return present;
+    if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
+        status.mark(Ready, False, reason, &message, observed.now);
     }
-    memory.described = Some(observed.now);
-    let mut status = present;
-    status.mark(Ready, False, reason, &message, observed.now);
     status
 }
 
-/// Nothing more is tried.
-fn stuck(
-    observed: &Seen,
-    mut status: ServiceBindingStatus,
-    (ready, failed): (Reason, Reason),
-    message: &str,
-) -> ServiceBindingStatus {
-    end_operation(&mut status);
-    status.in_progress_properties = None;
-    status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
-    status.mark(Ready, False, ready, message, observed.now);
-    status.mark(Failed, True, failed, message, observed.now);
-    status
-}
-
-/// The same again later, unless it has gone on for too long.
-fn try_again(
-    observed: &Seen,
-    mut status: ServiceBindingStatus,
-    message: &str,
-    retry_after: Option<Duration>,
-) -> ServiceBindingStatus {
-    let since = status.operation_start_time.as_ref().map_or(observed.now, |time| time.0);
-    if observed.now > later(since, observed.tunables.give_up_after) {
-        let message = format!("Stopping reconciliation retries, too much time has elapsed: {message}");
-        let (asked, orphan) = (status.clone(), phase::may_exist(&status));
-        let stuck = stuck(
-            observed,
-            status,
-            (Reason::BindCallFailed, Reason::ErrorReconciliationRetryTimeout),
-            &message,
-        );
-        return if orphan {
-            start_mitigation(observed, &still_asked(asked, stuck), &message, true)
-        } else {
-            stuck
-        };
+/// No answer that says how the operation stands.
+fn unclear(observed: &Seen, awaited: Awaited, problem: &str, memory: &mut Memory) -> ServiceBindingStatus {
+    let mut status = observed.status();
+    let reason = Reason::ErrorPollingLastOperation;
+    let message = told(observed, "Error polling last operation", problem);
+    let state = if matches!(awaited, Awaited::Unbind(_)) { Unknown } else { False };
+    if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
+        status.mark(Ready, state, reason, &message, observed.now);
     }
-    status.mark(Ready, False, Reason::BindCallFailed, message, observed.now);
-    postpone(observed, &mut status, retry_after);
     status
-}
-
-fn postpone(observed: &Seen, status: &mut ServiceBindingStatus, retry_after: Option<Duration>) {
-    status.next_attempt_time = Some(MicroTime(next_try(observed, status.retries, retry_after)));
-    status.retries += 1;
-}
-
-/// A sentence with what the broker said, without any secret parameter that it may have echoed.
-fn told(observed: &Seen, what: &str, why: &str) -> String {
-    redacted(observed, format!("{what}: {why}"))
-}
-
-fn redacted(observed: &Seen, text: String) -> String {
-    match &observed.world.parameters {
-        Some(Ok(parameters)) => parameters.redact(&text),
-        Some(Err(_)) | None => text,
-    }
 }

@@ -40,9 +40,7 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
     let object = &observed.object;
     let namespace = object.namespace().unwrap_or_default();
     let mut intent = status.clone();
-    // A bind again, to get lost credentials back: the binding exists.
-    let again = matches!(phase::phase(status), Phase::Intending(_) | Phase::Settled { .. });
-    if again {
+    if matches!(phase::phase(status), Phase::Intending(_)) {
         intent.unanswered = true;
         intent.retries += 1;
     }
@@ -107,20 +105,25 @@ pub(super) fn start_mitigation(
     may_still_come: bool,
 ) -> ServiceBindingStatus {
     let mut started = status.clone();
+    started.unanswered |= may_still_come;
     started.orphan_mitigation_in_progress = true;
     started.async_op_in_progress = false;
     started.last_operation = None;
     started.unbind_status = UnbindStatus::Required;
     let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
     started.next_attempt_time =
-        may_still_come.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
-    let unfit = condition::find(&started.conditions, Ready)
-        .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string());
-    if condition::find(&started.conditions, Failed).is_none() && !unfit {
+        started.unanswered.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
+    if !condition::is_true(&started.conditions, Failed) && !is_unfit(&started) {
         let message = format!("{why}; the binding is deleted at the broker before another attempt");
         started.mark(Ready, False, Reason::ServiceBindingNeedsOrphanMitigation, &message, observed.now);
     }
     started
+}
+
+/// Whether the credentials could not be written the last time. What the user must mend stays on show meanwhile.
+pub(super) fn is_unfit(status: &ServiceBindingStatus) -> bool {
+    condition::find(&status.conditions, Ready)
+        .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string())
 }
 
 /// Records the moment of a request. It differs from every earlier one, so the write is never empty and always a fence.

@@ -6,6 +6,9 @@ mod intent;
 pub mod phase;
 mod plan;
 mod secret;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -109,7 +112,8 @@ impl Machine for BindingMachine {
         let namespace = object.namespace().unwrap_or_default();
         let stores = &context.stores;
         let instance = stores.instance(&namespace, &object.spec.instance_ref.name);
-        let parameters = if phase::needs_parameters(object) && instance.is_some() {
+        let secret = secret::observe(object, context).await?;
+        let parameters = if phase::needs_parameters(object, secret == SecretState::Missing) {
             let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
             Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
         } else {
@@ -122,7 +126,7 @@ impl Machine for BindingMachine {
                 .map(|instance| offering::resolve(&instance.spec.plan_reference, &namespace, stores)),
             instance,
             parameters,
-            secret: secret::observe(object, context).await?,
+            secret,
             namespace_uid: stores.namespace_uid(&namespace),
             cluster_id: context.cluster_id.clone(),
             recorded_broker_exists: recorded
@@ -194,7 +198,7 @@ impl Machine for BindingMachine {
     }
 
     fn absorb_refused_write(observed: &Observed<Self>, refused: &Refused) -> ServiceBindingStatus {
-        absorb::credentials_lost(observed, &refused.message)
+        verdict::secret_refused(observed, &refused.message)
     }
 
     fn conditions(status: &ServiceBindingStatus) -> &[Condition] {

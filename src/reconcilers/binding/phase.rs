@@ -110,16 +110,22 @@ pub fn is_recorded(status: &ServiceBindingStatus) -> bool {
     !status.binding_id.is_empty() || may_exist(status)
 }
 
-/// Whether a decision about this object depends on its parameters. Others do without reading Secrets.
+/// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without
+/// reading Secrets.
 #[must_use]
-pub fn needs_parameters(object: &ServiceBinding) -> bool {
-    let asks = match phase(&object.status.clone().unwrap_or_default()) {
+pub fn needs_parameters(object: &ServiceBinding, secret_is_missing: bool) -> bool {
+    let status = object.status.clone().unwrap_or_default();
+    let secret = !object.spec.parameters_from.is_empty();
+    if object.metadata.deletion_timestamp.is_some() {
+        return secret && may_exist(&status);
+    }
+    match phase(&status) {
         Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
-        // Only when its Secret is gone and the broker must be asked again; read then, and not on every look.
-        Phase::Settled { .. } => !object.spec.parameters_from.is_empty() || object.spec.parameters.is_some(),
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } | Phase::Stuck => false,
-    };
-    asks && object.metadata.deletion_timestamp.is_none()
+        // The broker must be asked again.
+        Phase::Settled { .. } => secret_is_missing,
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } => secret,
+        Phase::Stuck => false,
+    }
 }
 
 /// The id of the binding at the broker: the one in use, or the one that the next attempt will use.

@@ -13,7 +13,8 @@ use crate::{
     crd::{
         ConditionStatus::{self, False, True, Unknown},
         ConditionType::{Failed, Ready},
-        FINALIZER, ServiceBindingStatus, ServiceInstance,
+        FINALIZER, ServiceBindingStatus,
+        common::ResolvedOffering,
         condition::{self, Conditioned as _},
     },
     osb::wire::Target,
@@ -22,7 +23,7 @@ use crate::{
         backoff::{later, poll_at, retry_at},
         instance::phase as instance_phase,
         machine::{Observed, Step, Wait},
-        offering::{self, Offering},
+        offering::{self, BrokerState},
         parameters::Parameters,
         reason::Reason,
         write::taken,
@@ -85,6 +86,9 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
 /// The credentials were written once. Are they still there?
 fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Timestamp>) -> Next {
     match &observed.world.secret {
+        SecretState::Ours { binding_id, .. } if is_other(binding_id, observed, status) => {
+            pending(not_before, observed.now).unwrap_or_else(|| restore(observed, status))
+        }
         SecretState::Ours { .. } if condition::is_true(&status.conditions, Ready) => {
             Step::Wait(Wait::ForChange)
         }
@@ -100,11 +104,15 @@ fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Ti
             let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
             say(observed, status, (False, Reason::ErrorInjectingBindResult, &refused.message), recheck)
         }
-        SecretState::Missing => match pending(not_before, observed.now) {
-            Some(wait) => wait,
-            None => restore(observed, status),
-        },
+        SecretState::Missing => {
+            pending(not_before, observed.now).unwrap_or_else(|| restore(observed, status))
+        }
     }
+}
+
+/// Whether a Secret of ours holds the credentials of an earlier attempt. The original did not say of which it was.
+fn is_other(binding_id: &str, observed: &Seen, status: &ServiceBindingStatus) -> bool {
+    !binding_id.is_empty() && binding_id != phase::binding_id(&observed.object, status)
 }
 
 /// The Secret is gone: the credentials are fetched, or, where the broker cannot be asked for them, bound again under
@@ -126,14 +134,23 @@ fn converge(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<T
         Ok(wanted) => wanted,
         Err(blocked) => return report(observed, status, &blocked),
     };
-    let unanswered = status.unanswered || matches!(phase::phase(status), Phase::Intending(_));
-    let asked = status.in_progress_properties.as_ref();
-    if unanswered && asked.is_some_and(|asked| asked.parameter_checksum != wanted.parameters.checksum()) {
+    if is_asked_otherwise(status, &wanted) {
         // What was asked may have been done; another request under the same id would be refused by the broker.
-        let why = "the parameters have changed while a bind was unanswered";
-        return Step::Record(intent::start_mitigation(observed, status, why, true));
+        let why = "The parameters or the instance have changed since the broker was asked";
+        let may_still_come = matches!(phase::phase(status), Phase::Intending(_));
+        return Step::Record(intent::start_mitigation(observed, status, why, may_still_come));
     }
     pending(not_before, observed.now).unwrap_or_else(|| intent::bind(observed, status, &wanted))
+}
+
+/// Whether the broker may have done something else than what is wanted now.
+fn is_asked_otherwise(status: &ServiceBindingStatus, wanted: &Wanted<'_>) -> bool {
+    let elsewhere = !status.instance_id.is_empty() && status.instance_id != wanted.instance_id;
+    let unanswered = status.unanswered || matches!(phase::phase(status), Phase::Intending(_));
+    let asked = status.in_progress_properties.as_ref();
+    let otherwise = asked.is_some_and(|asked| asked.parameter_checksum != wanted.parameters.checksum())
+        || status.resolved.as_ref().is_some_and(|resolved| resolved.plan_id != wanted.resolved.plan_id);
+    (unanswered && otherwise) || (phase::may_exist(status) && elsewhere)
 }
 
 /// What is to be bound, if it can be.
@@ -173,22 +190,23 @@ fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
         );
         return Err(Blocked { for_good: true, ..for_change(Reason::ErrorNonbindableServiceClass, message) });
     }
+    if offering.broker_state == BrokerState::Missing {
+        let message = format!("the {} does not exist; create it again", offering.broker);
+        return Err(for_change(Reason::ReferencesNonexistentBroker, message));
+    }
     let instance_status = instance.status.clone().unwrap_or_default();
-    let (Some(resolved), Some(properties), true) = (
-        &instance_status.resolved,
-        &instance_status.external_properties,
-        condition::is_true(&instance_status.conditions, Ready),
-    ) else {
+    let (Some(properties), true) =
+        (&instance_status.external_properties, condition::is_true(&instance_status.conditions, Ready))
+    else {
         let message = format!("the ServiceInstance {name:?} is not ready yet");
         return Err(for_change(Reason::ErrorInstanceNotReady, message));
     };
     let (namespace_uid, parameters) = materials(observed)?;
+    // An instance of the original does not record what it was resolved to.
+    let resolved = instance_status.resolved.clone().unwrap_or_else(|| offering.to_record());
     Ok(Wanted {
         instance_id: instance_phase::instance_id(instance, &instance_status),
-        resolved: crate::crd::common::ResolvedOffering {
-            plan_id: properties.plan_id().to_owned(),
-            ..resolved.clone()
-        },
+        resolved: ResolvedOffering { plan_id: properties.plan_id().to_owned(), ..resolved },
         retrievable: offering.bindings_retrievable,
         parameters,
         namespace_uid,
@@ -237,28 +255,33 @@ fn removal(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     if !phase::may_exist(status) {
         return Step::RemoveFinalizer;
     }
-    let quiet =
-        || status.last_attempt_time.as_ref().map(|sent| later(sent.0, observed.tunables.quiet_period()));
-    let not_before = match phase {
-        Phase::Intending(sent) => Some(later(sent, observed.tunables.quiet_period())),
-        Phase::Retrying(_) | Phase::Absent { .. } | Phase::Stuck if status.unanswered => quiet(),
+    match not_unbound_before(observed, status, phase).filter(|at| *at > observed.now) {
+        None => unbind(observed, status),
+        Some(at) if matches!(phase, Phase::Unbinding { .. }) => Step::Wait(Wait::Until(at)),
+        Some(at) => {
+            let message = format!(
+                "What an unfinished bind may have left is deleted at the broker after {at:.0}, when it can no longer take effect"
+            );
+            say(observed, status, (False, Reason::UnbindingRequestInFlight, &message), Wait::Until(at))
+        }
+    }
+}
+
+/// A DELETE proves something only when no bind can take effect any more, and a broker that failed is given time.
+fn not_unbound_before(observed: &Seen, status: &ServiceBindingStatus, phase: Phase) -> Option<Timestamp> {
+    let quiet = |sent| later(sent, observed.tunables.quiet_period());
+    match phase {
+        Phase::Intending(sent) => Some(quiet(sent)),
+        Phase::Retrying(_) | Phase::Absent { .. } | Phase::Stuck if status.unanswered => {
+            status.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
+        }
         Phase::Mitigating { not_before } | Phase::Unbinding { not_before } => not_before,
         Phase::Retrying(_)
         | Phase::Absent { .. }
         | Phase::Stuck
         | Phase::Settled { .. }
         | Phase::Polling(..) => None,
-    };
-    if let Some(at) = not_before.filter(|at| *at > observed.now) {
-        if matches!(phase, Phase::Unbinding { .. }) {
-            return Step::Wait(Wait::Until(at));
-        }
-        let message = format!(
-            "A bind that was never answered may still take effect; the binding is deleted at the broker after {at:.0}"
-        );
-        return say(observed, status, (False, Reason::UnbindingRequestInFlight, &message), Wait::Until(at));
     }
-    unbind(observed, status)
 }
 
 fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
@@ -284,20 +307,11 @@ fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
             Wait::ForChange,
         );
     }
-    if observed
-        .world
-        .instance
-        .as_ref()
-        .and_then(|instance| instance.status.as_ref())
-        .is_some_and(|status| status.async_op_in_progress)
-    {
+    let instance_status = observed.world.instance.as_ref().and_then(|instance| instance.status.as_ref());
+    if instance_status.is_some_and(|status| status.async_op_in_progress) {
         let message = "the instance has an operation in progress; the binding is deleted when it has ended";
-        return say(
-            observed,
-            status,
-            (False, Reason::ErrorAsyncOperationInProgress, message),
-            Wait::ForChange,
-        );
+        let said = (False, Reason::ErrorAsyncOperationInProgress, message);
+        return say(observed, status, said, Wait::ForChange);
     }
     // The credentials disappear before they are revoked, so that nothing starts with ones that are about to fail.
     let before = secret::remove(&observed.object, &observed.world.secret);
@@ -341,34 +355,30 @@ fn accepts_incomplete(observed: &Seen) -> bool {
 }
 
 /// To whom a request about what exists goes, from what was recorded. An object of the original that records nothing is
-/// resolved by its instance.
+/// resolved by its instance; and the plan is the one that the broker has for the instance now.
 pub(super) fn addressee(observed: &Seen, status: &ServiceBindingStatus) -> Option<(Recipient, Target)> {
-    let object = &observed.object;
-    let resolved = status.resolved.clone().or_else(|| {
-        let offering = observed.world.offering.as_ref()?.as_ref().ok().map(Offering::to_record);
-        observed
-            .world
-            .instance
-            .as_ref()
-            .and_then(|instance| instance.status.as_ref()?.resolved.clone())
-            .or(offering)
+    let (object, world) = (&observed.object, &observed.world);
+    let instance = world.instance.as_deref();
+    let instance_status = instance.and_then(|instance| instance.status.clone()).unwrap_or_default();
+    let present = instance.map(|instance| instance_phase::instance_id(instance, &instance_status));
+    let resolved = status.resolved.clone().or(instance_status.resolved).or_else(|| {
+        let offering = world.offering.as_ref()?.as_ref().ok()?;
+        Some(offering.to_record())
     })?;
-    let instance_id = if status.instance_id.is_empty() {
-        instance_id(observed.world.instance.as_deref()?)
-    } else {
-        status.instance_id.clone()
-    };
+    let recorded = Some(status.instance_id.clone()).filter(|id| !id.is_empty());
+    let instance_id = recorded.or_else(|| present.clone())?;
+    let plan_id = instance_status
+        .external_properties
+        .map(|properties| properties.plan_id().to_owned())
+        .filter(|id| !id.is_empty() && present.as_ref() == Some(&instance_id))
+        .unwrap_or(resolved.plan_id.clone());
     let recipient = Recipient {
         broker: offering::recorded_broker(&resolved, &object.namespace().unwrap_or_default()),
         instance_id,
         binding_id: phase::binding_id(object, status),
         identity: identity_of(object.spec.user_info.as_ref()),
     };
-    Some((recipient, Target { service_id: resolved.service_id, plan_id: resolved.plan_id }))
-}
-
-fn instance_id(instance: &ServiceInstance) -> String {
-    instance_phase::instance_id(instance, &instance.status.clone().unwrap_or_default())
+    Some((recipient, Target { service_id: resolved.service_id, plan_id }))
 }
 
 fn say(

@@ -6,14 +6,16 @@ use jiff::SignedDuration;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _, core::ObjectMeta, runtime::reflector::ObjectRef};
 
-use super::phase::{self, Phase};
+use super::{
+    intent::is_unfit,
+    phase::{self, Phase},
+};
 use crate::{
     context::Context,
-    crd::{ConditionType, ServiceBinding, condition},
+    crd::ServiceBinding,
     reconcilers::{
         backoff::later,
         error::Error,
-        reason::Reason,
         write::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, Write, is_owned, secret_metadata},
     },
 };
@@ -50,13 +52,13 @@ pub(super) async fn observe(object: &Arc<ServiceBinding>, context: &Context) -> 
     let status = object.status.clone().unwrap_or_default();
     let cached = cached(object, context);
     let deleted = object.metadata.deletion_timestamp.is_some();
-    let unfit = condition::find(&status.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string());
+    // An earlier attempt may have failed because the name was taken, whatever has been reported since.
+    let unfit = is_unfit(&status) || status.attempt > 0;
     match phase::phase(&status) {
         _ if deleted => Ok(cached.unwrap_or(SecretState::Unchecked)),
         // Our last look at the API server may be from before a crash: the answer decides whether the broker is asked.
         Phase::Intending(_) => look(object, context).await,
-        // The name was taken the last time: a broker is not asked for credentials that cannot be written.
+        // If the name was taken the last time, a broker is not asked again for credentials that cannot be written.
         Phase::Absent { .. } | Phase::Retrying(_) if unfit => look(object, context).await,
         Phase::Settled { .. } => match cached {
             Some(state @ SecretState::Ours { .. }) => Ok(state),

@@ -68,8 +68,8 @@ impl Wanted<'_> {
 pub(super) fn provision(observed: &Seen, status: &ServiceInstanceStatus, wanted: &Wanted<'_>) -> Next {
     let mut intent = status.clone();
     intent.instance_id = phase::instance_id(&observed.object, status);
-    intent.deprovision_status = DeprovisionStatus::Required;
     begin(observed, &mut intent, wanted, InstanceOperation::Provision);
+    intent.deprovision_status = DeprovisionStatus::Required;
     let body = ProvisionRequest {
         service_id: wanted.offering.service_id.clone(),
         plan_id: wanted.offering.plan_id.clone(),
@@ -87,15 +87,15 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     let mut intent = status.clone();
     intent.instance_id = phase::instance_id(&observed.object, status);
     let present = status.external_properties.clone().unwrap_or_default();
-    // An earlier update may have taken effect unnoticed: then everything is said again.
+    // An earlier update may have taken effect unnoticed: then everything that it may have changed is said again.
     let all = asked_unnoticed(status);
     begin(observed, &mut intent, wanted, InstanceOperation::Update);
-    let plan_id =
-        (all || present.plan_id() != wanted.offering.plan_id).then(|| wanted.offering.plan_id.clone());
+    let plan_differs =
+        (all && wanted.offering.plan_updatable) || present.plan_id() != wanted.offering.plan_id;
     let parameters_differ = all || present.parameter_checksum != wanted.parameters.checksum();
     let body = UpdateRequest {
         service_id: wanted.offering.service_id.clone(),
-        plan_id,
+        plan_id: plan_differs.then(|| wanted.offering.plan_id.clone()),
         // An empty object says that all parameters were removed; leaving them out would say that they stay.
         parameters: parameters_differ.then(|| wanted.parameters.to_send().unwrap_or_default()),
         context: context(observed),
@@ -119,14 +119,15 @@ fn begin(
     wanted: &Wanted<'_>,
     operation: InstanceOperation,
 ) {
-    let first = intent.current_operation != operation
-        || observed.object.metadata.generation.unwrap_or(0) > intent.observed_generation;
+    let moved = has_moved(observed, intent);
     if matches!(phase::phase(intent), phase::Phase::Intending(..)) {
         intent.unanswered = true;
         intent.retries += 1;
     }
-    if first {
-        intent.retries = 0;
+    if moved || intent.current_operation != operation {
+        // After a mitigation the next attempt goes on counting, or a broker that fails each of them would be asked
+        // every second for ever.
+        intent.retries = if moved || intent.next_attempt_time.is_none() { 0 } else { intent.retries };
         intent.operation_start_time = Some(Time(observed.now));
         let (reason, message) = match operation {
             InstanceOperation::Update => (
@@ -148,11 +149,21 @@ fn begin(
     stamp(intent, observed.now);
 }
 
-/// Records that the spec was looked at.
+/// Whether the spec is newer than the one that was last acted on.
+pub(super) fn has_moved(observed: &Seen, status: &ServiceInstanceStatus) -> bool {
+    observed.object.metadata.generation.unwrap_or(0) > status.observed_generation
+}
+
+/// Records that the spec is acted on.
 pub(super) fn observe_spec(observed: &Seen, status: &mut ServiceInstanceStatus) {
-    let reference = &observed.object.spec.plan_reference;
     status.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     status.observed_update_requests = observed.object.spec.update_requests;
+    show_spec(observed, status);
+}
+
+/// Records what the print columns show.
+pub(super) fn show_spec(observed: &Seen, status: &mut ServiceInstanceStatus) {
+    let reference = &observed.object.spec.plan_reference;
     status.user_specified_class_name = shown_class(reference);
     status.user_specified_plan_name =
         plan_spelling(reference).map_or_else(String::new, |spelling| spelling.value().to_owned());
@@ -181,22 +192,25 @@ pub(super) fn end_operation(status: &mut ServiceInstanceStatus) {
 pub(super) fn start_mitigation(
     observed: &Seen,
     status: &ServiceInstanceStatus,
+    reason: Reason,
     why: &str,
     may_still_come: bool,
 ) -> ServiceInstanceStatus {
     let mut started = status.clone();
+    started.unanswered |= may_still_come;
     started.orphan_mitigation_in_progress = true;
     started.async_op_in_progress = false;
     started.last_operation = None;
     started.deprovision_status = DeprovisionStatus::Required;
     let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
     started.next_attempt_time =
-        may_still_come.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
-    let message = format!("{why}; the instance is deleted at the broker before another attempt");
-    if condition::find(&started.conditions, Failed).is_none() {
+        started.unanswered.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
+    if !condition::is_true(&started.conditions, Failed) {
+        let message = format!("{why}; the instance is deleted at the broker before another attempt");
         started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
     }
-    started.mark(OrphanMitigation, True, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
+    // As in the original, this one keeps the cause.
+    started.mark(OrphanMitigation, True, reason, why, observed.now);
     started
 }
 

@@ -4,6 +4,9 @@ mod absorb;
 mod intent;
 pub mod phase;
 mod plan;
+#[cfg(test)]
+pub(super) mod tests;
+mod verdict;
 
 use std::sync::Arc;
 

@@ -141,17 +141,21 @@ pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> b
     }
 }
 
-/// Whether a decision about this object depends on its parameters. Others do without reading Secrets.
+/// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without
+/// reading Secrets.
 #[must_use]
 pub fn needs_parameters(object: &ServiceInstance) -> bool {
     let status = object.status.clone().unwrap_or_default();
-    let asks = match phase(&status) {
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => false,
+    let secret = !object.spec.parameters_from.is_empty();
+    if object.metadata.deletion_timestamp.is_some() {
+        return secret && may_exist(&status);
+    }
+    match phase(&status) {
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => secret,
         Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => {
-            true
+            !is_at_rest(object, &status)
         }
-    };
-    asks && object.metadata.deletion_timestamp.is_none() && !is_at_rest(object, &status)
+    }
 }
 
 /// The id of the instance at the broker: the one in use, or the one that the next attempt will use.

@@ -93,19 +93,14 @@ fn converge(
         Ok(wanted) => wanted,
         Err(blocked) => return report(observed, status, &blocked),
     };
-    let moved = observed.object.metadata.generation.unwrap_or(0) > status.observed_generation;
+    let moved = intent::has_moved(observed, status);
     let pending = pending(not_before, observed.now);
     match requested {
         Requested::Provision => {
             let asked = status.in_progress_properties.as_ref();
             if asked.is_some_and(|asked| !wanted.is(asked)) && asked_without_answer(status) {
                 // What was asked may have been done; another request under the same id would be another instance.
-                return Step::Record(intent::start_mitigation(
-                    observed,
-                    status,
-                    "the spec has changed while a provision was unanswered",
-                    true,
-                ));
+                return Step::Record(asked_otherwise(observed, status));
             }
             match pending {
                 Some(wait) if !moved => wait,
@@ -125,6 +120,14 @@ fn converge(
             }
         }
     }
+}
+
+/// What was asked may have been done, and something else is wanted now.
+fn asked_otherwise(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
+    let mut status = status.clone();
+    status.unmark(Failed);
+    let why = "The spec or a parameter Secret has changed while a provision was unanswered";
+    intent::start_mitigation(observed, &status, Reason::ProvisionCallFailed, why, true)
 }
 
 /// Whether a request of the current operation may have taken effect without our knowing.
@@ -215,8 +218,9 @@ fn usable(
 
 /// Says in status why nothing happens, and waits.
 fn report(observed: &Seen, status: &ServiceInstanceStatus, blocked: &Blocked) -> Next {
+    // The generation and the `updateRequests` stay unseen: they will be acted on when nothing stands in the way.
     let mut said = status.clone();
-    intent::observe_spec(observed, &mut said);
+    intent::show_spec(observed, &mut said);
     said.unmark(Failed);
     said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
     record_or(status, said, Step::Wait(blocked.wait))
@@ -248,27 +252,38 @@ fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
     if let Phase::Polling(awaited, since) = phase {
         return poll(observed, status, awaited, since);
     }
+    if !phase::may_exist(status) {
+        return Step::RemoveFinalizer;
+    }
     if !observed.world.bindings.is_empty() {
         let names = observed.world.bindings.join(", ");
         let message = format!(
             "All associated ServiceBindings must be removed before this ServiceInstance can be deleted: delete {names}"
         );
-        return say(
-            observed,
-            status,
-            (False, Reason::DeprovisionBlockedByExistingCredentials, &message),
-            Wait::ForChange,
-        );
+        let reason = Reason::DeprovisionBlockedByExistingCredentials;
+        return say(observed, status, (False, reason, &message), Wait::ForChange);
     }
-    if !phase::may_exist(status) {
-        return Step::RemoveFinalizer;
+    match not_deleted_before(observed, status, phase).filter(|at| *at > observed.now) {
+        None => deprovision(observed, status),
+        Some(at) if matches!(phase, Phase::Deleting { .. }) => Step::Wait(Wait::Until(at)),
+        Some(at) => {
+            let message = format!(
+                "What an unfinished provision may have left is deleted at the broker after {at:.0}, when it can no longer take effect"
+            );
+            say(observed, status, (False, Reason::DeprovisionRequestInFlight, &message), Wait::Until(at))
+        }
     }
-    let not_before = match phase {
-        Phase::Intending(Requested::Provision, sent) => Some(later(sent, observed.tunables.quiet_period())),
+}
+
+/// A DELETE proves something only when no create can take effect any more, and a broker that failed is given time.
+fn not_deleted_before(observed: &Seen, status: &ServiceInstanceStatus, phase: Phase) -> Option<Timestamp> {
+    let quiet = |sent| later(sent, observed.tunables.quiet_period());
+    match phase {
+        Phase::Intending(Requested::Provision, sent) => Some(quiet(sent)),
         Phase::Retrying(Requested::Provision, _) | Phase::Absent { .. } | Phase::Stuck
-            if status.unanswered =>
+            if status.unanswered && status.provision_status != ProvisionStatus::Provisioned =>
         {
-            status.last_attempt_time.as_ref().map(|sent| later(sent.0, observed.tunables.quiet_period()))
+            status.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
         }
         Phase::Mitigating { not_before } | Phase::Deleting { not_before } => not_before,
         Phase::Intending(..)
@@ -277,17 +292,7 @@ fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         | Phase::Stuck
         | Phase::Settled
         | Phase::Polling(..) => None,
-    };
-    if let Some(at) = not_before.filter(|at| *at > observed.now) {
-        if matches!(phase, Phase::Deleting { .. }) {
-            return Step::Wait(Wait::Until(at));
-        }
-        let message = format!(
-            "A provision that was never answered may still take effect; the instance is deleted at the broker after {at:.0}"
-        );
-        return say(observed, status, (False, Reason::DeprovisionRequestInFlight, &message), Wait::Until(at));
     }
-    deprovision(observed, status)
 }
 
 fn deprovision(observed: &Seen, status: &ServiceInstanceStatus) -> Next {

@@ -1,0 +1,210 @@
+//! What a binding's status says after an answer: it is there, it is not, or nobody knows. Pure.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::ResourceExt as _;
+
+use super::{
+    Cause,
+    intent::{end_operation, is_unfit, start_mitigation},
+    phase::{self, Phase},
+    plan::Seen,
+};
+use crate::{
+    crd::{
+        ConditionStatus::{False, True, Unknown},
+        ConditionType::{Failed, Ready},
+        ServiceBindingStatus,
+        binding::{BindingOperation, UnbindStatus},
+        condition::{self, Conditioned as _},
+    },
+    reconcilers::{
+        attempt::attempt_id,
+        backoff::{later, next_try},
+        reason::Reason,
+        told::Confidential,
+    },
+};
+
+/// This request had no effect; an earlier one may have had.
+pub(super) fn not_bound(mut status: ServiceBindingStatus) -> ServiceBindingStatus {
+    if !status.unanswered && status.external_properties.is_none() {
+        status.unbind_status = UnbindStatus::NotRequired;
+    }
+    status
+}
+
+/// The broker has bound, but there are no credentials that can be written, and brokers need not give them twice: the
+/// binding is deleted there, and another one asked for later.
+pub(super) fn credentials_lost(observed: &Seen, why: &str) -> ServiceBindingStatus {
+    let mut status = unfit(observed, why);
+    status.retries += 1;
+    // It has answered, so nothing can come any more.
+    status.unanswered = false;
+    start_mitigation(observed, &status, why, false)
+}
+
+/// The API server does not take the Secret.
+pub(super) fn secret_refused(observed: &Seen, why: &str) -> ServiceBindingStatus {
+    match phase::phase(&observed.status()) {
+        // These credentials can be had again, and may be in use: they are not revoked.
+        Phase::Settled { .. } => {
+            let mut status = unfit(observed, why);
+            postpone(observed, &mut status, None);
+            status
+        }
+        _ => credentials_lost(observed, why),
+    }
+}
+
+fn unfit(observed: &Seen, why: &str) -> ServiceBindingStatus {
+    let mut status = observed.status();
+    let message = format!("Error injecting bind result: {why}");
+    status.mark(Ready, False, Reason::ErrorInjectingBindResult, &message, observed.now);
+    status
+}
+
+/// The broker has not deleted it. Deletion is never given up: a forgotten credential stays valid for ever.
+pub(super) fn not_deleted(
+    observed: &Seen,
+    cause: Cause,
+    why: &str,
+    retry_after: Option<Duration>,
+) -> ServiceBindingStatus {
+    let mut status = observed.status();
+    let message = told(observed, "Unbind call failed", why);
+    match cause {
+        Cause::Deletion => {
+            if status.current_operation != BindingOperation::Unbind {
+                unbinding(&mut status);
+                status.operation_start_time = Some(Time(observed.now));
+                status.retries = 0;
+            }
+            status.mark(Ready, Unknown, Reason::UnbindCallFailed, &message, observed.now);
+        }
+        Cause::Mitigation => {
+            let message = format!("Orphan mitigation failed: {message}");
+            status.mark(Ready, Unknown, Reason::OrphanMitigationFailed, &message, observed.now);
+        }
+    }
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    postpone(observed, &mut status, retry_after);
+    status
+}
+
+/// What a bind may have left is gone: the next attempt begins afresh, under another id.
+pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
+    let mut status = observed.status();
+    let retries = status.retries;
+    end_operation(&mut status);
+    status.orphan_mitigation_in_progress = false;
+    status.in_progress_properties = None;
+    status.external_properties = None;
+    status.unbind_status = UnbindStatus::NotRequired;
+    status.attempt += 1;
+    status.binding_id =
+        attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
+    if condition::is_true(&status.conditions, Failed) {
+        return status;
+    }
+    // Why the credentials could not be written is still what the user must mend, so it stays.
+    if !is_unfit(&status) {
+        let message = "Orphan mitigation was completed successfully";
+        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
+    }
+    status.retries = retries;
+    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    status
+}
+
+/// The deletion of the object takes over, also from a mitigation.
+pub(super) fn unbinding(status: &mut ServiceBindingStatus) {
+    status.current_operation = BindingOperation::Unbind;
+    status.orphan_mitigation_in_progress = false;
+}
+
+/// Nothing more is tried.
+fn stuck(
+    observed: &Seen,
+    mut status: ServiceBindingStatus,
+    (ready, failed): (Reason, Reason),
+    message: &str,
+) -> ServiceBindingStatus {
+    end_operation(&mut status);
+    status.in_progress_properties = None;
+    status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
+    status.mark(Ready, False, ready, message, observed.now);
+    status.mark(Failed, True, failed, message, observed.now);
+    status
+}
+
+/// Nothing more is tried, but what the broker may hold is deleted there.
+pub(super) fn stuck_with_orphan(
+    observed: &Seen,
+    status: ServiceBindingStatus,
+    reasons: (Reason, Reason),
+    message: &str,
+    may_still_come: bool,
+) -> ServiceBindingStatus {
+    let asked = status.clone();
+    let stuck = stuck(observed, status, reasons, message);
+    // The DELETE needs what was asked for, and when.
+    let stuck = ServiceBindingStatus {
+        current_operation: BindingOperation::Bind,
+        in_progress_properties: asked.in_progress_properties,
+        last_attempt_time: asked.last_attempt_time,
+        ..stuck
+    };
+    start_mitigation(observed, &stuck, message, may_still_come)
+}
+
+/// Nothing more is tried; a binding that the broker has, or that an unanswered bind may have left, is undone.
+pub(super) fn give_up(
+    observed: &Seen,
+    status: ServiceBindingStatus,
+    reasons: (Reason, Reason),
+    message: &str,
+) -> ServiceBindingStatus {
+    if status.unanswered || status.external_properties.is_some() {
+        let may_still_come = status.unanswered;
+        return stuck_with_orphan(observed, status, reasons, message, may_still_come);
+    }
+    let stuck = stuck(observed, status, reasons, message);
+    ServiceBindingStatus { unbind_status: UnbindStatus::NotRequired, ..stuck }
+}
+
+/// The same again later, unless it has gone on for too long.
+pub(super) fn try_again(
+    observed: &Seen,
+    mut status: ServiceBindingStatus,
+    message: &str,
+    retry_after: Option<Duration>,
+) -> ServiceBindingStatus {
+    let since = status.operation_start_time.as_ref().map_or(observed.now, |time| time.0);
+    if observed.now > later(since, observed.tunables.give_up_after) {
+        let message = format!("Stopping reconciliation retries, too much time has elapsed: {message}");
+        let reasons = (Reason::BindCallFailed, Reason::ErrorReconciliationRetryTimeout);
+        return give_up(observed, status, reasons, &message);
+    }
+    status.mark(Ready, False, Reason::BindCallFailed, message, observed.now);
+    postpone(observed, &mut status, retry_after);
+    status
+}
+
+pub(super) fn postpone(observed: &Seen, status: &mut ServiceBindingStatus, retry_after: Option<Duration>) {
+    status.next_attempt_time = Some(MicroTime(next_try(observed, status.retries, retry_after)));
+    status.retries += 1;
+}
+
+/// A sentence with what the broker said.
+pub(super) fn told(observed: &Seen, what: &str, why: &str) -> String {
+    confidential(observed).told(what, why)
+}
+
+/// What of the broker's words must not be shown.
+pub(super) fn confidential(observed: &Seen) -> Confidential<'_> {
+    let sources = &observed.object.spec.parameters_from;
+    Confidential { parameters: observed.world.parameters.as_ref(), sources }
+}

@@ -1,0 +1,212 @@
+//! What an instance's status says after an answer: it is there, it is coming, it is not, or nobody knows. Pure.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::ResourceExt as _;
+
+use super::{
+    Cause,
+    intent::{end_operation, start_mitigation},
+    plan::Seen,
+};
+use crate::{
+    crd::{
+        ConditionStatus::{False, True, Unknown},
+        ConditionType::{Failed, OrphanMitigation, Ready},
+        ServiceInstanceStatus,
+        condition::{self, Conditioned as _},
+        instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+    },
+    reconcilers::{
+        attempt::attempt_id,
+        backoff::{later, next_try},
+        reason::Reason,
+        told::Confidential,
+    },
+};
+
+/// The broker has what the spec asks for.
+pub(super) fn settled(
+    observed: &Seen,
+    dashboard_url: Option<String>,
+    (reason, message): (Reason, &str),
+) -> ServiceInstanceStatus {
+    let mut status = observed.status();
+    end_operation(&mut status);
+    if let Some(properties) = status.in_progress_properties.take() {
+        status.external_properties = Some(properties);
+    }
+    // Absent and null mean that it stays (OSB 2.17, "Updating a Service Instance").
+    status.dashboard_url = dashboard_url.filter(|url| !url.is_empty()).or(status.dashboard_url);
+    status.provision_status = ProvisionStatus::Provisioned;
+    status.deprovision_status = DeprovisionStatus::Required;
+    status.reconciled_generation = status.observed_generation;
+    status.unmark(Failed);
+    status.unmark(OrphanMitigation);
+    status.mark(Ready, True, reason, message, observed.now);
+    status
+}
+
+/// The broker has begun: it is polled from now on.
+pub(super) fn accepted(
+    observed: &Seen,
+    operation: Option<String>,
+    dashboard_url: Option<String>,
+    (reason, message): (Reason, &str),
+) -> ServiceInstanceStatus {
+    let mut status = observed.status();
+    status.async_op_in_progress = true;
+    status.last_operation = operation;
+    status.dashboard_url = dashboard_url.filter(|url| !url.is_empty()).or(status.dashboard_url);
+    status.retries = 0;
+    status.unanswered = false;
+    status.mark(Ready, False, reason, message, observed.now);
+    status
+}
+
+/// What a create may have left is gone: the next attempt begins afresh, under another id, and not sooner than if the
+/// create had merely failed.
+pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
+    let mut status = observed.status();
+    let retries = status.retries;
+    end_operation(&mut status);
+    status.orphan_mitigation_in_progress = false;
+    status.in_progress_properties = None;
+    status.dashboard_url = None;
+    status.provision_status = ProvisionStatus::NotProvisioned;
+    status.deprovision_status = DeprovisionStatus::NotRequired;
+    status.attempt += 1;
+    status.instance_id =
+        attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
+    status.unmark(OrphanMitigation);
+    if !condition::is_true(&status.conditions, Failed) {
+        let message = "Orphan mitigation was completed successfully";
+        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
+        status.retries = retries;
+        status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    }
+    status
+}
+
+/// The broker has not deleted it. Deletion is never given up: what is forgotten here is paid for there.
+pub(super) fn not_deleted(
+    observed: &Seen,
+    cause: Cause,
+    why: &str,
+    retry_after: Option<Duration>,
+) -> ServiceInstanceStatus {
+    let mut status = observed.status();
+    let message = told(observed, "Deprovision call failed", why);
+    match cause {
+        Cause::Deletion => {
+            if status.current_operation != InstanceOperation::Deprovision {
+                deprovisioning(&mut status);
+                status.operation_start_time = Some(Time(observed.now));
+                status.retries = 0;
+            }
+            status.mark(Ready, Unknown, Reason::DeprovisionCallFailed, &message, observed.now);
+        }
+        Cause::Mitigation => {
+            let message = format!("Orphan mitigation failed: {message}");
+            status.mark(OrphanMitigation, True, Reason::OrphanMitigationFailed, &message, observed.now);
+        }
+    }
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    postpone(observed, &mut status, retry_after);
+    status
+}
+
+/// The deletion of the object takes over, also from a mitigation.
+pub(super) fn deprovisioning(status: &mut ServiceInstanceStatus) {
+    status.current_operation = InstanceOperation::Deprovision;
+    status.orphan_mitigation_in_progress = false;
+    status.unmark(OrphanMitigation);
+}
+
+/// Nothing more is tried until the spec changes.
+pub(super) fn stuck(
+    observed: &Seen,
+    mut status: ServiceInstanceStatus,
+    (ready, failed): (Reason, Reason),
+    message: &str,
+) -> ServiceInstanceStatus {
+    let (unanswered, sent) = (status.unanswered, status.last_attempt_time.clone());
+    end_operation(&mut status);
+    // Whatever comes next still has to know of an earlier request that was never answered.
+    status.unanswered = unanswered;
+    status.last_attempt_time = sent.filter(|_| unanswered);
+    status.in_progress_properties = status.in_progress_properties.filter(|_| unanswered);
+    status.mark(Ready, False, ready, message, observed.now);
+    status.mark(Failed, True, failed, message, observed.now);
+    status
+}
+
+/// Nothing more is tried until the spec changes, but what the broker may hold is deleted there.
+pub(super) fn stuck_with_orphan(
+    observed: &Seen,
+    status: ServiceInstanceStatus,
+    reasons: (Reason, Reason),
+    message: &str,
+    may_still_come: bool,
+) -> ServiceInstanceStatus {
+    let asked = status.clone();
+    let stuck = stuck(observed, status, reasons, message);
+    // The DELETE needs what was asked for, and when.
+    let stuck = ServiceInstanceStatus {
+        current_operation: InstanceOperation::Provision,
+        in_progress_properties: asked.in_progress_properties,
+        last_attempt_time: asked.last_attempt_time,
+        ..stuck
+    };
+    start_mitigation(observed, &stuck, reasons.0, message, may_still_come)
+}
+
+/// Nothing more is tried until the spec changes; an earlier create that was never answered is undone.
+pub(super) fn give_up(
+    observed: &Seen,
+    status: ServiceInstanceStatus,
+    reasons: (Reason, Reason),
+    message: &str,
+) -> ServiceInstanceStatus {
+    if status.unanswered && status.current_operation == InstanceOperation::Provision {
+        stuck_with_orphan(observed, status, reasons, message, true)
+    } else {
+        stuck(observed, status, reasons, message)
+    }
+}
+
+/// The same again later, unless it has gone on for too long.
+pub(super) fn try_again(
+    observed: &Seen,
+    mut status: ServiceInstanceStatus,
+    reason: Reason,
+    message: &str,
+    retry_after: Option<Duration>,
+) -> ServiceInstanceStatus {
+    let since = status.operation_start_time.as_ref().map_or(observed.now, |time| time.0);
+    if observed.now > later(since, observed.tunables.give_up_after) {
+        let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
+        return give_up(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
+    }
+    status.mark(Ready, False, reason, message, observed.now);
+    postpone(observed, &mut status, retry_after);
+    status
+}
+
+fn postpone(observed: &Seen, status: &mut ServiceInstanceStatus, retry_after: Option<Duration>) {
+    status.next_attempt_time = Some(MicroTime(next_try(observed, status.retries, retry_after)));
+    status.retries += 1;
+}
+
+/// A sentence with what the broker said.
+pub(super) fn told(observed: &Seen, what: &str, why: &str) -> String {
+    confidential(observed).told(what, why)
+}
+
+/// What of the broker's words must not be shown.
+pub(super) fn confidential(observed: &Seen) -> Confidential<'_> {
+    let sources = &observed.object.spec.parameters_from;
+    Confidential { parameters: observed.world.parameters.as_ref(), sources }
+}

@@ -1,0 +1,22 @@
+//! Tables as text, for the tests: what is expected stands beside the test, one row a line.
+
+/// Adds a row to those with the same result.
+pub fn gather<'a>(rows: &mut Vec<(String, Vec<&'a str>)>, result: String, row: &'a str) {
+    match rows.iter_mut().find(|(known, _)| *known == result) {
+        Some((_, same)) => same.push(row),
+        None => rows.push((result, vec![row])),
+    }
+}
+
+/// Compares a table with what is expected of it, line by line.
+pub fn assert_table(actual: &str, expected: &str) {
+    let without = |from: &str, others: &str| {
+        let lines = from.lines().filter(|line| !others.lines().any(|other| other == *line));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (missing, extra) = (without(expected, actual), without(actual, expected));
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "expected, but is not so:\n{missing}\n\nis so, but not expected:\n{extra}\nend"
+    );
+}

@@ -1,0 +1,123 @@
+//! What a broker said, made fit for a status: without secrets that it may have echoed, and not more often than anybody
+//! reads it. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    backoff::later,
+    parameters::{Parameters, ParametersError},
+    reason::Reason,
+};
+use crate::{
+    context::Memory,
+    crd::{Condition, common::ParametersFromSource},
+};
+
+/// The least time between two messages about one operation that are written for their words alone.
+const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+
+/// What must not be shown: the values of the parameters that come from Secrets.
+#[derive(Clone, Copy)]
+pub struct Confidential<'a> {
+    /// The parameters, as far as they were read.
+    pub parameters: Option<&'a Result<Parameters, ParametersError>>,
+    /// The Secrets that the spec names.
+    pub sources: &'a [ParametersFromSource],
+}
+
+impl Confidential<'_> {
+    /// A sentence of ours that goes on, after a colon, with the broker's words. When it cannot be told which words are
+    /// secret, none of them is shown.
+    #[must_use]
+    pub fn told(self, what: &str, why: &str) -> String {
+        let ours = || why.split_once(": ").map_or(why, |(ours, _)| ours);
+        let shown = self.redacted(why).unwrap_or_else(|| ours().to_owned());
+        format!("{what}: {shown}")
+    }
+
+    /// The broker's own words.
+    #[must_use]
+    pub fn quoted(self, words: Option<&str>) -> Option<String> {
+        self.redacted(words.filter(|words| !words.is_empty())?)
+    }
+
+    fn redacted(self, text: &str) -> Option<String> {
+        match self.parameters {
+            Some(Ok(parameters)) => Some(parameters.redact(text)),
+            Some(Err(_)) | None => self.sources.is_empty().then(|| text.to_owned()),
+        }
+    }
+}
+
+/// Whether a finding about an operation that is under way is to be written: another reason at once, other words for the
+/// same reason only now and then.
+pub fn is_news(
+    shown: Option<&Condition>,
+    (reason, message): (Reason, &str),
+    memory: &mut Memory,
+    now: Timestamp,
+) -> bool {
+    let lately = memory.described.is_some_and(|at| now < later(at, INTERVAL));
+    let known =
+        shown.is_some_and(|shown| shown.reason == reason.to_string() && (lately || shown.message == message));
+    if !known {
+        memory.described = Some(now);
+    }
+    !known
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::{
+        crd::{ConditionStatus, ConditionType, common::SecretKeyReference},
+        reconcilers::parameters::{Source, merge},
+    };
+
+    fn source() -> ParametersFromSource {
+        ParametersFromSource { secret_key_ref: SecretKeyReference { name: "s".into(), key: "k".into() } }
+    }
+
+    #[test]
+    fn secret_parameters_never_come_back_in_a_message() {
+        let why = "the broker answered 400 Bad Request: hunter2 is weak";
+        let value = Some(Some(Zeroizing::new(json!({"password": "hunter2"}).to_string().into_bytes())));
+        let read = merge(None, &[Source { reference: source().secret_key_ref, value }]);
+        let lost = merge(None, &[Source { reference: source().secret_key_ref, value: None }]);
+        let sources = [source()];
+        let rows = [
+            (Some(&read), &sources[..], "X: the broker answered 400 Bad Request: <redacted> is weak"),
+            (Some(&lost), &sources[..], "X: the broker answered 400 Bad Request"),
+            (None, &sources[..], "X: the broker answered 400 Bad Request"),
+            (None, &[], "X: the broker answered 400 Bad Request: hunter2 is weak"),
+        ];
+        for (parameters, sources, expected) in rows {
+            let confidential = Confidential { parameters, sources };
+            assert_eq!(confidential.told("X", why), expected);
+            let quoted = confidential.quoted(Some("hunter2"));
+            assert_eq!(quoted.as_deref() == Some("hunter2"), sources.is_empty());
+        }
+    }
+
+    #[test]
+    fn other_words_for_the_same_reason_wait_and_another_reason_does_not() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let shown = Condition {
+            type_: ConditionType::Ready,
+            status: ConditionStatus::False,
+            last_transition_time: None,
+            reason: "Provisioning".into(),
+            message: "10 %".into(),
+        };
+        let mut memory = Memory::default();
+        assert!(!is_news(Some(&shown), (Reason::Provisioning, "10 %"), &mut memory, at(0)));
+        assert!(is_news(Some(&shown), (Reason::Provisioning, "20 %"), &mut memory, at(1)));
+        assert!(!is_news(Some(&shown), (Reason::Provisioning, "30 %"), &mut memory, at(2)));
+        assert!(is_news(Some(&shown), (Reason::ErrorPollingLastOperation, "x"), &mut memory, at(3)));
+        assert!(is_news(Some(&shown), (Reason::Provisioning, "40 %"), &mut memory, at(40)));
+        assert!(is_news(None, (Reason::Provisioning, "x"), &mut memory, at(41)));
+    }
+}
