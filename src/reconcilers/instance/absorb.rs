@@ -38,8 +38,10 @@ const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let mut memory =
-        Memory { answered: Some(observed.now), not_before: None, failures: 0, ..observed.memory };
+    // What was last said of an earlier operation does not keep the next one from being described.
+    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..)));
+    let answered = Some(observed.now);
+    let mut memory = Memory { answered, not_before: None, failures: 0, described, ..observed.memory };
     let next = match (call, outcome) {
         (Call::Provision(..), Outcome::Provisioned(outcome)) => {
             Next::Record(after_provision(observed, outcome))
