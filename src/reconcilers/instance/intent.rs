@@ -68,8 +68,8 @@ impl Wanted<'_> {
 pub(super) fn provision(observed: &Seen, status: &ServiceInstanceStatus, wanted: &Wanted<'_>) -> Next {
     let mut intent = status.clone();
     intent.instance_id = phase::instance_id(&observed.object, status);
-    intent.deprovision_status = DeprovisionStatus::Required;
     begin(observed, &mut intent, wanted, InstanceOperation::Provision);
+    intent.deprovision_status = DeprovisionStatus::Required;
     let body = ProvisionRequest {
         service_id: wanted.offering.service_id.clone(),
         plan_id: wanted.offering.plan_id.clone(),
