@@ -15,7 +15,7 @@ pub mod audit;
 mod der;
 mod home;
 mod pki;
-mod process;
+pub mod process;
 mod servers;
 mod timeouts;
 

@@ -39,8 +39,10 @@ type Writes = Vec<Vec<Write>>;
 
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<BindingMachine> {
-    let mut memory =
-        Memory { answered: Some(observed.now), not_before: None, failures: 0, ..observed.memory };
+    // What was last said of an earlier operation does not keep the next one from being described.
+    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..)));
+    let answered = Some(observed.now);
+    let mut memory = Memory { answered, not_before: None, failures: 0, described, ..observed.memory };
     let (writes, next) = match (call, outcome) {
         (Call::Bind(..), Outcome::Bound(outcome)) => after_bind(observed, outcome),
         (Call::Unbind(.., cause), Outcome::Deleted(outcome)) => {

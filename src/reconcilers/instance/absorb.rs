@@ -47,8 +47,10 @@ const UPDATING: (Reason, &str) = (Reason::UpdatingInstance, "The instance is bei
 
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let mut memory =
-        Memory { answered: Some(observed.now), not_before: None, failures: 0, ..observed.memory };
+    // What was last said of an earlier operation does not keep the next one from being described.
+    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..)));
+    let answered = Some(observed.now);
+    let mut memory = Memory { answered, not_before: None, failures: 0, described, ..observed.memory };
     let next = match (call, outcome) {
         (Call::Provision(..), Outcome::Provisioned(outcome)) => {
             Next::Record(after_provision(observed, outcome))

@@ -139,6 +139,11 @@ impl Process {
         tail(&self.log).unwrap_or_else(|error| format!("({} cannot be read: {error})", self.log.display()))
     }
 
+    /// Kills it, without asking, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.shell.finish();
+    }
+
     /// Asks it to stop, and kills it when it has not by then. Says whether it stopped by itself.
     pub async fn stop(&mut self, patience: Duration) -> Result<bool> {
         if let Some(pipe) = &mut self.shell.pipe {

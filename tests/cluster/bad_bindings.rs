@@ -1,0 +1,126 @@
+//! Bindings that cannot be, and credentials that cannot be written.
+
+use serde_json::{Value, json};
+
+use super::{Case, namespaced, unregistered};
+use crate::{
+    stage::objects::{BINDING, INSTANCE, SECRET, condition},
+    support::broker::{Operation, Reply, catalog},
+};
+
+#[tokio::test]
+async fn a_binding_without_an_instance_is_refused_at_once() {
+    let case = namespaced("no-reference").await;
+    for spec in [json!({}), json!({ "instanceRef": {} }), json!({ "instanceRef": { "name": "" } })] {
+        let said = case.hand.create(BINDING, "app", spec).await.unwrap_err().to_string();
+        assert!(said.contains("instanceRef"), "{said}");
+    }
+    case.bind("app", "db", json!({})).await;
+    let moved = case.hand.edit(BINDING, "app", json!({ "spec": { "instanceRef": { "name": "x" } } })).await;
+    assert!(moved.unwrap_err().to_string().contains("instanceRef is immutable"));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_binding_to_an_instance_that_is_going_says_so() {
+    let case = namespaced("going").await;
+    case.provide("db", json!({})).await;
+    case.bind("first", "db", json!({})).await;
+    case.ready(BINDING, "first").await;
+    case.delete(INSTANCE, "db").await;
+    case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &["first"]).await;
+    case.bind("late", "db", json!({})).await;
+    let words = ["spec.instanceRef.name", "\"db\" is being deleted", "delete it"];
+    case.says(BINDING, "late", "ReferencesNonexistentInstance", &words).await;
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_bindable_fails_a_binding_for_good() {
+    let case = unregistered("not-bindable", false).await;
+    case.broker.set_catalog(catalog([case.offering().with("bindable", false)]));
+    case.register(json!({})).await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    let words = ["\"small\"", "not bindable", "delete this binding"];
+    let failed = case.says(BINDING, "app", "ErrorNonbindableServiceClass", &words).await;
+    assert_eq!(condition(&failed, "Failed").unwrap().0, "True");
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_bind_fails_for_good() {
+    let case = namespaced("refused-bind").await;
+    case.provide("db", json!({})).await;
+    case.broker.on(Operation::Bind).once().respond(400, json!({ "description": "no such role" }));
+    case.bind("app", "db", json!({})).await;
+    let failed = case.says(BINDING, "app", "BindCallFailed", &["400", "no such role"]).await;
+    assert_eq!(condition(&failed, "Failed").unwrap().1, "ServiceBindingReturnedFailure");
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn parameter_secrets_of_a_binding_are_named_until_they_are_there() {
+    let case = namespaced("bind-parameters").await;
+    case.provide("db", json!({})).await;
+    let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
+    case.bind("app", "db", json!({ "parametersFrom": from })).await;
+    let words = ["spec.parametersFrom[0].secretKeyRef", "\"p\" does not exist"];
+    case.says(BINDING, "app", "ErrorWithParameters", &words).await;
+    case.hand.secret("p", json!({ "json": "{\"role\": \"reader\"}" })).await.unwrap();
+    let ready = case.ready(BINDING, "app").await;
+    assert_eq!(ready["status"]["externalProperties"]["parameters"], json!({ "role": "<redacted>" }));
+    case.finish().await;
+}
+
+/// A binding whose credentials are `first` says why they cannot be written, and is ready once the broker gives proper
+/// ones: under another id, and with nothing left of the first.
+async fn unfit(case: Case, credentials: Value, (reason, words): (&str, &[&str])) {
+    case.provide("db", json!({})).await;
+    case.broker.set_credentials(credentials);
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", reason, words).await;
+    assert!(case.hand.get(SECRET, "app").await.unwrap().is_none());
+    case.broker.set_credentials(json!({ "password": "fits" }));
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.content("app").await, json!({ "password": "fits" }));
+    assert_eq!(case.broker.live_bindings().len(), 1, "{}", case.broker.summary());
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_too_large_for_a_secret_are_given_back() {
+    let case = namespaced("large-credentials").await;
+    let large = json!({ "ca": "x".repeat(1024 * 1024 + 1) });
+    let words = ["201 Created with a body that is too long", "deleted at the broker before another attempt"];
+    unfit(case, large, ("ServiceBindingNeedsOrphanMitigation", &words)).await;
+}
+
+#[tokio::test]
+async fn credentials_with_keys_that_no_secret_can_have_are_given_back() {
+    let case = namespaced("illegal-keys").await;
+    let illegal = json!({ "user name": "u", "a/b": "c", "fine": "x" });
+    let words = ["\"user name\"", "\"a/b\"", "spec.secretTransforms"];
+    unfit(case, illegal, ("ErrorInjectingBindResult", &words)).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_credentials_is_given_back() {
+    let case = namespaced("no-credentials").await;
+    case.broker.on(Operation::Bind).once().after_effect().reply(Reply::json(201, json!({})));
+    unfit(case, json!({ "password": "fits" }), ("ErrorInjectingBindResult", &["no credentials"])).await;
+}
+
+#[tokio::test]
+async fn nested_credentials_are_written_as_json() {
+    let case = namespaced("nested").await;
+    case.broker.set_credentials(json!({ "db": { "user": "u", "hosts": ["a", "b"] } }));
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.content("app").await, json!({ "db": r#"{"user":"u","hosts":["a","b"]}"# }));
+    case.finish().await;
+}

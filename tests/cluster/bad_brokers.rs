@@ -1,0 +1,108 @@
+//! Brokers that cannot be reached or answer nonsense: each says which field and what to do, and recovers by itself.
+
+use serde_json::json;
+
+use super::{namespaced, unregistered};
+use crate::{
+    stage::{
+        case::CREDENTIALS,
+        objects::{BROKER, CLUSTER_BROKER, SECRET, condition},
+    },
+    support::broker::{Auth, Operation, Reply},
+};
+
+#[tokio::test]
+async fn a_url_that_is_none_is_named_and_can_be_mended() {
+    let case = unregistered("bad-url", false).await;
+    let url = case.broker.url();
+    for wrong in ["not a url", "ftp://example.com", "http://"] {
+        let refused = case.hand.create(BROKER, "bad-url", case.broker_spec(json!({ "url": wrong }))).await;
+        match refused {
+            // Either admission says so at once, or the condition does.
+            Err(error) => assert!(error.to_string().contains("spec.url"), "{error}"),
+            Ok(_) => {
+                case.says(BROKER, "bad-url", "ErrorFetchingCatalog", &["spec.url"]).await;
+                case.remove(BROKER, "bad-url").await;
+            }
+        }
+    }
+    case.register(json!({ "url": format!("{url}/") })).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_url_with_nobody_behind_it_is_reported_until_it_is_mended() {
+    let case = unregistered("nobody-there", false).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("http://{}", taken.local_addr().unwrap());
+    drop(taken);
+    case.create_broker(json!({ "url": closed })).await;
+    case.says(BROKER, "nobody-there", "ErrorFetchingCatalog", &["refused"]).await;
+    case.edit(BROKER, "nobody-there", json!({ "url": case.broker.url() })).await;
+    case.ready(BROKER, "nobody-there").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn refused_credentials_are_reported_until_the_secret_is_mended() {
+    let case = unregistered("refused", true).await;
+    case.broker.set_auth(Auth::basic("catalog", "another"));
+    case.create_broker(json!({})).await;
+    let said = case.says(CLUSTER_BROKER, "refused", "ErrorFetchingCatalog", &["401"]).await;
+    let message = condition(&said, "Ready").unwrap().2;
+    assert!(!message.contains("broker-s3cret"), "{message}");
+    case.hand.edit(SECRET, CREDENTIALS, json!({ "stringData": { "password": "another" } })).await.unwrap();
+    case.ready(CLUSTER_BROKER, "refused").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn nonsense_and_server_errors_are_told_in_words() {
+    let case = unregistered("nonsense", false).await;
+    let on = || case.broker.on(Operation::Catalog);
+    on().once().reply(Reply::bytes(200, "<html>It works!</html>"));
+    case.create_broker(json!({})).await;
+    case.says(BROKER, "nonsense", "ErrorFetchingCatalog", &["not JSON"]).await;
+    case.ready(BROKER, "nonsense").await;
+    for (reply, words) in [
+        (Reply::json(500, json!({ "description": "disk on fire" })), ["500", "disk on fire"]),
+        (Reply::json(404, json!({})), ["404", "catalog"]),
+        (Reply::json(200, json!([])), ["not a JSON object", "catalog"]),
+        (Reply::json(200, json!({})), ["services is missing", "catalog"]),
+    ] {
+        case.broker.on(Operation::Catalog).times(2).reply(reply);
+        let before = case.get(BROKER, "nonsense").await["spec"]["relistRequests"].as_i64().unwrap_or(0);
+        case.edit(BROKER, "nonsense", json!({ "relistRequests": before + 1 })).await;
+        case.says(BROKER, "nonsense", "ErrorFetchingCatalog", &words).await;
+        case.ready(BROKER, "nonsense").await;
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_missing_credentials_secret_is_named_and_noticed_when_it_comes() {
+    let case = unregistered("no-secret", false).await;
+    let auth = json!({ "basic": { "secretRef": { "name": "later" } } });
+    case.create_broker(json!({ "authInfo": auth })).await;
+    let words = ["spec.authInfo.basic.secretRef", "no-secret/later", "does not exist", "create it"];
+    case.says(BROKER, "no-secret", "ErrorFetchingCatalog", &words).await;
+    case.hand.secret("later", json!({ "username": "catalog" })).await.unwrap();
+    let words = ["spec.authInfo.basic.secretRef", "lacks a key", "\"password\""];
+    case.says(BROKER, "no-secret", "ErrorFetchingCatalog", &words).await;
+    case.hand.edit(SECRET, "later", json!({ "stringData": { "password": "broker-s3cret" } })).await.unwrap();
+    case.ready(BROKER, "no-secret").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_goes_down_keeps_its_classes() {
+    let case = namespaced("goes-down").await;
+    case.broker.stop().await;
+    case.edit(BROKER, "goes-down", json!({ "relistRequests": 1 })).await;
+    case.says(BROKER, "goes-down", "ErrorFetchingCatalog", &["refused"]).await;
+    assert_eq!(case.hand.list(case.class_kind()).await.unwrap().len(), 1);
+    assert_eq!(case.hand.list(case.plan_kind()).await.unwrap().len(), 2);
+    case.broker.restart_on_same_port().await;
+    case.ready(BROKER, "goes-down").await;
+    case.finish().await;
+}

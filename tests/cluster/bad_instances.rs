@@ -1,0 +1,168 @@
+//! Instances that ask for what cannot be had: admission refuses what no change elsewhere can mend, a condition tells the
+//! rest, and what is mended goes on by itself.
+
+use serde_json::{Value, json};
+
+use super::{Case, namespaced};
+use crate::{
+    stage::objects::{INSTANCE, SECRET, condition},
+    support::broker::Operation,
+};
+
+/// What admission says of an instance.
+async fn refusal(case: &Case, spec: Value) -> String {
+    let made = case.hand.create(INSTANCE, "refused", spec).await;
+    made.expect_err("it should have been refused").to_string()
+}
+
+#[tokio::test]
+async fn references_that_no_class_can_mend_are_refused_at_once() {
+    let case = namespaced("bad-references").await;
+    let (class, plan) = ("serviceClassExternalName", "servicePlanExternalName");
+    for (spec, words) in [
+        (json!({}), ["a class is required", class]),
+        (json!({ plan: "small" }), ["a class is required", class]),
+        (json!({ class: "a", "serviceClassName": "a" }), ["the class is named twice", "serviceClassName"]),
+        (
+            json!({ class: "a", plan: "b", "servicePlanName": "b" }),
+            ["the plan is named twice", "servicePlanName"],
+        ),
+        (json!({ class: "a", "servicePlanName": "b" }), ["in the same way", "Name with Name"]),
+        (json!({ class: "a", "clusterServicePlanExternalName": "b" }), ["cluster or namespaced", "not both"]),
+    ] {
+        let said = refusal(&case, spec.clone()).await;
+        assert!(words.iter().all(|word| said.contains(word)), "{spec}: {said}");
+    }
+    case.provide("db", json!({})).await;
+    let moved =
+        case.hand.edit(INSTANCE, "db", json!({ "spec": { class: "other" } })).await.unwrap_err().to_string();
+    assert!(moved.contains("class of an instance is immutable"), "{moved}");
+    let renamed = case.hand.edit(INSTANCE, "db", json!({ "spec": { "externalID": "x" } })).await.unwrap_err();
+    assert!(renamed.to_string().contains("externalID is immutable"), "{renamed}");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn parameters_that_are_no_object_are_refused_at_once() {
+    let case = namespaced("bad-parameters").await;
+    for wrong in [json!("size=1"), json!([1]), json!(7)] {
+        let said = refusal(&case, case.instance_spec("small", json!({ "parameters": wrong }))).await;
+        assert!(said.contains("spec.parameters") && said.contains("object"), "{said}");
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_class_that_is_unknown_is_named() {
+    let case = namespaced("unknown-class").await;
+    let spec = json!({ "serviceClassExternalName": "postgres", "servicePlanExternalName": "small" });
+    case.hand.create(INSTANCE, "db", spec).await.unwrap();
+    let words = ["spec.serviceClassExternalName", "\"postgres\"", "kubectl get"];
+    case.says(INSTANCE, "db", "ReferencesNonexistentServiceClass", &words).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_plan_that_is_unknown_is_named_and_can_be_corrected() {
+    let case = namespaced("unknown-plan").await;
+    case.order("db", "huge", json!({})).await;
+    let words = ["spec.servicePlanExternalName", "\"huge\"", "kubectl get"];
+    case.says(INSTANCE, "db", "ReferencesNonexistentServicePlan", &words).await;
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "large" })).await;
+    case.ready(INSTANCE, "db").await;
+    // A plan that is not there does not take away what is.
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "huge" })).await;
+    case.says(INSTANCE, "db", "ReferencesNonexistentServicePlan", &words).await;
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "large" })).await;
+    case.ready(INSTANCE, "db").await;
+    assert!(case.broker.requests_of(Operation::Update).is_empty());
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_plan_is_asked_for_where_there_are_several() {
+    let case = namespaced("which-plan").await;
+    case.hand.create(INSTANCE, "db", json!({ "serviceClassExternalName": "postgresql" })).await.unwrap();
+    let words = ["more than one plan", "small", "large", "set spec.servicePlanExternalName"];
+    case.says(INSTANCE, "db", "ReferencesNonexistentServicePlan", &words).await;
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "small" })).await;
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn parameter_secrets_are_named_until_they_are_right() {
+    let case = namespaced("parameter-secret").await;
+    let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
+    case.order("db", "small", json!({ "parametersFrom": from })).await;
+    let field = "spec.parametersFrom[0].secretKeyRef";
+    let says = async |words: &[&str]| case.says(INSTANCE, "db", "ErrorWithParameters", words).await;
+    says(&[field, "the Secret \"p\" does not exist", "create it"]).await;
+    case.hand.secret("p", json!({ "other": "{}" })).await.unwrap();
+    says(&[field, "no key \"json\"", "add it"]).await;
+    for wrong in ["size: 1, pw: hunter2", "[1]", ""] {
+        case.hand.edit(SECRET, "p", json!({ "stringData": { "json": wrong } })).await.unwrap();
+        let said = says(&[field, "is not a JSON object"]).await;
+        assert!(!condition(&said, "Ready").unwrap().2.contains("hunter2"), "{said}");
+    }
+    assert!(case.broker.requests_of(Operation::Provision).is_empty());
+    case.hand.edit(SECRET, "p", json!({ "stringData": { "json": "{\"size\": 1}" } })).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_given_twice_is_named() {
+    let case = namespaced("twice").await;
+    case.hand.secret("p", json!({ "json": "{\"size\": 1}" })).await.unwrap();
+    let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
+    case.order("db", "small", json!({ "parameters": { "size": 2 }, "parametersFrom": from })).await;
+    let words = ["duplicate entry for parameter \"size\"", "spec.parameters", "spec.parametersFrom"];
+    case.says(INSTANCE, "db", "ErrorWithParameters", &words).await;
+    case.edit(INSTANCE, "db", json!({ "parameters": null })).await;
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_provision_fails_for_good_and_a_new_spec_begins_anew() {
+    let case = namespaced("refused-provision").await;
+    let refusal = json!({ "error": "BadSize", "description": "size must be even" });
+    case.broker.on(Operation::Provision).once().respond(400, refusal);
+    case.order("db", "small", json!({ "parameters": { "size": 1 } })).await;
+    let failed = case.says(INSTANCE, "db", "ProvisionCallFailed", &["400", "size must be even"]).await;
+    let (status, reason, _) = condition(&failed, "Failed").unwrap();
+    assert_eq!((status, reason), ("True", "ClusterServiceBrokerReturnedFailure"));
+    assert_eq!(failed["status"]["lastConditionState"], "Failed");
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
+    let ready = case.ready(INSTANCE, "db").await;
+    assert_eq!(condition(&ready, "Failed"), None);
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 2);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_passing_failure_is_tried_again_by_itself() {
+    let case = namespaced("passing").await;
+    case.broker.on(Operation::Provision).once().respond(429, json!({ "description": "slowly" }));
+    case.broker.on(Operation::Provision).once().reset();
+    case.order("db", "small", json!({})).await;
+    case.says(INSTANCE, "db", "ProvisionCallFailed", &["slowly"]).await;
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_be_left_is_told() {
+    let case = super::unregistered("fixed-plan", false).await;
+    let fixed = case.offering().with("plan_updateable", false);
+    case.broker.set_catalog(crate::support::broker::catalog([fixed]));
+    case.register(json!({})).await;
+    case.provide("db", json!({})).await;
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "large" })).await;
+    let words = ["does not allow plan changes", "set the plan back"];
+    case.says(INSTANCE, "db", "PlanNotUpdatable", &words).await;
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "small" })).await;
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}

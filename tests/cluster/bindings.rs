@@ -1,0 +1,170 @@
+//! Bindings: credentials and their Secret, at once and asynchronously, and what keeps the Secret as it should be.
+
+use serde_json::json;
+
+use super::{cluster_wide, namespaced};
+use crate::{
+    stage::{
+        case::Case,
+        objects::{BINDING, INSTANCE, SECRET, condition, uid},
+    },
+    support::broker::{AsyncScript, Hold, Operation},
+};
+
+#[tokio::test]
+async fn a_binding_puts_its_credentials_into_a_secret_and_takes_them_away() {
+    let case = cluster_wide("bind").await;
+    case.broker.set_credentials(json!({
+        "uri": "postgresql://u:p@h/d?a=\"b\"", "port": 5432, "big": 9_007_199_254_740_993_u64, "tls": true,
+        "nothing": null, "hosts": ["a", {"b": 1.5}], "empty": "",
+    }));
+    let instance = case.provide("db", json!({})).await;
+    let made = case.bind("app", "db", json!({ "parameters": { "role": "reader" } })).await;
+    let ready = case.ready(BINDING, "app").await;
+    assert_eq!(condition(&ready, "Ready").unwrap(), ("True", "InjectedBindResult", "Injected bind result"));
+    assert_eq!(ready["status"]["unbindStatus"], "Required");
+    let kept = case.broker.binding(uid(&made)).unwrap();
+    assert_eq!((kept.instance_id.as_str(), &kept.parameters), (uid(&instance), &json!({ "role": "reader" })));
+
+    let expected = json!({
+        "uri": "postgresql://u:p@h/d?a=\"b\"", "port": "5432", "big": "9007199254740993", "tls": "true",
+        "nothing": "null", "hosts": r#"["a",{"b":1.5}]"#, "empty": "",
+    });
+    assert_eq!(case.content("app").await, expected);
+    let secret = case.get(SECRET, "app").await;
+    assert_eq!(secret["type"], "Opaque");
+    let owner = &secret["metadata"]["ownerReferences"];
+    assert_eq!(owner.as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        (owner[0]["kind"].as_str(), owner[0]["uid"].as_str()),
+        (Some("ServiceBinding"), Some(uid(&made)))
+    );
+    assert_eq!(owner[0]["controller"], true);
+
+    case.remove(BINDING, "app").await;
+    case.gone(SECRET, "app").await;
+    assert!(case.broker.live_bindings().is_empty());
+    let unbind = case.broker.requests_of(Operation::Unbind).remove(0);
+    assert_eq!(unbind.query("plan_id"), Some(case.unique("plan-small").as_str()));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn the_secret_has_the_name_and_the_keys_that_were_asked_for() {
+    let case = namespaced("transforms").await;
+    case.provide("db", json!({})).await;
+    let transforms = json!([
+        { "renameKey": { "from": "uri", "to": "DATABASE_URL" } },
+        { "addKey": { "key": "driver", "stringValue": "psql" } },
+        { "removeKey": { "key": "password" } },
+    ]);
+    case.bind("app", "db", json!({ "secretName": "db-access", "secretTransforms": transforms })).await;
+    case.ready(BINDING, "app").await;
+    let content = case.content("db-access").await;
+    let mut keys: Vec<&String> = content.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["DATABASE_URL", "driver", "username"]);
+    assert!(case.hand.get(SECRET, "app").await.unwrap().is_none());
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_asynchronous_binding_is_fetched_when_it_is_done() {
+    let case = namespaced("bind-async").await;
+    case.provide("db", json!({})).await;
+    let hold = Hold::new();
+    let slow = || AsyncScript::succeeding(1).held_by(&hold).describing("making a role");
+    case.broker.set_async_script(Operation::Bind, slow());
+    case.broker.set_async(Operation::Unbind, 2);
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "Binding", &["asynchronously", "making a role"]).await;
+    assert!(case.hand.get(SECRET, "app").await.unwrap().is_none());
+    hold.release();
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.broker.requests_of(Operation::GetBinding).len(), 1);
+    assert_eq!(case.content("app").await["password"], "s3cret");
+    case.remove(BINDING, "app").await;
+    assert!(case.broker.requests_of(Operation::PollBinding).len() >= 4);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_binding_made_before_its_instance_is_ready_wakes_with_it() {
+    let case = namespaced("early-binding").await;
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "ReferencesNonexistentInstance", &["spec.instanceRef.name", "\"db\""]).await;
+    let hold = Hold::new();
+    case.broker.set_async_script(Operation::Provision, AsyncScript::succeeding(0).held_by(&hold));
+    case.order("db", "small", json!({})).await;
+    case.says(BINDING, "app", "ErrorInstanceNotReady", &["\"db\" is not ready yet"]).await;
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    hold.release();
+    case.ready(INSTANCE, "db").await;
+    case.ready(BINDING, "app").await;
+    let journal = case.broker.journal();
+    let done =
+        journal.iter().rfind(|request| request.is(Operation::PollInstance)).unwrap().answered_at.unwrap();
+    let bound = journal.iter().find(|request| request.is(Operation::Bind)).unwrap().at;
+    // Nothing is polled inside the cluster: far less than any interval at which it could be.
+    assert!(bound.duration_since(done).as_secs() < 10, "{:?}", bound.duration_since(done));
+    case.finish().await;
+}
+
+/// A binding that waits because somebody else's Secret has the name it wants.
+async fn obstructed(namespace: &str) -> Case {
+    let case = namespaced(namespace).await;
+    case.provide("db", json!({})).await;
+    case.hand.secret("app", json!({ "mine": "do not touch" })).await.unwrap();
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "ErrorInjectingBindResult", &["app"]).await;
+    case
+}
+
+#[tokio::test]
+async fn a_foreign_secret_is_not_touched_and_the_binding_recovers_when_it_goes() {
+    let case = obstructed("foreign-secret").await;
+    assert_eq!(case.content("app").await, json!({ "mine": "do not touch" }));
+    case.remove(SECRET, "app").await;
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.content("app").await["password"], "s3cret");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_foreign_secret_outlives_the_binding_that_wanted_its_name() {
+    let case = obstructed("foreign-stays").await;
+    case.remove(BINDING, "app").await;
+    assert_eq!(case.content("app").await, json!({ "mine": "do not touch" }));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_secret_deleted_by_hand_comes_back() {
+    let case = namespaced("secret-deleted").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    let before = case.get(SECRET, "app").await;
+    let content = case.content("app").await;
+    case.delete(SECRET, "app").await;
+    case.until(SECRET, "app", "to come back", |secret| uid(secret) != uid(&before)).await;
+    assert_eq!(case.content("app").await, content);
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "it is fetched, not bound again");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn two_bindings_of_one_instance_have_credentials_of_their_own() {
+    let case = namespaced("two-bindings").await;
+    case.broker.set_serialised_bindings(true);
+    case.broker.set_async(Operation::Bind, 2);
+    case.provide("db", json!({})).await;
+    for name in ["one", "two"] {
+        case.bind(name, "db", json!({})).await;
+    }
+    for name in ["one", "two"] {
+        case.ready(BINDING, name).await;
+    }
+    assert_ne!(case.content("one").await["username"], case.content("two").await["username"]);
+    case.finish().await;
+}

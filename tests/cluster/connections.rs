@@ -1,0 +1,82 @@
+//! How the operator reaches a broker: basic and bearer authentication, TLS with an authority of its own, credentials
+//! that change.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::json;
+
+use super::{namespaced, unregistered};
+use crate::{
+    stage::{
+        case::CREDENTIALS,
+        objects::{BROKER, CLUSTER_BROKER, SECRET},
+    },
+    support::broker::{Auth, Broker, Operation},
+};
+
+#[tokio::test]
+async fn a_cluster_wide_broker_is_authenticated_to_with_a_token() {
+    let case = unregistered("bearer", true).await;
+    case.broker.set_auth(Auth::bearer("t0ken"));
+    case.hand.secret("token", json!({ "token": "t0ken" })).await.unwrap();
+    let auth = json!({ "bearer": { "secretRef": { "name": "token", "namespace": "bearer" } } });
+    case.register(json!({ "authInfo": auth })).await;
+    case.provide("db", json!({})).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_of_a_namespace_is_authenticated_to_with_a_token() {
+    let case = unregistered("bearer-own", false).await;
+    case.broker.set_auth(Auth::bearer("t0ken"));
+    case.hand.secret("token", json!({ "token": "t0ken" })).await.unwrap();
+    case.register(json!({ "authInfo": { "bearer": { "secretRef": { "name": "token" } } } })).await;
+    case.provide("db", json!({})).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_without_authentication_gets_no_credentials() {
+    let case = unregistered("open", false).await;
+    case.broker.set_auth(Auth::None);
+    case.register(json!({ "authInfo": null })).await;
+    let requests = case.broker.requests_of(Operation::Catalog);
+    assert!(requests.iter().all(|request| request.header("authorization").is_none()));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_with_a_certificate_authority_of_its_own_is_trusted_by_its_ca_bundle_only() {
+    let (broker, authority) = Broker::start_tls().await;
+    let case = unregistered("tls", true).await.with_broker(broker);
+    case.create_broker(json!({})).await;
+    case.says(CLUSTER_BROKER, "tls", "ErrorFetchingCatalog", &["certificate"]).await;
+    assert!(case.broker.journal().is_empty(), "nothing is sent to whom is not trusted");
+    case.edit(CLUSTER_BROKER, "tls", json!({ "caBundle": BASE64_STANDARD.encode(authority) })).await;
+    case.ready(CLUSTER_BROKER, "tls").await;
+    case.provide("db", json!({})).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn credentials_that_have_changed_are_read_again_when_the_old_ones_are_refused() {
+    let case = namespaced("rotated").await;
+    case.broker.set_auth(Auth::basic("catalog", "n3w"));
+    case.hand.edit(SECRET, CREDENTIALS, json!({ "stringData": { "password": "n3w" } })).await.unwrap();
+    case.provide("db", json!({})).await;
+    // The refused request and the repeated one.
+    let statuses: Vec<_> =
+        case.broker.requests_of(Operation::Provision).iter().filter_map(|request| request.status).collect();
+    assert_eq!(statuses, [401, 201]);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_is_reported_and_recovers_by_itself() {
+    let case = unregistered("down", false).await;
+    case.broker.stop().await;
+    case.create_broker(json!({})).await;
+    case.says(BROKER, "down", "ErrorFetchingCatalog", &["Error fetching catalog.", "refused"]).await;
+    case.broker.restart_on_same_port().await;
+    case.ready(BROKER, "down").await;
+    case.finish().await;
+}

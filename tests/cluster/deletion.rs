@@ -1,0 +1,110 @@
+//! Deletions in every order: what must wait waits, says for what, and ends when that is gone.
+
+use serde_json::json;
+
+use super::{cluster_wide, namespaced};
+use crate::{
+    stage::objects::{BINDING, BROKER, CLUSTER_BROKER, INSTANCE, NAMESPACE, SECRET, condition},
+    support::broker::{AsyncScript, Hold, Operation},
+};
+
+#[tokio::test]
+async fn an_instance_waits_for_its_bindings_to_go() {
+    let case = namespaced("instance-first").await;
+    case.provide("db", json!({})).await;
+    for name in ["one", "two"] {
+        case.bind(name, "db", json!({})).await;
+        case.ready(BINDING, name).await;
+    }
+    case.delete(INSTANCE, "db").await;
+    let words = ["All associated ServiceBindings must be removed", "delete one, two"];
+    case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &words).await;
+    case.remove(BINDING, "one").await;
+    case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &["delete two"]).await;
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty());
+    case.remove(BINDING, "two").await;
+    case.gone(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_waits_for_its_instances_to_go() {
+    let case = cluster_wide("broker-first").await;
+    case.provide("db", json!({})).await;
+    case.delete(CLUSTER_BROKER, "broker-first").await;
+    let words = ["broker-first/db", "Delete these ServiceInstances first"];
+    case.says(CLUSTER_BROKER, "broker-first", "DeletionBlockedByExistingInstances", &words).await;
+    // Nothing new is ordered from it, but what exists can still be bound and goes in order.
+    case.order("late", "small", json!({})).await;
+    case.says(INSTANCE, "late", "ReferencesNonexistentBroker", &["is being deleted"]).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.remove(BINDING, "app").await;
+    case.remove(INSTANCE, "db").await;
+    case.gone(CLUSTER_BROKER, "broker-first").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_namespace_with_everything_in_it_ends_cleanly() {
+    let case = namespaced("whole-namespace").await;
+    case.broker.set_async(Operation::Deprovision, 2);
+    for name in ["db1", "db2"] {
+        case.provide(name, json!({})).await;
+        case.bind(&format!("{name}-app"), name, json!({})).await;
+        case.ready(BINDING, &format!("{name}-app")).await;
+    }
+    case.delete(NAMESPACE, "whole-namespace").await;
+    case.gone(NAMESPACE, "whole-namespace").await;
+    case.audit();
+    assert_eq!(case.broker.requests_of(Operation::Unbind).len(), 2);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_delays_a_deletion_and_loses_nothing() {
+    let case = namespaced("down-at-deletion").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.broker.stop().await;
+    case.delete(BINDING, "app").await;
+    let failed = case.says(BINDING, "app", "UnbindCallFailed", &["Unbind call failed"]).await;
+    assert_eq!(condition(&failed, "Ready").unwrap().0, "Unknown");
+    assert!(case.hand.get(SECRET, "app").await.unwrap().is_none(), "the credentials go first");
+    case.broker.restart_on_same_port().await;
+    case.gone(BINDING, "app").await;
+
+    case.broker.on(Operation::Deprovision).times(2).respond(500, json!({ "description": "disk on fire" }));
+    case.delete(INSTANCE, "db").await;
+    let failed = case.says(INSTANCE, "db", "DeprovisionCallFailed", &["disk on fire"]).await;
+    assert_eq!(condition(&failed, "Ready").unwrap().0, "Unknown");
+    case.gone(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_instance_deleted_while_it_is_provisioned_is_deleted_after_that() {
+    let case = namespaced("deleted-early").await;
+    let hold = Hold::new();
+    case.broker.set_async_script(Operation::Provision, AsyncScript::succeeding(0).held_by(&hold));
+    case.order("db", "small", json!({})).await;
+    case.says(INSTANCE, "db", "Provisioning", &[]).await;
+    case.delete(INSTANCE, "db").await;
+    hold.release();
+    case.gone(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn what_never_reached_a_broker_goes_without_asking_one() {
+    let case = namespaced("never-sent").await;
+    case.order("db", "huge", json!({})).await;
+    case.says(INSTANCE, "db", "ReferencesNonexistentServicePlan", &["\"huge\""]).await;
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "ErrorInstanceRefsUnresolved", &["\"huge\""]).await;
+    case.remove(BINDING, "app").await;
+    case.remove(INSTANCE, "db").await;
+    case.remove(BROKER, "never-sent").await;
+    assert!(case.broker.journal().iter().all(|request| request.is(Operation::Catalog)));
+    case.finish().await;
+}

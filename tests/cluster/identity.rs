@@ -1,0 +1,71 @@
+//! On whose behalf a broker is asked: the user who really asked, whatever the operator's own account is.
+
+use serde_json::json;
+
+use super::namespaced;
+use crate::{
+    stage::{
+        case::Case,
+        objects::{BINDING, INSTANCE},
+    },
+    support::broker::{AsyncScript, Broker, Operation},
+};
+
+/// The users of the requests of one operation.
+fn users(case: &Case, operation: Operation) -> Vec<String> {
+    let user =
+        |request| Broker::originating_user(request).map(|user| user["username"].as_str().unwrap().to_owned());
+    let requests = case.broker.requests_of(operation);
+    requests.iter().map(|request| user(request).unwrap_or_else(|| "(nobody)".to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_broker_is_told_who_asked() {
+    let case = namespaced("identity").await;
+    case.admit(&["alice", "bob"]).await;
+    let (alice, bob) = (case.user("alice"), case.user("bob"));
+    case.broker.on(Operation::Provision).once().asynchronously(AsyncScript::succeeding(1));
+    alice.create(INSTANCE, "db", case.instance_spec("small", json!({}))).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(users(&case, Operation::Provision), ["alice"]);
+    let identity = Broker::originating_user(&case.broker.requests_of(Operation::Provision)[0]).unwrap();
+    assert_eq!(identity["groups"], json!(["system:authenticated"]));
+    assert!(users(&case, Operation::PollInstance).iter().all(|user| user == "alice"));
+
+    bob.edit(INSTANCE, "db", json!({ "spec": { "parameters": { "size": 2 } } })).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(users(&case, Operation::Update), ["bob"]);
+
+    let spec = json!({ "instanceRef": { "name": "db" } });
+    alice.create(BINDING, "app", spec).await.unwrap();
+    case.ready(BINDING, "app").await;
+    assert_eq!(users(&case, Operation::Bind), ["alice"]);
+
+    bob.delete(BINDING, "app").await.unwrap();
+    case.gone(BINDING, "app").await;
+    bob.delete(INSTANCE, "db").await.unwrap();
+    case.gone(INSTANCE, "db").await;
+    // The API server tells no one who deletes: the last who asked for something is on record.
+    assert_eq!(users(&case, Operation::Unbind), ["alice"]);
+    assert_eq!(users(&case, Operation::Deprovision), ["bob"]);
+    // Nobody asked for the catalog but the operator itself.
+    assert!(
+        case.broker.requests_of(Operation::Catalog).iter().all(|r| Broker::originating_user(r).is_none())
+    );
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_orders_in_the_name_of_another() {
+    let case = namespaced("forged-identity").await;
+    case.admit(&["alice"]).await;
+    let forged = json!({ "userInfo": { "username": "root", "uid": "0", "groups": ["system:masters"] } });
+    case.user("alice").create(INSTANCE, "db", case.instance_spec("small", forged.clone())).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    case.user("alice").edit(INSTANCE, "db", json!({ "spec": forged })).await.unwrap();
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 1 } })).await;
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(users(&case, Operation::Provision), ["alice"]);
+    assert_eq!(users(&case, Operation::Update), ["admin"]);
+    case.finish().await;
+}

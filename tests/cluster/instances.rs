@@ -1,0 +1,183 @@
+//! Instances: provision, update, deprovision, at once and asynchronously; parameters; waiting for a class.
+
+use serde_json::json;
+
+use super::{cluster_wide, namespaced, unregistered};
+use crate::{
+    stage::objects::{INSTANCE, condition, uid},
+    support::broker::{AsyncScript, Hold, LARGE, Operation, SMALL},
+};
+
+#[tokio::test]
+async fn an_instance_is_provisioned_updated_and_deprovisioned() {
+    let case = cluster_wide("lifecycle").await;
+    let ready = case.provide("db", json!({ "parameters": { "size": 1, "nested": { "on": true } } })).await;
+    assert_eq!(condition(&ready, "Ready").unwrap().1, "ProvisionedSuccessfully");
+    assert_eq!(condition(&ready, "Ready").unwrap().2, "The instance was provisioned successfully");
+    assert_eq!(ready["status"]["provisionStatus"], "Provisioned");
+    let id = uid(&ready).to_owned();
+    assert_eq!(ready["status"]["dashboardURL"], format!("https://dashboard.example.com/{id}"));
+    let made = case.broker.instance(&id).unwrap();
+    assert_eq!((made.service_id, made.plan_id), (case.unique("offering-postgresql"), case.unique(SMALL)));
+    assert_eq!(made.parameters, json!({ "size": 1, "nested": { "on": true } }));
+
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
+    let updated = case.ready(INSTANCE, "db").await;
+    assert_eq!(condition(&updated, "Ready").unwrap().1, "InstanceUpdatedSuccessfully");
+    assert_eq!(case.broker.instance(&id).unwrap().parameters["size"], 2);
+
+    case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
+    let updated = case.ready(INSTANCE, "db").await;
+    assert_eq!(case.broker.instance(&id).unwrap().plan_id, case.unique(LARGE));
+    assert_eq!(updated["status"]["userSpecifiedPlanName"], "large");
+    let update = case.broker.requests_of(Operation::Update).pop().unwrap();
+    assert_eq!(update.body["previous_values"]["plan_id"], case.unique(SMALL));
+
+    case.remove(INSTANCE, "db").await;
+    assert!(case.broker.live_instances().is_empty());
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1);
+    assert_eq!(case.broker.requests_of(Operation::Update).len(), 2);
+    assert_eq!(case.broker.requests_of(Operation::Deprovision).len(), 1);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_asynchronous_instance_shows_what_the_broker_says() {
+    let case = namespaced("asynchronous").await;
+    for (operation, said) in [
+        (Operation::Provision, "digging"),
+        (Operation::Update, "moving"),
+        (Operation::Deprovision, "filling"),
+    ] {
+        let hold = Hold::new();
+        case.broker.set_async_script(operation, AsyncScript::succeeding(1).held_by(&hold).describing(said));
+        let reason = match operation {
+            Operation::Provision => {
+                case.order("db", "small", json!({})).await;
+                "Provisioning"
+            }
+            Operation::Update => {
+                case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
+                "UpdatingInstance"
+            }
+            _ => {
+                case.delete(INSTANCE, "db").await;
+                "Deprovisioning"
+            }
+        };
+        let seen = case.says(INSTANCE, "db", reason, &["asynchronously", said]).await;
+        assert_eq!(seen["status"]["asyncOpInProgress"], true);
+        assert_eq!(seen["status"]["lastConditionState"], reason);
+        hold.release();
+        if operation == Operation::Deprovision {
+            case.gone(INSTANCE, "db").await;
+        } else {
+            let ready = case.ready(INSTANCE, "db").await;
+            assert!(ready["status"].get("asyncOpInProgress").is_none(), "{ready}");
+            assert!(ready["status"].get("lastOperation").is_none(), "{ready}");
+        }
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn secret_parameters_reach_the_broker_and_nobody_else() {
+    let case = namespaced("secret-parameters").await;
+    let secret = json!({ "p.json": r#"{"password": "hunter2-Xy", "deep": {"token": "t0ken-Zq"}}"# });
+    case.hand.secret("parameters", secret).await.unwrap();
+    let from = json!([{ "secretKeyRef": { "name": "parameters", "key": "p.json" } }]);
+    let ready = case.provide("db", json!({ "parameters": { "size": 1 }, "parametersFrom": from })).await;
+    let sent = case.broker.instance(uid(&ready)).unwrap().parameters;
+    assert_eq!(sent, json!({ "size": 1, "password": "hunter2-Xy", "deep": { "token": "t0ken-Zq" } }));
+    let shown = &ready["status"]["externalProperties"]["parameters"];
+    assert_eq!(shown, &json!({ "size": 1, "password": "<redacted>", "deep": "<redacted>" }));
+
+    // An update by a changed Secret, on request.
+    let changed = json!({ "stringData": { "p.json": r#"{"password": "correct-horse"}"# } });
+    case.hand.edit(crate::stage::objects::SECRET, "parameters", changed).await.unwrap();
+    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
+    let ready = case.ready(INSTANCE, "db").await;
+    assert_eq!(case.broker.instance(uid(&ready)).unwrap().parameters["password"], "correct-horse");
+
+    // Neither a status, nor an Event, nor a refusal that echoes it, nor the log shows a secret.
+    case.broker.on(Operation::Update).once().respond(400, json!({ "description": "no correct-horse here" }));
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 3 } })).await;
+    let refused = case.says(INSTANCE, "db", "UpdateInstanceCallFailed", &["no <redacted> here"]).await;
+    assert_eq!(condition(&refused, "Failed").unwrap().0, "True");
+    let events = case.hand.list(crate::stage::objects::EVENT).await.unwrap();
+    let shown = format!("{refused}{events:?}{}", case.stage.operator.logs().unwrap());
+    for secret in ["hunter2-Xy", "t0ken-Zq", "correct-horse"] {
+        assert!(!shown.contains(secret), "{secret} is shown");
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_instance_waits_for_a_class_that_appears_later() {
+    let case = unregistered("early-instance", false).await;
+    case.order("db", "small", json!({})).await;
+    let words = ["spec.serviceClassExternalName", "\"postgresql\"", "kubectl get"];
+    case.says(INSTANCE, "db", "ReferencesNonexistentServiceClass", &words).await;
+    assert!(case.broker.journal().is_empty());
+    case.register(json!({})).await;
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn the_broker_is_told_where_an_instance_is() {
+    let case = cluster_wide("context").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(crate::stage::objects::BINDING, "app").await;
+    let namespace = case.get(crate::stage::objects::NAMESPACE, "context").await;
+    let account = crate::stage::objects::Hand { namespace: "service-catalog".into(), ..case.hand.clone() };
+    let cluster: k8s_openapi::api::core::v1::ConfigMap =
+        kube::Api::namespaced(account.client, &account.namespace).get("cluster-info").await.unwrap();
+    let cluster = cluster.data.unwrap()["id"].clone();
+
+    let provision = case.broker.requests_of(Operation::Provision).remove(0);
+    assert_eq!(provision.text("organization_guid"), cluster);
+    assert_eq!(provision.text("space_guid"), uid(&namespace));
+    let mut context = json!({
+        "platform": "kubernetes", "namespace": "context", "clusterid": cluster, "instance_name": "db",
+    });
+    assert_eq!(without_annotations(&provision.body["context"]), context);
+    let bind = case.broker.requests_of(Operation::Bind).remove(0);
+    context.as_object_mut().unwrap().shift_remove("instance_name");
+    let mut told = without_annotations(&bind.body["context"]);
+    told.as_object_mut().unwrap().shift_remove("instance_name");
+    assert_eq!(told, context);
+    assert_eq!(bind.body["bind_resource"]["app_guid"], uid(&namespace));
+    case.finish().await;
+}
+
+fn without_annotations(context: &serde_json::Value) -> serde_json::Value {
+    let mut context = context.clone();
+    let fields = context.as_object_mut().unwrap();
+    fields.retain(|name, _| !name.ends_with("_annotations"));
+    context
+}
+
+#[tokio::test]
+async fn a_failed_asynchronous_provision_is_cleaned_up_and_stays_failed_until_the_spec_changes() {
+    let case = namespaced("async-failure").await;
+    case.broker.on(Operation::Provision).once().asynchronously(AsyncScript::failing(1, "out of disks"));
+    let made = case.order("db", "small", json!({})).await;
+    let failed = case
+        .until(INSTANCE, "db", "to have failed and be cleaned up", |object| {
+            condition(object, "Failed").is_some_and(|(status, ..)| status == "True")
+                && object["status"].get("orphanMitigationInProgress").is_none()
+        })
+        .await;
+    assert!(condition(&failed, "Failed").unwrap().2.contains("out of disks"), "{failed}");
+    assert!(case.broker.live_instances().is_empty(), "{}", case.broker.summary());
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1);
+
+    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
+    let ready = case.ready(INSTANCE, "db").await;
+    let id = ready["status"]["instanceID"].as_str().unwrap();
+    assert_ne!(id, uid(&made), "the id of an instance that was deleted is not used again");
+    assert!(case.broker.instance(id).is_some());
+    case.finish().await;
+}

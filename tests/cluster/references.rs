@@ -1,0 +1,92 @@
+//! The six spellings of a reference, and what becomes of each.
+
+use serde_json::{Value, json};
+
+use super::{Case, cluster_wide, namespaced};
+use crate::{
+    stage::objects::{INSTANCE, name},
+    support::broker::{POSTGRESQL, SMALL},
+};
+
+/// Names of the Kubernetes objects for the class and its small plan.
+async fn entries(case: &Case) -> (String, String) {
+    let named = async |kind, id: String| {
+        let all = case.hand.list(kind).await.unwrap();
+        let found = all.iter().find(|entry| entry["spec"]["externalID"] == id);
+        name(found.unwrap_or_else(|| panic!("no {id} in {all:#?}"))).to_owned()
+    };
+    (
+        named(case.class_kind(), case.unique(POSTGRESQL)).await,
+        named(case.plan_kind(), case.unique(SMALL)).await,
+    )
+}
+
+async fn spelled(case: &Case, spellings: [(&str, Value); 3]) {
+    for (object, spec) in &spellings {
+        case.hand.create(INSTANCE, object, spec.clone()).await.unwrap();
+    }
+    for (object, spec) in spellings {
+        let ready = case.ready(INSTANCE, object).await;
+        let made = case.broker.instance(ready["metadata"]["uid"].as_str().unwrap()).unwrap();
+        assert_eq!(made.plan_id, case.unique(SMALL), "{object}");
+        // The spec is the user's: nothing but what admission adds.
+        let mut kept = ready["spec"].clone();
+        kept.as_object_mut().unwrap().shift_remove("userInfo");
+        assert_eq!(kept, spec, "{object}");
+    }
+}
+
+#[tokio::test]
+async fn cluster_wide_classes_are_named_in_three_ways() {
+    let case = cluster_wide("spellings-wide").await;
+    let (class, plan) = entries(&case).await;
+    let (service_id, plan_id) = (case.unique(POSTGRESQL), case.unique(SMALL));
+    let (by_name, by_id) = ("clusterServiceClassExternalName", "clusterServiceClassExternalID");
+    spelled(
+        &case,
+        [
+            (
+                "by-external-name",
+                json!({ by_name: case.unique("postgresql"), "clusterServicePlanExternalName": "small" }),
+            ),
+            ("by-external-id", json!({ by_id: service_id, "clusterServicePlanExternalID": plan_id })),
+            ("by-name", json!({ "clusterServiceClassName": class, "clusterServicePlanName": plan })),
+        ],
+    )
+    .await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn classes_of_a_namespace_are_named_in_three_ways() {
+    let case = namespaced("spellings").await;
+    let (class, plan) = entries(&case).await;
+    spelled(
+        &case,
+        [
+            (
+                "by-external-name",
+                json!({ "serviceClassExternalName": "postgresql", "servicePlanExternalName": "small" }),
+            ),
+            (
+                "by-external-id",
+                json!({ "serviceClassExternalID": POSTGRESQL, "servicePlanExternalID": SMALL }),
+            ),
+            ("by-name", json!({ "serviceClassName": class, "servicePlanName": plan })),
+        ],
+    )
+    .await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn the_plan_may_be_left_out_where_there_is_but_one() {
+    let case = super::unregistered("only-plan", false).await;
+    let offering = crate::support::broker::Offering::new(POSTGRESQL, "postgresql")
+        .plan(crate::support::broker::Plan::new(SMALL, "small"));
+    case.broker.set_catalog(crate::support::broker::catalog([offering]));
+    case.register(json!({})).await;
+    case.hand.create(INSTANCE, "db", json!({ "serviceClassExternalName": "postgresql" })).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}

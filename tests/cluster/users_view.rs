@@ -1,0 +1,115 @@
+//! What a person sees: kubectl's columns, waits and Events; conditions in the order that old clients rely on.
+
+use serde_json::json;
+
+use super::{Case, namespaced};
+use crate::{
+    stage::{
+        objects::{BINDING, EVENT, INSTANCE},
+        wait,
+    },
+    support::broker::{AsyncScript, Hold, Operation},
+};
+
+/// What `kubectl` answers in the namespace of the test.
+async fn kubectl(case: &Case, arguments: &[&str]) -> String {
+    let all = [&["-n", case.namespace()], arguments].concat();
+    let output = case.stage.plane.kubectl(&all).await.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "kubectl {arguments:?}: {error}\n{}",
+        wait::surroundings(case.stage, &case.hand).await
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits for an Event about an object, with a reason.
+async fn told(case: &Case, about: &str, reason: &str) -> serde_json::Value {
+    let deadline = std::time::Instant::now() + wait::PATIENCE;
+    loop {
+        let events = case.hand.list(EVENT).await.unwrap();
+        if let Some(event) =
+            events.iter().find(|event| event["regarding"]["name"] == about && event["reason"] == reason)
+        {
+            return event.clone();
+        }
+        assert!(std::time::Instant::now() < deadline, "no Event {reason} about {about} in {events:#?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn kubectl_waits_for_ready_and_for_the_end() {
+    let case = namespaced("kubectl-wait").await;
+    let hold = Hold::new();
+    case.broker.set_async_script(Operation::Provision, AsyncScript::succeeding(1).held_by(&hold));
+    case.order("db", "small", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.says(INSTANCE, "db", "Provisioning", &[]).await;
+    hold.release();
+    let objects = ["serviceinstance/db", "servicebinding/app"];
+    kubectl(&case, &[&["wait", "--for=condition=Ready", "--timeout=45s"], &objects[..]].concat()).await;
+
+    let columns = kubectl(&case, &["get", "serviceinstances", "--no-headers"]).await;
+    let columns: Vec<&str> = columns.split_whitespace().collect();
+    assert_eq!(columns[..4], ["db", "ServiceClass/postgresql", "small", "Ready"]);
+    let columns = kubectl(&case, &["get", "servicebindings", "--no-headers"]).await;
+    let columns: Vec<&str> = columns.split_whitespace().collect();
+    assert_eq!(columns[..4], ["app", "db", "app", "Ready"]);
+
+    kubectl(&case, &["delete", "--wait=false", "servicebinding/app", "serviceinstance/db"]).await;
+    kubectl(&case, &[&["wait", "--for=delete", "--timeout=45s"], &objects[..]].concat()).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn events_tell_of_failures_and_of_ready() {
+    let case = namespaced("events").await;
+    case.broker.on(Operation::Provision).once().respond(400, json!({ "description": "size must be even" }));
+    case.order("db", "small", json!({})).await;
+    let failed = told(&case, "db", "ProvisionCallFailed").await;
+    assert_eq!((failed["type"].as_str(), failed["action"].is_string()), (Some("Warning"), true));
+    assert!(failed["note"].as_str().unwrap().contains("size must be even"), "{failed}");
+    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
+    case.ready(INSTANCE, "db").await;
+    let ready = told(&case, "db", "ProvisionedSuccessfully").await;
+    assert_eq!(ready["type"], "Normal");
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    told(&case, "app", "InjectedBindResult").await;
+    let described = kubectl(&case, &["describe", "serviceinstance", "db"]).await;
+    assert!(
+        described.contains("ProvisionCallFailed") && described.contains("ProvisionedSuccessfully"),
+        "{described}"
+    );
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn conditions_come_in_the_order_that_old_clients_read_them_in() {
+    let case = namespaced("condition-order").await;
+    case.broker.on(Operation::Provision).once().respond(400, json!({ "description": "no" }));
+    case.order("db", "small", json!({})).await;
+    let failed = case.says(INSTANCE, "db", "ProvisionCallFailed", &["no"]).await;
+    let types: Vec<_> =
+        failed["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
+    assert_eq!(types, ["Ready", "Failed"]);
+    for condition in failed["status"]["conditions"].as_array().unwrap() {
+        assert!(condition["lastTransitionTime"].is_string(), "{condition}");
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_abandoned_instance_is_let_go_of() {
+    let case = namespaced("abandoned").await;
+    case.provide("db", json!({})).await;
+    let id = case.broker.live_instances().pop_first().unwrap();
+    // As `svcat deprovision --abandon` does it.
+    case.hand.edit(INSTANCE, "db", json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    case.remove(INSTANCE, "db").await;
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty());
+    case.broker.lose_instance(&id);
+    case.finish().await;
+}

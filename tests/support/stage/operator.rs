@@ -1,0 +1,152 @@
+//! The operator under test: the real program, as a process of its own, with the rights that it has in a cluster.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::support::control_plane::{ControlPlane, access::write_kubeconfig, process::Process};
+
+/// Namespace and name of its service account, as `config/` has them.
+pub const ACCOUNT: &str = "service-catalog";
+/// The name by which the API server knows it.
+pub const USER: &str = "system:serviceaccount:service-catalog:service-catalog";
+
+/// Short delays, so that tests do not wait for what a cluster has time for.
+const FAST: [&str; 6] = [
+    "--operation-retry-delay=50ms",
+    "--operation-polling-delay=50ms",
+    "--operation-polling-maximum-backoff-duration=1s",
+    "--secret-recheck-interval=200ms",
+    "--osb-api-request-timeout=2s",
+    // As the Deployment says it.
+    "--cluster-id-configmap-namespace=service-catalog",
+];
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A port found free can be taken before the operator binds it.
+const PORT_ATTEMPTS: u32 = 5;
+
+/// The operator. It ends with the value, and with the test process, whatever ends that.
+pub struct Operator {
+    dir: PathBuf,
+    flags: Vec<String>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    process: Option<Process>,
+    starts: usize,
+}
+
+impl Operator {
+    /// Starts it on a control plane where `config/` is installed, and waits until it is ready. `flags` come after the
+    /// short delays, so they count.
+    pub async fn start(plane: &ControlPlane, flags: &[&str]) -> Result<Self> {
+        let dir = plane.dir().join("operator");
+        fs::create_dir_all(&dir)?;
+        write_kubeconfig(&plane.service_account(ACCOUNT, ACCOUNT).await?, &dir.join("kubeconfig"))?;
+        let flags = FAST.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
+        let operator = Self { dir, flags, running: Mutex::default() };
+        operator.restart().await?;
+        Ok(operator)
+    }
+
+    /// Kills it, as a crash or the kernel does, and returns when it is gone.
+    pub fn kill(&self) {
+        if let Some(mut process) = self.running().process.take() {
+            process.kill();
+        }
+    }
+
+    /// Kills it if it runs, starts it, and waits until it is ready.
+    pub async fn restart(&self) -> Result<()> {
+        self.kill();
+        for _ in 0..PORT_ATTEMPTS {
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            let process = self.spawn(address)?;
+            self.running().process = Some(process);
+            if self.is_ready(address).await? {
+                return Ok(());
+            }
+        }
+        bail!("the operator found its port in use, {PORT_ATTEMPTS} times in a row")
+    }
+
+    /// What it last wrote to its log.
+    pub fn log_tail(&self) -> String {
+        match &self.running().process {
+            Some(process) => process.log_tail(),
+            None => "(it does not run)".to_owned(),
+        }
+    }
+
+    /// All that it has written to its logs since it was first started.
+    pub fn logs(&self) -> Result<String> {
+        let starts = self.running().starts;
+        let logs: std::io::Result<Vec<String>> =
+            (1..=starts).map(|start| fs::read_to_string(self.log_dir(start).join("operator.log"))).collect();
+        Ok(logs?.concat())
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn log_dir(&self, start: usize) -> PathBuf {
+        self.dir.join(start.to_string())
+    }
+
+    fn spawn(&self, address: SocketAddr) -> Result<Process> {
+        let start = {
+            let mut running = self.running();
+            running.starts += 1;
+            running.starts
+        };
+        let dir = self.log_dir(start);
+        fs::create_dir_all(&dir)?;
+        // By `env`, which becomes the operator: nothing of whoever runs the tests is to decide how it behaves.
+        let kubeconfig = format!("KUBECONFIG={}", self.dir.join("kubeconfig").display());
+        let environment = ["-i".to_owned(), kubeconfig, "RUST_LOG=warn,service_catalog=debug".to_owned()];
+        let program = [env!("CARGO_BIN_EXE_service-catalog").to_owned(), "run".to_owned()];
+        let listen = format!("--listen={address}");
+        let arguments: Vec<String> =
+            environment.into_iter().chain(program).chain(self.flags.clone()).chain([listen]).collect();
+        Process::spawn("operator", Path::new("/usr/bin/env"), &arguments, &dir)
+    }
+
+    /// Waits for `/readyz`. Says `false` when somebody else has taken the port.
+    async fn is_ready(&self, address: SocketAddr) -> Result<bool> {
+        let deadline = Instant::now() + PATIENCE;
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        loop {
+            let exited = match &mut self.running().process {
+                Some(process) => process.exited()?.map(|status| (status, process.log_tail())),
+                None => bail!("the operator was killed before it was ready"),
+            };
+            if let Some((status, log)) = exited {
+                if log.contains("cannot listen on") {
+                    return Ok(false);
+                }
+                bail!("the operator ended with {status} before it was ready. The end of its log:\n{log}");
+            }
+            let answer = client.get(format!("http://{address}/readyz")).send().await;
+            if answer.is_ok_and(|answer| answer.status() == reqwest::StatusCode::OK) {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                let log = self.log_tail();
+                bail!("the operator was not ready within {PATIENCE:?}. The end of its log:\n{log}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
