@@ -287,7 +287,7 @@ pub(super) fn doubt<T>(status: Option<u16>, answered: bool, mitigate: bool) -> o
 }
 
 pub(super) fn unsent<T>() -> osb::Outcome<T> {
-    osb::Outcome::Unsent(osb::Unsent { message: "connection refused".into() })
+    osb::Outcome::Unsent(osb::Unsent { message: "connection refused".into(), hindrance: osb::Hindrance::Network })
 }
 
 pub(super) fn polled(state: OperationState) -> osb::Outcome<Polled> {
