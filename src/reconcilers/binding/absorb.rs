@@ -81,7 +81,7 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
         }
         osb::Outcome::Refused(refusal) => {
             let message = told(observed, "Bind call failed", &refusal.message);
-            if is_passing(refusal.reason) {
+            if refusal.reason.is_passing() {
                 try_again(observed, not_bound(status), &message, refusal.retry_after)
             } else {
                 refused(observed, status, refusal.reason, &message)
@@ -110,23 +110,6 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
         }
     };
     (vec![], Next::Record(recorded))
-}
-
-/// Refusals that say nothing about the request itself: the same one may be accepted later.
-fn is_passing(reason: RefusalReason) -> bool {
-    match reason {
-        RefusalReason::Unauthorized
-        | RefusalReason::NotReceived
-        | RefusalReason::VersionMismatch
-        | RefusalReason::ConcurrencyError
-        | RefusalReason::MaintenanceInfoConflict
-        | RefusalReason::Throttled => true,
-        RefusalReason::BadRequest
-        | RefusalReason::Conflict
-        | RefusalReason::AsyncRequired
-        | RefusalReason::RequiresApp
-        | RefusalReason::Other => false,
-    }
 }
 
 /// The broker refuses for good. What an earlier, unanswered bind may have done is not undone by that.
