@@ -98,17 +98,19 @@ fn provision_refused(observed: &Seen, refusal: &Refusal) -> ServiceInstanceStatu
     let mut status = observed.status();
     // An id that somebody else has at the broker and that the user gave is not ours to delete; and it is not tried again
     // either, because a later try without an answer would make us delete it.
-    let conflict = refusal.reason == RefusalReason::Conflict;
-    let foreign = conflict && !observed.object.spec.external_id.is_empty();
+    let foreign = refusal.reason == RefusalReason::Conflict && !observed.object.spec.external_id.is_empty();
     if foreign {
         status.unanswered = false;
-    } else if conflict && status.unanswered {
-        // Nobody else uses our id: it is what the unanswered request has left, and the broker will not say so otherwise.
+    }
+    let for_good = foreign || refusal.reason == RefusalReason::BadRequest;
+    if status.unanswered && !for_good && !refusal.reason.is_passing() {
+        // The same request will not get another answer, so that none tells what the unanswered one has left. A conflict
+        // even says that it has left something: nobody else uses our id.
         status.retries += 1;
         return start_mitigation(observed, &status, Reason::ProvisionCallFailed, &message, true);
     }
     let status = without_effect(status);
-    if foreign || refusal.reason == RefusalReason::BadRequest {
+    if for_good {
         let reasons = (Reason::ProvisionCallFailed, Reason::ClusterServiceBrokerReturnedFailure);
         return give_up(observed, status, reasons, &message);
     }
