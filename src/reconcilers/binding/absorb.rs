@@ -63,7 +63,7 @@ pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed
 fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
     let status = observed.status();
     let recorded = match outcome {
-        osb::Outcome::Answered(Bound::Done(answer)) => return inject(observed, answer),
+        osb::Outcome::Answered(Bound::Done(answer)) => return inject(observed, given(&status, answer)),
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             let mut polling = status;
             polling.async_op_in_progress = true;
@@ -133,6 +133,13 @@ fn refused(
         return start_mitigation(observed, &status, message, true);
     }
     give_up(observed, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message)
+}
+
+/// A binding need not have credentials ("Binding", "Response"). But a broker that gives them once only answers a repeated
+/// request without them, and then they are lost.
+fn given(status: &ServiceBindingStatus, answer: BindingAnswer) -> BindingAnswer {
+    let none = || (!status.unanswered).then(|| Credentials::new(serde_json::Map::new()));
+    BindingAnswer { credentials: answer.credentials.or_else(none) }
 }
 
 /// Credentials go into their Secret first, and then the status says so.
