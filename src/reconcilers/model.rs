@@ -89,6 +89,8 @@ pub struct Surroundings {
     pub unresolved: bool,
     pub bad_parameters: bool,
     pub external_id: bool,
+    /// Whether the broker can be asked for an existing binding.
+    pub retrievable: bool,
     /// The Secret: none, ours with the credentials of an id, or somebody else's.
     pub secret: Option<Option<String>>,
 }
@@ -123,7 +125,11 @@ struct State<S> {
     late: Vec<(String, Timestamp)>,
     /// The ids that were only ever refused with 409.
     taken: BTreeSet<String>,
+    /// The ids that the broker has confirmed.
+    confirmed: BTreeSet<String>,
     path: Path,
+    /// The status without what makes no difference, once it was needed.
+    shape: Option<Rc<str>>,
 }
 
 /// How a state was reached.
@@ -164,11 +170,13 @@ pub fn walk<M: Subject>(start: Surroundings, depth: usize, limit: usize) -> Seen
         held: BTreeSet::new(),
         late: vec![],
         taken: BTreeSet::new(),
+        confirmed: BTreeSet::new(),
         path: Path::default(),
+        shape: None,
     };
     let (mut known, mut queue, mut seen) = (HashSet::new(), VecDeque::from([first]), Seen::default());
-    while let Some(state) = queue.pop_front() {
-        if state.path.1 >= depth || seen.states >= limit || !known.insert(key::<M>(&state)) {
+    while let Some(mut state) = queue.pop_front() {
+        if state.path.1 >= depth || seen.states >= limit || !known.insert(key::<M>(&mut state)) {
             continue;
         }
         seen.states += 1;
@@ -180,13 +188,26 @@ pub fn walk<M: Subject>(start: Surroundings, depth: usize, limit: usize) -> Seen
 }
 
 /// A state without what makes no difference: absolute times, words, and how often something was tried.
-fn key<M: Subject>(state: &State<M::Status>) -> String {
-    let mut status = serde_json::to_value(&state.status).unwrap();
+fn key<M: Subject>(state: &mut State<M::Status>) -> String {
+    if state.shape.is_none() {
+        state.shape = Some(shape(&state.status, state.now));
+    }
     let relative = |at: Timestamp| at.duration_since(state.now).as_secs().clamp(-200, 200);
+    let due = state.memory.answered.map(relative);
+    let late: Vec<_> = state.late.iter().map(|(id, until)| (id, relative(*until))).collect();
+    format!(
+        "{:?} {:?} {due:?} {:?} {late:?} {:?} {:?}",
+        state.shape, state.around, state.held, state.taken, state.confirmed
+    )
+}
+
+fn shape(status: &impl serde::Serialize, now: Timestamp) -> Rc<str> {
+    let mut status = serde_json::to_value(status).unwrap();
     if let Some(fields) = status.as_object_mut() {
-        for field in ["lastAttemptTime", "nextAttemptTime", "operationStartTime"] {
+        for field in ["lastAttemptTime", "nextAttemptTime"] {
             if let Some(Value::String(at)) = fields.get(field) {
-                fields[field] = json!(relative(at.parse().unwrap()));
+                let at: Timestamp = at.parse().unwrap();
+                fields[field] = json!(at.duration_since(now).as_secs().clamp(-200, 200));
             }
         }
         fields.remove("operationStartTime");
@@ -200,9 +221,7 @@ fn key<M: Subject>(state: &State<M::Status>) -> String {
             condition["lastTransitionTime"] = json!("");
         }
     }
-    let due = state.memory.answered.map(relative);
-    let late: Vec<_> = state.late.iter().map(|(id, until)| (id, relative(*until))).collect();
-    format!("{status} {:?} {due:?} {:?} {late:?} {:?}", state.around, state.held, state.taken)
+    status.to_string().into()
 }
 
 fn then<S: Clone>(state: &State<S>, what: impl Into<String>) -> State<S> {
@@ -225,8 +244,12 @@ fn surprises<M: Subject>(state: &State<M::Status>) -> Vec<State<M::Status>> {
     if !state.around.deleted {
         change("delete", &|s| s.around.deleted = true);
     }
-    change("class comes or goes", &|s| s.around.unresolved ^= true);
-    change("parameters break or mend", &|s| s.around.bad_parameters ^= true);
+    if !state.around.bad_parameters {
+        change("class comes or goes", &|s| s.around.unresolved ^= true);
+    }
+    if !state.around.unresolved {
+        change("parameters break or mend", &|s| s.around.bad_parameters ^= true);
+    }
     change("restart", &|s| s.memory = Memory::default());
     if matches!(state.around.secret, Some(Some(_))) {
         change("the Secret is deleted", &|s| s.around.secret = None);
@@ -269,7 +292,7 @@ fn pass<M: Subject>(state: &State<M::Status>, seen: &mut Seen) -> Vec<State<M::S
         Step::Wait(Wait::Until(at)) => {
             assert!(at > state.now, "waits for the past: {:?}", state.path);
             let mut later = then(state, format!("wait {}", at.duration_since(state.now).as_secs()));
-            later.now = at;
+            (later.now, later.shape) = (at, None);
             vec![later]
         }
         Step::Attempt { intent, call } => {
@@ -288,6 +311,7 @@ fn recorded<M: Subject>(mut state: State<M::Status>, status: &M::Status) -> Stat
     let text = serde_json::to_string(status).unwrap();
     assert_ne!(serde_json::to_string(&state.status).unwrap(), text, "wrote what was there: {:?}", state.path);
     assert!(!text.contains("hunter2"), "a credential in the status: {:?}", state.path);
+    state.shape = None;
     state.status = serde_json::from_str(&text).unwrap();
     state
 }
@@ -314,6 +338,7 @@ fn ask<M: Subject>(state: State<M::Status>, call: &M::Call, seen: &mut Seen) -> 
     for fate in [Fate::Vanished, Fate::Happened] {
         let mut dead = then(&state, format!("crash, {kind:?} {fate:?}"));
         dead.memory = Memory::default();
+        dead.shape = None;
         dead.now = dead.now.checked_add(SignedDuration::from_secs(1)).unwrap();
         effect::<M>(&mut dead, kind, &id, Answer::Lost(fate));
         next.push(dead);
@@ -321,6 +346,7 @@ fn ask<M: Subject>(state: State<M::Status>, call: &M::Call, seen: &mut Seen) -> 
     for answer in Answer::of(kind) {
         let mut answered = then(&state, format!("{kind:?}: {answer:?}"));
         effect::<M>(&mut answered, kind, &id, answer);
+        answered.shape = None;
         answered.now = answered.now.checked_add(SignedDuration::from_secs(1)).unwrap();
         next.extend(absorbed::<M>(answered, call, answer, seen));
     }
@@ -340,11 +366,12 @@ fn effect<M: Subject>(state: &mut State<M::Status>, kind: Kind, id: &str, answer
         (Kind::Create, Answer::Lost(Fate::Delayed)) => {
             state.late.push((id.to_owned(), state.now.checked_add(quiet).unwrap()));
         }
-        (Kind::Create, Answer::Conflict) if state.around.external_id => {
+        (Kind::Create, Answer::Conflict) if state.around.external_id && !state.confirmed.contains(id) => {
             state.taken.insert(id.to_owned());
         }
         (Kind::Create, Answer::Done | Answer::Accepted) => {
             state.held.insert(id.to_owned());
+            state.confirmed.insert(id.to_owned());
             // An earlier request for the same is part of this one.
             state.late.retain(|(late, _)| late != id);
         }
@@ -354,6 +381,7 @@ fn effect<M: Subject>(state: &mut State<M::Status>, kind: Kind, id: &str, answer
         (Kind::Delete { .. }, Answer::Done | Answer::Broken(true) | Answer::Lost(Fate::Happened))
         | (Kind::Poll { deletion: true }, Answer::Succeeded | Answer::Gone) => {
             state.held.remove(id);
+            state.confirmed.remove(id);
         }
         _ => {}
     }

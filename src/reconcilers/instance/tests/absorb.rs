@@ -6,7 +6,7 @@ use super::*;
 
 type Make<T> = fn() -> osb::Outcome<T>;
 
-pub(super) fn failures<T>() -> Vec<(&'static str, Make<T>)> {
+pub(in crate::reconcilers) fn failures<T>() -> Vec<(&'static str, Make<T>)> {
     use RefusalReason as R;
     vec![
         ("400", || refused(400, R::BadRequest)),
