@@ -7,7 +7,7 @@ mod plan;
 mod rows;
 pub(in crate::reconcilers) mod walk;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
