@@ -64,8 +64,7 @@ impl Answer {
                 let more = [Self::Done, Self::Accepted, Self::Conflict, Self::Garbled, Self::Lost(Delayed)];
                 [&more[..], &asked, &lost].concat()
             }
-            Kind::Update => [&[Self::Done, Self::Accepted][..], &asked, &lost].concat(),
-            Kind::Delete { .. } => [&[Self::Done, Self::Accepted][..], &asked, &lost].concat(),
+            Kind::Update | Kind::Delete { .. } => [&[Self::Done, Self::Accepted][..], &asked, &lost].concat(),
             Kind::Poll { .. } => vec![
                 Self::InProgress,
                 Self::Succeeded,
@@ -81,11 +80,15 @@ impl Answer {
 }
 
 /// What the user and the cluster may do to an object.
+#[allow(
+    clippy::struct_excessive_bools,
+    clippy::option_option,
+    reason = "each is one thing that may happen or not"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Surroundings {
     pub edits: u8,
     pub deleted: bool,
-    pub released: bool,
     pub unresolved: bool,
     pub bad_parameters: bool,
     pub external_id: bool,
@@ -297,11 +300,11 @@ fn pass<M: Subject>(state: &State<M::Status>, seen: &mut Seen) -> Vec<State<M::S
         }
         Step::Attempt { intent, call } => {
             let announced = recorded::<M>(then(state, "intent"), &intent);
-            ask::<M>(announced, &call, seen)
+            ask::<M>(&announced, &call, seen)
         }
         Step::Call { call, .. } => {
             assert!(!M::needs_fence(&call), "a request without an intent: {:?}", state.path);
-            ask::<M>(then(state, "call"), &call, seen)
+            ask::<M>(&then(state, "call"), &call, seen)
         }
     }
 }
@@ -325,7 +328,7 @@ fn assert_released<S>(state: &State<S>) {
     assert!(late.is_empty(), "{late:?} may still come: {:?}", state.path);
 }
 
-fn ask<M: Subject>(state: State<M::Status>, call: &M::Call, seen: &mut Seen) -> Vec<State<M::Status>> {
+fn ask<M: Subject>(state: &State<M::Status>, call: &M::Call, seen: &mut Seen) -> Vec<State<M::Status>> {
     let (kind, id) = (M::kind(&state.status, call), M::id(call));
     let changes = matches!(kind, Kind::Create | Kind::Update);
     assert!(!(changes && state.around.deleted), "{kind:?} for what is being deleted: {:?}", state.path);
@@ -336,7 +339,7 @@ fn ask<M: Subject>(state: State<M::Status>, call: &M::Call, seen: &mut Seen) -> 
     let mut next = vec![];
     // The process dies before or after the request is sent.
     for fate in [Fate::Vanished, Fate::Happened] {
-        let mut dead = then(&state, format!("crash, {kind:?} {fate:?}"));
+        let mut dead = then(state, format!("crash, {kind:?} {fate:?}"));
         dead.memory = Memory::default();
         dead.shape = None;
         dead.now = dead.now.checked_add(SignedDuration::from_secs(1)).unwrap();
@@ -344,7 +347,7 @@ fn ask<M: Subject>(state: State<M::Status>, call: &M::Call, seen: &mut Seen) -> 
         next.push(dead);
     }
     for answer in Answer::of(kind) {
-        let mut answered = then(&state, format!("{kind:?}: {answer:?}"));
+        let mut answered = then(state, format!("{kind:?}: {answer:?}"));
         effect::<M>(&mut answered, kind, &id, answer);
         answered.shape = None;
         answered.now = answered.now.checked_add(SignedDuration::from_secs(1)).unwrap();
@@ -424,6 +427,6 @@ fn absorbed<M: Subject>(
             seen.released += 1;
             vec![]
         }
-        Next::Call(follow_up) => ask::<M>(state, &follow_up, seen),
+        Next::Call(follow_up) => ask::<M>(&state, &follow_up, seen),
     }
 }

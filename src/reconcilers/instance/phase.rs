@@ -208,7 +208,7 @@ mod tests {
             status(|status| status.current_operation = InstanceOperation::Update),
             status(|status| status.provision_status = ProvisionStatus::Provisioned),
             status(|status| {
-                status.external_properties = Some(crate::crd::instance::InstanceProperties::default())
+                status.external_properties = Some(crate::crd::instance::InstanceProperties::default());
             }),
         ] {
             assert!(may_exist(&strange), "{strange:?}");

@@ -226,7 +226,7 @@ impl Fixture {
     }
 
     pub fn settled(self) -> Self {
-        self.answered(bound(json!({"password": "hunter2"})))
+        self.answered(bound(&json!({"password": "hunter2"})))
     }
 }
 
@@ -234,8 +234,8 @@ pub(super) fn answer(credentials: &Value) -> BindingAnswer {
     BindingAnswer { credentials: credentials.as_object().cloned().map(Credentials::new) }
 }
 
-pub(super) fn bound(credentials: Value) -> Outcome {
-    Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer(&credentials))))
+pub(super) fn bound(credentials: &Value) -> Outcome {
+    Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer(credentials))))
 }
 
 pub(super) fn accepted() -> Outcome {

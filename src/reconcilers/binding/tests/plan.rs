@@ -24,7 +24,7 @@ fn phases() -> Vec<(&'static str, Fixture)> {
         ("mitigating, unanswered", put(doubt(None, false, true))),
         ("mitigating, answered", put(doubt(Some(500), true, true))),
         ("mitigated", put(doubt(Some(500), true, true)).answered(gone())),
-        ("credentials unfit, mitigated", new().answered(bound(json!({"a b": "hunter2"}))).answered(gone())),
+        ("credentials unfit, mitigated", new().answered(bound(&json!({"a b": "hunter2"}))).answered(gone())),
         ("refused for good", put(refused(400, BadRequest))),
         ("settled", new().settled()),
         ("settled, Secret lost", lost(new().settled())),

@@ -40,7 +40,7 @@ impl Subject for BindingMachine {
             Some(None) => SecretState::Foreign,
             Some(Some(id)) => SecretState::Ours { binding_id: id.clone(), uid: None },
         };
-        Fixture { memory, now, secret, ..fixture }.observed()
+        Fixture { secret, memory, now, ..fixture }.observed()
     }
 
     fn kind(status: &ServiceBindingStatus, call: &Call) -> Kind {
@@ -62,14 +62,13 @@ impl Subject for BindingMachine {
     fn outcome(call: &Call, answer: Answer) -> Outcome {
         let credentials = || super::answer(&json!({"password": "hunter2"}));
         match call {
-            Call::Bind(..) => Outcome::Bound(outcome(answer, true).map(|fast| match fast {
-                true => Bound::Done(credentials()),
-                false => Bound::Accepted { operation: None },
+            Call::Bind(..) => Outcome::Bound(outcome(answer, true).map(|fast| {
+                if fast { Bound::Done(credentials()) } else { Bound::Accepted { operation: None } }
             })),
-            Call::Unbind(..) => Outcome::Deleted(outcome(answer, false).map(|fast| match fast {
-                true => Deleted::Done,
-                false => Deleted::Accepted { operation: None },
-            })),
+            Call::Unbind(..) => Outcome::Deleted(
+                outcome(answer, false)
+                    .map(|fast| if fast { Deleted::Done } else { Deleted::Accepted { operation: None } }),
+            ),
             Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| credentials())),
             Call::Poll(..) => Outcome::Polled(poll_outcome(answer)),
         }
@@ -95,7 +94,6 @@ impl Subject for BindingMachine {
 fn check(external_id: bool, retrievable: bool, limit: usize) {
     let around = Surroundings { external_id, retrievable, ..Surroundings::default() };
     let seen = walk::<BindingMachine>(around, 20, limit);
-    eprintln!("{seen:?}");
     assert!(seen.states == limit && seen.released > limit / 20, "{seen:?}");
 }
 

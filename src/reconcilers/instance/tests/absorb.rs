@@ -1,5 +1,7 @@
 //! `absorb`: every answer to every request, fresh and after an unanswered attempt, with our id and with the user's.
 
+#![allow(clippy::large_stack_arrays, reason = "a table of a few fixtures")]
+
 use std::fmt::Write as _;
 
 use super::*;

@@ -53,12 +53,12 @@ impl Subject for InstanceMachine {
 
     fn outcome(call: &Call, answer: Answer) -> Outcome {
         match call {
-            Call::Provision(..) => Outcome::Provisioned(outcome(answer, true).map(|fast| provisioned(fast))),
-            Call::Update(..) => Outcome::Provisioned(outcome(answer, false).map(|fast| provisioned(fast))),
-            Call::Deprovision(..) => Outcome::Deleted(outcome(answer, false).map(|fast| match fast {
-                true => Deleted::Done,
-                false => Deleted::Accepted { operation: None },
-            })),
+            Call::Provision(..) => Outcome::Provisioned(outcome(answer, true).map(provisioned)),
+            Call::Update(..) => Outcome::Provisioned(outcome(answer, false).map(provisioned)),
+            Call::Deprovision(..) => Outcome::Deleted(
+                outcome(answer, false)
+                    .map(|fast| if fast { Deleted::Done } else { Deleted::Accepted { operation: None } }),
+            ),
             Call::Poll(..) => Outcome::Polled(poll_outcome(answer)),
         }
     }
@@ -118,7 +118,6 @@ pub(in crate::reconcilers) fn poll_outcome(answer: Answer) -> osb::Outcome<Polle
 fn check(external_id: bool, retrievable: bool, limit: usize) {
     let around = Surroundings { external_id, retrievable, ..Surroundings::default() };
     let seen = walk::<InstanceMachine>(around, 20, limit);
-    eprintln!("{seen:?}");
     assert!(seen.states == limit && seen.released > limit / 20, "{seen:?}");
 }
 
