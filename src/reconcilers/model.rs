@@ -113,6 +113,8 @@ pub trait Subject: Machine<Status: DeserializeOwned> {
     fn is_ready(status: &Self::Status) -> bool;
     fn has_said_why(status: &Self::Status) -> bool;
     fn used_id(status: &Self::Status) -> String;
+    /// Whether being ready means that there is a Secret.
+    const HAS_SECRET: bool;
 }
 
 /// What is true.
@@ -254,7 +256,10 @@ fn surprises<M: Subject>(state: &State<M::Status>) -> Vec<State<M::Status>> {
         change("parameters break or mend", &|s| s.around.bad_parameters ^= true);
     }
     change("restart", &|s| s.memory = Memory::default());
-    if matches!(state.around.secret, Some(Some(_))) {
+    if M::HAS_SECRET && state.around.secret.is_none() {
+        change("somebody takes the name", &|s| s.around.secret = Some(None));
+    }
+    if state.around.secret.is_some() {
         change("the Secret is deleted", &|s| s.around.secret = None);
     }
     for (index, (id, until)) in state.late.iter().enumerate() {
@@ -332,6 +337,8 @@ fn ask<M: Subject>(state: &State<M::Status>, call: &M::Call, seen: &mut Seen) ->
     let (kind, id) = (M::kind(&state.status, call), M::id(call));
     let changes = matches!(kind, Kind::Create | Kind::Update);
     assert!(!(changes && state.around.deleted), "{kind:?} for what is being deleted: {:?}", state.path);
+    let taken = state.around.secret == Some(None);
+    assert!(!(kind == Kind::Create && taken), "asks for what cannot be written: {:?}", state.path);
     if let Kind::Delete { .. } = kind {
         assert!(!state.taken.contains(&id), "deletes somebody else's {id}: {:?}", state.path);
     }
@@ -414,6 +421,9 @@ fn absorbed<M: Subject>(
                 assert_eq!(kept, next.around.external_id, "the id after a mitigation: {:?}", next.path);
             }
             if M::is_ready(&next.status) {
+                let id = M::used_id(&next.status);
+                let written = !M::HAS_SECRET || next.around.secret == Some(Some(id));
+                assert!(written, "ready without credentials: {:?}", next.path);
                 assert!(
                     next.held.contains(&M::used_id(&next.status)),
                     "ready without anything: {:?}",

@@ -11,6 +11,8 @@ use crate::{
 };
 
 impl Subject for BindingMachine {
+    const HAS_SECRET: bool = true;
+
     fn observed(
         status: &ServiceBindingStatus,
         around: &Surroundings,

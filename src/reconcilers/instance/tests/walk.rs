@@ -10,6 +10,8 @@ use crate::{
 };
 
 impl Subject for InstanceMachine {
+    const HAS_SECRET: bool = false;
+
     fn observed(
         status: &ServiceInstanceStatus,
         around: &Surroundings,
