@@ -345,7 +345,12 @@ fn ask<M: Subject>(state: &State<M::Status>, call: &M::Call, seen: &mut Seen) ->
     seen.requests += 1;
     let mut next = vec![];
     // The process dies before or after the request is sent.
-    for fate in [Fate::Vanished, Fate::Happened] {
+    let fates = if kind == Kind::Create {
+        vec![Fate::Delayed, Fate::Vanished, Fate::Happened]
+    } else {
+        vec![Fate::Vanished, Fate::Happened]
+    };
+    for fate in fates {
         let mut dead = then(state, format!("crash, {kind:?} {fate:?}"));
         dead.memory = Memory::default();
         dead.shape = None;
