@@ -15,12 +15,12 @@ pub mod error;
 pub mod event;
 pub mod instance;
 pub mod machine;
+#[cfg(test)]
+mod model;
 pub mod offering;
 pub mod parameters;
 pub mod reason;
 pub mod shell;
-#[cfg(test)]
-mod model;
 #[cfg(test)]
 mod tables;
 pub mod told;
