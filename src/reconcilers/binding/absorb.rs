@@ -215,7 +215,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
             (OperationState::Failed, _) => {
                 let words = confidential(observed).quoted(polled.description.as_deref());
                 let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
-                return Next::Record(failed(observed, awaited, &why));
+                return Next::Record(failed(observed, awaited, Reason::BindCallFailed, &why));
             }
             (OperationState::InProgress, _) if !overdue => {
                 memory.not_before = polled.retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
@@ -239,8 +239,9 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
     };
     if overdue {
-        let why = format!("Stopping reconciliation retries because too much time has elapsed: {problem}");
-        return Next::Record(failed(observed, awaited, &why));
+        let why =
+            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
+        return Next::Record(failed(observed, awaited, Reason::ErrorReconciliationRetryTimeout, &why));
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     Next::Record(unclear(observed, awaited, &problem, memory))
@@ -267,7 +268,7 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
     status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
     if let Phase::Polling(_, since) = phase::phase(&status) {
         if observed.now > later(since, observed.tunables.give_up_after) {
-            let reasons = (Reason::FetchingBindingFailed, Reason::FetchingBindingFailed);
+            let reasons = (Reason::FetchingBindingFailed, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
         }
         // Asked again with the next poll: that the bind has succeeded does not change.
@@ -281,10 +282,10 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
 }
 
 /// The operation has come to nothing. `why` is fit to be shown.
-fn failed(observed: &Seen, awaited: Awaited, why: &str) -> ServiceBindingStatus {
+fn failed(observed: &Seen, awaited: Awaited, reason: Reason, why: &str) -> ServiceBindingStatus {
     match awaited {
         Awaited::Bind => {
-            let reasons = (Reason::BindCallFailed, Reason::BindCallFailed);
+            let reasons = (Reason::BindCallFailed, reason);
             let message = format!("Bind call failed: {why}");
             // The broker answered, so no late effect is to be expected.
             stuck_with_orphan(observed, observed.status(), reasons, &message, false)

@@ -224,7 +224,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
             (OperationState::Failed, _) => {
                 let words = super::verdict::confidential(observed).quoted(polled.description.as_deref());
                 let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
-                return Next::Record(failed(observed, awaited, &why));
+                return Next::Record(failed(observed, awaited, call_failed(awaited), &why));
             }
             (OperationState::InProgress, _) if !overdue => {
                 memory.not_before = polled.retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
@@ -248,8 +248,9 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
     };
     if overdue {
-        let why = format!("Stopping reconciliation retries because too much time has elapsed: {problem}");
-        return Next::Record(failed(observed, awaited, &why));
+        let why =
+            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
+        return Next::Record(failed(observed, awaited, Reason::ErrorReconciliationRetryTimeout, &why));
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     Next::Record(unclear(observed, awaited, &problem, memory))
@@ -263,19 +264,27 @@ fn succeeded(observed: &Seen, awaited: Awaited) -> Then {
     }
 }
 
+fn call_failed(awaited: Awaited) -> Reason {
+    match awaited {
+        Awaited::Provision => Reason::ProvisionCallFailed,
+        Awaited::Update => Reason::UpdateInstanceCallFailed,
+        Awaited::Deletion(_) => Reason::DeprovisionCallFailed,
+    }
+}
+
 /// The operation has come to nothing. `why` is fit to be shown.
-fn failed(observed: &Seen, awaited: Awaited, why: &str) -> ServiceInstanceStatus {
+fn failed(observed: &Seen, awaited: Awaited, reason: Reason, why: &str) -> ServiceInstanceStatus {
     let status = observed.status();
     match awaited {
         // The broker answered, so no late effect is to be expected.
         Awaited::Provision => {
-            let reasons = (Reason::ProvisionCallFailed, Reason::ProvisionCallFailed);
+            let reasons = (Reason::ProvisionCallFailed, reason);
             stuck_with_orphan(observed, status, reasons, &format!("Provision call failed: {why}"), false)
         }
         // How far it came nobody knows: the next update says everything.
         Awaited::Update => {
             let doubtful = ServiceInstanceStatus { unanswered: true, ..status };
-            let reasons = (Reason::UpdateInstanceCallFailed, Reason::UpdateInstanceCallFailed);
+            let reasons = (Reason::UpdateInstanceCallFailed, reason);
             stuck(observed, doubtful, reasons, &format!("Update call failed: {why}"))
         }
         Awaited::Deletion(cause) => not_deleted(observed, cause, why, None),
