@@ -84,6 +84,8 @@ pub struct Refusal {
 /// The refusals that the platform treats differently (OSB 2.17, "Service Broker Errors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
+    /// 3xx: not here. Never followed.
+    Redirected,
     /// 400: the request will not be accepted unchanged.
     BadRequest,
     /// 401 or 403 without more: the broker does not accept the credentials it was given.
@@ -104,8 +106,28 @@ pub enum RefusalReason {
     MaintenanceInfoConflict,
     /// 429: too many requests.
     Throttled,
-    /// Any other 3xx or 4xx.
+    /// Any other 4xx.
     Other,
+}
+
+impl RefusalReason {
+    /// Whether the refusal says nothing about the request itself: the same one may be accepted later, when the broker
+    /// object has been mended, the other operation has ended, or the catalog has been fetched again.
+    #[must_use]
+    pub fn is_passing(self) -> bool {
+        match self {
+            Self::Redirected
+            | Self::Unauthorized
+            | Self::NotReceived
+            | Self::VersionMismatch
+            | Self::ConcurrencyError
+            | Self::MaintenanceInfoConflict
+            | Self::Throttled => true,
+            Self::BadRequest | Self::Conflict | Self::AsyncRequired | Self::RequiresApp | Self::Other => {
+                false
+            }
+        }
+    }
 }
 
 /// A request that provably never left. `message` says what to check.

@@ -124,7 +124,7 @@ impl<'a> Response<'a> {
             + match reason {
                 RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
                 RefusalReason::VersionMismatch => " (the broker wants another version of the API)",
-                _ if self.status < 400 => " (redirects are not followed: check spec.url)",
+                RefusalReason::Redirected => " (redirects are not followed: check spec.url)",
                 _ => "",
             };
         Refusal {
@@ -199,6 +199,7 @@ const MAX_PHRASE: usize = 256;
 /// Errors"). A 403 without a code is how gateways say 401; one with a code is the broker's decision on this request.
 fn reason_of(status: u16, error: Option<&str>) -> RefusalReason {
     match (status, error) {
+        (..400, _) => RefusalReason::Redirected,
         (400, _) => RefusalReason::BadRequest,
         (401, _) | (403, None) => RefusalReason::Unauthorized,
         (408, _) => RefusalReason::NotReceived,

@@ -6,6 +6,8 @@
 //! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`], [`told`]: what several of them decide with; pure.
 //! * [`mod@write`], [`event`]: the effects on the API server.
 
+#[cfg(test)]
+mod answers;
 pub mod attempt;
 pub mod backoff;
 pub mod binding;

@@ -64,8 +64,7 @@ impl Answer {
                 let more = [Self::Done, Self::Accepted, Self::Conflict, Self::Garbled, Self::Lost(Delayed)];
                 [&more[..], &asked, &lost].concat()
             }
-            Kind::Update => [&[Self::Done, Self::Accepted][..], &asked, &lost].concat(),
-            Kind::Delete { .. } => [&[Self::Done, Self::Accepted][..], &asked, &lost].concat(),
+            Kind::Update | Kind::Delete { .. } => [&[Self::Done, Self::Accepted][..], &asked, &lost].concat(),
             Kind::Poll { .. } => vec![
                 Self::InProgress,
                 Self::Succeeded,
@@ -81,14 +80,20 @@ impl Answer {
 }
 
 /// What the user and the cluster may do to an object.
+#[allow(
+    clippy::struct_excessive_bools,
+    clippy::option_option,
+    reason = "each is one thing that may happen or not"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Surroundings {
     pub edits: u8,
     pub deleted: bool,
-    pub released: bool,
     pub unresolved: bool,
     pub bad_parameters: bool,
     pub external_id: bool,
+    /// Whether the broker can be asked for an existing binding.
+    pub retrievable: bool,
     /// The Secret: none, ours with the credentials of an id, or somebody else's.
     pub secret: Option<Option<String>>,
 }
@@ -108,6 +113,8 @@ pub trait Subject: Machine<Status: DeserializeOwned> {
     fn is_ready(status: &Self::Status) -> bool;
     fn has_said_why(status: &Self::Status) -> bool;
     fn used_id(status: &Self::Status) -> String;
+    /// Whether being ready means that there is a Secret.
+    const HAS_SECRET: bool;
 }
 
 /// What is true.
@@ -123,7 +130,11 @@ struct State<S> {
     late: Vec<(String, Timestamp)>,
     /// The ids that were only ever refused with 409.
     taken: BTreeSet<String>,
+    /// The ids that the broker has confirmed.
+    confirmed: BTreeSet<String>,
     path: Path,
+    /// The status without what makes no difference, once it was needed.
+    shape: Option<Rc<str>>,
 }
 
 /// How a state was reached.
@@ -164,11 +175,13 @@ pub fn walk<M: Subject>(start: Surroundings, depth: usize, limit: usize) -> Seen
         held: BTreeSet::new(),
         late: vec![],
         taken: BTreeSet::new(),
+        confirmed: BTreeSet::new(),
         path: Path::default(),
+        shape: None,
     };
     let (mut known, mut queue, mut seen) = (HashSet::new(), VecDeque::from([first]), Seen::default());
-    while let Some(state) = queue.pop_front() {
-        if state.path.1 >= depth || seen.states >= limit || !known.insert(key::<M>(&state)) {
+    while let Some(mut state) = queue.pop_front() {
+        if state.path.1 >= depth || seen.states >= limit || !known.insert(key::<M>(&mut state)) {
             continue;
         }
         seen.states += 1;
@@ -180,13 +193,26 @@ pub fn walk<M: Subject>(start: Surroundings, depth: usize, limit: usize) -> Seen
 }
 
 /// A state without what makes no difference: absolute times, words, and how often something was tried.
-fn key<M: Subject>(state: &State<M::Status>) -> String {
-    let mut status = serde_json::to_value(&state.status).unwrap();
+fn key<M: Subject>(state: &mut State<M::Status>) -> String {
+    if state.shape.is_none() {
+        state.shape = Some(shape(&state.status, state.now));
+    }
     let relative = |at: Timestamp| at.duration_since(state.now).as_secs().clamp(-200, 200);
+    let due = state.memory.answered.map(relative);
+    let late: Vec<_> = state.late.iter().map(|(id, until)| (id, relative(*until))).collect();
+    format!(
+        "{:?} {:?} {due:?} {:?} {late:?} {:?} {:?}",
+        state.shape, state.around, state.held, state.taken, state.confirmed
+    )
+}
+
+fn shape(status: &impl serde::Serialize, now: Timestamp) -> Rc<str> {
+    let mut status = serde_json::to_value(status).unwrap();
     if let Some(fields) = status.as_object_mut() {
-        for field in ["lastAttemptTime", "nextAttemptTime", "operationStartTime"] {
+        for field in ["lastAttemptTime", "nextAttemptTime"] {
             if let Some(Value::String(at)) = fields.get(field) {
-                fields[field] = json!(relative(at.parse().unwrap()));
+                let at: Timestamp = at.parse().unwrap();
+                fields[field] = json!(at.duration_since(now).as_secs().clamp(-200, 200));
             }
         }
         fields.remove("operationStartTime");
@@ -200,9 +226,7 @@ fn key<M: Subject>(state: &State<M::Status>) -> String {
             condition["lastTransitionTime"] = json!("");
         }
     }
-    let due = state.memory.answered.map(relative);
-    let late: Vec<_> = state.late.iter().map(|(id, until)| (id, relative(*until))).collect();
-    format!("{status} {:?} {due:?} {:?} {late:?} {:?}", state.around, state.held, state.taken)
+    status.to_string().into()
 }
 
 fn then<S: Clone>(state: &State<S>, what: impl Into<String>) -> State<S> {
@@ -225,10 +249,17 @@ fn surprises<M: Subject>(state: &State<M::Status>) -> Vec<State<M::Status>> {
     if !state.around.deleted {
         change("delete", &|s| s.around.deleted = true);
     }
-    change("class comes or goes", &|s| s.around.unresolved ^= true);
-    change("parameters break or mend", &|s| s.around.bad_parameters ^= true);
+    if !state.around.bad_parameters {
+        change("class comes or goes", &|s| s.around.unresolved ^= true);
+    }
+    if !state.around.unresolved {
+        change("parameters break or mend", &|s| s.around.bad_parameters ^= true);
+    }
     change("restart", &|s| s.memory = Memory::default());
-    if matches!(state.around.secret, Some(Some(_))) {
+    if M::HAS_SECRET && state.around.secret.is_none() {
+        change("somebody takes the name", &|s| s.around.secret = Some(None));
+    }
+    if state.around.secret.is_some() {
         change("the Secret is deleted", &|s| s.around.secret = None);
     }
     for (index, (id, until)) in state.late.iter().enumerate() {
@@ -269,16 +300,16 @@ fn pass<M: Subject>(state: &State<M::Status>, seen: &mut Seen) -> Vec<State<M::S
         Step::Wait(Wait::Until(at)) => {
             assert!(at > state.now, "waits for the past: {:?}", state.path);
             let mut later = then(state, format!("wait {}", at.duration_since(state.now).as_secs()));
-            later.now = at;
+            (later.now, later.shape) = (at, None);
             vec![later]
         }
         Step::Attempt { intent, call } => {
             let announced = recorded::<M>(then(state, "intent"), &intent);
-            ask::<M>(announced, &call, seen)
+            ask::<M>(&announced, &call, seen)
         }
         Step::Call { call, .. } => {
             assert!(!M::needs_fence(&call), "a request without an intent: {:?}", state.path);
-            ask::<M>(then(state, "call"), &call, seen)
+            ask::<M>(&then(state, "call"), &call, seen)
         }
     }
 }
@@ -288,6 +319,7 @@ fn recorded<M: Subject>(mut state: State<M::Status>, status: &M::Status) -> Stat
     let text = serde_json::to_string(status).unwrap();
     assert_ne!(serde_json::to_string(&state.status).unwrap(), text, "wrote what was there: {:?}", state.path);
     assert!(!text.contains("hunter2"), "a credential in the status: {:?}", state.path);
+    state.shape = None;
     state.status = serde_json::from_str(&text).unwrap();
     state
 }
@@ -301,26 +333,35 @@ fn assert_released<S>(state: &State<S>) {
     assert!(late.is_empty(), "{late:?} may still come: {:?}", state.path);
 }
 
-fn ask<M: Subject>(state: State<M::Status>, call: &M::Call, seen: &mut Seen) -> Vec<State<M::Status>> {
+fn ask<M: Subject>(state: &State<M::Status>, call: &M::Call, seen: &mut Seen) -> Vec<State<M::Status>> {
     let (kind, id) = (M::kind(&state.status, call), M::id(call));
     let changes = matches!(kind, Kind::Create | Kind::Update);
     assert!(!(changes && state.around.deleted), "{kind:?} for what is being deleted: {:?}", state.path);
+    let taken = state.around.secret == Some(None);
+    assert!(!(kind == Kind::Create && taken), "asks for what cannot be written: {:?}", state.path);
     if let Kind::Delete { .. } = kind {
         assert!(!state.taken.contains(&id), "deletes somebody else's {id}: {:?}", state.path);
     }
     seen.requests += 1;
     let mut next = vec![];
     // The process dies before or after the request is sent.
-    for fate in [Fate::Vanished, Fate::Happened] {
-        let mut dead = then(&state, format!("crash, {kind:?} {fate:?}"));
+    let fates = if kind == Kind::Create {
+        vec![Fate::Delayed, Fate::Vanished, Fate::Happened]
+    } else {
+        vec![Fate::Vanished, Fate::Happened]
+    };
+    for fate in fates {
+        let mut dead = then(state, format!("crash, {kind:?} {fate:?}"));
         dead.memory = Memory::default();
+        dead.shape = None;
         dead.now = dead.now.checked_add(SignedDuration::from_secs(1)).unwrap();
         effect::<M>(&mut dead, kind, &id, Answer::Lost(fate));
         next.push(dead);
     }
     for answer in Answer::of(kind) {
-        let mut answered = then(&state, format!("{kind:?}: {answer:?}"));
+        let mut answered = then(state, format!("{kind:?}: {answer:?}"));
         effect::<M>(&mut answered, kind, &id, answer);
+        answered.shape = None;
         answered.now = answered.now.checked_add(SignedDuration::from_secs(1)).unwrap();
         next.extend(absorbed::<M>(answered, call, answer, seen));
     }
@@ -340,11 +381,12 @@ fn effect<M: Subject>(state: &mut State<M::Status>, kind: Kind, id: &str, answer
         (Kind::Create, Answer::Lost(Fate::Delayed)) => {
             state.late.push((id.to_owned(), state.now.checked_add(quiet).unwrap()));
         }
-        (Kind::Create, Answer::Conflict) if state.around.external_id => {
+        (Kind::Create, Answer::Conflict) if state.around.external_id && !state.confirmed.contains(id) => {
             state.taken.insert(id.to_owned());
         }
         (Kind::Create, Answer::Done | Answer::Accepted) => {
             state.held.insert(id.to_owned());
+            state.confirmed.insert(id.to_owned());
             // An earlier request for the same is part of this one.
             state.late.retain(|(late, _)| late != id);
         }
@@ -354,6 +396,7 @@ fn effect<M: Subject>(state: &mut State<M::Status>, kind: Kind, id: &str, answer
         (Kind::Delete { .. }, Answer::Done | Answer::Broken(true) | Answer::Lost(Fate::Happened))
         | (Kind::Poll { deletion: true }, Answer::Succeeded | Answer::Gone) => {
             state.held.remove(id);
+            state.confirmed.remove(id);
         }
         _ => {}
     }
@@ -383,6 +426,9 @@ fn absorbed<M: Subject>(
                 assert_eq!(kept, next.around.external_id, "the id after a mitigation: {:?}", next.path);
             }
             if M::is_ready(&next.status) {
+                let id = M::used_id(&next.status);
+                let written = !M::HAS_SECRET || next.around.secret == Some(Some(id));
+                assert!(written, "ready without credentials: {:?}", next.path);
                 assert!(
                     next.held.contains(&M::used_id(&next.status)),
                     "ready without anything: {:?}",
@@ -396,6 +442,6 @@ fn absorbed<M: Subject>(
             seen.released += 1;
             vec![]
         }
-        Next::Call(follow_up) => ask::<M>(state, &follow_up, seen),
+        Next::Call(follow_up) => ask::<M>(&state, &follow_up, seen),
     }
 }

@@ -223,7 +223,7 @@ fn redirects_are_refusals_that_name_the_field() {
     for operation in ALL {
         for status in [300, 301, 302, 303, 304, 307, 308] {
             let refusal = refusal(answer(operation, status, b"<html>"));
-            assert_eq!(refusal.reason, RefusalReason::Other);
+            assert_eq!(refusal.reason, RefusalReason::Redirected);
             assert!(refusal.message.contains("spec.url"), "{}", refusal.message);
         }
     }

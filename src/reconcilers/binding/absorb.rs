@@ -63,7 +63,7 @@ pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed
 fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
     let status = observed.status();
     let recorded = match outcome {
-        osb::Outcome::Answered(Bound::Done(answer)) => return inject(observed, answer),
+        osb::Outcome::Answered(Bound::Done(answer)) => return inject(observed, given(&status, answer)),
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             let mut polling = status;
             polling.async_op_in_progress = true;
@@ -81,7 +81,7 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
         }
         osb::Outcome::Refused(refusal) => {
             let message = told(observed, "Bind call failed", &refusal.message);
-            if is_passing(refusal.reason) {
+            if refusal.reason.is_passing() {
                 try_again(observed, not_bound(status), &message, refusal.retry_after)
             } else {
                 refused(observed, status, refusal.reason, &message)
@@ -112,23 +112,6 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
     (vec![], Next::Record(recorded))
 }
 
-/// Refusals that say nothing about the request itself: the same one may be accepted later.
-fn is_passing(reason: RefusalReason) -> bool {
-    match reason {
-        RefusalReason::Unauthorized
-        | RefusalReason::NotReceived
-        | RefusalReason::VersionMismatch
-        | RefusalReason::ConcurrencyError
-        | RefusalReason::MaintenanceInfoConflict
-        | RefusalReason::Throttled => true,
-        RefusalReason::BadRequest
-        | RefusalReason::Conflict
-        | RefusalReason::AsyncRequired
-        | RefusalReason::RequiresApp
-        | RefusalReason::Other => false,
-    }
-}
-
 /// The broker refuses for good. What an earlier, unanswered bind may have done is not undone by that.
 fn refused(
     observed: &Seen,
@@ -150,6 +133,13 @@ fn refused(
         return start_mitigation(observed, &status, message, true);
     }
     give_up(observed, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message)
+}
+
+/// A binding need not have credentials ("Binding", "Response"). But a broker that gives them once only answers a repeated
+/// request without them, and then they are lost.
+fn given(status: &ServiceBindingStatus, answer: BindingAnswer) -> BindingAnswer {
+    let none = || (!status.unanswered).then(|| Credentials::new(serde_json::Map::new()));
+    BindingAnswer { credentials: answer.credentials.or_else(none) }
 }
 
 /// Credentials go into their Secret first, and then the status says so.
@@ -225,7 +215,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
             (OperationState::Failed, _) => {
                 let words = confidential(observed).quoted(polled.description.as_deref());
                 let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
-                return Next::Record(failed(observed, awaited, &why));
+                return Next::Record(failed(observed, awaited, Reason::BindCallFailed, &why));
             }
             (OperationState::InProgress, _) if !overdue => {
                 memory.not_before = polled.retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
@@ -249,8 +239,9 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
     };
     if overdue {
-        let why = format!("Stopping reconciliation retries because too much time has elapsed: {problem}");
-        return Next::Record(failed(observed, awaited, &why));
+        let why =
+            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
+        return Next::Record(failed(observed, awaited, Reason::ErrorReconciliationRetryTimeout, &why));
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     Next::Record(unclear(observed, awaited, &problem, memory))
@@ -277,7 +268,7 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
     status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
     if let Phase::Polling(_, since) = phase::phase(&status) {
         if observed.now > later(since, observed.tunables.give_up_after) {
-            let reasons = (Reason::FetchingBindingFailed, Reason::FetchingBindingFailed);
+            let reasons = (Reason::FetchingBindingFailed, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
         }
         // Asked again with the next poll: that the bind has succeeded does not change.
@@ -291,10 +282,10 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
 }
 
 /// The operation has come to nothing. `why` is fit to be shown.
-fn failed(observed: &Seen, awaited: Awaited, why: &str) -> ServiceBindingStatus {
+fn failed(observed: &Seen, awaited: Awaited, reason: Reason, why: &str) -> ServiceBindingStatus {
     match awaited {
         Awaited::Bind => {
-            let reasons = (Reason::BindCallFailed, Reason::BindCallFailed);
+            let reasons = (Reason::BindCallFailed, reason);
             let message = format!("Bind call failed: {why}");
             // The broker answered, so no late effect is to be expected.
             stuck_with_orphan(observed, observed.status(), reasons, &message, false)

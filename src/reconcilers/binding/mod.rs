@@ -113,7 +113,7 @@ impl Machine for BindingMachine {
         let stores = &context.stores;
         let instance = stores.instance(&namespace, &object.spec.instance_ref.name);
         let secret = secret::observe(object, context).await?;
-        let parameters = if phase::needs_parameters(object, secret == SecretState::Missing) {
+        let parameters = if phase::needs_parameters(object, secret::is_lost(&secret, object)) {
             let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
             Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
         } else {

@@ -113,7 +113,7 @@ pub fn is_recorded(status: &ServiceBindingStatus) -> bool {
 /// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without
 /// reading Secrets.
 #[must_use]
-pub fn needs_parameters(object: &ServiceBinding, secret_is_missing: bool) -> bool {
+pub fn needs_parameters(object: &ServiceBinding, secret_is_lost: bool) -> bool {
     let status = object.status.clone().unwrap_or_default();
     let secret = !object.spec.parameters_from.is_empty();
     if object.metadata.deletion_timestamp.is_some() {
@@ -122,7 +122,7 @@ pub fn needs_parameters(object: &ServiceBinding, secret_is_missing: bool) -> boo
     match phase(&status) {
         Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
         // The broker must be asked again.
-        Phase::Settled { .. } => secret_is_missing,
+        Phase::Settled { .. } => secret_is_lost,
         Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } => secret,
         Phase::Stuck => false,
     }

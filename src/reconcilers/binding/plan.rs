@@ -86,14 +86,14 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
 /// The credentials were written once. Are they still there?
 fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Timestamp>) -> Next {
     match &observed.world.secret {
-        SecretState::Ours { binding_id, .. } if is_other(binding_id, observed, status) => {
+        state if secret::is_lost(state, &observed.object) => {
             pending(not_before, observed.now).unwrap_or_else(|| restore(observed, status))
         }
         SecretState::Ours { .. } if condition::is_true(&status.conditions, Ready) => {
             Step::Wait(Wait::ForChange)
         }
         SecretState::Ours { .. } => Step::Record(intent::settle(observed, status)),
-        SecretState::Unchecked => {
+        SecretState::Unchecked | SecretState::Missing => {
             let settling =
                 observed.memory.answered.map(|at| later(at, SETTLING)).filter(|at| *at > observed.now);
             Step::Wait(settling.map_or(Wait::ForChange, Wait::Until))
@@ -104,15 +104,7 @@ fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Ti
             let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
             say(observed, status, (False, Reason::ErrorInjectingBindResult, &refused.message), recheck)
         }
-        SecretState::Missing => {
-            pending(not_before, observed.now).unwrap_or_else(|| restore(observed, status))
-        }
     }
-}
-
-/// Whether a Secret of ours holds the credentials of an earlier attempt. The original did not say of which it was.
-fn is_other(binding_id: &str, observed: &Seen, status: &ServiceBindingStatus) -> bool {
-    !binding_id.is_empty() && binding_id != phase::binding_id(&observed.object, status)
 }
 
 /// The Secret is gone: the credentials are fetched, or, where the broker cannot be asked for them, bound again under
@@ -239,7 +231,8 @@ fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
 fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> Next {
     let mut said = status.clone();
     said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
-    if blocked.for_good {
+    // A binding that the broker has is not given up for what its class says today.
+    if blocked.for_good && !phase::may_exist(status) {
         said.mark(Failed, True, blocked.reason, &blocked.message, observed.now);
         said.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
     }

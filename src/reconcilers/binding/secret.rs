@@ -41,6 +41,20 @@ pub enum SecretState {
     Foreign,
 }
 
+/// Whether the credentials of the binding in use are in no Secret of ours. The original did not say in the Secret of which
+/// binding it was.
+#[must_use]
+pub(super) fn is_lost(state: &SecretState, object: &ServiceBinding) -> bool {
+    match state {
+        SecretState::Missing => true,
+        SecretState::Unchecked | SecretState::Foreign => false,
+        SecretState::Ours { binding_id, .. } => {
+            let status = object.status.clone().unwrap_or_default();
+            !binding_id.is_empty() && *binding_id != phase::binding_id(object, &status)
+        }
+    }
+}
+
 /// Name of the Secret: what the spec says, else the binding's own name.
 #[must_use]
 pub fn secret_name(object: &ServiceBinding) -> String {

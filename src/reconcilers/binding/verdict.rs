@@ -106,16 +106,17 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
     status.attempt += 1;
     status.binding_id =
         attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
-    if condition::is_true(&status.conditions, Failed) {
-        return status;
-    }
-    // Why the credentials could not be written is still what the user must mend, so it stays.
-    if !is_unfit(&status) {
+    let failed = condition::is_true(&status.conditions, Failed);
+    let said = condition::find(&status.conditions, Ready).is_some_and(|ready| ready.status == False);
+    // Why the binding failed, or why its credentials could not be written, is what the user must mend, so it stays.
+    if !(said && (failed || is_unfit(&status))) {
         let message = "Orphan mitigation was completed successfully";
         status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
     }
-    status.retries = retries;
-    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    if !failed {
+        status.retries = retries;
+        status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    }
     status
 }
 

@@ -98,17 +98,19 @@ fn provision_refused(observed: &Seen, refusal: &Refusal) -> ServiceInstanceStatu
     let mut status = observed.status();
     // An id that somebody else has at the broker and that the user gave is not ours to delete; and it is not tried again
     // either, because a later try without an answer would make us delete it.
-    let conflict = refusal.reason == RefusalReason::Conflict;
-    let foreign = conflict && !observed.object.spec.external_id.is_empty();
+    let foreign = refusal.reason == RefusalReason::Conflict && !observed.object.spec.external_id.is_empty();
     if foreign {
         status.unanswered = false;
-    } else if conflict && status.unanswered {
-        // Nobody else uses our id: it is what the unanswered request has left, and the broker will not say so otherwise.
+    }
+    let for_good = foreign || refusal.reason == RefusalReason::BadRequest;
+    if status.unanswered && !for_good && !refusal.reason.is_passing() {
+        // The same request will not get another answer, so that none tells what the unanswered one has left. A conflict
+        // even says that it has left something: nobody else uses our id.
         status.retries += 1;
         return start_mitigation(observed, &status, Reason::ProvisionCallFailed, &message, true);
     }
     let status = without_effect(status);
-    if foreign || refusal.reason == RefusalReason::BadRequest {
+    if for_good {
         let reasons = (Reason::ProvisionCallFailed, Reason::ClusterServiceBrokerReturnedFailure);
         return give_up(observed, status, reasons, &message);
     }
@@ -222,7 +224,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
             (OperationState::Failed, _) => {
                 let words = super::verdict::confidential(observed).quoted(polled.description.as_deref());
                 let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
-                return Next::Record(failed(observed, awaited, &why));
+                return Next::Record(failed(observed, awaited, call_failed(awaited), &why));
             }
             (OperationState::InProgress, _) if !overdue => {
                 memory.not_before = polled.retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
@@ -246,8 +248,9 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
     };
     if overdue {
-        let why = format!("Stopping reconciliation retries because too much time has elapsed: {problem}");
-        return Next::Record(failed(observed, awaited, &why));
+        let why =
+            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
+        return Next::Record(failed(observed, awaited, Reason::ErrorReconciliationRetryTimeout, &why));
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     Next::Record(unclear(observed, awaited, &problem, memory))
@@ -261,19 +264,27 @@ fn succeeded(observed: &Seen, awaited: Awaited) -> Then {
     }
 }
 
+fn call_failed(awaited: Awaited) -> Reason {
+    match awaited {
+        Awaited::Provision => Reason::ProvisionCallFailed,
+        Awaited::Update => Reason::UpdateInstanceCallFailed,
+        Awaited::Deletion(_) => Reason::DeprovisionCallFailed,
+    }
+}
+
 /// The operation has come to nothing. `why` is fit to be shown.
-fn failed(observed: &Seen, awaited: Awaited, why: &str) -> ServiceInstanceStatus {
+fn failed(observed: &Seen, awaited: Awaited, reason: Reason, why: &str) -> ServiceInstanceStatus {
     let status = observed.status();
     match awaited {
         // The broker answered, so no late effect is to be expected.
         Awaited::Provision => {
-            let reasons = (Reason::ProvisionCallFailed, Reason::ProvisionCallFailed);
+            let reasons = (Reason::ProvisionCallFailed, reason);
             stuck_with_orphan(observed, status, reasons, &format!("Provision call failed: {why}"), false)
         }
         // How far it came nobody knows: the next update says everything.
         Awaited::Update => {
             let doubtful = ServiceInstanceStatus { unanswered: true, ..status };
-            let reasons = (Reason::UpdateInstanceCallFailed, Reason::UpdateInstanceCallFailed);
+            let reasons = (Reason::UpdateInstanceCallFailed, reason);
             stuck(observed, doubtful, reasons, &format!("Update call failed: {why}"))
         }
         Awaited::Deletion(cause) => not_deleted(observed, cause, why, None),

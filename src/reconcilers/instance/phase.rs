@@ -76,11 +76,10 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
             InstanceOperation::Deprovision => Awaited::Deletion(Cause::Deletion),
             _ if status.orphan_mitigation_in_progress => Awaited::Deletion(Cause::Mitigation),
             InstanceOperation::Update => Awaited::Update,
-            InstanceOperation::Provision => Awaited::Provision,
             InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => {
                 Awaited::Update
             }
-            InstanceOperation::None => Awaited::Provision,
+            InstanceOperation::Provision | InstanceOperation::None => Awaited::Provision,
         };
         return Phase::Polling(awaited, since);
     }
@@ -209,7 +208,7 @@ mod tests {
             status(|status| status.current_operation = InstanceOperation::Update),
             status(|status| status.provision_status = ProvisionStatus::Provisioned),
             status(|status| {
-                status.external_properties = Some(crate::crd::instance::InstanceProperties::default())
+                status.external_properties = Some(crate::crd::instance::InstanceProperties::default());
             }),
         ] {
             assert!(may_exist(&strange), "{strange:?}");

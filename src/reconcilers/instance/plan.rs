@@ -14,7 +14,7 @@ use crate::{
         ConditionType::{Failed, Ready},
         FINALIZER, ServiceInstanceStatus,
         condition::Conditioned as _,
-        instance::ProvisionStatus,
+        instance::{InstanceProperties, ProvisionStatus},
     },
     osb::wire::Target,
     reconcilers::{
@@ -358,10 +358,8 @@ fn addressee(observed: &Seen, status: &ServiceInstanceStatus) -> Option<(Recipie
     let resolved =
         status.resolved.clone().or_else(|| observed.world.offering.as_ref().ok().map(Offering::to_record))?;
     let properties = status.external_properties.as_ref().or(status.in_progress_properties.as_ref());
-    let plan_id = properties
-        .map(|properties| properties.plan_id())
-        .filter(|id| !id.is_empty())
-        .unwrap_or(&resolved.plan_id);
+    let plan_id =
+        properties.map(InstanceProperties::plan_id).filter(|id| !id.is_empty()).unwrap_or(&resolved.plan_id);
     let recipient = Recipient {
         broker: offering::recorded_broker(&resolved, &object.namespace().unwrap_or_default()),
         instance_id: phase::instance_id(object, status),

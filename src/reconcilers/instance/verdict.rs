@@ -80,9 +80,14 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     status.instance_id =
         attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
     status.unmark(OrphanMitigation);
-    if !condition::is_true(&status.conditions, Failed) {
+    let failed = condition::is_true(&status.conditions, Failed);
+    let said = condition::find(&status.conditions, Ready).is_some_and(|ready| ready.status == False);
+    // Why the instance failed is what the user must mend, so it stays.
+    if !(said && failed) {
         let message = "Orphan mitigation was completed successfully";
         status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
+    }
+    if !failed {
         status.retries = retries;
         status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
     }

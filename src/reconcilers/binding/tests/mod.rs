@@ -1,1 +1,275 @@
-//! Tables.
+//! Tables of `plan` and `absorb`, as those of instances.
+
+mod absorb;
+mod plan;
+mod walk;
+
+use std::sync::{Arc, LazyLock};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::{BindingMachine, Call, Cause, Outcome, SecretState, World, phase};
+use crate::{
+    context::{Memory, Tunables},
+    crd::{
+        FINALIZER, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
+        common::LocalObjectReference,
+    },
+    osb::{
+        self, RefusalReason,
+        outcome::{BindingAnswer, Bound, Credentials, Deleted, OperationState},
+    },
+    reconcilers::{
+        instance::tests as instances,
+        machine::{Machine as _, Next, Observed, Step, Wait},
+        offering::{BrokerState, Offering, Unresolved},
+        parameters::{self, ParametersError},
+        reason::Reason,
+        tables::{assert_table, gather},
+        write::{Refused, Write},
+    },
+};
+
+pub(super) const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
+
+static INSTANCE: LazyLock<ServiceInstance> = LazyLock::new(|| instances::Fixture::new().settled().object);
+
+/// A binding and its world: an instance that is ready, and a class.
+#[derive(Clone)]
+pub(super) struct Fixture {
+    pub object: ServiceBinding,
+    instance: Option<ServiceInstance>,
+    offering: Result<Offering, Unresolved>,
+    unreadable: bool,
+    namespace_known: bool,
+    broker_exists: bool,
+    pub secret: SecretState,
+    pub memory: Memory,
+    pub now: Timestamp,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let spec = ServiceBindingSpec {
+            instance_ref: LocalObjectReference { name: "name".into() },
+            parameters: json!({"role": "reader"}).as_object().cloned(),
+            ..ServiceBindingSpec::default()
+        };
+        let mut object = ServiceBinding::new("creds", spec);
+        object.metadata = ObjectMeta {
+            name: Some("creds".into()),
+            namespace: Some("ns".into()),
+            uid: Some(UID.into()),
+            generation: Some(1),
+            finalizers: Some(vec![FINALIZER.into()]),
+            ..ObjectMeta::default()
+        };
+        Self {
+            object,
+            instance: Some(INSTANCE.clone()),
+            offering: Ok(instances::offering()),
+            unreadable: false,
+            namespace_known: true,
+            broker_exists: true,
+            secret: SecretState::Missing,
+            memory: Memory::default(),
+            now: Timestamp::from_second(2_000_000).unwrap(),
+        }
+    }
+
+    pub fn without_finalizer(mut self) -> Self {
+        self.object.metadata.finalizers = None;
+        self
+    }
+
+    pub fn deleted(mut self) -> Self {
+        self.object.metadata.deletion_timestamp = Some(Time(self.now));
+        self
+    }
+
+    pub fn with_external_id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.object.spec.external_id);
+        self
+    }
+
+    pub fn with_parameters(mut self, parameters: &Value) -> Self {
+        self.object.spec.parameters = parameters.as_object().cloned();
+        *self.object.metadata.generation.get_or_insert(0) += 1;
+        self
+    }
+
+    pub fn with_bad_parameters(mut self) -> Self {
+        self.unreadable = true;
+        self
+    }
+
+    pub fn with_secret(mut self, secret: SecretState) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    pub fn with_instance(mut self, instance: Option<ServiceInstance>) -> Self {
+        self.instance = instance;
+        self
+    }
+
+    pub fn offered(mut self, change: impl FnOnce(&mut Offering)) -> Self {
+        change(self.offering.as_mut().unwrap());
+        self
+    }
+
+    pub fn retrievable(self) -> Self {
+        self.offered(|offering| offering.bindings_retrievable = true)
+    }
+
+    pub fn unresolved(mut self) -> Self {
+        self.offering = Err(Unresolved {
+            reason: Reason::ReferencesNonexistentServiceClass,
+            message: "no such class".into(),
+        });
+        self
+    }
+
+    pub fn without_namespace(mut self) -> Self {
+        self.namespace_known = false;
+        self
+    }
+
+    pub fn without_broker(mut self) -> Self {
+        self.broker_exists = false;
+        self.offered(|offering| offering.broker_state = BrokerState::Missing)
+    }
+
+    pub fn after(mut self, seconds: i64) -> Self {
+        self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        self
+    }
+
+    pub fn with_status(mut self, status: &ServiceBindingStatus) -> Self {
+        self.object.status = Some(serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap());
+        self
+    }
+
+    pub fn status(&self) -> ServiceBindingStatus {
+        self.object.status.clone().unwrap_or_default()
+    }
+
+    pub fn observed(&self) -> Observed<BindingMachine> {
+        let parameters = if self.unreadable {
+            Err(ParametersError { message: "no such Secret".into() })
+        } else {
+            parameters::merge(self.object.spec.parameters.as_ref(), &[])
+        };
+        let needed =
+            phase::needs_parameters(&self.object, super::secret::is_lost(&self.secret, &self.object));
+        Observed {
+            object: Arc::new(self.object.clone()),
+            world: World {
+                instance: self.instance.clone().map(Arc::new),
+                offering: self.instance.as_ref().map(|_| self.offering.clone()),
+                parameters: needed.then_some(parameters),
+                secret: self.secret.clone(),
+                namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
+                cluster_id: "cluster-id".into(),
+                recorded_broker_exists: self.broker_exists && self.status().resolved.is_some(),
+            },
+            memory: self.memory,
+            tunables: Tunables::default(),
+            now: self.now,
+        }
+    }
+
+    pub fn plan(&self) -> Step<BindingMachine> {
+        BindingMachine::plan(&self.observed())
+    }
+
+    /// Goes on until a request is to be sent, waiting where that is said.
+    pub fn asking(mut self) -> (Self, Call) {
+        for _ in 0..8 {
+            match self.plan() {
+                Step::Attempt { intent, call } => return (self.with_status(&intent), call),
+                Step::Call { call, .. } => return (self, call),
+                Step::Record(status) => self = self.with_status(&status),
+                Step::Wait(Wait::Until(at)) => self.now = at,
+                other => panic!("no request but: {}", shown(&other, &self)),
+            }
+        }
+        panic!("no request in sight")
+    }
+
+    pub fn answered(self, outcome: Outcome) -> Self {
+        let (asked, call) = self.asking();
+        asked.after(1).absorbing(&call, outcome).0
+    }
+
+    /// What comes of this answer, and what else: a Secret, another request, the end.
+    pub fn absorbing(mut self, call: &Call, outcome: Outcome) -> (Self, &'static str) {
+        let id = phase::binding_id(&self.object, &self.status());
+        let absorbed = BindingMachine::absorb(&self.observed(), call, outcome);
+        self.memory = absorbed.memory;
+        let wrote = !absorbed.writes.is_empty();
+        if wrote {
+            self.secret = SecretState::Ours { binding_id: id, uid: None };
+        }
+        match absorbed.next {
+            Next::Record(status) => (self.with_status(&status), if wrote { "Secret, " } else { "" }),
+            Next::Release => (self, "let go"),
+            Next::Call(_) => (self, "GET the binding, "),
+        }
+    }
+
+    pub fn intending(self) -> Self {
+        self.asking().0
+    }
+
+    pub fn settled(self) -> Self {
+        self.answered(bound(&json!({"password": "hunter2"})))
+    }
+}
+
+pub(super) fn answer(credentials: &Value) -> BindingAnswer {
+    BindingAnswer { credentials: credentials.as_object().cloned().map(Credentials::new) }
+}
+
+pub(super) fn bound(credentials: &Value) -> Outcome {
+    Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer(credentials))))
+}
+
+pub(super) fn accepted() -> Outcome {
+    Outcome::Bound(osb::Outcome::Answered(Bound::Accepted { operation: Some("op".into()) }))
+}
+
+pub(super) fn conditions(status: &ServiceBindingStatus) -> String {
+    let short = |c: &crate::crd::Condition| format!("{:?}={:?}:{}", c.type_, c.status, c.reason);
+    status.conditions.iter().map(short).collect::<Vec<_>>().join(" ")
+}
+
+fn name(call: &Call) -> &'static str {
+    match call {
+        Call::Bind(..) => "PUT",
+        Call::Unbind(.., Cause::Deletion) => "DELETE",
+        Call::Unbind(.., Cause::Mitigation) => "DELETE to mitigate",
+        Call::Poll(..) => "GET last_operation",
+        Call::Fetch(..) => "GET the binding",
+    }
+}
+
+/// What comes next, in short.
+pub(super) fn shown(step: &Step<BindingMachine>, fixture: &Fixture) -> String {
+    match step {
+        Step::AddFinalizer => "add the finalizer".into(),
+        Step::RemoveFinalizer => "let go".into(),
+        Step::Record(status) => format!("say {}", conditions(status)),
+        Step::Attempt { call, .. } => format!("intent, {}", name(call)),
+        Step::Call { before, call } => {
+            let removes = before.iter().any(|write| matches!(write, Write::DeleteSecret { .. }));
+            format!("{}{}", if removes { "remove the Secret, " } else { "" }, name(call))
+        }
+        Step::Write(_) => "write".into(),
+        Step::Wait(Wait::ForChange) => "wait for a change".into(),
+        Step::Wait(Wait::Until(at)) => format!("wait {} s", at.duration_since(fixture.now).as_secs()),
+    }
+}

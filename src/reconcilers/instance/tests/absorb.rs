@@ -1,12 +1,14 @@
 //! `absorb`: every answer to every request, fresh and after an unanswered attempt, with our id and with the user's.
 
+#![allow(clippy::large_stack_arrays, reason = "a table of a few fixtures")]
+
 use std::fmt::Write as _;
 
 use super::*;
 
 type Make<T> = fn() -> osb::Outcome<T>;
 
-pub(super) fn failures<T>() -> Vec<(&'static str, Make<T>)> {
+pub(in crate::reconcilers) fn failures<T>() -> Vec<(&'static str, Make<T>)> {
     use RefusalReason as R;
     vec![
         ("400", || refused(400, R::BadRequest)),

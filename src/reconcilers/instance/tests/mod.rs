@@ -1,13 +1,13 @@
 //! Tables of `plan` and `absorb`. An object is brought to where a row begins by the machine itself, through what its
 //! status is on the wire.
 
-mod absorb;
+pub(in crate::reconcilers) mod absorb;
 mod bodies;
 mod plan;
 mod rows;
 pub(in crate::reconcilers) mod walk;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,9 +35,9 @@ use crate::{
     },
 };
 
-pub(super) const UID: &str = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
+pub(in crate::reconcilers) const UID: &str = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
 
-pub(super) fn offering() -> Offering {
+pub(in crate::reconcilers) fn offering() -> Offering {
     Offering {
         broker: BrokerKey { scope: ScopeKind::Cluster, namespace: None, name: "broker".into() },
         class: "class".into(),
@@ -55,7 +55,7 @@ pub(super) fn offering() -> Offering {
 
 /// An instance and its world.
 #[derive(Clone)]
-pub(super) struct Fixture {
+pub(in crate::reconcilers) struct Fixture {
     pub object: ServiceInstance,
     offering: Result<Offering, Unresolved>,
     unreadable: bool,
@@ -261,16 +261,16 @@ impl Fixture {
     }
 }
 
-pub(super) fn done() -> Outcome {
+pub(in crate::reconcilers) fn done() -> Outcome {
     Outcome::Provisioned(osb::Outcome::Answered(Provisioned::Done { dashboard_url: None }))
 }
 
-pub(super) fn accepted() -> Outcome {
+pub(in crate::reconcilers) fn accepted() -> Outcome {
     let operation = Some("op".into());
     Outcome::Provisioned(osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url: None }))
 }
 
-pub(super) fn refused<T>(status: u16, reason: RefusalReason) -> osb::Outcome<T> {
+pub(in crate::reconcilers) fn refused<T>(status: u16, reason: RefusalReason) -> osb::Outcome<T> {
     osb::Outcome::Refused(Refusal {
         status,
         reason,
@@ -281,16 +281,23 @@ pub(super) fn refused<T>(status: u16, reason: RefusalReason) -> osb::Outcome<T> 
     })
 }
 
-pub(super) fn doubt<T>(status: Option<u16>, answered: bool, mitigate: bool) -> osb::Outcome<T> {
+pub(in crate::reconcilers) fn doubt<T>(
+    status: Option<u16>,
+    answered: bool,
+    mitigate: bool,
+) -> osb::Outcome<T> {
     let message = "nobody knows".into();
     osb::Outcome::Unknown(Doubt { status, message, answered, mitigate, ..Doubt::default() })
 }
 
-pub(super) fn unsent<T>() -> osb::Outcome<T> {
-    osb::Outcome::Unsent(osb::Unsent { message: "connection refused".into(), hindrance: osb::Hindrance::Network })
+pub(in crate::reconcilers) fn unsent<T>() -> osb::Outcome<T> {
+    osb::Outcome::Unsent(osb::Unsent {
+        message: "connection refused".into(),
+        hindrance: osb::Hindrance::Network,
+    })
 }
 
-pub(super) fn polled(state: OperationState) -> osb::Outcome<Polled> {
+pub(in crate::reconcilers) fn polled(state: OperationState) -> osb::Outcome<Polled> {
     osb::Outcome::Answered(Polled {
         state,
         description: Some("words".into()),
@@ -301,7 +308,7 @@ pub(super) fn polled(state: OperationState) -> osb::Outcome<Polled> {
 }
 
 /// The conditions in short: `Ready=False:Provisioning`.
-pub(super) fn conditions(status: &ServiceInstanceStatus) -> String {
+pub(in crate::reconcilers) fn conditions(status: &ServiceInstanceStatus) -> String {
     let short = |c: &crate::crd::Condition| format!("{:?}={:?}:{}", c.type_, c.status, c.reason);
     status.conditions.iter().map(short).collect::<Vec<_>>().join(" ")
 }
@@ -317,7 +324,7 @@ fn name(call: &Call) -> &'static str {
 }
 
 /// What comes next, in short.
-pub(super) fn shown(step: &Step<InstanceMachine>, fixture: &Fixture) -> String {
+pub(in crate::reconcilers) fn shown(step: &Step<InstanceMachine>, fixture: &Fixture) -> String {
     match step {
         Step::AddFinalizer => "add the finalizer".into(),
         Step::RemoveFinalizer => "let go".into(),

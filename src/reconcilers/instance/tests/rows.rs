@@ -1,1 +1,132 @@
-//! Single rows.
+//! Single rows: what went wrong once, or would go unnoticed in a table.
+
+use super::*;
+
+fn broken() -> Outcome {
+    Outcome::Provisioned(doubt(Some(500), true, true))
+}
+
+fn gone() -> Outcome {
+    Outcome::Deleted(osb::Outcome::Answered(Deleted::Done))
+}
+
+#[test]
+fn a_broker_that_fails_every_provision_is_asked_less_and_less() {
+    let (mut fixture, mut delays, mut ids) = (Fixture::new(), vec![], vec![]);
+    for _ in 0..6 {
+        fixture = fixture.answered(broken()).answered(gone());
+        let status = fixture.status();
+        delays.push(status.next_attempt_time.unwrap().0.duration_since(fixture.now).as_secs());
+        ids.push(status.instance_id);
+    }
+    assert!(delays.windows(2).all(|pair| pair[1] > pair[0]), "{delays:?}");
+    assert!(delays[5] > 20, "{delays:?}");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 6, "an id is used once");
+}
+
+#[test]
+fn a_first_request_is_not_taken_for_a_repetition() {
+    let status = Fixture::new().intending().status();
+    assert!(!status.unanswered && status.retries == 0);
+    let status = Fixture::new().answered(broken()).answered(gone()).intending().status();
+    assert!(!status.unanswered && status.retries == 1);
+}
+
+#[test]
+fn a_repetition_after_a_crash_is_one() {
+    let status = Fixture::new().intending().after(60).intending().status();
+    assert!(status.unanswered && status.retries == 1);
+}
+
+#[test]
+fn an_update_request_outlives_what_stands_in_its_way() {
+    let asked = Fixture::new().settled().with_update_request().unresolved();
+    let Step::Record(said) = asked.plan() else { panic!("says what is missing") };
+    let mended = asked.with_status(&said).resolved();
+    assert_eq!(shown(&mended.plan(), &mended), "intent, PATCH");
+}
+
+#[test]
+fn an_edit_is_tried_at_once_and_only_once() {
+    let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
+    let mut fixture = Fixture::new();
+    for _ in 0..6 {
+        fixture = fixture.answered(throttled());
+    }
+    let edited = fixture.with_parameters(&json!({"size": 9}));
+    assert_eq!(shown(&edited.plan(), &edited), "intent, PUT");
+    let again = edited.answered(throttled());
+    assert_eq!(shown(&again.plan(), &again), "wait 1 s");
+}
+
+#[test]
+fn an_edit_that_is_blocked_is_still_tried_at_once_when_it_can_be() {
+    let mut fixture = Fixture::new();
+    for _ in 0..6 {
+        fixture = fixture.answered(Outcome::Provisioned(refused(429, RefusalReason::Throttled)));
+    }
+    let edited = fixture.with_parameters(&json!({"size": 9})).with_bad_parameters();
+    let Step::Record(said) = edited.plan() else { panic!("says what is missing") };
+    let mut mended = edited.with_status(&said);
+    mended.unreadable = false;
+    assert_eq!(shown(&mended.plan(), &mended), "intent, PUT");
+}
+
+#[test]
+fn a_mitigation_waits_for_an_earlier_request_too() {
+    // The process dies after the first request, and the second one is answered with 500.
+    let crashed = Fixture::new().intending().after(5);
+    let mitigating = crashed.answered(broken());
+    assert_eq!(shown(&mitigating.plan(), &mitigating), "wait 119 s");
+}
+
+#[test]
+fn an_update_that_failed_half_way_is_undone_by_an_update() {
+    let failed = Fixture::new()
+        .changing()
+        .answered(accepted())
+        .answered(Outcome::Polled(polled(OperationState::Failed)));
+    let reverted = failed.with_parameters(&json!({"size": 1}));
+    assert_eq!(shown(&reverted.plan(), &reverted), "intent, PATCH");
+}
+
+#[test]
+fn a_dashboard_stays_until_another_one_comes_or_the_instance_goes() {
+    let with = |url: Option<&str>| {
+        let dashboard_url = url.map(str::to_owned);
+        Outcome::Provisioned(osb::Outcome::Answered(Provisioned::Done { dashboard_url }))
+    };
+    let fixture = Fixture::new().answered(with(Some("https://a")));
+    let fixture = fixture.with_parameters(&json!({"size": 2})).answered(with(None));
+    assert_eq!(fixture.status().dashboard_url.as_deref(), Some("https://a"));
+    let fixture = fixture.with_parameters(&json!({"size": 3})).answered(with(Some("https://b")));
+    assert_eq!(fixture.status().dashboard_url.as_deref(), Some("https://b"));
+    let dashboard_url = Some("https://c".into());
+    let begun = osb::Outcome::Answered(Provisioned::Accepted { operation: None, dashboard_url });
+    let failed = Fixture::new()
+        .answered(Outcome::Provisioned(begun))
+        .answered(Outcome::Polled(polled(OperationState::Failed)))
+        .answered(gone());
+    assert_eq!(failed.status().dashboard_url, None);
+}
+
+#[test]
+fn a_talkative_broker_is_not_written_down_word_by_word() {
+    let say = |words: &str| {
+        let words = words.to_owned();
+        let Outcome::Polled(osb::Outcome::Answered(polled)) =
+            Outcome::Polled(polled(OperationState::InProgress))
+        else {
+            panic!("is an answer")
+        };
+        Outcome::Polled(osb::Outcome::Answered(Polled { description: Some(words), ..polled }))
+    };
+    let first = Fixture::new().answered(accepted()).answered(say("1 %"));
+    assert!(first.status().conditions[0].message.ends_with("(1 %)"));
+    let second = first.clone().answered(say("2 %"));
+    assert_eq!(second.status(), first.status());
+    let later = second.after(60).answered(say("3 %"));
+    assert!(later.status().conditions[0].message.ends_with("(3 %)"));
+}

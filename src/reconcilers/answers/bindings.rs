@@ -1,0 +1,220 @@
+//! A binding that is brought to where a request is due, and answered.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    answer::Answer,
+    drive::{AN_HOUR, After, Facts, Verdict, delete, metadata, offering, start, verdict},
+};
+use crate::{
+    context::{Memory, Tunables},
+    crd::{
+        ConditionType, ServiceBinding, ServiceBindingSpec, ServiceInstance, ServiceInstanceSpec,
+        condition::{self, Conditioned as _},
+        instance::{InstanceProperties, ProvisionStatus},
+    },
+    osb::classify::{self, Operation},
+    reconcilers::{
+        binding::{BindingMachine, Call, Outcome, SecretState, World, phase},
+        machine::{Machine, Next, Observed, Step},
+        parameters,
+        reason::Reason,
+        write::Write,
+    },
+};
+
+struct Bench {
+    object: ServiceBinding,
+    secret: SecretState,
+    memory: Memory,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut object = ServiceBinding::new("app", ServiceBindingSpec::default());
+        object.metadata = metadata("app");
+        object.spec.instance_ref.name = "db".into();
+        Self { object, secret: SecretState::Missing, memory: Memory::default(), now: start() }
+    }
+
+    fn observed(&self) -> Observed<BindingMachine> {
+        Observed {
+            object: Arc::new(self.object.clone()),
+            world: World {
+                instance: Some(Arc::new(instance())),
+                offering: Some(Ok(offering())),
+                parameters: Some(parameters::merge(None, &[])),
+                secret: self.secret.clone(),
+                namespace_uid: Some("ns-uid".into()),
+                cluster_id: "cluster".into(),
+                recorded_broker_exists: true,
+            },
+            memory: self.memory,
+            tunables: Tunables::default(),
+            now: self.now,
+        }
+    }
+
+    /// An hour later the next request is sent. Its intent, if it has one, is on record then.
+    fn ask(&mut self) -> Call {
+        self.now += AN_HOUR;
+        match BindingMachine::plan(&self.observed()) {
+            Step::Attempt { intent, call } => {
+                self.object.status = Some(intent);
+                call
+            }
+            Step::Call { call, .. } => call,
+            _ => panic!("no request is due"),
+        }
+    }
+
+    fn answer(&mut self, call: &Call, answer: &Answer) -> After {
+        let outcome = match call {
+            Call::Bind(_, _, incomplete) => {
+                Outcome::Bound(answer.classified(|response| classify::bind(response, *incomplete)))
+            }
+            Call::Unbind(..) => Outcome::Deleted(answer.classified(classify::unbind)),
+            Call::Poll(..) => {
+                Outcome::Polled(answer.classified(|response| classify::poll(answer.operation, response)))
+            }
+            Call::Fetch(..) => Outcome::Fetched(answer.classified(classify::get_binding)),
+        };
+        let absorbed = BindingMachine::absorb(&self.observed(), call, outcome);
+        for write in absorbed.writes.into_iter().flatten() {
+            assert!(matches!(write, Write::ApplySecret(_)), "only the Secret is written");
+            let status = self.object.status.clone().unwrap_or_default();
+            self.secret = SecretState::Ours { binding_id: status.binding_id, uid: Some("secret-uid".into()) };
+        }
+        self.memory = absorbed.memory;
+        match absorbed.next {
+            Next::Release => After::Released,
+            Next::Call(_) => After::Asked,
+            Next::Record(status) => {
+                self.object.status = Some(status);
+                let facts = self.facts();
+                assert!(!facts.ready || self.secret != SecretState::Missing, "Ready without a Secret");
+                After::Recorded(facts)
+            }
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let status = self.object.status.clone().unwrap_or_default();
+        Facts {
+            polling: status.async_op_in_progress,
+            mitigating: status.orphan_mitigation_in_progress,
+            under_way: !status.current_operation.is_none(),
+            failed: condition::is_true(&status.conditions, ConditionType::Failed),
+            ready: condition::is_true(&status.conditions, ConditionType::Ready),
+            again: status.next_attempt_time.is_some(),
+            attempt: status.attempt,
+        }
+    }
+
+    /// Sends what is due and has it answered so.
+    fn with(mut self, operation: Operation, answer: &str) -> Self {
+        let call = self.ask();
+        self.answer(&call, &Answer::new(operation, answer));
+        self
+    }
+
+    /// Sends what is due, and is never told what became of it: the process dies.
+    fn with_no_answer(mut self) -> Self {
+        self.ask();
+        self
+    }
+
+    /// Has the verdict on this answer to what is due, or to the request given.
+    fn verdict(mut self, call: Option<Call>, answer: &Answer) -> Verdict {
+        let call = call.unwrap_or_else(|| self.ask());
+        let before = self.facts();
+        let after = self.answer(&call, answer);
+        verdict(before, &after, answer)
+    }
+
+    fn bound() -> Self {
+        Self::new().with(Operation::Bind, "201 valid")
+    }
+
+    fn deleted(mut self) -> Self {
+        delete(&mut self.object, self.now);
+        self
+    }
+
+    /// What an unfinished bind may have left is being deleted.
+    fn mitigating(ambiguous: bool) -> Self {
+        Self::new().with(Operation::Bind, if ambiguous { "stalled after effect" } else { "500" })
+    }
+
+    /// Whatever brought the object here: an earlier request is in doubt.
+    fn doubtful(mut self, ambiguous: bool) -> Self {
+        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
+            status.unanswered = true;
+        }
+        self
+    }
+}
+
+/// An instance that can be bound to.
+fn instance() -> ServiceInstance {
+    let mut instance = ServiceInstance::new("db", ServiceInstanceSpec::default());
+    instance.metadata = metadata("db");
+    let status = instance.status.get_or_insert_default();
+    status.provision_status = ProvisionStatus::Provisioned;
+    status.resolved = Some(offering().to_record());
+    status.external_properties =
+        Some(InstanceProperties { cluster_service_plan_external_id: "p".into(), ..Default::default() });
+    let ready = (ConditionType::Ready, crate::crd::ConditionStatus::True, Reason::ProvisionedSuccessfully);
+    status.mark(ready.0, ready.1, ready.2, "", start());
+    instance
+}
+
+fn asked_to_bind(ambiguous: bool) -> Bench {
+    if ambiguous { Bench::new().with_no_answer() } else { Bench::new() }
+}
+
+pub fn bind(answer: &Answer, ambiguous: bool) -> Verdict {
+    asked_to_bind(ambiguous).verdict(None, answer)
+}
+
+/// Whether the broker would be told, were the object deleted after this answer to a bind.
+pub fn is_owed(answer: &Answer, ambiguous: bool) -> bool {
+    let mut bench = asked_to_bind(ambiguous);
+    let call = bench.ask();
+    bench.answer(&call, answer);
+    phase::may_exist(&bench.object.status.unwrap_or_default())
+}
+
+pub fn unbind(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
+    if variant == "mitigation)" {
+        return Bench::mitigating(ambiguous).verdict(None, answer);
+    }
+    let bench = Bench::bound().deleted();
+    let bench = if ambiguous { bench.with(answer.operation, "stalled after effect") } else { bench };
+    bench.verdict(None, answer)
+}
+
+/// The credentials are fetched when an asynchronous bind has succeeded, or to restore a Secret that is gone.
+pub fn fetch(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
+    if variant == "restore)" {
+        let mut bench = Bench::bound().doubtful(ambiguous);
+        bench.secret = SecretState::Missing;
+        return bench.verdict(None, answer);
+    }
+    let mut bench = Bench::new().with(Operation::Bind, "202 with operation").doubtful(ambiguous);
+    let Call::Poll(recipient, target, _) = bench.ask() else { panic!("no poll is due") };
+    bench.verdict(Some(Call::Fetch(recipient, target)), answer)
+}
+
+pub fn poll(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
+    let (bench, operation) = match variant {
+        "" => (Bench::new(), Operation::Bind),
+        "deletion)" => (Bench::bound().deleted(), Operation::Unbind),
+        "mitigation)" => (Bench::mitigating(ambiguous), Operation::Unbind),
+        other => panic!("{other:?} is not awaited"),
+    };
+    bench.with(operation, "202 with operation").doubtful(ambiguous).verdict(None, answer)
+}

@@ -1,0 +1,179 @@
+//! From what is known after an answer to a verdict, and the two operations that no instance and no binding is behind.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Resource, core::ObjectMeta};
+
+use super::answer::Answer;
+use crate::{
+    brokers::BrokerKey,
+    context::{Memory, Tunables},
+    crd::{
+        ClusterServiceBroker, ClusterServiceBrokerSpec, ClusterWide, ConditionType, FINALIZER, ScopeKind,
+        condition,
+    },
+    osb::{Catalog, Outcome, classify},
+    reconcilers::{
+        broker::{BrokerMachine, World},
+        machine::{Machine, Next, Observed, Step},
+        offering::{BrokerState, Offering},
+    },
+};
+
+/// What is done about an answer; explained at the head of the table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    Success,
+    Wait,
+    Retry,
+    Terminal,
+    Mitigate,
+    Keep,
+}
+
+impl Verdict {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "success" => Self::Success,
+            "wait" => Self::Wait,
+            "retry" => Self::Retry,
+            "terminal" => Self::Terminal,
+            "mitigate" => Self::Mitigate,
+            "keep" => Self::Keep,
+            _ => return None,
+        })
+    }
+}
+
+/// What a status says, of whichever kind.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of a status")]
+pub struct Facts {
+    pub polling: bool,
+    pub mitigating: bool,
+    pub under_way: bool,
+    pub failed: bool,
+    pub ready: bool,
+    pub again: bool,
+    pub attempt: i64,
+}
+
+/// What happened after an answer.
+pub enum After {
+    /// The object is let go of.
+    Released,
+    /// The next request was sent: the credentials of a finished bind are fetched.
+    Asked,
+    /// A status was written.
+    Recorded(Facts),
+}
+
+/// The verdict that the status before an answer and what came after it stand for.
+pub fn verdict(before: Facts, after: &After, answer: &Answer) -> Verdict {
+    let after = match after {
+        After::Released | After::Asked => return Verdict::Success,
+        After::Recorded(facts) => *facts,
+    };
+    if after.polling {
+        return Verdict::Wait;
+    }
+    match (before.mitigating, after.mitigating) {
+        (false, true) => return Verdict::Mitigate,
+        (true, false) => {
+            assert_eq!(after.attempt, before.attempt + 1, "an id is not used again after a mitigation");
+            return Verdict::Success;
+        }
+        (true, true) | (false, false) => {}
+    }
+    if after.again {
+        return if answer.is_concurrency_error() { Verdict::Wait } else { Verdict::Retry };
+    }
+    match (after.failed, after.ready, after.under_way) {
+        (true, false, false) => Verdict::Terminal,
+        (false, true, false) => Verdict::Success,
+        _ => panic!("no verdict: {after:?}"),
+    }
+}
+
+/// The moment that everything begins.
+pub fn start() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24)
+}
+
+/// Longer than every delay and every quiet period, shorter than the time after which operations are given up.
+pub const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+pub fn metadata(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some("ns".to_owned()),
+        uid: Some(format!("{name}-uid")),
+        generation: Some(1),
+        finalizers: Some(vec![FINALIZER.to_owned()]),
+        ..ObjectMeta::default()
+    }
+}
+
+pub fn delete(object: &mut impl Resource, now: Timestamp) {
+    object.meta_mut().deletion_timestamp = Some(Time(now));
+}
+
+pub fn offering() -> Offering {
+    Offering {
+        broker: BrokerKey::new(ScopeKind::Cluster, None, "b"),
+        class: "class".into(),
+        plan: "plan".into(),
+        service_id: "s".into(),
+        plan_id: "p".into(),
+        plan_name: "small".into(),
+        bindable: true,
+        plan_updatable: true,
+        bindings_retrievable: true,
+        removed: None,
+        broker_state: BrokerState::Present,
+    }
+}
+
+/// A broker's catalog; the ambiguous attempt is an earlier fetch that was lost.
+pub fn catalog(answer: &Answer, ambiguous: bool) -> Verdict {
+    let mut broker = ClusterServiceBroker::new("b", ClusterServiceBrokerSpec::default());
+    broker.metadata = ObjectMeta { namespace: None, ..metadata("b") };
+    let (mut memory, mut now) = (Memory::default(), start());
+    if ambiguous {
+        fetch(&mut broker, &mut memory, now, &Answer::new(answer.operation, "reset after effect"));
+        now += AN_HOUR;
+    }
+    fetch(&mut broker, &mut memory, now, answer);
+    let status = broker.status.unwrap_or_default();
+    if condition::is_true(&status.conditions, ConditionType::Ready) {
+        return Verdict::Success;
+    }
+    assert!(memory.failures > 0, "a failure is counted, so that the next try comes later");
+    Verdict::Retry
+}
+
+fn fetch(broker: &mut ClusterServiceBroker, memory: &mut Memory, now: Timestamp, answer: &Answer) {
+    let observed = Observed::<BrokerMachine<ClusterWide>> {
+        object: Arc::new(broker.clone()),
+        world: World { classes: vec![], plans: vec![], users: vec![] },
+        memory: *memory,
+        tunables: Tunables::default(),
+        now,
+    };
+    let Step::Call { call, .. } = BrokerMachine::plan(&observed) else { panic!("no catalog is due") };
+    let outcome = answer.classified(|response| classify::catalog(response).map(Catalog::parse));
+    let absorbed = BrokerMachine::absorb(&observed, &call, outcome);
+    *memory = absorbed.memory;
+    let Next::Record(status) = absorbed.next else { panic!("an answer does not end a broker") };
+    broker.status = Some(status);
+}
+
+/// No controller fetches instances: what the classification says is all there is.
+pub fn get_instance(answer: &Answer) -> Verdict {
+    match answer.classified(classify::get_instance) {
+        Outcome::Answered(_) => Verdict::Success,
+        Outcome::Refused(_) | Outcome::Unsent(_) | Outcome::Unknown(_) => Verdict::Keep,
+    }
+}

@@ -1,0 +1,191 @@
+//! An instance that is brought to where a request is due, and answered.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    answer::Answer,
+    drive::{AN_HOUR, After, Facts, Verdict, delete, metadata, offering, start, verdict},
+};
+use crate::{
+    context::{Memory, Tunables},
+    crd::{ConditionType, ServiceInstance, ServiceInstanceSpec, condition},
+    osb::classify::{self, Operation},
+    reconcilers::{
+        instance::{Call, InstanceMachine, Outcome, World, phase},
+        machine::{Machine, Next, Observed, Step},
+        parameters,
+    },
+};
+
+struct Bench {
+    object: ServiceInstance,
+    memory: Memory,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut object = ServiceInstance::new("db", ServiceInstanceSpec::default());
+        object.metadata = metadata("db");
+        Self { object, memory: Memory::default(), now: start() }
+    }
+
+    fn observed(&self) -> Observed<InstanceMachine> {
+        let parameters = parameters::merge(self.object.spec.parameters.as_ref(), &[]);
+        Observed {
+            object: Arc::new(self.object.clone()),
+            world: World {
+                offering: Ok(offering()),
+                parameters: Some(parameters),
+                bindings: vec![],
+                namespace_uid: Some("ns-uid".into()),
+                cluster_id: "cluster".into(),
+                recorded_broker_exists: true,
+            },
+            memory: self.memory,
+            tunables: Tunables::default(),
+            now: self.now,
+        }
+    }
+
+    /// An hour later the next request is sent. Its intent, if it has one, is on record then.
+    fn ask(&mut self) -> Call {
+        self.now += AN_HOUR;
+        match InstanceMachine::plan(&self.observed()) {
+            Step::Attempt { intent, call } => {
+                self.object.status = Some(intent);
+                call
+            }
+            Step::Call { call, .. } => call,
+            _ => panic!("no request is due"),
+        }
+    }
+
+    fn answer(&mut self, call: &Call, answer: &Answer) -> After {
+        let outcome = match call {
+            Call::Provision(..) => Outcome::Provisioned(answer.classified(classify::provision)),
+            Call::Update(..) => Outcome::Provisioned(answer.classified(classify::update)),
+            Call::Deprovision(..) => Outcome::Deleted(answer.classified(classify::deprovision)),
+            Call::Poll(..) => {
+                Outcome::Polled(answer.classified(|response| classify::poll(answer.operation, response)))
+            }
+        };
+        let absorbed = InstanceMachine::absorb(&self.observed(), call, outcome);
+        assert!(absorbed.writes.is_empty());
+        self.memory = absorbed.memory;
+        match absorbed.next {
+            Next::Release => After::Released,
+            Next::Call(_) => After::Asked,
+            Next::Record(status) => {
+                self.object.status = Some(status);
+                After::Recorded(self.facts())
+            }
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let status = self.object.status.clone().unwrap_or_default();
+        Facts {
+            polling: status.async_op_in_progress,
+            mitigating: status.orphan_mitigation_in_progress,
+            under_way: !status.current_operation.is_none(),
+            failed: condition::is_true(&status.conditions, ConditionType::Failed),
+            ready: condition::is_true(&status.conditions, ConditionType::Ready),
+            again: status.next_attempt_time.is_some(),
+            attempt: status.attempt,
+        }
+    }
+
+    /// Sends what is due and has it answered so.
+    fn with(mut self, operation: Operation, answer: &str) -> Self {
+        let call = self.ask();
+        self.answer(&call, &Answer::new(operation, answer));
+        self
+    }
+
+    /// Sends what is due, and is never told what became of it: the process dies.
+    fn with_no_answer(mut self) -> Self {
+        self.ask();
+        self
+    }
+
+    /// Sends what is due, and has the verdict on this answer.
+    fn verdict(mut self, answer: &Answer) -> Verdict {
+        let call = self.ask();
+        let before = self.facts();
+        let after = self.answer(&call, answer);
+        verdict(before, &after, answer)
+    }
+
+    fn provisioned() -> Self {
+        Self::new().with(Operation::Provision, "201 valid")
+    }
+
+    fn edited(mut self) -> Self {
+        self.object.metadata.generation = Some(2);
+        self.object.spec.parameters = serde_json::json!({ "size": 2 }).as_object().cloned();
+        self
+    }
+
+    fn deleted(mut self) -> Self {
+        delete(&mut self.object, self.now);
+        self
+    }
+
+    /// What an unfinished provision may have left is being deleted.
+    fn mitigating(ambiguous: bool) -> Self {
+        Self::new().with(Operation::Provision, if ambiguous { "stalled after effect" } else { "500" })
+    }
+
+    /// Whatever brought the object here: an earlier request is in doubt.
+    fn doubtful(mut self, ambiguous: bool) -> Self {
+        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
+            status.unanswered = true;
+        }
+        self
+    }
+}
+
+fn asked_to_provision(ambiguous: bool) -> Bench {
+    if ambiguous { Bench::new().with_no_answer() } else { Bench::new() }
+}
+
+pub fn provision(answer: &Answer, ambiguous: bool) -> Verdict {
+    asked_to_provision(ambiguous).verdict(answer)
+}
+
+/// Whether the broker would be told, were the object deleted after this answer to a provision.
+pub fn is_owed(answer: &Answer, ambiguous: bool) -> bool {
+    let mut bench = asked_to_provision(ambiguous);
+    let call = bench.ask();
+    bench.answer(&call, answer);
+    phase::may_exist(&bench.object.status.unwrap_or_default())
+}
+
+pub fn update(answer: &Answer, ambiguous: bool) -> Verdict {
+    let bench = Bench::provisioned().edited();
+    let bench = if ambiguous { bench.with_no_answer() } else { bench };
+    bench.verdict(answer)
+}
+
+pub fn deprovision(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
+    if variant == "mitigation)" {
+        return Bench::mitigating(ambiguous).verdict(answer);
+    }
+    let bench = Bench::provisioned().deleted();
+    let bench = if ambiguous { bench.with(answer.operation, "stalled after effect") } else { bench };
+    bench.verdict(answer)
+}
+
+pub fn poll(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
+    let (bench, operation) = match variant {
+        "" => (Bench::new(), Operation::Provision),
+        "update)" => (Bench::provisioned().edited(), Operation::Update),
+        "deletion)" => (Bench::provisioned().deleted(), Operation::Deprovision),
+        "mitigation)" => (Bench::mitigating(ambiguous), Operation::Deprovision),
+        other => panic!("{other:?} is not awaited"),
+    };
+    bench.with(operation, "202 with operation").doubtful(ambiguous).verdict(answer)
+}

@@ -1,0 +1,174 @@
+//! `absorb`: every answer to every request.
+
+#![allow(clippy::large_stack_arrays, reason = "a table of a few fixtures")]
+
+use std::fmt::Write as _;
+
+use super::*;
+use instances::{absorb::failures, doubt, polled, refused};
+
+type Make<T> = fn() -> osb::Outcome<T>;
+
+fn shown(fixture: &Fixture, also: &str) -> String {
+    if also == "let go" {
+        return also.into();
+    }
+    let status = fixture.status();
+    let text = serde_json::to_string(&status).unwrap();
+    assert!(!text.contains("hunter2"), "a credential in a status: {text}");
+    let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
+    let next = status.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
+    let phase = format!("{:?}", phase::phase(&status));
+    let phase = match phase::phase(&status) {
+        phase::Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
+        _ => phase.split([' ', '(']).next().unwrap_or_default().to_owned(),
+    };
+    format!(
+        "{also}{phase}{}, {:?}{}, id {}, {}",
+        next.unwrap_or_default(),
+        status.unbind_status,
+        if status.unanswered { ", unanswered" } else { "" },
+        match &*status.binding_id {
+            UID => "uid",
+            "mine" => "mine",
+            _ => "derived",
+        },
+        conditions(&status)
+    )
+}
+
+fn rows<T>(
+    table: &mut String,
+    name: &str,
+    fixture: &Fixture,
+    answers: impl IntoIterator<Item = (&'static str, Make<T>)>,
+    wrap: fn(osb::Outcome<T>) -> Outcome,
+) {
+    let (asked, call) = fixture.clone().asking();
+    let asked = asked.after(1);
+    let mut told: Vec<(String, Vec<&str>)> = vec![];
+    for (answer, make) in answers {
+        let (absorbed, also) = asked.clone().absorbing(&call, wrap(make()));
+        gather(&mut told, shown(&absorbed, also), answer);
+    }
+    for (result, answers) in told {
+        let _ = writeln!(table, "{name} | {} | {result}", answers.join(", "));
+    }
+}
+
+#[test]
+fn every_answer_to_a_bind() {
+    let mut table = String::new();
+    let answers = || {
+        let answers: [(&'static str, Make<Bound>); 4] = [
+            ("credentials", || osb::Outcome::Answered(Bound::Done(answer(&json!({"password": "hunter2"}))))),
+            ("no credentials", || osb::Outcome::Answered(Bound::Done(answer(&json!(null))))),
+            ("unfit credentials", || osb::Outcome::Answered(Bound::Done(answer(&json!({"a b": "hunter2"}))))),
+            ("accepted", || osb::Outcome::Answered(Bound::Accepted { operation: None })),
+        ];
+        answers.into_iter().chain(failures())
+    };
+    let before = |fixture: Fixture| fixture.answered(Outcome::Bound(doubt(Some(200), true, false)));
+    let mine = || Fixture::new().with_external_id("mine");
+    let lost = |fixture: Fixture| fixture.settled().with_secret(SecretState::Missing);
+    for (name, fixture) in [
+        ("fresh", Fixture::new()),
+        ("unanswered before", before(Fixture::new())),
+        ("user's id", mine()),
+        ("user's id, unanswered before", before(mine())),
+        ("to restore the Secret", lost(Fixture::new())),
+        ("to restore the Secret, user's id", lost(mine())),
+        ("for too long", before(Fixture::new()).after(8 * 24 * 3600)),
+    ] {
+        rows(&mut table, name, &fixture, answers(), Outcome::Bound);
+    }
+    assert_table(&table, include_str!("bind.txt"));
+}
+
+#[test]
+fn every_answer_to_an_unbind() {
+    let mut table = String::new();
+    let answers = || {
+        let done: Make<Deleted> = || osb::Outcome::Answered(Deleted::Done);
+        let accepted: Make<Deleted> = || osb::Outcome::Answered(Deleted::Accepted { operation: None });
+        [("done", done), ("accepted", accepted)].into_iter().chain(failures())
+    };
+    let broken = |fixture: Fixture| fixture.answered(Outcome::Bound(doubt(Some(500), true, true)));
+    for (name, fixture) in [
+        ("deletion", Fixture::new().settled().deleted()),
+        ("deletion of what was being mitigated", broken(Fixture::new()).deleted()),
+        ("mitigation", broken(Fixture::new())),
+        ("mitigation, user's id", broken(Fixture::new().with_external_id("mine"))),
+        ("mitigation of unfit credentials", Fixture::new().answered(bound(&json!({"a b": "hunter2"})))),
+        ("mitigation, refused for good", {
+            let before = Fixture::new().answered(Outcome::Bound(doubt(Some(200), true, false)));
+            before.answered(Outcome::Bound(refused(400, RefusalReason::BadRequest)))
+        }),
+    ] {
+        rows(&mut table, name, &fixture, answers(), Outcome::Deleted);
+    }
+    assert_table(&table, include_str!("unbind.txt"));
+}
+
+#[test]
+fn every_answer_to_a_poll() {
+    let mut table = String::new();
+    let answers = || {
+        let states: [(&'static str, Make<osb::outcome::Polled>); 4] = [
+            ("in progress", || polled(OperationState::InProgress)),
+            ("succeeded", || polled(OperationState::Succeeded)),
+            ("failed", || polled(OperationState::Failed)),
+            ("gone", || polled(OperationState::Gone)),
+        ];
+        states.into_iter().chain(failures())
+    };
+    let accepted_delete = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let week = 7 * 24 * 3600;
+    let binding = Fixture::new().retrievable().answered(accepted());
+    let unbinding = Fixture::new().settled().deleted().answered(accepted_delete());
+    let mitigating =
+        Fixture::new().answered(Outcome::Bound(doubt(Some(500), true, true))).answered(accepted_delete());
+    for (name, fixture) in [
+        ("bind", binding.clone()),
+        ("bind, too long", binding.after(week)),
+        ("unbind", unbinding.clone()),
+        ("unbind, too long", unbinding.after(week)),
+        ("mitigation", mitigating.clone()),
+        ("mitigation, too long", mitigating.after(week)),
+    ] {
+        rows(&mut table, name, &fixture, answers(), Outcome::Polled);
+    }
+    assert_table(&table, include_str!("poll.txt"));
+}
+
+#[test]
+fn every_answer_to_a_fetch() {
+    let mut table = String::new();
+    let answers: [(&'static str, Make<BindingAnswer>); 3] = [
+        ("credentials", || osb::Outcome::Answered(answer(&json!({"password": "hunter2"})))),
+        ("no credentials", || osb::Outcome::Answered(answer(&json!(null)))),
+        ("unfit credentials", || osb::Outcome::Answered(answer(&json!({"a b": "hunter2"})))),
+    ];
+    let binding = Fixture::new().retrievable().answered(accepted());
+    let lost = Fixture::new().retrievable().settled().with_secret(SecretState::Missing);
+    for (name, fixture) in [
+        ("after a bind", binding.clone()),
+        ("after a bind, too long", binding.after(8 * 24 * 3600)),
+        ("to restore the Secret", lost),
+    ] {
+        let (asked, call) = fixture.asking();
+        let call = match call {
+            Call::Poll(recipient, target, _) => Call::Fetch(recipient, target),
+            fetch => fetch,
+        };
+        let mut told: Vec<(String, Vec<&str>)> = vec![];
+        for (answer, make) in answers.into_iter().chain(failures()) {
+            let (absorbed, also) = asked.clone().absorbing(&call, Outcome::Fetched(make()));
+            gather(&mut told, shown(&absorbed, also), answer);
+        }
+        for (result, answers) in told {
+            let _ = writeln!(table, "{name} | {} | {result}", answers.join(", "));
+        }
+    }
+    assert_table(&table, include_str!("fetch.txt"));
+}

@@ -1,0 +1,188 @@
+//! `plan`: every phase in every situation, and what is sent.
+
+use std::fmt::Write as _;
+
+use super::*;
+use instances::{doubt, refused};
+
+type Change = fn(Fixture) -> Fixture;
+
+fn phases() -> Vec<(&'static str, Fixture)> {
+    use RefusalReason::{BadRequest, Throttled};
+    let new = Fixture::new;
+    let put = |outcome| new().answered(Outcome::Bound(outcome));
+    let lost = |fixture: Fixture| fixture.with_secret(SecretState::Missing);
+    let gone = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
+    vec![
+        ("new", new()),
+        ("intending to bind", new().intending()),
+        ("refused for now", put(refused(429, Throttled))),
+        ("refused for now, unanswered before", {
+            put(doubt(Some(200), true, false)).answered(Outcome::Bound(refused(429, Throttled)))
+        }),
+        ("binding", new().retrievable().answered(accepted())),
+        ("mitigating, unanswered", put(doubt(None, false, true))),
+        ("mitigating, answered", put(doubt(Some(500), true, true))),
+        ("mitigated", put(doubt(Some(500), true, true)).answered(gone())),
+        ("credentials unfit, mitigated", new().answered(bound(&json!({"a b": "hunter2"}))).answered(gone())),
+        ("refused for good", put(refused(400, BadRequest))),
+        ("settled", new().settled()),
+        ("settled, Secret lost", lost(new().settled())),
+        ("settled, Secret lost, retrievable", lost(new().settled().retrievable())),
+        ("settled, Secret of another attempt", {
+            new().settled().with_secret(SecretState::Ours { binding_id: "old".into(), uid: None })
+        }),
+        ("restoring", lost(new().settled()).intending()),
+    ]
+}
+
+fn situations() -> Vec<(&'static str, Change)> {
+    vec![
+        ("nothing else", |f| f),
+        ("after an hour", |f| f.after(3600)),
+        ("parameters changed", |f| f.with_parameters(&json!({"role": "writer"})).after(3600)),
+        ("parameters unreadable", |f| f.with_bad_parameters().after(3600)),
+        ("Secret's name taken", |f| f.with_secret(SecretState::Foreign).after(3600)),
+        ("namespace unknown", |f| f.without_namespace().after(3600)),
+        ("class missing", |f| f.unresolved().after(3600)),
+        ("broker missing", |f| f.without_broker().after(3600)),
+        ("not bindable", |f| f.offered(|offering| offering.bindable = false).after(3600)),
+        ("instance missing", |f| f.with_instance(None).after(3600)),
+        ("instance being deleted", |f| {
+            f.with_instance(Some(instances::Fixture::new().settled().deleted().object)).after(3600)
+        }),
+        ("instance not ready", |f| {
+            f.with_instance(Some(instances::Fixture::new().intending().object)).after(3600)
+        }),
+        ("instance recreated", |f| f.with_instance(Some(recreated())).after(3600)),
+        ("instance of the original", |f| f.with_instance(Some(original())).after(3600)),
+        ("abandoned", Fixture::without_finalizer),
+        ("deleted", Fixture::deleted),
+        ("deleted, after an hour", |f| f.deleted().after(3600)),
+        ("deleted, Secret's name taken", |f| f.deleted().with_secret(SecretState::Foreign).after(3600)),
+        ("deleted, instance busy", |f| f.deleted().with_instance(Some(busy())).after(3600)),
+        ("deleted, instance missing", |f| f.deleted().with_instance(None).after(3600)),
+        ("deleted, class missing", |f| f.deleted().unresolved().after(3600)),
+        ("deleted, broker missing", |f| f.deleted().without_broker().after(3600)),
+        ("deleted, abandoned", |f| f.deleted().without_finalizer()),
+    ]
+}
+
+/// Another instance with the same name.
+fn recreated() -> ServiceInstance {
+    let mut fixture = instances::Fixture::new();
+    fixture.object.metadata.uid = Some("44444444-4444-4444-8444-444444444444".into());
+    fixture.settled().object
+}
+
+/// The original records no offering.
+fn original() -> ServiceInstance {
+    let mut instance = instances::Fixture::new().settled().object;
+    instance.status.as_mut().unwrap().resolved = None;
+    instance
+}
+
+fn busy() -> ServiceInstance {
+    instances::Fixture::new().changing().answered(instances::accepted()).object
+}
+
+#[test]
+fn every_phase_in_every_situation() {
+    let mut table = String::new();
+    for (phase, fixture) in phases() {
+        let mut next: Vec<(String, Vec<&str>)> = vec![];
+        for (situation, change) in situations() {
+            let changed = change(fixture.clone());
+            gather(&mut next, shown(&changed.plan(), &changed), situation);
+        }
+        for (step, situations) in next {
+            let _ = writeln!(table, "{phase} | {} | {step}", situations.join("; "));
+        }
+    }
+    assert_table(&table, include_str!("plan.txt"));
+}
+
+#[test]
+fn a_finding_is_recorded_once_and_then_waited_on() {
+    for (phase, fixture) in phases() {
+        for (situation, change) in situations() {
+            let mut present = change(fixture.clone());
+            for _ in 0..2 {
+                let Step::Record(status) = present.plan() else { break };
+                let before = serde_json::to_value(&present.object.status).unwrap();
+                let after = serde_json::to_value(&status).unwrap();
+                assert_ne!(before, after, "{phase}, {situation}");
+                present = present.with_status(&status);
+            }
+            assert!(!matches!(present.plan(), Step::Record(_)), "{phase}, {situation}: keeps recording");
+        }
+    }
+}
+
+#[test]
+fn a_bind_says_what_and_for_whom() {
+    let body = |fixture: Fixture| match fixture.asking().1 {
+        Call::Bind(recipient, body, incomplete) => {
+            (recipient.instance_id, recipient.binding_id, serde_json::to_value(body).unwrap(), incomplete)
+        }
+        other => panic!("{} has no body", name(&other)),
+    };
+    let mut expected = json!({
+        "service_id": "service-id", "plan_id": "small-id", "bind_resource": {"app_guid": "namespace-uid"},
+        "context": {
+            "platform": "kubernetes", "namespace": "ns", "clusterid": "cluster-id", "instance_name": "name"
+        },
+        "parameters": {"role": "reader"},
+    });
+    let ids = (instances::UID.to_owned(), UID.to_owned());
+    assert_eq!(body(Fixture::new()), (ids.0.clone(), ids.1.clone(), expected.clone(), false));
+    assert_eq!(body(Fixture::new().retrievable()), (ids.0, ids.1, expected.clone(), true));
+    expected.as_object_mut().unwrap().remove("parameters");
+    assert_eq!(body(Fixture::new().with_parameters(&json!({}))).2, expected);
+}
+
+#[test]
+fn an_unbind_names_the_plan_that_the_broker_has_for_the_instance() {
+    let moved = instances::Fixture::new().settled().with_plan("big-id").settled().object;
+    for (instance, plan) in [(Some(moved), "big-id"), (None, "small-id"), (Some(recreated()), "small-id")] {
+        match Fixture::new().settled().with_instance(instance).deleted().asking().1 {
+            Call::Unbind(recipient, target, ..) => {
+                assert_eq!((&*recipient.instance_id, &*target.plan_id), (instances::UID, plan));
+            }
+            other => panic!("{}", name(&other)),
+        }
+    }
+}
+
+#[test]
+fn a_lost_secret_of_a_binding_without_parameters_is_restored() {
+    let mut fixture = Fixture::new();
+    fixture.object.spec.parameters = None;
+    let lost = fixture.settled().with_secret(SecretState::Missing);
+    assert_eq!(shown(&lost.plan(), &lost), "intent, PUT");
+}
+
+#[test]
+fn while_the_name_is_taken_the_broker_is_not_asked_again() {
+    let refused = Refused { message: "taken".into() };
+    let observed = Fixture::new().intending().observed();
+    let status = BindingMachine::absorb_refused_write(&observed, &refused);
+    let gone = Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
+    let mut fixture = Fixture::new().with_status(&status).answered(gone);
+    assert_eq!(conditions(&fixture.status()), "Ready=False:ErrorInjectingBindResult");
+    fixture = fixture.with_secret(SecretState::Foreign).after(3600);
+    let Step::Record(status) = fixture.plan() else { panic!("says what stands in the way") };
+    fixture = fixture.with_status(&status);
+    assert_eq!(shown(&fixture.plan(), &fixture), "wait 10 s");
+    let free = fixture.with_secret(SecretState::Missing);
+    assert_eq!(shown(&free.plan(), &free), "intent, PUT");
+}
+
+#[test]
+fn credentials_that_can_be_had_again_are_not_revoked_because_the_name_is_taken() {
+    let fetching = Fixture::new().settled().retrievable().with_secret(SecretState::Missing);
+    let refused = Refused { message: "taken".into() };
+    let status = BindingMachine::absorb_refused_write(&fetching.observed(), &refused);
+    assert!(!status.orphan_mitigation_in_progress && status.next_attempt_time.is_some());
+    assert_eq!(conditions(&status), "Ready=False:ErrorInjectingBindResult");
+}
