@@ -98,6 +98,8 @@ pub struct Memories(Mutex<HashMap<String, Remembered>>);
 struct Remembered {
     memory: Memory,
     written: u64,
+    /// Our finalizer was taken away, so it goes unless somebody else holds it.
+    released: bool,
 }
 
 impl Memories {
@@ -113,8 +115,12 @@ impl Memories {
         }
     }
 
-    /// Remembers that this process wrote this version of an object.
+    /// Remembers that this process wrote this version of an object. Of one that went with this write, nothing is: the
+    /// watch may have said so already.
     pub fn wrote<K: Object>(&self, object: &K) {
+        if is_over(object) {
+            return;
+        }
         if let (Some(uid), Some(version)) = (object.meta().uid.clone(), version(object)) {
             let mut remembered = self.lock();
             let newest = &mut remembered.entry(uid).or_default().written;
@@ -127,8 +133,23 @@ impl Memories {
         let Some(uid) = object.meta().uid.as_deref() else {
             return false;
         };
-        let written = self.lock().get(uid).map_or(0, |remembered| remembered.written);
-        version(object).is_some_and(|version| version < written)
+        let Some(Remembered { written, released, .. }) = self.lock().get(uid).copied() else {
+            return false;
+        };
+        released || version(object).is_some_and(|version| version < written)
+    }
+
+    /// Remembers that an object is about to go: from now on the cache shows only the past, until the watch says that it
+    /// is gone.
+    pub fn release(&self, uid: &str) {
+        self.lock().entry(uid.to_owned()).or_default().released = true;
+    }
+
+    /// Takes that back: the object is still there.
+    pub fn keep(&self, uid: &str) {
+        if let Some(remembered) = self.lock().get_mut(uid) {
+            remembered.released = false;
+        }
     }
 
     /// Forgets an object that is gone.
@@ -142,12 +163,18 @@ impl Memories {
 }
 
 /// Since Kubernetes 1.35 the versions of one object are comparable numbers (KEP-5504).
+/// Whether nothing holds an object back any more that is being deleted.
+pub fn is_over<K: Object>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some() && object.meta().finalizers.iter().flatten().next().is_none()
+}
+
 fn version<K: Object>(object: &K) -> Option<u64> {
     object.meta().resource_version.as_deref()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::core::ObjectMeta;
 
     use super::*;
@@ -173,5 +200,21 @@ mod tests {
         assert!(!memories.is_outdated(&instance("11")));
         memories.forget("u");
         assert!(!memories.is_outdated(&instance("9")));
+    }
+
+    #[test]
+    fn what_was_released_is_the_past_until_it_is_gone() {
+        let memories = Memories::default();
+        memories.wrote(&instance("9"));
+        memories.release("u");
+        assert!(memories.is_outdated(&instance("10")));
+        memories.keep("u");
+        assert!(!memories.is_outdated(&instance("10")));
+        memories.release("u");
+        memories.forget("u");
+        let mut gone = instance("11");
+        gone.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        memories.wrote(&gone);
+        assert!(memories.lock().is_empty(), "nothing is kept of what is gone");
     }
 }

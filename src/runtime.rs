@@ -60,11 +60,15 @@ pub async fn run(
     let stop = stop.boxed().shared();
     let (ready, readiness) = signal::channel(false);
     let mut probes = tokio::spawn(server::serve(listener, readiness, stop.clone()));
-    let operated = tokio::select! {
-        operated = operate(client, config, &ready, stop.clone()) => operated,
-        served = &mut probes => served.context("the probes ended in a panic")?,
-    };
-    operated?;
+    let mut operation = std::pin::pin!(operate(client, config, &ready, stop.clone()));
+    tokio::select! {
+        operated = &mut operation => operated?,
+        served = &mut probes => {
+            served.context("the probes ended in a panic")??;
+            // They end at once when told to stop; what is under way takes longer.
+            operation.await?;
+        }
+    }
     anyhow::ensure!(stop.peek().is_some(), "the controllers ended without being told to");
     Ok(())
 }

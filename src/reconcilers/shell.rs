@@ -16,7 +16,7 @@ use super::{
     machine::{Absorbed, Admitted, Machine, Next, Observed, Seen, Step, Wait},
     write::{self, Refused, Write, diff},
 };
-use crate::context::{Context, Memory};
+use crate::context::{Context, Memory, is_over};
 
 /// Far more than any object needs; a pass that makes more is wrong and must not spin.
 const STEP_LIMIT: usize = 32;
@@ -171,17 +171,28 @@ impl<M: Machine> Pass<'_, M> {
     async fn release(&mut self) -> Result<Progress, Error> {
         let object = &*self.observed.object;
         if object.finalizers().iter().any(|name| name == crate::crd::FINALIZER) {
-            let mut released = write::remove_finalizer(self.context, object).await;
-            if matches!(released, Err(Error::Outdated { .. })) {
-                // Edited meanwhile. That the broker has nothing any more stays true.
-                released = match write::reread(self.context, object).await? {
-                    Some(present) => write::remove_finalizer(self.context, &present).await,
-                    None => Ok(None),
-                };
+            // Before the write, as the watch may be faster than its answer.
+            self.context.memories.release(&uid::<M>(object));
+            let released = self.let_go(object).await;
+            if !matches!(&released, Ok(None)) {
+                self.context.memories.keep(&uid::<M>(object));
             }
             released?;
         }
         Ok(Progress::Rest(Action::await_change()))
+    }
+
+    /// Removes the finalizer. `None`: that was the end of the object.
+    async fn let_go(&self, object: &M::Object) -> Result<Option<M::Object>, Error> {
+        let mut released = write::remove_finalizer(self.context, object).await;
+        if matches!(released, Err(Error::Outdated { .. })) {
+            // Edited meanwhile. That the broker has nothing any more stays true.
+            released = match write::reread(self.context, object).await? {
+                Some(present) => write::remove_finalizer(self.context, &present).await,
+                None => Ok(None),
+            };
+        }
+        Ok(released?.filter(|kept| !is_over(kept)))
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<Option<Refused>, Error> {

@@ -16,15 +16,9 @@ async fn a_url_that_is_none_is_named_and_can_be_mended() {
     let case = unregistered("bad-url", false).await;
     let url = case.broker.url();
     for wrong in ["not a url", "ftp://example.com", "http://"] {
-        let refused = case.hand.create(BROKER, "bad-url", case.broker_spec(json!({ "url": wrong }))).await;
-        match refused {
-            // Either admission says so at once, or the condition does.
-            Err(error) => assert!(error.to_string().contains("spec.url"), "{error}"),
-            Ok(_) => {
-                case.says(BROKER, "bad-url", "ErrorFetchingCatalog", &["spec.url"]).await;
-                case.remove(BROKER, "bad-url").await;
-            }
-        }
+        case.create_broker(json!({ "url": wrong })).await;
+        case.says(BROKER, "bad-url", "ErrorFetchingCatalog", &["spec.url"]).await;
+        case.remove(BROKER, "bad-url").await;
     }
     case.register(json!({ "url": format!("{url}/") })).await;
     case.finish().await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Case, namespaced};
 use crate::{
     stage::{
-        objects::{BINDING, EVENT, INSTANCE},
+        objects::{BINDING, INSTANCE},
         wait,
     },
     support::broker::{AsyncScript, Hold, Operation},
@@ -22,21 +22,6 @@ async fn kubectl(case: &Case, arguments: &[&str]) -> String {
         wait::surroundings(case.stage, &case.hand).await
     );
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Waits for an Event about an object, with a reason.
-async fn told(case: &Case, about: &str, reason: &str) -> serde_json::Value {
-    let deadline = std::time::Instant::now() + wait::PATIENCE;
-    loop {
-        let events = case.hand.list(EVENT).await.unwrap();
-        if let Some(event) =
-            events.iter().find(|event| event["regarding"]["name"] == about && event["reason"] == reason)
-        {
-            return event.clone();
-        }
-        assert!(std::time::Instant::now() < deadline, "no Event {reason} about {about} in {events:#?}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test]
@@ -68,16 +53,16 @@ async fn events_tell_of_failures_and_of_ready() {
     let case = namespaced("events").await;
     case.broker.on(Operation::Provision).once().respond(400, json!({ "description": "size must be even" }));
     case.order("db", "small", json!({})).await;
-    let failed = told(&case, "db", "ProvisionCallFailed").await;
+    let failed = case.told("db", "ProvisionCallFailed").await;
     assert_eq!((failed["type"].as_str(), failed["action"].is_string()), (Some("Warning"), true));
     assert!(failed["note"].as_str().unwrap().contains("size must be even"), "{failed}");
     case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
     case.ready(INSTANCE, "db").await;
-    let ready = told(&case, "db", "ProvisionedSuccessfully").await;
+    let ready = case.told("db", "ProvisionedSuccessfully").await;
     assert_eq!(ready["type"], "Normal");
     case.bind("app", "db", json!({})).await;
     case.ready(BINDING, "app").await;
-    told(&case, "app", "InjectedBindResult").await;
+    case.told("app", "InjectedBindResult").await;
     let described = kubectl(&case, &["describe", "serviceinstance", "db"]).await;
     assert!(
         described.contains("ProvisionCallFailed") && described.contains("ProvisionedSuccessfully"),

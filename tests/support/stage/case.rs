@@ -1,12 +1,14 @@
 //! One test: a namespace of its own and, mostly, a scripted broker of its own that is registered there or cluster-wide.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::{
     Stage,
     objects::{
-        BINDING, BROKER, CLASS, CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, Hand, INSTANCE, Kind, NAMESPACE,
-        PLAN, ROLE_BINDING, condition, is_ready, name,
+        BINDING, BROKER, CLASS, CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, EVENT, Hand, INSTANCE, Kind,
+        NAMESPACE, PLAN, ROLE_BINDING, condition, is_ready, name,
     },
     wait,
 };
@@ -165,7 +167,7 @@ impl Case {
 
     /// An object that must exist.
     pub async fn get(&self, kind: Kind, name: &str) -> Value {
-        self.hand.get(kind, name).await.unwrap().unwrap_or_else(|| panic!("there is no {} {name}", kind.kind))
+        self.hand.get(kind, name).await.unwrap().unwrap_or_else(|| panic!("there is no {} {name}", kind.name))
     }
 
     /// The content of a Secret that must exist.
@@ -199,6 +201,21 @@ impl Case {
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: Kind, name: &str) {
         wait::until(self.stage, &self.hand, (kind, name), "to be gone", |object| object.is_none()).await;
+    }
+
+    /// Waits for an Event about an object, with a reason.
+    pub async fn told(&self, about: &str, reason: &str) -> Value {
+        let deadline = Instant::now() + wait::PATIENCE;
+        loop {
+            // Events have names that nobody knows, so there is nothing to watch by name.
+            let events = self.hand.list(EVENT).await.unwrap();
+            let wanted = |event: &&Value| event["regarding"]["name"] == about && event["reason"] == reason;
+            if let Some(event) = events.iter().find(wanted) {
+                return event.clone();
+            }
+            assert!(Instant::now() < deadline, "no Event {reason} about {about} in {events:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The classes or plans of its broker.

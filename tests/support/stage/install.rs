@@ -63,7 +63,7 @@ async fn policies_in_force(plane: &ControlPlane) -> Result<()> {
                 break;
             }
             if Instant::now() >= deadline {
-                bail!("the policies for {} are not in force; a dry run gave {made:?}", kind.kind);
+                bail!("the policies for {} are not in force; a dry run gave {made:?}", kind.name);
             }
             tokio::time::sleep(POLL).await;
         }

@@ -15,14 +15,14 @@ pub struct Kind {
     group: &'static str,
     version: &'static str,
     /// As in manifests.
-    pub kind: &'static str,
+    pub name: &'static str,
     /// As in URLs and for kubectl.
     pub plural: &'static str,
     namespaced: bool,
 }
 
-const fn catalog(kind: &'static str, plural: &'static str, namespaced: bool) -> Kind {
-    Kind { group: "servicecatalog.k8s.io", version: "v1beta1", kind, plural, namespaced }
+const fn catalog(name: &'static str, plural: &'static str, namespaced: bool) -> Kind {
+    Kind { group: "servicecatalog.k8s.io", version: "v1beta1", name, plural, namespaced }
 }
 
 pub const CLUSTER_BROKER: Kind = catalog("ClusterServiceBroker", "clusterservicebrokers", false);
@@ -34,16 +34,16 @@ pub const PLAN: Kind = catalog("ServicePlan", "serviceplans", true);
 pub const INSTANCE: Kind = catalog("ServiceInstance", "serviceinstances", true);
 pub const BINDING: Kind = catalog("ServiceBinding", "servicebindings", true);
 pub const SECRET: Kind =
-    Kind { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true };
+    Kind { group: "", version: "v1", name: "Secret", plural: "secrets", namespaced: true };
 pub const NAMESPACE: Kind =
-    Kind { group: "", version: "v1", kind: "Namespace", plural: "namespaces", namespaced: false };
+    Kind { group: "", version: "v1", name: "Namespace", plural: "namespaces", namespaced: false };
 pub const EVENT: Kind =
-    Kind { group: "events.k8s.io", version: "v1", kind: "Event", plural: "events", namespaced: true };
+    Kind { group: "events.k8s.io", version: "v1", name: "Event", plural: "events", namespaced: true };
 
 pub const ROLE_BINDING: Kind = Kind {
     group: "rbac.authorization.k8s.io",
     version: "v1",
-    kind: "RoleBinding",
+    name: "RoleBinding",
     plural: "rolebindings",
     namespaced: true,
 };
@@ -51,7 +51,7 @@ pub const ROLE_BINDING: Kind = Kind {
 impl Kind {
     /// The objects of this kind, those of a namespace if they have one.
     pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
-        let known = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        let known = GroupVersionKind::gvk(self.group, self.version, self.name);
         let resource = ApiResource::from_gvk_with_plural(&known, self.plural);
         if self.namespaced {
             Api::namespaced_with(client.clone(), namespace, &resource)
@@ -67,7 +67,7 @@ impl Kind {
 
     /// An object of this kind, with whatever stands beside its metadata.
     pub fn manifest(self, name: &str, body: &Value) -> DynamicObject {
-        let known = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        let known = GroupVersionKind::gvk(self.group, self.version, self.name);
         let resource = ApiResource::from_gvk_with_plural(&known, self.plural);
         DynamicObject::new(name, &resource).data(body.clone())
     }

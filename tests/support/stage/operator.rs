@@ -67,6 +67,15 @@ impl Operator {
         }
     }
 
+    /// Asks it to stop, as a kubelet does. Says whether it did so by itself.
+    pub async fn stop(&self) -> Result<bool> {
+        let process = self.running().process.take();
+        match process {
+            Some(mut process) => process.stop(PATIENCE).await,
+            None => Ok(true),
+        }
+    }
+
     /// Kills it if it runs, starts it, and waits until it is ready.
     pub async fn restart(&self) -> Result<()> {
         self.kill();

@@ -42,7 +42,7 @@ pub async fn until(
     let found = last.map_or_else(|| "nothing".to_owned(), |object| show(&object));
     panic!(
         "waited {PATIENCE:?} in vain for {} {name} {what}. Last seen:\n{found}\n{}",
-        kind.kind,
+        kind.name,
         surroundings(stage, hand).await
     );
 }

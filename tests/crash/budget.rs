@@ -1,0 +1,125 @@
+//! What the operator's work costs the API server, from its audit log.
+//!
+//! A watch may show a write before the log does. The Event that follows a write comes after both, so a count begins and
+//! ends with one.
+
+use serde_json::json;
+
+use super::{Meter, is_read, is_write, namespaced, show, turn};
+use crate::{
+    stage::objects::{BINDING, EVENT, INSTANCE},
+    support::broker::{AsyncScript, Operation},
+};
+
+#[tokio::test]
+async fn a_synchronous_cycle_costs_eight_writes_and_no_read() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "cycle").await;
+    case.told("cycle", "FetchedCatalog").await;
+    let meter = Meter::start(stage);
+    case.order("db", "small", json!({})).await;
+    case.ready(INSTANCE, "db").await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.told("app", "InjectedBindResult").await;
+    case.remove(BINDING, "app").await;
+    case.remove(INSTANCE, "db").await;
+    let requests = meter.until_released("serviceinstances", "db").await;
+    let writes = |resource: &str| {
+        requests.iter().filter(|event| is_write(event) && event.resource == resource).count()
+    };
+    let all = requests.iter().filter(|event| is_write(event)).count();
+    let shown = show(&requests);
+    assert_eq!(writes("serviceinstances"), 3, "intent, result, finalizer:\n{shown}");
+    assert_eq!(writes("servicebindings"), 3, "intent, result, finalizer:\n{shown}");
+    assert_eq!(writes("secrets"), 2, "there and away:\n{shown}");
+    assert_eq!(all, 8, "nothing else:\n{shown}");
+    assert_eq!(
+        requests.iter().filter(|event| is_read(event)).count(),
+        0,
+        "no reads beyond the watches:\n{shown}"
+    );
+    assert_eq!(
+        requests.iter().filter(|event| event.resource == "events").count(),
+        2,
+        "Ready, twice:\n{shown}"
+    );
+    assert!(requests.iter().all(|event| event.code < 400), "no request in vain:\n{shown}");
+    let changes = case.broker.requests(|request| request.operation.is_some_and(Operation::is_mutation));
+    assert_eq!((changes.len(), case.broker.journal().len()), (4, 5), "{}", case.broker.summary());
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn polls_that_bring_nothing_new_write_nothing() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "polls").await;
+    case.broker.set_async_script(Operation::Provision, AsyncScript::succeeding(6));
+    case.broker.set_async_script(Operation::Deprovision, AsyncScript::succeeding(6));
+    case.told("polls", "FetchedCatalog").await;
+    let meter = Meter::start(stage);
+    case.order("db", "small", json!({})).await;
+    case.ready(INSTANCE, "db").await;
+    case.told("db", "ProvisionedSuccessfully").await;
+    let provision = meter.requests();
+    let shown = show(&provision);
+    // Intent, accepted, the description, result.
+    assert_eq!(provision.iter().filter(|event| is_write(event)).count(), 4, "{shown}");
+    assert_eq!(provision.iter().filter(|event| is_read(event)).count(), 0, "{shown}");
+    assert_eq!(case.broker.requests_of(Operation::PollInstance).len(), 7);
+
+    let meter = Meter::start(stage);
+    case.remove(INSTANCE, "db").await;
+    let deprovision = meter.until_released("serviceinstances", "db").await;
+    let shown = show(&deprovision);
+    // Accepted, the description, finalizer.
+    assert_eq!(deprovision.iter().filter(|event| is_write(event)).count(), 3, "{shown}");
+    assert_eq!(deprovision.iter().filter(|event| is_read(event)).count(), 0, "{shown}");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_update_costs_two_writes_and_an_unchanged_spec_none() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "update-cost").await;
+    case.provide("db", json!({})).await;
+    case.told("db", "ProvisionedSuccessfully").await;
+    let meter = Meter::start(stage);
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 }, case.plan_field(): "large" })).await;
+    case.ready(INSTANCE, "db").await;
+    case.told("db", "InstanceUpdatedSuccessfully").await;
+    let requests = meter.requests();
+    assert_eq!(requests.iter().filter(|event| is_write(event)).count(), 2, "{}", show(&requests));
+    assert_eq!(requests.iter().filter(|event| is_read(event)).count(), 0, "{}", show(&requests));
+    assert_eq!(case.broker.requests_of(Operation::Update).len(), 1, "parameters and plan in one request");
+
+    // A label is nothing to the operator. What follows it shows that the operator has seen it.
+    let meter = Meter::start(stage);
+    case.hand.edit(INSTANCE, "db", json!({ "metadata": { "labels": { "a": "b" } } })).await.unwrap();
+    case.provide("after", json!({})).await;
+    let about = meter.requests().into_iter().filter(|event| event.name == "db").collect::<Vec<_>>();
+    assert!(about.is_empty(), "{}", show(&about));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_unchanged_catalog_costs_nothing() {
+    let (stage, _turn) = turn().await;
+    let case = crate::stage::case::Case::new(stage, "quiet-catalog", false).await;
+    case.register(json!({ "relistDuration": "100ms" })).await;
+    // An instance is served when the caches show class and plan, so the next catalog is compared with all of it.
+    case.provide("db", json!({})).await;
+    case.told("db", "ProvisionedSuccessfully").await;
+    let settled = case.broker.requests_of(Operation::Catalog).len() + 1;
+    let asked = |count: usize| {
+        case.broker_shows("more catalogs", move |broker| {
+            broker.requests_of(Operation::Catalog).get(count)?.answered_at
+        })
+    };
+    asked(settled).await;
+    let meter = Meter::start(stage);
+    asked(settled + 10).await;
+    let requests = meter.requests();
+    assert!(requests.iter().all(|event| !is_write(event) && !is_read(event)), "{}", show(&requests));
+    case.finish().await;
+}

@@ -1,0 +1,74 @@
+//! What survives the death of the operator, and what its work costs: nothing is lost, nothing is done twice, and what is
+//! at rest stays at rest.
+//!
+//! These tests kill the only operator of their control plane, or count its requests, so they take turns.
+
+// What the tests share is no test itself, and may unwrap as they do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod budget;
+mod killed;
+mod restart;
+
+#[path = "../support/stage/mod.rs"]
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+
+use stage::{Stage, WITH_POLICIES, case::Case, operator::USER, wait::PATIENCE};
+use support::control_plane::AuditEvent;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// The right to kill the operator, and to be alone with it.
+async fn turn() -> (&'static Stage, MutexGuard<'static, ()>) {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    (Stage::shared(WITH_POLICIES).await, turn)
+}
+
+/// What the operator asks of the API server from now on.
+struct Meter {
+    stage: &'static Stage,
+    from: usize,
+}
+
+impl Meter {
+    fn start(stage: &'static Stage) -> Self {
+        Self { stage, from: stage.plane.audit().unwrap().len() }
+    }
+
+    /// The requests of the operator, once its letting go of this object is among them: the last that it does about it.
+    async fn until_released(&self, resource: &str, name: &str) -> Vec<AuditEvent> {
+        let released = |event: &AuditEvent| {
+            let about = event.resource == resource && event.name == name && event.subresource.is_empty();
+            event.user == USER && event.verb == "patch" && about
+        };
+        self.stage.plane.audit_of(PATIENCE, released).await.unwrap();
+        self.requests()
+    }
+
+    fn requests(&self) -> Vec<AuditEvent> {
+        let all = self.stage.plane.audit().unwrap();
+        all.into_iter().skip(self.from).filter(|event| event.user == USER).collect()
+    }
+}
+
+fn is_write(event: &AuditEvent) -> bool {
+    ["create", "update", "patch", "delete", "deletecollection"].contains(&event.verb.as_str())
+        && event.resource != "events"
+}
+
+fn is_read(event: &AuditEvent) -> bool {
+    ["get", "list"].contains(&event.verb.as_str())
+}
+
+/// Requests, one a line, for the message of a failed test.
+fn show(events: &[AuditEvent]) -> String {
+    let line = |event: &AuditEvent| format!("  {} {} {}\n", event.verb, event.request_uri, event.code);
+    events.iter().map(line).collect()
+}
+
+/// A namespace whose `ServiceBroker` is ready.
+async fn namespaced(stage: &'static Stage, namespace: &str) -> Case {
+    Case::namespaced(stage, namespace).await
+}

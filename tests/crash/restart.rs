@@ -1,0 +1,77 @@
+//! A restart while all is well.
+
+use serde_json::json;
+
+use super::{Meter, is_write, namespaced, show, turn};
+use crate::{
+    stage::{
+        case::Case,
+        objects::{BINDING, INSTANCE},
+    },
+    support::broker::{Operation, catalog},
+};
+
+#[tokio::test]
+async fn a_restart_at_rest_writes_nothing_and_asks_no_broker() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "rest").await;
+    let failed = Case::new(stage, "rest-wide", true).await;
+    failed.broker.set_catalog(catalog([failed.offering().with("bindable", false)]));
+    failed.register(json!({})).await;
+    case.provide("db", json!({ "parameters": { "size": 1 } })).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    failed.provide("db", json!({})).await;
+    failed.bind("app", "db", json!({})).await;
+    failed.says(BINDING, "app", "ErrorNonbindableServiceClass", &[]).await;
+    // Waiting for what does not exist is rest as well.
+    case.bind("waiting", "nobody", json!({})).await;
+    case.says(BINDING, "waiting", "ReferencesNonexistentInstance", &[]).await;
+    case.order("lost", "huge", json!({})).await;
+    case.says(INSTANCE, "lost", "ReferencesNonexistentServicePlan", &[]).await;
+    // Comes after the last write, so that has been counted.
+    case.told("lost", "ReferencesNonexistentServicePlan").await;
+
+    stage.operator.kill();
+    let meter = Meter::start(stage);
+    let asked = |case: &Case| case.broker.journal().len();
+    let before = (asked(&case), asked(&failed));
+    stage.operator.restart().await.unwrap();
+    // That this one is served shows that the new process has had the time to do whatever it wanted to do.
+    let probe = namespaced(stage, "probe").await;
+    probe.provide("db", json!({})).await;
+    probe.finish().await;
+
+    let written: Vec<_> =
+        meter.requests().into_iter().filter(|event| is_write(event) && event.namespace != "probe").collect();
+    assert!(written.is_empty(), "{}", show(&written));
+    assert_eq!(
+        (asked(&case), asked(&failed)),
+        before,
+        "{}\n{}",
+        case.broker.summary(),
+        failed.broker.summary()
+    );
+    case.finish().await;
+    failed.finish().await;
+}
+
+#[tokio::test]
+async fn a_stop_in_order_waits_for_what_is_under_way() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "graceful").await;
+    let hold = case.broker.on(Operation::Provision).once().hang();
+    case.order("db", "small", json!({})).await;
+    case.broker_shows("the request", |broker| broker.requests_of(Operation::Provision).first().cloned())
+        .await;
+    let stop = stage.operator.stop();
+    let release = async {
+        hold.release();
+        case.ready(INSTANCE, "db").await;
+    };
+    let (stopped, ()) = tokio::join!(stop, release);
+    assert!(stopped.unwrap(), "it had to be killed; {}", stage.operator.logs().unwrap());
+    stage.operator.restart().await.unwrap();
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1);
+    case.finish().await;
+}

@@ -1,0 +1,82 @@
+//! Kubernetes without mutating admission policies: everything still works; finalizers come from the operator, and brokers
+//! are told of no user.
+
+// What the tests share is no test itself, and may unwrap as they do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/stage/mod.rs"]
+mod stage;
+mod support;
+
+use serde_json::json;
+use stage::{
+    Stage, WITHOUT_POLICIES,
+    case::Case,
+    objects::{BINDING, INSTANCE, NAMESPACE},
+};
+use support::broker::{AsyncScript, Operation};
+
+const FINALIZER: &str = "kubernetes-incubator/service-catalog";
+
+async fn stage() -> &'static Stage {
+    Stage::shared(WITHOUT_POLICIES).await
+}
+
+/// Provision, update, bind, unbind, deprovision.
+async fn live(case: Case) {
+    let registered = case.get(case.broker_kind(), case.broker_name()).await;
+    assert_eq!(registered["metadata"]["finalizers"], json!([FINALIZER]));
+    let made = case.order("db", "small", json!({})).await;
+    assert!(made["metadata"].get("finalizers").is_none(), "there is a policy: {made}");
+    let ready = case.ready(INSTANCE, "db").await;
+    assert_eq!(ready["metadata"]["finalizers"], json!([FINALIZER]));
+    assert!(ready["spec"].get("userInfo").is_none(), "{ready}");
+    let made = case.bind("app", "db", json!({})).await;
+    assert!(made["spec"].get("secretName").is_none(), "there is a policy: {made}");
+    let ready = case.ready(BINDING, "app").await;
+    assert_eq!(ready["metadata"]["finalizers"], json!([FINALIZER]));
+    assert!(ready["spec"].get("secretName").is_none(), "the spec is the user's: {ready}");
+    assert_eq!(case.content("app").await["password"], "s3cret");
+    case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
+    case.ready(INSTANCE, "db").await;
+    case.remove(BINDING, "app").await;
+    case.remove(INSTANCE, "db").await;
+    let identified =
+        case.broker.requests(|request| request.header("x-broker-api-originating-identity").is_some());
+    assert!(identified.is_empty(), "nobody is known: {identified:#?}");
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn the_flows_of_a_cluster_wide_broker_work() {
+    live(Case::cluster_wide(stage().await, "flows-wide").await).await;
+}
+
+#[tokio::test]
+async fn the_flows_of_a_broker_of_a_namespace_work() {
+    let case = Case::namespaced(stage().await, "flows").await;
+    case.broker.on(Operation::Provision).once().asynchronously(AsyncScript::succeeding(2));
+    live(case).await;
+}
+
+#[tokio::test]
+async fn a_secret_goes_where_it_is_told_to() {
+    let case = Case::namespaced(stage().await, "named-secret").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({ "secretName": "elsewhere" })).await;
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.content("elsewhere").await["password"], "s3cret");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_namespace_with_everything_in_it_ends_cleanly() {
+    let case = Case::namespaced(stage().await, "whole").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.delete(NAMESPACE, "whole").await;
+    case.gone(NAMESPACE, "whole").await;
+    case.audit();
+}
