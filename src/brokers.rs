@@ -142,6 +142,12 @@ impl Brokers {
         }
     }
 
+    /// What in this cluster stands in the way of asking a broker: its object, the Secret that it names. Found out before
+    /// an intent is written, so that waiting for a Secret costs no writes.
+    pub async fn hindrance(&self, stores: &Stores, key: &BrokerKey) -> Option<String> {
+        self.connect(stores, key, None).await.err().map(|unsent| unsent.message)
+    }
+
     /// Forgets a broker whose object is gone.
     pub fn forget(&self, key: &BrokerKey) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);

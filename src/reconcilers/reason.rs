@@ -59,6 +59,8 @@ pub enum Reason {
     ServiceBindingNeedsOrphanMitigation,
 
     // Both
+    /// The broker cannot be asked for want of its Secret, or because of what its object says.
+    ErrorGettingAuthCredentials,
     OrphanMitigationSuccessful,
     OrphanMitigationFailed,
     ErrorPollingLastOperation,

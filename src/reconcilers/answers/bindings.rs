@@ -46,6 +46,7 @@ impl Bench {
             world: World {
                 instance: Some(Arc::new(instance())),
                 offering: Some(Ok(offering())),
+                hindrance: None,
                 parameters: Some(parameters::merge(None, &[])),
                 secret: self.secret.clone(),
                 namespace_uid: Some("ns-uid".into()),

@@ -38,6 +38,7 @@ impl Bench {
             object: Arc::new(self.object.clone()),
             world: World {
                 offering: Ok(offering()),
+                hindrance: None,
                 parameters: Some(parameters),
                 bindings: vec![],
                 namespace_uid: Some("ns-uid".into()),

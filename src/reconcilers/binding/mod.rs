@@ -43,6 +43,8 @@ pub struct World {
     pub instance: Option<Arc<ServiceInstance>>,
     /// What the instance's references mean now; `None` without an instance.
     pub offering: Option<Result<Offering, Unresolved>>,
+    /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
+    pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
     pub parameters: Option<Result<Parameters, ParametersError>>,
     /// What is known of the Secret.
@@ -120,10 +122,20 @@ impl Machine for BindingMachine {
             None
         };
         let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        let resolve = |instance: &Arc<ServiceInstance>| {
+            offering::resolve(&instance.spec.plan_reference, &namespace, stores)
+        };
+        let offering = instance.as_ref().map(resolve);
+        let status = object.status.clone().unwrap_or_default();
+        let hindrance = match &offering {
+            Some(Ok(offering)) if phase::asks(object, &status, secret::is_lost(&secret, object)) => {
+                context.brokers.hindrance(stores, &offering.broker).await
+            }
+            Some(_) | None => None,
+        };
         Ok(World {
-            offering: instance
-                .as_ref()
-                .map(|instance| offering::resolve(&instance.spec.plan_reference, &namespace, stores)),
+            offering,
+            hindrance,
             instance,
             parameters,
             secret,

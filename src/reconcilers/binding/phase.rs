@@ -120,12 +120,25 @@ pub fn needs_parameters(object: &ServiceBinding, secret_is_lost: bool) -> bool {
         return secret && may_exist(&status);
     }
     match phase(&status) {
-        Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
-        // The broker must be asked again.
-        Phase::Settled { .. } => secret_is_lost,
         Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } => secret,
-        Phase::Stuck => false,
+        Phase::Absent { .. }
+        | Phase::Intending(_)
+        | Phase::Retrying(_)
+        | Phase::Settled { .. }
+        | Phase::Stuck => asks(object, &status, secret_is_lost),
     }
+}
+
+/// Whether the broker is to be asked for credentials, now or later.
+#[must_use]
+pub fn asks(object: &ServiceBinding, status: &ServiceBindingStatus, secret_is_lost: bool) -> bool {
+    let converges = match phase(status) {
+        Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
+        // It must be asked again.
+        Phase::Settled { .. } => secret_is_lost,
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } | Phase::Stuck => false,
+    };
+    converges && object.metadata.deletion_timestamp.is_none()
 }
 
 /// The id of the binding at the broker: the one in use, or the one that the next attempt will use.

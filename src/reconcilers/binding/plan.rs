@@ -217,6 +217,9 @@ fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
         let message = "the namespace of the binding is not known yet; this mends itself".to_owned();
         blocked(Reason::ErrorFindingNamespaceForInstance, message)
     })?;
+    if let Some(message) = &observed.world.hindrance {
+        return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
+    }
     match &observed.world.parameters {
         Some(Ok(parameters)) => Ok((namespace_uid, parameters)),
         Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),

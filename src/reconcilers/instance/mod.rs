@@ -37,6 +37,8 @@ pub struct InstanceMachine;
 pub struct World {
     /// What the references in spec mean now.
     pub offering: Result<Offering, Unresolved>,
+    /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
+    pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
     pub parameters: Option<Result<Parameters, ParametersError>>,
     /// Names of the bindings of this instance.
@@ -108,8 +110,16 @@ impl Machine for InstanceMachine {
             None
         };
         let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
+        let hindrance = match &offering {
+            Ok(offering) if phase::asks(object, &object.status.clone().unwrap_or_default()) => {
+                context.brokers.hindrance(stores, &offering.broker).await
+            }
+            Ok(_) | Err(_) => None,
+        };
         Ok(World {
-            offering: offering::resolve(&object.spec.plan_reference, &namespace, stores),
+            offering,
+            hindrance,
             parameters,
             bindings: stores
                 .bindings_of(&namespace, &object.name_any())

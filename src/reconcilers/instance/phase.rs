@@ -152,9 +152,21 @@ pub fn needs_parameters(object: &ServiceInstance) -> bool {
     match phase(&status) {
         Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => secret,
         Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => {
-            !is_at_rest(object, &status)
+            asks(object, &status)
         }
     }
+}
+
+/// Whether the broker is to be asked for what the spec says, now or later.
+#[must_use]
+pub fn asks(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
+    let converges = match phase(status) {
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => false,
+        Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => {
+            true
+        }
+    };
+    converges && object.metadata.deletion_timestamp.is_none() && !is_at_rest(object, status)
 }
 
 /// The id of the instance at the broker: the one in use, or the one that the next attempt will use.

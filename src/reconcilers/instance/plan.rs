@@ -156,11 +156,17 @@ fn wanted<'a>(
     })?;
     // Nobody announces a change of a Secret that is not ours, so it is looked at again now and then.
     let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
-    let blocked = |message: String| Blocked { reason: Reason::ErrorWithParameters, message, wait: recheck };
+    let blocked = |reason, message| Blocked { reason, message, wait: recheck };
+    if let Some(message) = &world.hindrance {
+        return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
+    }
     match &world.parameters {
         Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid }),
-        Some(Err(error)) => Err(blocked(error.message.clone())),
-        None => Err(blocked("the parameters have not been read yet; this mends itself".to_owned())),
+        Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),
+        None => {
+            let message = "the parameters have not been read yet; this mends itself".to_owned();
+            Err(blocked(Reason::ErrorWithParameters, message))
+        }
     }
 }
 

@@ -200,6 +200,7 @@ impl Fixture {
             object: Arc::new(self.object.clone()),
             world: World {
                 offering: self.offering.clone(),
+                hindrance: None,
                 parameters: super::phase::needs_parameters(&self.object).then_some(parameters),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
