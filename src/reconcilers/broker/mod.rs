@@ -13,6 +13,8 @@ pub mod owner;
 mod plan;
 pub mod refresh;
 pub mod restrictions;
+#[cfg(test)]
+mod scale;
 pub mod sync;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use crate::{
         ConditionStatus, ConditionType, FINALIZER,
         broker::{CatalogRestrictions, RelistBehavior},
         condition,
+        plan::CommonServicePlanSpec,
         scope::{ClassObject as _, PlanObject as _},
     },
     osb::{Hindrance, Outcome, Refusal, RefusalReason, Unsent},
@@ -26,7 +27,7 @@ use crate::{
 type Cluster = BrokerMachine<ClusterWide>;
 
 /// A cluster in miniature: one broker and all entries, changed by what is absorbed.
-struct Bench {
+pub(super) struct Bench {
     broker: ClusterServiceBroker,
     classes: Vec<ClusterServiceClass>,
     plans: Vec<ClusterServicePlan>,
@@ -40,7 +41,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut broker = ClusterServiceBroker::new("b", ClusterServiceBrokerSpec::default());
         broker.metadata.uid = Some("broker-uid".into());
         broker.metadata.generation = Some(1);
@@ -96,7 +97,7 @@ impl Bench {
     }
 
     /// Absorbs a catalog, a second after whatever was before.
-    fn catalog(&mut self, services: &Value) -> Vec<String> {
+    pub(super) fn catalog(&mut self, services: &Value) -> Vec<String> {
         self.now += SignedDuration::from_secs(1);
         self.answer(Outcome::Answered(Ok(parse(services))))
     }
@@ -319,6 +320,30 @@ fn a_conflict_names_both_brokers_and_writes_no_entry() {
     bench.broker.spec.common.catalog_restrictions = Some(restrictions);
     bench.broker.metadata.generation = Some(2);
     assert_eq!(bench.catalog(&two()), ["create one", "create small", "create large", "status"]);
+}
+
+#[test]
+fn a_plan_that_another_broker_offers_is_a_conflict_whatever_its_class() {
+    for class in ["one", "elsewhere"] {
+        let mut bench = Bench::new();
+        let mut theirs = ClusterServicePlan::build("large", "other", class, CommonServicePlanSpec::default());
+        theirs.spec.common.external_id = "large".into();
+        bench.plans.push(theirs);
+        assert_eq!(bench.catalog(&two()), ["status"]);
+        let (status, reason, message) = bench.ready();
+        assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
+        for part in [
+            "\"large\"",
+            "ClusterServiceBroker b ",
+            "ClusterServiceBroker other ",
+            "ClusterServicePlan large",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        bench.plans.clear();
+        let all = ["create one", "create z54zwo", "create small", "create large", "create free", "status"];
+        assert_eq!(bench.catalog(&two()), all, "the other broker has gone");
+    }
 }
 
 #[test]
