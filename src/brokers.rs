@@ -8,7 +8,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client as KubeClient};
+use kube::{Api, Client as KubeClient, ResourceExt as _};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -17,7 +17,10 @@ use crate::{
         broker::{AuthMethod, CommonServiceBrokerSpec, SecretAuth},
         scope::BrokerObject as _,
     },
-    osb::{Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent},
+    osb::{
+        ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent,
+        version::InvalidVersion,
+    },
     stores::Stores,
 };
 
@@ -84,16 +87,23 @@ struct Known {
 }
 
 struct Connection {
-    common: CommonServiceBrokerSpec,
-    auth: Option<SecretAuth>,
+    address: Address,
     authentication: Authentication,
     client: Arc<Client>,
 }
 
 /// What a broker object says about how to reach it.
+#[derive(PartialEq)]
 struct Address {
-    common: CommonServiceBrokerSpec,
+    transport: Transport,
     auth: Option<SecretAuth>,
+}
+
+/// The part of it that does not need a Secret.
+#[derive(PartialEq)]
+struct Transport {
+    common: CommonServiceBrokerSpec,
+    version: ApiVersion,
 }
 
 impl Brokers {
@@ -158,30 +168,30 @@ impl Brokers {
         let known = self.known(key);
         let mut connection = known.connection.lock().await;
         if let Some(present) = connection.as_ref()
-            && present.common == address.common
-            && present.auth == address.auth
+            && present.address == address
             && rejected.is_none_or(|rejected| !Arc::ptr_eq(rejected, &present.client))
         {
             return Ok(Arc::clone(&present.client));
         }
         let authentication = self.authentication(key, address.auth.as_ref()).await?;
         if let Some(present) = connection.as_ref()
-            && present.common == address.common
+            && present.address.transport == address.transport
             && present.authentication == authentication
         {
             return Ok(Arc::clone(&present.client));
         }
+        let Transport { common, version } = &address.transport;
         let endpoint = Endpoint {
-            url: address.common.url.clone(),
+            url: common.url.clone(),
             auth: authentication.clone(),
-            ca_bundle: address.common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
-            insecure_skip_tls_verify: address.common.insecure_skip_tls_verify,
+            ca_bundle: common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
+            insecure_skip_tls_verify: common.insecure_skip_tls_verify,
         };
+        let settings = Settings { api_version: *version, ..self.settings.clone() };
         let client =
-            Client::new(&endpoint, &self.settings).map_err(|error| unusable(format!("{key}: {error}")))?;
+            Client::new(&endpoint, &settings).map_err(|error| unusable(format!("{key}: {error}")))?;
         let client = Arc::new(client);
-        let Address { common, auth } = address;
-        *connection = Some(Connection { common, auth, authentication, client: Arc::clone(&client) });
+        *connection = Some(Connection { address, authentication, client: Arc::clone(&client) });
         Ok(client)
     }
 
@@ -246,15 +256,21 @@ impl Brokers {
 }
 
 fn address(stores: &Stores, key: &BrokerKey) -> Result<Address, Unsent> {
-    fn of<S: Scope>(stores: &crate::stores::ScopeStores<S>, key: &BrokerKey) -> Option<Address> {
+    type Found = Option<Result<Address, InvalidVersion>>;
+    fn of<S: Scope>(stores: &crate::stores::ScopeStores<S>, key: &BrokerKey) -> Found {
         let broker = stores.broker(key.namespace.as_deref(), &key.name)?;
-        Some(Address { common: transport(broker.common()), auth: broker.auth() })
+        let version = ApiVersion::of_annotations(broker.annotations());
+        Some(version.map(|version| Address {
+            transport: Transport { common: transport(broker.common()), version },
+            auth: broker.auth(),
+        }))
     }
     let address = match key.scope {
         ScopeKind::Cluster => of::<ClusterWide>(&stores.cluster, key),
         ScopeKind::Namespace => of::<Namespaced>(&stores.namespaced, key),
     };
-    address.ok_or_else(|| unusable(format!("the {key} does not exist; create it again")))
+    let address = address.ok_or_else(|| unusable(format!("the {key} does not exist; create it again")))?;
+    address.map_err(|invalid| unusable(format!("{key}: {invalid}")))
 }
 
 /// A request that cannot be sent for want of what this cluster has to say.

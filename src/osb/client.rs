@@ -24,6 +24,7 @@ use super::endpoint::{self, Endpoint, EndpointError, Identity, Settings};
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
 use super::text;
+use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
 
 /// The longest catalog that is read.
@@ -39,6 +40,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     timeout: Duration,
+    version: ApiVersion,
     secrets: Vec<Zeroizing<String>>,
 }
 
@@ -49,6 +51,7 @@ impl Client {
             http: endpoint::connect(endpoint, settings)?,
             base: endpoint::base(&endpoint.url)?,
             timeout: settings.request_timeout,
+            version: settings.api_version,
             secrets: endpoint.auth.secrets(),
         })
     }
@@ -180,10 +183,14 @@ impl Client {
         let operation = request.operation;
         match self.send(request).await {
             Err(fault) => classify::transport(operation, fault),
-            Ok(Answer { status, retry_after, body }) => {
-                let body = body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault);
-                meaning(&Response { status, retry_after, body, secrets: &self.secrets })
-            }
+            Ok(Answer { status, retry_after, version, body }) => meaning(&Response {
+                status,
+                retry_after,
+                spoken: self.version,
+                version,
+                body: body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault),
+                secrets: &self.secrets,
+            }),
         }
     }
 
@@ -205,6 +212,7 @@ impl Client {
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: retry_after_of(response.headers()),
+            version: version_of(response.headers()),
             body: body_of(response, if operation == Operation::Catalog { MAX_CATALOG } else { MAX_BODY })
                 .await,
         })
@@ -257,11 +265,16 @@ impl Client {
 struct Answer {
     status: u16,
     retry_after: Option<Duration>,
+    version: Option<ApiVersion>,
     body: Result<Zeroizing<Vec<u8>>, BodyFault>,
 }
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
     text::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+}
+
+fn version_of(headers: &HeaderMap) -> Option<ApiVersion> {
+    headers.get(endpoint::API_VERSION)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Reads a body, at most `limit` bytes of it. The client's time-out spans this as well.

@@ -2,7 +2,7 @@
 //!
 //! [`wire`] holds the bodies, [`outcome`] what an answer can mean, [`classify`] the table from the one to the other
 //! (pure), [`catalog`] the validation of what a broker offers (pure), [`endpoint`] where a broker is and how it is asked,
-//! [`client`] the one place that talks to a socket. [`text`] cleans what a broker writes before anyone sees it.
+//! [`client`] the one place that talks to a socket, [`version`] in which version. [`text`] cleans what a broker writes before anyone sees it.
 
 pub mod catalog;
 pub mod classify;
@@ -13,9 +13,11 @@ mod request;
 mod response;
 mod semver;
 pub mod text;
+pub mod version;
 pub mod wire;
 
 pub use catalog::{Catalog, InvalidCatalog};
 pub use client::Client;
 pub use endpoint::{Authentication, Endpoint, EndpointError, Identity, Settings};
 pub use outcome::{Doubt, Hindrance, Outcome, Refusal, RefusalReason, Unsent};
+pub use version::ApiVersion;

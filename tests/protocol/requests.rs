@@ -114,7 +114,7 @@ async fn authentication_version_and_path_prefix_are_the_endpoints() {
         (Authentication::Bearer { token: "t0ken".into() }, "authorization: Bearer t0ken"),
     ] {
         let endpoint = Endpoint { auth, ..endpoint(&format!("http://{}/a%20b/", broker.address)) };
-        let settings = Settings { api_version: "2.14".into(), ..Settings::default() };
+        let settings = Settings { api_version: "2.14".parse().unwrap(), ..Settings::default() };
         answered(Client::new(&endpoint, &settings).unwrap().catalog().await).unwrap();
         let request = broker.requests().pop().unwrap();
         assert!(request.starts_with("GET /a%20b/v2/catalog HTTP/1.1\r\n"), "{request}");

@@ -344,6 +344,31 @@ fn messages_are_sentences() {
 }
 
 #[test]
+fn a_refused_version_is_answered_with_what_to_set() {
+    let say = |body: &str, version: Option<&str>| {
+        let version = version.map(|text| text.parse().unwrap());
+        refusal(ask(Operation::Bind, &Response { version, ..Response::new(412, body.as_bytes()) })).message
+    };
+    let annotation = "the annotation servicecatalog.k8s.io/broker-api-version";
+    let told = format!("version 2.14 of the API: set {annotation}: \"2.14\" on the broker object)");
+    for (body, header) in [
+        (r#"{"description":"this broker depends on version 2.14"}"#, None),
+        (r#"{"Description":"supports 2.14, not 2.17"}"#, None),
+        (r#"{"error":"want 2.14"}"#, None),
+        ("expected 2.14", Some("2.17")),
+        ("{}", Some("2.14")),
+        (r#"{"description":"not 2.16"}"#, Some("2.14")),
+    ] {
+        assert!(say(body, header).ends_with(&told), "{}", say(body, header));
+    }
+    let untold =
+        format!("another version of the API than 2.17: name it in {annotation} of the broker object)");
+    for body in ["", "{}", "<html>", r#"{"description":"2.17? No: 2.13 or 2.14"}"#] {
+        assert!(say(body, None).ends_with(&untold), "{}", say(body, None));
+    }
+}
+
+#[test]
 fn messages_are_short_whatever_the_broker_writes() {
     let long = "é\n".repeat(500_000);
     let structured = serde_json::json!({ "error": long, "description": long }).to_string();

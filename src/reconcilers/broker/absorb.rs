@@ -74,6 +74,7 @@ fn tried<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Memory {
         not_before: None,
         failures: plan::failures(observed) + 1,
         generation: observed.object.meta().generation.unwrap_or_default(),
+        api_version: plan::api_version::<S>(&observed.object),
         ..observed.memory
     }
 }

@@ -454,6 +454,29 @@ fn failures_are_repeated_later_and_later_and_a_new_spec_at_once() {
 }
 
 #[test]
+fn another_api_version_is_tried_at_once() {
+    let mut bench = Bench::new();
+    let set = |bench: &mut Bench, version: &str| {
+        let annotations = bench.broker.metadata.annotations.get_or_insert_default();
+        annotations.insert(crate::osb::version::ANNOTATION.to_owned(), version.to_owned());
+    };
+    bench.catalog(&two());
+    assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))));
+    for version in ["2.14", "nonsense", "2.13"] {
+        set(&mut bench, version);
+        assert!(matches!(bench.plan(), Step::Call { .. }), "{version}");
+        bench.answer(unsent());
+        bench.answer(unsent());
+        assert_eq!(bench.memory.failures, 2);
+        assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))), "{version}");
+    }
+    bench.memory = Memory::default();
+    bench.catalog(&two());
+    bench.memory = Memory::default();
+    assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))), "a restart asks for nothing that is not due");
+}
+
+#[test]
 fn a_broker_that_asks_for_patience_gets_it() {
     let mut bench = Bench::new();
     bench.answer(Outcome::Refused(Refusal {
