@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use k8s_openapi::api::core::v1::Secret;
@@ -18,8 +18,8 @@ use crate::{
         scope::BrokerObject as _,
     },
     osb::{
-        ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent,
-        version::InvalidVersion,
+        ApiVersion, Authentication, Catalog, Client, Endpoint, Fetched, Hindrance, InvalidCatalog, Outcome,
+        RefusalReason, Settings, Unsent, version::InvalidVersion,
     },
     stores::Stores,
 };
@@ -84,6 +84,25 @@ pub struct Brokers {
 struct Known {
     slots: Arc<Semaphore>,
     connection: AsyncMutex<Option<Connection>>,
+    catalog: Mutex<Option<Kept>>,
+}
+
+/// The catalog that a broker gave last, if it can be asked whether that still holds.
+struct Kept {
+    /// For which state of the broker object it was fetched.
+    revision: Revision,
+    /// By whom. Not to be kept alive: it holds credentials.
+    client: Weak<Client>,
+    fetched: Fetched,
+}
+
+/// A state of a broker object's spec.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Revision {
+    /// Which object: another one may have had the same name.
+    pub uid: String,
+    /// Its `metadata.generation`.
+    pub generation: i64,
 }
 
 struct Connection {
@@ -149,6 +168,38 @@ impl Brokers {
             Ok(renewed) if !Arc::ptr_eq(&renewed, &client) => request(renewed).await,
             _ => outcome,
         }
+    }
+
+    /// The catalog of a broker: fetched, or the last one if the broker says that it still holds.
+    ///
+    /// The broker is asked that only in the circumstances in which it gave the last one: by the same client (at the same
+    /// address, with the same credentials), for the same revision of its object (so that `relistRequests` always has it
+    /// fetched in full), in the same process, and if no request for it has failed since. What has become of the classes
+    /// and plans meanwhile does not matter: a catalog that still holds is compared with them like a new one.
+    pub async fn catalog(
+        &self,
+        stores: &Stores,
+        key: &BrokerKey,
+        revision: &Revision,
+    ) -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
+        let known = self.known(key);
+        let kept = known.replace(None);
+        let fetch = |client: Arc<Client>| {
+            let before = kept.as_ref().and_then(|kept| kept.fits(&client, revision)).cloned();
+            async move {
+                let outcome = client.catalog(before.as_ref()).await;
+                outcome.map(|result| result.map(|fetched| (Arc::downgrade(&client), fetched)))
+            }
+        };
+        let outcome = self.ask(stores, key, fetch).await;
+        outcome.map(|result| {
+            let (client, fetched) = result?;
+            let catalog = Arc::clone(&fetched.catalog);
+            if fetched.validator.is_some() {
+                known.replace(Some(Kept { revision: revision.clone(), client, fetched }));
+            }
+            Ok(catalog)
+        })
     }
 
     /// Forgets a broker whose object is gone.
@@ -240,6 +291,7 @@ impl Brokers {
             Arc::new(Known {
                 slots: Arc::new(Semaphore::new(self.concurrency)),
                 connection: AsyncMutex::default(),
+                catalog: Mutex::default(),
             })
         };
         Arc::clone(known.entry(key.clone()).or_insert_with(new))
@@ -252,6 +304,20 @@ impl Brokers {
             instances.retain(|_, lock| Arc::strong_count(lock) > 1);
         }
         Arc::clone(instances.entry(id.to_owned()).or_default())
+    }
+}
+
+impl Known {
+    fn replace(&self, catalog: Option<Kept>) -> Option<Kept> {
+        std::mem::replace(&mut *self.catalog.lock().unwrap_or_else(PoisonError::into_inner), catalog)
+    }
+}
+
+impl Kept {
+    /// The catalog, if it may be asked about in these circumstances.
+    fn fits(&self, client: &Arc<Client>, revision: &Revision) -> Option<&Fetched> {
+        let same = self.revision == *revision && self.client.ptr_eq(&Arc::downgrade(client));
+        same.then_some(&self.fetched)
     }
 }
 

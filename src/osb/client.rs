@@ -8,7 +8,10 @@
 //!
 //! A future that is dropped before it is ready leaves the request in doubt, as a lost connection does.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use reqwest::{
@@ -19,8 +22,9 @@ use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::catalog::{Catalog, InvalidCatalog};
-use super::classify::{self, BodyFault, Operation, Response, TransportFault};
+use super::classify::{self, BodyFault, CatalogAnswer, Operation, Response, TransportFault};
 use super::endpoint::{self, Endpoint, EndpointError, Identity, Settings};
+use super::fetched::{Fetched, Validator};
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
 use super::text;
@@ -56,11 +60,20 @@ impl Client {
         })
     }
 
-    /// `GET /v2/catalog`
-    pub async fn catalog(&self) -> Outcome<Result<Catalog, InvalidCatalog>> {
+    /// `GET /v2/catalog`, or the one that was fetched `before`, if the broker says that it still holds. That may only be
+    /// one that this client has fetched: another address or user may be offered other things.
+    pub async fn catalog(&self, before: Option<&Fetched>) -> Outcome<Result<Fetched, InvalidCatalog>> {
+        let kept = before.filter(|fetched| fetched.validator.is_some());
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
+        let request = request.unless(kept.and_then(|fetched| fetched.validator.as_ref()));
         self.exchange(request, |response| {
-            classify::catalog(response).map(|body| Catalog::parse_redacting(body, &self.secrets))
+            classify::catalog(response, kept).map(|answer| match answer {
+                CatalogAnswer::Unchanged(fetched) => Ok(fetched.clone()),
+                CatalogAnswer::Body(body) => {
+                    let catalog = Arc::new(Catalog::parse_redacting(body, &self.secrets)?);
+                    Ok(Fetched { catalog, validator: response.validator.clone() })
+                }
+            })
         })
         .await
     }
@@ -183,11 +196,12 @@ impl Client {
         let operation = request.operation;
         match self.send(request).await {
             Err(fault) => classify::transport(operation, fault),
-            Ok(Answer { status, retry_after, version, body }) => meaning(&Response {
+            Ok(Answer { status, retry_after, version, validator, body }) => meaning(&Response {
                 status,
                 retry_after,
                 spoken: self.version,
                 version,
+                validator,
                 body: body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault),
                 secrets: &self.secrets,
             }),
@@ -213,6 +227,7 @@ impl Client {
             status: response.status().as_u16(),
             retry_after: retry_after_of(response.headers()),
             version: version_of(response.headers()),
+            validator: Validator::of(response.headers()).filter(|_| operation == Operation::Catalog),
             body: body_of(response, if operation == Operation::Catalog { MAX_CATALOG } else { MAX_BODY })
                 .await,
         })
@@ -236,6 +251,9 @@ impl Client {
         }
         if let Some(identity) = request.identity {
             prepared.headers_mut().insert(ORIGINATING_IDENTITY, identity.header().clone());
+        }
+        if let Some(validator) = request.validator {
+            prepared.headers_mut().extend([validator.header()]);
         }
         let id = HeaderValue::try_from(id.to_string()).map_err(|_| unsent("the request has no id"))?;
         prepared.headers_mut().insert(REQUEST_IDENTITY, id);
@@ -266,6 +284,7 @@ struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     version: Option<ApiVersion>,
+    validator: Option<Validator>,
     body: Result<Zeroizing<Vec<u8>>, BodyFault>,
 }
 

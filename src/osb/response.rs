@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::classify::Operation;
+use super::fetched::Validator;
 use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
 use super::text::{clip, display, redact};
 use super::version::{ANNOTATION, ApiVersion};
@@ -24,6 +25,8 @@ pub struct Response<'a> {
     pub spoken: ApiVersion,
     /// `X-Broker-API-Version`, where a broker answers with the one it wants.
     pub version: Option<ApiVersion>,
+    /// What to ask later whether a catalog still holds.
+    pub validator: Option<Validator>,
     /// The body, or why there is none.
     pub body: Result<&'a [u8], BodyFault>,
     /// What must not be shown even if the broker repeats it: the password or token it was sent.
@@ -53,6 +56,7 @@ impl<'a> Response<'a> {
             retry_after: None,
             spoken: ApiVersion::SPOKEN,
             version: None,
+            validator: None,
             body: Ok(body),
             secrets: &[],
         }
@@ -135,6 +139,7 @@ impl<'a> Response<'a> {
         let advice = match reason {
             RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
             RefusalReason::VersionMismatch => &self.version_advice(body),
+            _ if self.status == 304 => " (but it was not asked whether anything has changed)",
             _ if self.status < 400 => " (redirects are not followed: check spec.url)",
             _ => "",
         };

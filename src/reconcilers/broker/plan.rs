@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    BrokerMachine, FetchCatalog, World, absorb, key,
+    BrokerMachine, FetchCatalog, World, absorb,
     owner::{self, Owner},
     restrictions::Restrictions,
 };
@@ -53,7 +53,7 @@ fn fetch<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachin
     match due(observed) {
         None => Step::Wait(Wait::ForChange),
         Some(at) if at > observed.now => Step::Wait(Wait::Until(at)),
-        Some(_) => Step::Call { before: Vec::new(), call: FetchCatalog(key::<S>(broker)) },
+        Some(_) => Step::Call { before: Vec::new(), call: FetchCatalog::of::<S>(broker) },
     }
 }
 

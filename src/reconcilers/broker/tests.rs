@@ -79,8 +79,8 @@ impl Bench {
     }
 
     /// Absorbs an answer as the shell does, all writes succeeding; says what was written, status included.
-    fn answer(&mut self, outcome: Outcome<Result<Catalog, InvalidCatalog>>) -> Vec<String> {
-        let call = FetchCatalog(key::<ClusterWide>(&self.broker));
+    fn answer(&mut self, outcome: Outcome<Result<Arc<Catalog>, InvalidCatalog>>) -> Vec<String> {
+        let call = FetchCatalog::of::<ClusterWide>(&self.broker);
         let absorbed = Cluster::absorb(&self.observed(), &call, outcome);
         self.memory = absorbed.memory;
         let mut written: Vec<String> = Vec::new();
@@ -99,7 +99,7 @@ impl Bench {
     /// Absorbs a catalog, a second after whatever was before.
     pub(super) fn catalog(&mut self, services: &Value) -> Vec<String> {
         self.now += SignedDuration::from_secs(1);
-        self.answer(Outcome::Answered(Ok(parse(services))))
+        self.answer(Outcome::Answered(Ok(Arc::new(parse(services)))))
     }
 
     fn perform(&mut self, write: Write) -> String {
@@ -179,7 +179,7 @@ fn two() -> Value {
     json!([service("one", &["small", "large"]), service("Two", &["free"])])
 }
 
-fn unsent() -> Outcome<Result<Catalog, InvalidCatalog>> {
+fn unsent() -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
     Outcome::Unsent(Unsent { message: "cannot connect to the broker".into(), hindrance: Hindrance::Network })
 }
 
