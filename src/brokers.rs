@@ -4,11 +4,11 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client as KubeClient};
+use kube::{Api, Client as KubeClient, ResourceExt as _};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -17,7 +17,10 @@ use crate::{
         broker::{AuthMethod, CommonServiceBrokerSpec, SecretAuth},
         scope::BrokerObject as _,
     },
-    osb::{Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent},
+    osb::{
+        ApiVersion, Authentication, Catalog, Client, Endpoint, Fetched, Hindrance, InvalidCatalog, Outcome,
+        RefusalReason, Settings, Unsent, version::InvalidVersion,
+    },
     reconcilers::write::timed,
     stores::Stores,
 };
@@ -82,19 +85,45 @@ pub struct Brokers {
 struct Known {
     slots: Arc<Semaphore>,
     connection: AsyncMutex<Option<Connection>>,
+    catalog: Mutex<Option<Kept>>,
+}
+
+/// The catalog that a broker gave last, if it can be asked whether that still holds.
+struct Kept {
+    /// For which state of the broker object it was fetched.
+    revision: Revision,
+    /// By whom. Not to be kept alive: it holds credentials.
+    client: Weak<Client>,
+    fetched: Fetched,
+}
+
+/// A state of a broker object's spec.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Revision {
+    /// Which object: another one may have had the same name.
+    pub uid: String,
+    /// Its `metadata.generation`.
+    pub generation: i64,
 }
 
 struct Connection {
-    common: CommonServiceBrokerSpec,
-    auth: Option<SecretAuth>,
+    address: Address,
     authentication: Authentication,
     client: Arc<Client>,
 }
 
 /// What a broker object says about how to reach it.
+#[derive(PartialEq)]
 struct Address {
-    common: CommonServiceBrokerSpec,
+    transport: Transport,
     auth: Option<SecretAuth>,
+}
+
+/// The part of it that does not need a Secret.
+#[derive(PartialEq)]
+struct Transport {
+    common: CommonServiceBrokerSpec,
+    version: ApiVersion,
 }
 
 impl Brokers {
@@ -148,6 +177,38 @@ impl Brokers {
         self.connect(stores, key, None).await.err().map(|unsent| unsent.message)
     }
 
+    /// The catalog of a broker: fetched, or the last one if the broker says that it still holds.
+    ///
+    /// The broker is asked that only in the circumstances in which it gave the last one: by the same client (at the same
+    /// address, with the same credentials), for the same revision of its object (so that `relistRequests` always has it
+    /// fetched in full), in the same process, and if no request for it has failed since. What has become of the classes
+    /// and plans meanwhile does not matter: a catalog that still holds is compared with them like a new one.
+    pub async fn catalog(
+        &self,
+        stores: &Stores,
+        key: &BrokerKey,
+        revision: &Revision,
+    ) -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
+        let known = self.known(key);
+        let kept = known.replace(None);
+        let fetch = |client: Arc<Client>| {
+            let before = kept.as_ref().and_then(|kept| kept.fits(&client, revision)).cloned();
+            async move {
+                let outcome = client.catalog(before.as_ref()).await;
+                outcome.map(|result| result.map(|fetched| (Arc::downgrade(&client), fetched)))
+            }
+        };
+        let outcome = self.ask(stores, key, fetch).await;
+        outcome.map(|result| {
+            let (client, fetched) = result?;
+            let catalog = Arc::clone(&fetched.catalog);
+            if fetched.validator.is_some() {
+                known.replace(Some(Kept { revision: revision.clone(), client, fetched }));
+            }
+            Ok(catalog)
+        })
+    }
+
     /// Forgets a broker whose object is gone.
     pub fn forget(&self, key: &BrokerKey) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -165,30 +226,30 @@ impl Brokers {
         let known = self.known(key);
         let mut connection = known.connection.lock().await;
         if let Some(present) = connection.as_ref()
-            && present.common == address.common
-            && present.auth == address.auth
+            && present.address == address
             && rejected.is_none_or(|rejected| !Arc::ptr_eq(rejected, &present.client))
         {
             return Ok(Arc::clone(&present.client));
         }
         let authentication = self.authentication(key, address.auth.as_ref()).await?;
         if let Some(present) = connection.as_ref()
-            && present.common == address.common
+            && present.address.transport == address.transport
             && present.authentication == authentication
         {
             return Ok(Arc::clone(&present.client));
         }
+        let Transport { common, version } = &address.transport;
         let endpoint = Endpoint {
-            url: address.common.url.clone(),
+            url: common.url.clone(),
             auth: authentication.clone(),
-            ca_bundle: address.common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
-            insecure_skip_tls_verify: address.common.insecure_skip_tls_verify,
+            ca_bundle: common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
+            insecure_skip_tls_verify: common.insecure_skip_tls_verify,
         };
+        let settings = Settings { api_version: *version, ..self.settings.clone() };
         let client =
-            Client::new(&endpoint, &self.settings).map_err(|error| unusable(format!("{key}: {error}")))?;
+            Client::new(&endpoint, &settings).map_err(|error| unusable(format!("{key}: {error}")))?;
         let client = Arc::new(client);
-        let Address { common, auth } = address;
-        *connection = Some(Connection { common, auth, authentication, client: Arc::clone(&client) });
+        *connection = Some(Connection { address, authentication, client: Arc::clone(&client) });
         Ok(client)
     }
 
@@ -237,6 +298,7 @@ impl Brokers {
             Arc::new(Known {
                 slots: Arc::new(Semaphore::new(self.concurrency)),
                 connection: AsyncMutex::default(),
+                catalog: Mutex::default(),
             })
         };
         Arc::clone(known.entry(key.clone()).or_insert_with(new))
@@ -252,16 +314,36 @@ impl Brokers {
     }
 }
 
+impl Known {
+    fn replace(&self, catalog: Option<Kept>) -> Option<Kept> {
+        std::mem::replace(&mut *self.catalog.lock().unwrap_or_else(PoisonError::into_inner), catalog)
+    }
+}
+
+impl Kept {
+    /// The catalog, if it may be asked about in these circumstances.
+    fn fits(&self, client: &Arc<Client>, revision: &Revision) -> Option<&Fetched> {
+        let same = self.revision == *revision && self.client.ptr_eq(&Arc::downgrade(client));
+        same.then_some(&self.fetched)
+    }
+}
+
 fn address(stores: &Stores, key: &BrokerKey) -> Result<Address, Unsent> {
-    fn of<S: Scope>(stores: &crate::stores::ScopeStores<S>, key: &BrokerKey) -> Option<Address> {
+    type Found = Option<Result<Address, InvalidVersion>>;
+    fn of<S: Scope>(stores: &crate::stores::ScopeStores<S>, key: &BrokerKey) -> Found {
         let broker = stores.broker(key.namespace.as_deref(), &key.name)?;
-        Some(Address { common: transport(broker.common()), auth: broker.auth() })
+        let version = ApiVersion::of_annotations(broker.annotations());
+        Some(version.map(|version| Address {
+            transport: Transport { common: transport(broker.common()), version },
+            auth: broker.auth(),
+        }))
     }
     let address = match key.scope {
         ScopeKind::Cluster => of::<ClusterWide>(&stores.cluster, key),
         ScopeKind::Namespace => of::<Namespaced>(&stores.namespaced, key),
     };
-    address.ok_or_else(|| unusable(format!("the {key} does not exist; create it again")))
+    let address = address.ok_or_else(|| unusable(format!("the {key} does not exist; create it again")))?;
+    address.map_err(|invalid| unusable(format!("{key}: {invalid}")))
 }
 
 /// A request that cannot be sent for want of what this cluster has to say.

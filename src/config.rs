@@ -9,7 +9,7 @@ use kube::core::Duration as GoDuration;
 
 use crate::{
     context::Tunables,
-    osb::{Settings, endpoint::API_VERSION},
+    osb::{ApiVersion, Settings},
 };
 
 /// The settings of `service-catalog run`.
@@ -90,7 +90,7 @@ impl Config {
     pub fn settings(&self) -> Settings {
         // The parser admits only positive durations, which a `std::time::Duration` can hold.
         let request_timeout = std::time::Duration::try_from(self.osb_api_request_timeout).unwrap_or_default();
-        Settings { request_timeout, api_version: API_VERSION.to_owned() }
+        Settings { request_timeout, api_version: ApiVersion::SPOKEN }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, runtime::events::Recorder};
 
-use crate::{brokers::Brokers, crd::scope::Object, stores::Stores};
+use crate::{brokers::Brokers, crd::scope::Object, osb::ApiVersion, stores::Stores};
 
 /// Shared by all controllers.
 pub struct Context {
@@ -86,6 +86,8 @@ pub struct Memory {
     pub failures: i64,
     /// The generation of the spec that the failures are of, where status does not say: another one is tried at once.
     pub generation: i64,
+    /// The API version that they are of, likewise: it is set by an annotation, which is not part of the spec.
+    pub api_version: Option<ApiVersion>,
     /// When a description by the broker was last written to status.
     pub described: Option<Timestamp>,
 }

@@ -228,12 +228,23 @@ pub fn get_binding(response: &Response<'_>) -> Outcome<BindingAnswer> {
     }
 }
 
-/// Fetching the catalog: only 200 answers; what its body is worth is for [`super::catalog`] to say.
+/// A success of fetching the catalog.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CatalogAnswer<'a, K> {
+    /// 200: what its body is worth is for [`super::catalog`] to say.
+    Body(&'a [u8]),
+    /// 304: what is kept still holds.
+    Unchanged(K),
+}
+
+/// Fetching the catalog: only 200 answers, and 304 if the broker was asked whether the catalog that is `kept` still
+/// holds. An unasked 304 leaves nobody with a catalog.
 #[must_use]
-pub fn catalog<'a>(response: &Response<'a>) -> Outcome<&'a [u8]> {
-    match (response.status, response.body) {
-        (200, Ok(body)) => Outcome::Answered(body),
-        (200, Err(fault)) => response.lost(Operation::Catalog, fault),
+pub fn catalog<'a, K>(response: &Response<'a>, kept: Option<K>) -> Outcome<CatalogAnswer<'a, K>> {
+    match (response.status, response.body, kept) {
+        (200, Ok(body), _) => Outcome::Answered(CatalogAnswer::Body(body)),
+        (200, Err(fault), _) => response.lost(Operation::Catalog, fault),
+        (304, _, Some(kept)) => Outcome::Answered(CatalogAnswer::Unchanged(kept)),
         _ => response.otherwise(Operation::Catalog),
     }
 }

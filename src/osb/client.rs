@@ -8,7 +8,10 @@
 //!
 //! A future that is dropped before it is ready leaves the request in doubt, as a lost connection does.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use reqwest::{
@@ -19,11 +22,13 @@ use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::catalog::{Catalog, InvalidCatalog};
-use super::classify::{self, BodyFault, Operation, Response, TransportFault};
+use super::classify::{self, BodyFault, CatalogAnswer, Operation, Response, TransportFault};
 use super::endpoint::{self, Endpoint, EndpointError, Identity, Settings};
+use super::fetched::{Fetched, Validator};
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
 use super::text;
+use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
 
 /// The longest catalog that is read.
@@ -39,6 +44,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     timeout: Duration,
+    version: ApiVersion,
     secrets: Vec<Zeroizing<String>>,
 }
 
@@ -49,15 +55,25 @@ impl Client {
             http: endpoint::connect(endpoint, settings)?,
             base: endpoint::base(&endpoint.url)?,
             timeout: settings.request_timeout,
+            version: settings.api_version,
             secrets: endpoint.auth.secrets(),
         })
     }
 
-    /// `GET /v2/catalog`
-    pub async fn catalog(&self) -> Outcome<Result<Catalog, InvalidCatalog>> {
+    /// `GET /v2/catalog`, or the one that was fetched `before`, if the broker says that it still holds. That may only be
+    /// one that this client has fetched: another address or user may be offered other things.
+    pub async fn catalog(&self, before: Option<&Fetched>) -> Outcome<Result<Fetched, InvalidCatalog>> {
+        let kept = before.filter(|fetched| fetched.validator.is_some());
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
+        let request = request.unless(kept.and_then(|fetched| fetched.validator.as_ref()));
         self.exchange(request, |response| {
-            classify::catalog(response).map(|body| Catalog::parse_redacting(body, &self.secrets))
+            classify::catalog(response, kept).map(|answer| match answer {
+                CatalogAnswer::Unchanged(fetched) => Ok(fetched.clone()),
+                CatalogAnswer::Body(body) => {
+                    let catalog = Arc::new(Catalog::parse_redacting(body, &self.secrets)?);
+                    Ok(Fetched { catalog, validator: response.validator.clone() })
+                }
+            })
         })
         .await
     }
@@ -180,10 +196,15 @@ impl Client {
         let operation = request.operation;
         match self.send(request).await {
             Err(fault) => classify::transport(operation, fault),
-            Ok(Answer { status, retry_after, body }) => {
-                let body = body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault);
-                meaning(&Response { status, retry_after, body, secrets: &self.secrets })
-            }
+            Ok(Answer { status, retry_after, version, validator, body }) => meaning(&Response {
+                status,
+                retry_after,
+                spoken: self.version,
+                version,
+                validator,
+                body: body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault),
+                secrets: &self.secrets,
+            }),
         }
     }
 
@@ -205,6 +226,8 @@ impl Client {
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: retry_after_of(response.headers()),
+            version: version_of(response.headers()),
+            validator: Validator::of(response.headers()).filter(|_| operation == Operation::Catalog),
             body: body_of(response, if operation == Operation::Catalog { MAX_CATALOG } else { MAX_BODY })
                 .await,
         })
@@ -228,6 +251,9 @@ impl Client {
         }
         if let Some(identity) = request.identity {
             prepared.headers_mut().insert(ORIGINATING_IDENTITY, identity.header().clone());
+        }
+        if let Some(validator) = request.validator {
+            prepared.headers_mut().extend([validator.header()]);
         }
         let id = HeaderValue::try_from(id.to_string()).map_err(|_| unsent("the request has no id"))?;
         prepared.headers_mut().insert(REQUEST_IDENTITY, id);
@@ -257,11 +283,17 @@ impl Client {
 struct Answer {
     status: u16,
     retry_after: Option<Duration>,
+    version: Option<ApiVersion>,
+    validator: Option<Validator>,
     body: Result<Zeroizing<Vec<u8>>, BodyFault>,
 }
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
     text::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+}
+
+fn version_of(headers: &HeaderMap) -> Option<ApiVersion> {
+    headers.get(endpoint::API_VERSION)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Reads a body, at most `limit` bytes of it. The client's time-out spans this as well.

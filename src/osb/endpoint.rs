@@ -14,10 +14,10 @@ use reqwest::{
 use serde_json::json;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::wire::PLATFORM;
+use super::{version::ApiVersion, wire::PLATFORM};
 
-/// The version of the protocol that is spoken unless a broker is set to another ("API Version Header").
-pub const API_VERSION: &str = "2.17";
+/// The header that names the version of the API.
+pub(super) const API_VERSION: &str = "x-broker-api-version";
 
 /// How long to wait for a connection. Bounded apart from the request, so that a broker that cannot be reached is known
 /// to have received nothing.
@@ -81,12 +81,12 @@ pub struct Settings {
     /// typical.
     pub request_timeout: Duration,
     /// `X-Broker-API-Version`.
-    pub api_version: String,
+    pub api_version: ApiVersion,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(60), api_version: API_VERSION.to_owned() }
+        Self { request_timeout: Duration::from_secs(60), api_version: ApiVersion::SPOKEN }
     }
 }
 
@@ -120,9 +120,6 @@ pub enum EndpointError {
     /// Often the line end of a file that a Secret was made from.
     #[error("spec.authInfo: the token holds characters that cannot be sent (a line end?)")]
     Token,
-    /// The version cannot be sent.
-    #[error("the API version holds characters that cannot be sent")]
-    ApiVersion,
     /// The TLS stack cannot be set up, e.g. for want of the system's roots.
     #[error("cannot set up the connection: {0}")]
     Setup(String),
@@ -226,8 +223,8 @@ pub(super) fn connect(endpoint: &Endpoint, settings: &Settings) -> Result<reqwes
 
 fn builder(endpoint: &Endpoint, settings: &Settings) -> Result<ClientBuilder, EndpointError> {
     let mut headers = HeaderMap::new();
-    let version = HeaderValue::from_str(&settings.api_version).map_err(|_| EndpointError::ApiVersion)?;
-    headers.insert("x-broker-api-version", version);
+    let version = HeaderValue::try_from(settings.api_version.to_string());
+    headers.insert(API_VERSION, version.map_err(|error| EndpointError::Setup(error.to_string()))?);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     if let Some(value) = endpoint.auth.header()? {
         headers.insert(AUTHORIZATION, value);

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde::Serialize;
 
-use super::{classify::Operation, endpoint::Identity, wire::Target};
+use super::{classify::Operation, endpoint::Identity, fetched::Validator, wire::Target};
 
 /// The last segment of the polling endpoints.
 pub(super) const LAST_OPERATION: &str = "last_operation";
@@ -19,11 +19,19 @@ pub(super) struct Request<'a> {
     query: Vec<(&'static str, &'a str)>,
     pub(super) body: Option<serde_json::Result<Vec<u8>>>,
     pub(super) identity: Option<&'a Identity>,
+    pub(super) validator: Option<&'a Validator>,
 }
 
 impl<'a> Request<'a> {
     pub(super) fn new(operation: Operation, segments: &[&'a str]) -> Self {
-        Self { operation, segments: segments.to_vec(), query: Vec::new(), body: None, identity: None }
+        Self {
+            operation,
+            segments: segments.to_vec(),
+            query: Vec::new(),
+            body: None,
+            identity: None,
+            validator: None,
+        }
     }
 
     pub(super) fn instance(operation: Operation, instance_id: &'a str) -> Self {
@@ -57,6 +65,12 @@ impl<'a> Request<'a> {
 
     pub(super) fn by(mut self, identity: Option<&'a Identity>) -> Self {
         self.identity = identity;
+        self
+    }
+
+    /// Asks for an answer only if what this belongs to does not hold any more.
+    pub(super) fn unless(mut self, validator: Option<&'a Validator>) -> Self {
+        self.validator = validator;
         self
     }
 

@@ -3,15 +3,17 @@
 //! The tables of [`super::classify`] say which statuses an operation foresees; here is what holds for all of them:
 //! what a malformed success, a refusal and a server error come to, and how the broker's text is quoted.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::classify::Operation;
+use super::fetched::Validator;
 use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
 use super::text::{clip, display, redact};
+use super::version::{ANNOTATION, ApiVersion};
 
 /// What came back over the wire.
 pub struct Response<'a> {
@@ -19,6 +21,12 @@ pub struct Response<'a> {
     pub status: u16,
     /// `Retry-After`, parsed (see [`super::text::retry_after`]).
     pub retry_after: Option<Duration>,
+    /// The version of the API that the request named.
+    pub spoken: ApiVersion,
+    /// `X-Broker-API-Version`, where a broker answers with the one it wants.
+    pub version: Option<ApiVersion>,
+    /// What to ask later whether a catalog still holds.
+    pub validator: Option<Validator>,
     /// The body, or why there is none.
     pub body: Result<&'a [u8], BodyFault>,
     /// What must not be shown even if the broker repeats it: the password or token it was sent.
@@ -43,7 +51,15 @@ impl<'a> Response<'a> {
     /// A response without `Retry-After`, and without secrets to hide.
     #[must_use]
     pub fn new(status: u16, body: &'a [u8]) -> Self {
-        Self { status, retry_after: None, body: Ok(body), secrets: &[] }
+        Self {
+            status,
+            retry_after: None,
+            spoken: ApiVersion::SPOKEN,
+            version: None,
+            validator: None,
+            body: Ok(body),
+            secrets: &[],
+        }
     }
 
     pub(super) fn read<T>(
@@ -120,13 +136,16 @@ impl<'a> Response<'a> {
 
     fn refusal(&self, operation: Operation, body: &Map<String, Value>) -> Refusal {
         let reason = reason_of(self.status, error_of(body));
-        let message = self.sentence(operation, body)
-            + match reason {
-                RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
-                RefusalReason::VersionMismatch => " (the broker wants another version of the API)",
-                RefusalReason::Redirected => " (redirects are not followed: check spec.url)",
-                _ => "",
-            };
+        let advice = match reason {
+            RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
+            RefusalReason::VersionMismatch => &self.version_advice(body),
+            RefusalReason::Redirected if self.status == 304 => {
+                " (but it was not asked whether anything has changed)"
+            }
+            RefusalReason::Redirected => " (redirects are not followed: check spec.url)",
+            _ => "",
+        };
+        let message = self.sentence(operation, body) + advice;
         Refusal {
             status: self.status,
             reason,
@@ -134,6 +153,26 @@ impl<'a> Response<'a> {
             retry_after: self.retry_after,
             instance_usable: flag_of(body, "instance_usable"),
             update_repeatable: flag_of(body, "update_repeatable"),
+        }
+    }
+
+    /// What to do about a broker that wants another version, and which one it wants if it says so.
+    fn version_advice(&self, body: &Map<String, Value>) -> String {
+        let spoken = self.spoken;
+        let text = match (description_of(body), error_of(body), self.body) {
+            (Some(text), _, _) | (None, Some(text), _) => Cow::Borrowed(text),
+            (None, None, body) => String::from_utf8_lossy(body.unwrap_or_default()),
+        };
+        let wanted = self.version.filter(|version| *version != spoken).or_else(|| spoken.other_in(&text));
+        match wanted {
+            Some(wanted) => format!(
+                " (the broker wants version {wanted} of the API: set the annotation {ANNOTATION}: \"{wanted}\" on the \
+                 broker object)"
+            ),
+            None => format!(
+                " (the broker wants another version of the API than {spoken}: name it in the annotation {ANNOTATION} of \
+                 the broker object)"
+            ),
         }
     }
 

@@ -20,6 +20,13 @@ pub struct Context {
     pub instance_name: Option<String>,
 }
 
+/// `maintenance_info` of a request ("Maintenance Info Object"): the version alone, byte for byte as the catalog has it.
+#[derive(Serialize, Clone, PartialEq, Eq)]
+pub struct MaintenanceInfo {
+    /// The version.
+    pub version: String,
+}
+
 /// `PUT /v2/service_instances/:id`
 #[derive(Serialize, Clone, PartialEq)]
 pub struct ProvisionRequest {
@@ -36,6 +43,9 @@ pub struct ProvisionRequest {
     /// The merged parameters; left out when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Map<String, Value>>,
+    /// The version that the plan has according to the catalog; left out when the catalog has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_info: Option<MaintenanceInfo>,
 }
 
 /// `PATCH /v2/service_instances/:id`
@@ -53,6 +63,9 @@ pub struct UpdateRequest {
     pub context: Context,
     /// What the broker has acknowledged so far.
     pub previous_values: PreviousValues,
+    /// The version to go to; left out when it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_info: Option<MaintenanceInfo>,
 }
 
 /// `previous_values` of an update.
@@ -62,6 +75,9 @@ pub struct PreviousValues {
     pub service_id: String,
     /// The plan before the update.
     pub plan_id: String,
+    /// The version before the update; left out when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_info: Option<MaintenanceInfo>,
 }
 
 /// `PUT /v2/service_instances/:id/service_bindings/:id`
@@ -94,4 +110,23 @@ pub struct Target {
     pub service_id: String,
     /// Id of the plan at the broker.
     pub plan_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_sent_where_there_is_one() {
+        let mut values =
+            PreviousValues { service_id: "s".into(), plan_id: "p".into(), maintenance_info: None };
+        assert_eq!(serde_json::to_value(&values).unwrap(), json!({ "service_id": "s", "plan_id": "p" }));
+        values.maintenance_info = Some(MaintenanceInfo { version: "2.1.1+abcdef".into() });
+        let expected = json!({
+            "service_id": "s", "plan_id": "p", "maintenance_info": { "version": "2.1.1+abcdef" },
+        });
+        assert_eq!(serde_json::to_value(&values).unwrap(), expected);
+    }
 }

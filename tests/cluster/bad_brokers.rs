@@ -100,3 +100,23 @@ async fn a_broker_that_goes_down_keeps_its_classes() {
     case.ready(BROKER, "goes-down").await;
     case.finish().await;
 }
+
+#[tokio::test]
+async fn a_broker_of_another_version_says_which_and_is_spoken_to_in_it_at_once() {
+    let case = unregistered("other-version", false).await;
+    case.broker.set_api_version("2.14");
+    case.create_broker(json!({})).await;
+    let annotation = "servicecatalog.k8s.io/broker-api-version";
+    let words = ["412", "version 2.14", annotation];
+    case.says(BROKER, "other-version", "ErrorFetchingCatalog", &words).await;
+    let annotate = async |version: &str| {
+        let patch = json!({ "metadata": { "annotations": { annotation: version } } });
+        case.hand.edit(BROKER, "other-version", patch).await.unwrap();
+    };
+    annotate("latest").await;
+    case.says(BROKER, "other-version", "ErrorFetchingCatalog", &[annotation, "\"latest\""]).await;
+    annotate("2.14").await;
+    case.ready(BROKER, "other-version").await;
+    case.provide("db", json!({})).await;
+    case.finish().await;
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Case, cluster_wide, namespaced, unregistered};
 use crate::{
     stage::objects::{INSTANCE, Kind, condition, name},
-    support::broker::{self, Offering, Operation, Plan},
+    support::broker::{self, Broker, Offering, Operation, Plan, Reply, Request},
 };
 
 /// Waits until the broker was asked for its catalog once more, and answered.
@@ -144,6 +144,36 @@ async fn an_unchanged_catalog_writes_nothing() {
     let asked = case.broker.requests_of(Operation::Catalog).len();
     asked_again(&case, asked + 4).await;
     assert_eq!(versions().await, before);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_catalog_that_still_holds_is_not_sent_again_and_mends_what_was_changed_by_hand() {
+    let case = unregistered("etag", true).await;
+    let tagged = |reply: &mut Reply| reply.headers.push(("etag".to_owned(), "W/\"one\"".to_owned()));
+    case.broker.on(Operation::Catalog).once().amend(tagged);
+    case.broker.on(Operation::Catalog).reply(Reply::bytes(304, ""));
+    case.register(json!({ "relistDuration": "300ms" })).await;
+    let class = case.unique(broker::POSTGRESQL);
+    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let before = uid(&case.get(case.class_kind(), &class).await);
+    case.delete(case.class_kind(), &class).await;
+    case.until(case.class_kind(), &class, "to come back", |object| uid(object) != before).await;
+    let requests = case.broker.requests_of(Operation::Catalog);
+    assert_eq!(requests[0].header("if-none-match"), None);
+    let asked = |request: &Request| request.header("if-none-match") == Some("W/\"one\"");
+    assert!(requests.len() > 1 && requests[1..].iter().all(asked));
+
+    // What a user asks for is fetched in full, although the broker could say that nothing has changed.
+    case.broker.clear_scripts();
+    case.broker.on(Operation::Catalog).amend(tagged);
+    case.edit(case.broker_kind(), case.broker_name(), json!({ "relistRequests": 1 })).await;
+    let full = |broker: &Broker| {
+        let requests = broker.requests_of(Operation::Catalog);
+        requests[1..].iter().any(|request| request.header("if-none-match").is_none()).then_some(())
+    };
+    case.broker_shows("a fetch in full", full).await;
+    case.ready(case.broker_kind(), case.broker_name()).await;
     case.finish().await;
 }
 

@@ -1,6 +1,8 @@
 //! The broker client on real sockets: what it sends, byte for byte, and what it makes of every way a connection fails.
 
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod script;

@@ -53,7 +53,7 @@ async fn every_operation_is_written_as_the_spec_has_it() {
     let broker = Broker::start(vec![Act::Say(answer(200, r#"{"state":"succeeded","services":[]}"#))]).await;
     let (client, jane, target) = (broker.client(), identity(), target());
     let jane = Some(&jane);
-    answered(client.catalog().await).unwrap();
+    answered(client.catalog(None).await).unwrap();
     answered(client.provision("i", &provision_request(), jane).await);
     answered(client.update("i", &update_request(), jane).await);
     answered(client.deprovision("i", &target, jane).await);
@@ -114,8 +114,8 @@ async fn authentication_version_and_path_prefix_are_the_endpoints() {
         (Authentication::Bearer { token: "t0ken".into() }, "authorization: Bearer t0ken"),
     ] {
         let endpoint = Endpoint { auth, ..endpoint(&format!("http://{}/a%20b/", broker.address)) };
-        let settings = Settings { api_version: "2.14".into(), ..Settings::default() };
-        answered(Client::new(&endpoint, &settings).unwrap().catalog().await).unwrap();
+        let settings = Settings { api_version: "2.14".parse().unwrap(), ..Settings::default() };
+        answered(Client::new(&endpoint, &settings).unwrap().catalog(None).await).unwrap();
         let request = broker.requests().pop().unwrap();
         assert!(request.starts_with("GET /a%20b/v2/catalog HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("\r\nx-broker-api-version: 2.14\r\n"), "{request}");
@@ -166,7 +166,7 @@ async fn answers_come_through() {
     assert_eq!(binding.credentials.unwrap().expose()["uri"], "x");
     let deleted = answered(client.unbind("i", "b", &target(), true, None).await);
     assert_eq!(deleted, Deleted::Accepted { operation: None });
-    let invalid = answered(client.catalog().await).unwrap_err();
+    let invalid = answered(client.catalog(None).await).unwrap_err();
     assert!(invalid.to_string().contains("services[0]: id is missing"));
 }
 
@@ -182,7 +182,7 @@ async fn interim_answers_and_old_servers_are_understood() {
     .await;
     let client = broker.client();
     for _ in 0..3 {
-        answered(client.catalog().await).unwrap();
+        answered(client.catalog(None).await).unwrap();
     }
 }
 
@@ -195,7 +195,7 @@ async fn redirects_are_not_followed() {
         let broker = Broker::start(vec![Act::Say(redirect)]).await;
         let refusal = refused(broker.client().provision("i", &provision_request(), None).await);
         assert!(refusal.status == status && refusal.message.contains("spec.url"), "{}", refusal.message);
-        refused(broker.client().catalog().await);
+        refused(broker.client().catalog(None).await);
     }
     assert_eq!(elsewhere.connections(), 0);
 }
@@ -213,10 +213,10 @@ async fn our_own_password_is_not_repeated() {
     let auth = Authentication::Basic { username: "jane".into(), password: "hunter22".into() };
     let endpoint = Endpoint { auth, ..endpoint(&format!("http://{}", broker.address)) };
     let client = Client::new(&endpoint, &Settings::default()).unwrap();
-    let message = refused(client.catalog().await).message;
+    let message = refused(client.catalog(None).await).message;
     assert!(message.contains("no jane:<redacted>"), "{message}");
-    let message = refused(client.catalog().await).message;
+    let message = refused(client.catalog(None).await).message;
     assert!(message.contains("Basic <redacted>"), "{message}");
-    let message = answered(client.catalog().await).unwrap_err().to_string();
+    let message = answered(client.catalog(None).await).unwrap_err().to_string();
     assert!(message.contains("<redacted>") && !message.contains("hunter22"), "{message}");
 }

@@ -207,6 +207,7 @@ pub fn provision_request() -> ProvisionRequest {
         space_guid: "ns-uid".into(),
         context: context(),
         parameters: None,
+        maintenance_info: None,
     }
 }
 
@@ -216,7 +217,12 @@ pub fn update_request() -> UpdateRequest {
         plan_id: None,
         parameters: Some(Map::new()),
         context: context(),
-        previous_values: PreviousValues { service_id: "s".into(), plan_id: "p".into() },
+        previous_values: PreviousValues {
+            service_id: "s".into(),
+            plan_id: "p".into(),
+            maintenance_info: None,
+        },
+        maintenance_info: None,
     }
 }
 

@@ -41,7 +41,7 @@ async fn a_connection_lost_before_the_answer_is_a_doubt() {
         assert!(unknown(client.bind("i", "b", &bind_request(), true, None).await).mitigate);
         assert!(!unknown(client.update("i", &update_request(), None).await).mitigate);
         assert!(!unknown(client.deprovision("i", &target(), None).await).mitigate);
-        assert!(!unknown(client.catalog().await).mitigate);
+        assert!(!unknown(client.catalog(None).await).mitigate);
         assert_eq!(broker.requests().len(), 5, "nothing is sent twice");
     }
 }
@@ -102,7 +102,7 @@ async fn an_endless_body_is_cut() {
     let provision = unknown(client.provision("i", &provision_request(), None).await);
     assert!(provision.mitigate && provision.answered);
     assert_eq!(provision.message, "the broker answered 201 Created with a body that is too long");
-    let catalog = unknown(client.catalog().await);
+    let catalog = unknown(client.catalog(None).await);
     assert!(catalog.message.ends_with("too long") && !catalog.mitigate);
     assert_eq!(unknown(client.provision("i", &provision_request(), None).await).status, Some(500));
 }
@@ -111,7 +111,7 @@ async fn an_endless_body_is_cut() {
 async fn a_large_catalog_is_read() {
     let body = format!("{{\"services\":[],\"x\":\"{}\"}}", "y".repeat(15 << 20));
     let broker = Broker::start(vec![Act::Say(answer(200, &body))]).await;
-    answered(broker.client().catalog().await).unwrap();
+    answered(broker.client().catalog(None).await).unwrap();
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ fn kind<T>(outcome: Outcome<T>) -> Kind {
 
 fn ask(operation: Operation, response: &Response<'_>) -> Kind {
     match operation {
-        Operation::Catalog => kind(catalog(response)),
+        Operation::Catalog => kind(catalog(response, None::<()>)),
         Operation::Provision => kind(provision(response)),
         Operation::Update => kind(update(response)),
         Operation::Deprovision => kind(deprovision(response)),
@@ -221,7 +221,7 @@ fn what_was_not_sent_is_never_mitigated() {
 #[test]
 fn redirects_are_refusals_that_name_the_field() {
     for operation in ALL {
-        for status in [300, 301, 302, 303, 304, 307, 308] {
+        for status in [300, 301, 302, 303, 307, 308] {
             let refusal = refusal(answer(operation, status, b"<html>"));
             assert_eq!(refusal.reason, RefusalReason::Redirected);
             assert!(refusal.message.contains("spec.url"), "{}", refusal.message);
@@ -340,6 +340,44 @@ fn messages_are_sentences() {
     ];
     for (status, body, message) in rows {
         assert_eq!(refusal(answer(Operation::Update, status, body.as_bytes())).message, message);
+    }
+}
+
+#[test]
+fn a_refused_version_is_answered_with_what_to_set() {
+    let say = |body: &str, version: Option<&str>| {
+        let version = version.map(|text| text.parse().unwrap());
+        refusal(ask(Operation::Bind, &Response { version, ..Response::new(412, body.as_bytes()) })).message
+    };
+    let annotation = "the annotation servicecatalog.k8s.io/broker-api-version";
+    let told = format!("version 2.14 of the API: set {annotation}: \"2.14\" on the broker object)");
+    for (body, header) in [
+        (r#"{"description":"this broker depends on version 2.14"}"#, None),
+        (r#"{"Description":"supports 2.14, not 2.17"}"#, None),
+        (r#"{"error":"want 2.14"}"#, None),
+        ("expected 2.14", Some("2.17")),
+        ("{}", Some("2.14")),
+        (r#"{"description":"not 2.16"}"#, Some("2.14")),
+    ] {
+        assert!(say(body, header).ends_with(&told), "{}", say(body, header));
+    }
+    let untold =
+        format!("another version of the API than 2.17: name it in {annotation} of the broker object)");
+    for body in ["", "{}", "<html>", r#"{"description":"2.17? No: 2.13 or 2.14"}"#] {
+        assert!(say(body, None).ends_with(&untold), "{}", say(body, None));
+    }
+}
+
+#[test]
+fn a_304_is_an_answer_to_a_question_only() {
+    let response = Response::new(304, b"");
+    assert_eq!(answered(catalog(&response, Some("kept"))), CatalogAnswer::Unchanged("kept"));
+    let message = refusal(kind(catalog(&response, None::<()>))).message;
+    let expected = "the broker answered 304 Not Modified (but it was not asked whether anything has changed)";
+    assert_eq!(message, expected);
+    assert_eq!(answered(catalog(&Response::new(200, b"{}"), Some("kept"))), CatalogAnswer::Body(b"{}"));
+    for status in [204, 301, 305, 404, 412, 500] {
+        assert!(kind(catalog(&Response::new(status, b"{}"), Some("kept"))) != Kind::Answered, "{status}");
     }
 }
 

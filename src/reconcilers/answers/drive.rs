@@ -14,7 +14,10 @@ use crate::{
         ClusterServiceBroker, ClusterServiceBrokerSpec, ClusterWide, ConditionType, FINALIZER, ScopeKind,
         condition,
     },
-    osb::{Catalog, Outcome, classify},
+    osb::{
+        Catalog, Outcome,
+        classify::{self, CatalogAnswer, Response},
+    },
     reconcilers::{
         broker::{BrokerMachine, World},
         machine::{Machine, Next, Observed, Step},
@@ -163,7 +166,13 @@ fn fetch(broker: &mut ClusterServiceBroker, memory: &mut Memory, now: Timestamp,
         now,
     };
     let Step::Call { call, .. } = BrokerMachine::plan(&observed) else { panic!("no catalog is due") };
-    let outcome = answer.classified(|response| classify::catalog(response).map(Catalog::parse));
+    let read = |response: &Response<'_>| {
+        classify::catalog(response, None::<Arc<Catalog>>).map(|answer| match answer {
+            CatalogAnswer::Body(body) => Catalog::parse(body).map(Arc::new),
+            CatalogAnswer::Unchanged(kept) => Ok(kept),
+        })
+    };
+    let outcome = answer.classified(read);
     let absorbed = BrokerMachine::absorb(&observed, &call, outcome);
     *memory = absorbed.memory;
     let Next::Record(status) = absorbed.next else { panic!("an answer does not end a broker") };

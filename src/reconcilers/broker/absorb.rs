@@ -3,6 +3,8 @@
 //! A catalog that cannot be read, or that conflicts with what others offer, changes nothing but the broker's status:
 //! the entries of the last good one stay as they are.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource as _;
@@ -26,7 +28,7 @@ const NAMED: usize = 10;
 
 pub(super) fn absorb<S: Watched>(
     observed: &Observed<BrokerMachine<S>>,
-    outcome: osb::Outcome<Result<Catalog, InvalidCatalog>>,
+    outcome: osb::Outcome<Result<Arc<Catalog>, InvalidCatalog>>,
 ) -> Absorbed<BrokerMachine<S>> {
     let retry_after = outcome.retry_after().and_then(|pause| SignedDuration::try_from(pause).ok());
     let mendable_here = outcome.hindrance() == Some(Hindrance::Settings);
@@ -74,6 +76,7 @@ fn tried<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Memory {
         not_before: None,
         failures: plan::failures(observed) + 1,
         generation: observed.object.meta().generation.unwrap_or_default(),
+        api_version: plan::api_version::<S>(&observed.object),
         ..observed.memory
     }
 }

@@ -3,7 +3,8 @@
 use kube::ResourceExt as _;
 
 use super::{
-    World, names,
+    World,
+    names::Names,
     restrictions::{ClassProperties, PlanProperties, Restrictions},
 };
 use crate::{
@@ -45,8 +46,10 @@ pub fn desired<S: Scope>(
         left_out: catalog.skipped.iter().map(ToString::to_string).collect(),
     };
     let broker_name = broker.name_any();
+    let class_names = Names::of(&world.classes, &broker_name);
+    let plan_names = Names::of(&world.plans, &broker_name);
     for offering in &catalog.offerings {
-        let name = names::for_id(&offering.id, |name| is_named(&world.classes, name, &broker_name));
+        let name = class_names.for_id(&offering.id);
         let properties =
             ClassProperties { name: &name, external_name: &offering.name, external_id: &offering.id };
         if !restrictions.admit_class(&properties) {
@@ -57,7 +60,7 @@ pub fn desired<S: Scope>(
             desired.left_out.push(format!("offering {:?}: {TOO_LARGE}", offering.name));
             continue;
         }
-        let plans = plans(offering, &name, restrictions, broker, world, &mut desired.left_out);
+        let plans = plans::<S>(offering, &name, restrictions, broker, &plan_names, &mut desired.left_out);
         if !plans.is_empty() {
             desired.classes.push(finished(S::Class::build(&name, &broker_name, common), broker));
             desired.plans.extend(plans);
@@ -71,13 +74,13 @@ fn plans<S: Scope>(
     class: &str,
     restrictions: &Restrictions,
     broker: &S::Broker,
-    world: &World<S>,
+    names: &Names<'_>,
     left_out: &mut Vec<String>,
 ) -> Vec<S::Plan> {
     let broker_name = broker.name_any();
     let mut plans = Vec::new();
     for plan in &offering.plans {
-        let name = names::for_id(&plan.id, |name| is_named(&world.plans, name, &broker_name));
+        let name = names.for_id(&plan.id);
         let properties = PlanProperties {
             name: &name,
             external_name: &plan.name,
@@ -99,10 +102,6 @@ fn plans<S: Scope>(
 }
 
 const TOO_LARGE: &str = "it is larger than 1 MiB, which is more than the cluster can hold";
-
-fn is_named<E: EntryObject>(entries: &[std::sync::Arc<E>], name: &str, broker: &str) -> bool {
-    entries.iter().any(|entry| entry.broker_name() == broker && entry.meta().name.as_deref() == Some(name))
-}
 
 /// Adds what does not depend on the catalog: namespace, owner, labels.
 fn finished<E: EntryObject, B: crate::crd::scope::BrokerObject>(mut entry: E, broker: &B) -> E {

@@ -13,6 +13,8 @@ pub mod owner;
 mod plan;
 pub mod refresh;
 pub mod restrictions;
+#[cfg(test)]
+mod scale;
 pub mod sync;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,7 @@ use super::{
     write::Refused,
 };
 use crate::{
-    brokers::{BrokerKey, Lane},
+    brokers::{BrokerKey, Lane, Revision},
     context::Context,
     crd::{Condition, Scope, ServiceBrokerStatus, scope::EntryObject},
     osb::{self, Catalog, InvalidCatalog},
@@ -50,14 +52,25 @@ pub struct World<S: Scope> {
 }
 
 /// `GET /v2/catalog`
-pub struct FetchCatalog(BrokerKey);
+pub struct FetchCatalog {
+    broker: BrokerKey,
+    revision: Revision,
+}
+
+impl FetchCatalog {
+    fn of<S: Scope>(broker: &S::Broker) -> Self {
+        let generation = broker.meta().generation.unwrap_or_default();
+        let revision = Revision { uid: broker.uid().unwrap_or_default(), generation };
+        Self { broker: key::<S>(broker), revision }
+    }
+}
 
 impl<S: Watched> Machine for BrokerMachine<S> {
     type Object = S::Broker;
     type Status = ServiceBrokerStatus;
     type World = World<S>;
     type Call = FetchCatalog;
-    type Outcome = osb::Outcome<Result<Catalog, InvalidCatalog>>;
+    type Outcome = osb::Outcome<Result<Arc<Catalog>, InvalidCatalog>>;
 
     async fn observe(object: &Arc<S::Broker>, context: &Context) -> Result<World<S>, Error> {
         let stores = S::stores(&context.stores);
@@ -80,12 +93,12 @@ impl<S: Watched> Machine for BrokerMachine<S> {
     }
 
     fn lane(call: &FetchCatalog) -> Lane {
-        Lane { broker: call.0.clone(), instance_id: None }
+        Lane { broker: call.broker.clone(), instance_id: None }
     }
 
     async fn call(call: &Admitted<FetchCatalog>, context: &Context) -> Self::Outcome {
-        let ask = |client: Arc<osb::Client>| async move { client.catalog().await };
-        context.brokers.ask(&context.stores, &call.get().0, ask).await
+        let FetchCatalog { broker, revision } = call.get();
+        context.brokers.catalog(&context.stores, broker, revision).await
     }
 
     fn absorb(observed: &Observed<Self>, _: &FetchCatalog, outcome: Self::Outcome) -> Absorbed<Self> {

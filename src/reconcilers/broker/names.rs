@@ -1,11 +1,11 @@
 //! Names of class and plan objects, made from the ids in the catalog exactly as the original made them
 //! (`GenerateEscapedName`), so that a cluster that is taken over keeps its objects. Pure.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use md5::{Digest as _, Md5};
 
-use crate::reconcilers::entry::labels::hex;
+use crate::{crd::scope::EntryObject, reconcilers::entry::labels::hex};
 
 /// The longest name that is used as it is: that of a DNS label.
 const LIMIT: usize = 63;
@@ -13,11 +13,24 @@ const LIMIT: usize = 63;
 /// How much of a longer name is kept before the hash.
 const KEPT: usize = 30;
 
-/// The name of the object for an id. Versions of the original before 0.1.40 used the id itself, so an object that has
-/// it as its name keeps it.
-#[must_use]
-pub fn for_id(id: &str, is_ours: impl Fn(&str) -> bool) -> String {
-    if is_ours(id) { id.to_owned() } else { escape(id) }
+/// The names that a broker's objects of one kind have now. An index, as a catalog may have ten thousand plans and each
+/// of them is looked for.
+pub struct Names<'a>(HashSet<&'a str>);
+
+impl<'a> Names<'a> {
+    /// Those of the objects that are this broker's.
+    #[must_use]
+    pub fn of<E: EntryObject>(entries: &'a [Arc<E>], broker: &str) -> Self {
+        let ours = entries.iter().filter(|entry| entry.broker_name() == broker);
+        Self(ours.filter_map(|entry| entry.meta().name.as_deref()).collect())
+    }
+
+    /// The name of the object for an id. Versions of the original before 0.1.40 used the id itself, so an object that
+    /// has it as its name keeps it.
+    #[must_use]
+    pub fn for_id(&self, id: &str) -> String {
+        if self.0.contains(id) { id.to_owned() } else { escape(id) }
+    }
 }
 
 /// The escaped form of an id: `a`–`y` and digits stay, dots and dashes where a DNS name may have them, everything else
@@ -52,6 +65,7 @@ fn shorten(name: &str, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crd::{ClusterServiceClass, class::CommonServiceClassSpec, scope::ClassObject as _};
 
     #[test]
     fn ids_are_escaped_as_in_the_original() {
@@ -83,7 +97,12 @@ mod tests {
 
     #[test]
     fn an_object_named_by_the_bare_id_keeps_its_name() {
-        assert_eq!(for_id("Legacy", |name| name == "Legacy"), "Legacy");
-        assert_eq!(for_id("Legacy", |_| false), "z4czegacy");
+        let entries = ["ours", "theirs"].map(|broker| {
+            let name = format!("Of-{broker}");
+            Arc::new(ClusterServiceClass::build(&name, broker, CommonServiceClassSpec::default()))
+        });
+        let names = Names::of(&entries, "ours");
+        assert_eq!(names.for_id("Of-ours"), "Of-ours");
+        assert_eq!(names.for_id("Of-theirs"), "z4fzf-theirs");
     }
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    BrokerMachine, FetchCatalog, World, absorb, key,
+    BrokerMachine, FetchCatalog, World, absorb,
     owner::{self, Owner},
     restrictions::Restrictions,
 };
@@ -21,6 +21,7 @@ use crate::{
         condition,
         scope::{BrokerObject, EntryObject},
     },
+    osb::ApiVersion,
     reconcilers::{
         backoff,
         machine::{Observed, Step, Wait},
@@ -52,7 +53,7 @@ fn fetch<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachin
     match due(observed) {
         None => Step::Wait(Wait::ForChange),
         Some(at) if at > observed.now => Step::Wait(Wait::Until(at)),
-        Some(_) => Step::Call { before: Vec::new(), call: FetchCatalog(key::<S>(broker)) },
+        Some(_) => Step::Call { before: Vec::new(), call: FetchCatalog::of::<S>(broker) },
     }
 }
 
@@ -70,7 +71,7 @@ pub(super) fn due<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<T
     let status = observed.status();
     let generation = broker.meta().generation.unwrap_or_default();
     let settled = is_ready(&status) && status.reconciled_generation == generation;
-    let tried = memory.answered.filter(|_| memory.generation == generation);
+    let tried = memory.answered.filter(|_| is_of_today(observed));
     let failures = failures(observed);
     match tried {
         Some(at) if !settled || failures > 0 => {
@@ -78,7 +79,7 @@ pub(super) fn due<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<T
             let retry = backoff::retry_at(at, failures - 1, &uid, tunables);
             Some(memory.not_before.map_or(retry, |not_before| not_before.max(retry)))
         }
-        None if !settled => Some(*now),
+        None if !settled || memory.answered.is_some() => Some(*now),
         Some(_) | None => {
             let fetched = status.last_catalog_retrieval_time.map(|time| time.0).max(tried);
             let interval = interval(observed)?;
@@ -95,7 +96,19 @@ pub(super) fn failures<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> i64
     let recorded = status.last_catalog_retrieval_time.as_ref().map(|time| time.0.as_second());
     let tried = observed.memory.answered.map(Timestamp::as_second);
     let done = is_ready(&status) && status.reconciled_generation == generation && recorded >= tried;
-    if done || observed.memory.generation != generation { 0 } else { observed.memory.failures }
+    if done || !is_of_today(observed) { 0 } else { observed.memory.failures }
+}
+
+/// Whether what is remembered is of the broker object as it is now.
+fn is_of_today<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> bool {
+    let (broker, memory) = (&observed.object, &observed.memory);
+    memory.generation == broker.meta().generation.unwrap_or_default()
+        && memory.api_version == api_version::<S>(broker)
+}
+
+/// The API version that the broker is asked with; none if its annotation is wrong.
+pub(super) fn api_version<S: Watched>(broker: &S::Broker) -> Option<ApiVersion> {
+    ApiVersion::of_annotations(broker.annotations()).ok()
 }
 
 fn is_ready(status: &ServiceBrokerStatus) -> bool {

@@ -13,6 +13,7 @@ use crate::{
         ConditionStatus, ConditionType, FINALIZER,
         broker::{CatalogRestrictions, RelistBehavior},
         condition,
+        plan::CommonServicePlanSpec,
         scope::{ClassObject as _, PlanObject as _},
     },
     osb::{Hindrance, Outcome, Refusal, RefusalReason, Unsent},
@@ -26,7 +27,7 @@ use crate::{
 type Cluster = BrokerMachine<ClusterWide>;
 
 /// A cluster in miniature: one broker and all entries, changed by what is absorbed.
-struct Bench {
+pub(super) struct Bench {
     broker: ClusterServiceBroker,
     classes: Vec<ClusterServiceClass>,
     plans: Vec<ClusterServicePlan>,
@@ -40,7 +41,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut broker = ClusterServiceBroker::new("b", ClusterServiceBrokerSpec::default());
         broker.metadata.uid = Some("broker-uid".into());
         broker.metadata.generation = Some(1);
@@ -78,8 +79,8 @@ impl Bench {
     }
 
     /// Absorbs an answer as the shell does, all writes succeeding; says what was written, status included.
-    fn answer(&mut self, outcome: Outcome<Result<Catalog, InvalidCatalog>>) -> Vec<String> {
-        let call = FetchCatalog(key::<ClusterWide>(&self.broker));
+    fn answer(&mut self, outcome: Outcome<Result<Arc<Catalog>, InvalidCatalog>>) -> Vec<String> {
+        let call = FetchCatalog::of::<ClusterWide>(&self.broker);
         let absorbed = Cluster::absorb(&self.observed(), &call, outcome);
         self.memory = absorbed.memory;
         let mut written: Vec<String> = Vec::new();
@@ -96,9 +97,9 @@ impl Bench {
     }
 
     /// Absorbs a catalog, a second after whatever was before.
-    fn catalog(&mut self, services: &Value) -> Vec<String> {
+    pub(super) fn catalog(&mut self, services: &Value) -> Vec<String> {
         self.now += SignedDuration::from_secs(1);
-        self.answer(Outcome::Answered(Ok(parse(services))))
+        self.answer(Outcome::Answered(Ok(Arc::new(parse(services)))))
     }
 
     fn perform(&mut self, write: Write) -> String {
@@ -178,7 +179,7 @@ fn two() -> Value {
     json!([service("one", &["small", "large"]), service("Two", &["free"])])
 }
 
-fn unsent() -> Outcome<Result<Catalog, InvalidCatalog>> {
+fn unsent() -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
     Outcome::Unsent(Unsent { message: "cannot connect to the broker".into(), hindrance: Hindrance::Network })
 }
 
@@ -322,6 +323,30 @@ fn a_conflict_names_both_brokers_and_writes_no_entry() {
 }
 
 #[test]
+fn a_plan_that_another_broker_offers_is_a_conflict_whatever_its_class() {
+    for class in ["one", "elsewhere"] {
+        let mut bench = Bench::new();
+        let mut theirs = ClusterServicePlan::build("large", "other", class, CommonServicePlanSpec::default());
+        theirs.spec.common.external_id = "large".into();
+        bench.plans.push(theirs);
+        assert_eq!(bench.catalog(&two()), ["status"]);
+        let (status, reason, message) = bench.ready();
+        assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
+        for part in [
+            "\"large\"",
+            "ClusterServiceBroker b ",
+            "ClusterServiceBroker other ",
+            "ClusterServicePlan large",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        bench.plans.clear();
+        let all = ["create one", "create z54zwo", "create small", "create large", "create free", "status"];
+        assert_eq!(bench.catalog(&two()), all, "the other broker has gone");
+    }
+}
+
+#[test]
 fn an_object_that_is_something_else_is_a_conflict() {
     let spoil: [fn(&mut Bench); 3] = [
         |bench| bench.classes[0].spec.common.external_id = "changed".into(),
@@ -426,6 +451,29 @@ fn failures_are_repeated_later_and_later_and_a_new_spec_at_once() {
     assert!(matches!(bench.plan(), Step::Call { .. }));
     bench.answer(unsent());
     assert_eq!(bench.memory.failures, 1);
+}
+
+#[test]
+fn another_api_version_is_tried_at_once() {
+    let mut bench = Bench::new();
+    let set = |bench: &mut Bench, version: &str| {
+        let annotations = bench.broker.metadata.annotations.get_or_insert_default();
+        annotations.insert(crate::osb::version::ANNOTATION.to_owned(), version.to_owned());
+    };
+    bench.catalog(&two());
+    assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))));
+    for version in ["2.14", "nonsense", "2.13"] {
+        set(&mut bench, version);
+        assert!(matches!(bench.plan(), Step::Call { .. }), "{version}");
+        bench.answer(unsent());
+        bench.answer(unsent());
+        assert_eq!(bench.memory.failures, 2);
+        assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))), "{version}");
+    }
+    bench.memory = Memory::default();
+    bench.catalog(&two());
+    bench.memory = Memory::default();
+    assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))), "a restart asks for nothing that is not due");
 }
 
 #[test]

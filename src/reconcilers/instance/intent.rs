@@ -77,6 +77,7 @@ pub(super) fn provision(observed: &Seen, status: &ServiceInstanceStatus, wanted:
         space_guid: wanted.namespace_uid.to_owned(),
         context: context(observed),
         parameters: wanted.parameters.to_send(),
+        maintenance_info: None,
     };
     let call = Call::Provision(recipient(observed, wanted, &intent), Box::new(body));
     Step::Attempt { intent, call }
@@ -102,7 +103,9 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
         previous_values: PreviousValues {
             service_id: wanted.offering.service_id.clone(),
             plan_id: present.plan_id().to_owned(),
+            maintenance_info: None,
         },
+        maintenance_info: None,
     };
     let call = Call::Update(recipient(observed, wanted, &intent), Box::new(body));
     Step::Attempt { intent, call }

@@ -1,0 +1,75 @@
+//! A catalog that need not be sent again.
+
+use std::sync::Arc;
+
+use service_catalog::osb::RefusalReason;
+
+use crate::script::{Act, Broker, answer, answered, refused};
+
+const EMPTY: &str = r#"{"services":[]}"#;
+const NOT_MODIFIED: &str = "HTTP/1.1 304 x\r\n\r\n";
+
+fn with_headers(headers: &str) -> Act {
+    let length = EMPTY.len();
+    Act::Say(format!("HTTP/1.1 200 x\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{EMPTY}"))
+}
+
+/// The conditions in a request.
+fn conditions(request: &str) -> Vec<String> {
+    request.lines().filter(|line| line.starts_with("if-")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_catalog_that_still_holds_is_the_one_that_was_fetched() {
+    for (headers, condition) in [
+        ("ETag: \"v1\"", "if-none-match: \"v1\""),
+        ("etag: W/\"v1\"", "if-none-match: W/\"v1\""),
+        (
+            "Date: Thu, 01 Jan 2026 00:00:10 GMT\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT",
+            "if-modified-since: Thu, 01 Jan 2026 00:00:00 GMT",
+        ),
+    ] {
+        let broker = Broker::start(vec![
+            with_headers(headers),
+            Act::Say(NOT_MODIFIED.into()),
+            Act::Say(answer(200, EMPTY)),
+        ])
+        .await;
+        let client = broker.client();
+        let first = answered(client.catalog(None).await).unwrap();
+        let second = answered(client.catalog(Some(&first)).await).unwrap();
+        assert!(Arc::ptr_eq(&first.catalog, &second.catalog));
+        // The 304 said nothing of it, so the next question is the same; and 200 is a new catalog.
+        let third = answered(client.catalog(Some(&second)).await).unwrap();
+        assert!(!Arc::ptr_eq(&first.catalog, &third.catalog) && third.validator.is_none());
+        let requests = broker.requests();
+        assert_eq!(conditions(&requests[0]), [""; 0]);
+        assert_eq!(conditions(&requests[1]), [condition]);
+        assert_eq!(conditions(&requests[2]), [condition]);
+    }
+}
+
+#[tokio::test]
+async fn a_304_that_nobody_asked_for_is_a_failure() {
+    let broker = Broker::start(vec![Act::Say(answer(200, EMPTY)), Act::Say(NOT_MODIFIED.into())]).await;
+    let client = broker.client();
+    let first = answered(client.catalog(None).await).unwrap();
+    for before in [None, Some(&first)] {
+        let refusal = refused(client.catalog(before).await);
+        assert_eq!((refusal.status, refusal.reason), (304, RefusalReason::Other));
+        assert!(refusal.message.contains("it was not asked"), "{}", refusal.message);
+    }
+    assert!(broker.requests().iter().all(|request| conditions(request).is_empty()));
+}
+
+#[tokio::test]
+async fn what_is_no_etag_is_not_sent_back() {
+    let long = format!("ETag: \"{}\"", "x".repeat(1023));
+    for headers in ["ETag: *", "ETag: v1", "ETag: \"a\", \"b\"", "ETag: \"\u{e9}\"", long.as_str()] {
+        let broker = Broker::start(vec![with_headers(headers)]).await;
+        let client = broker.client();
+        let first = answered(client.catalog(None).await).unwrap();
+        answered(client.catalog(Some(&first)).await).unwrap();
+        assert!(broker.requests().iter().all(|request| conditions(request).is_empty()), "{headers}");
+    }
+}
