@@ -210,7 +210,7 @@ fn against_model(model: &Model, operation: Operation, request: &Request, finding
     }
     match operation {
         O::Provision => {
-            finding(model.deleted.contains(request.instance()), "the id of a deleted instance is reused")
+            finding(model.deleted.contains(request.instance()), "the id of a deleted instance is reused");
         }
         O::Bind => {
             finding(model.deleted.contains(request.id()), "the id of a deleted binding is reused");
