@@ -18,6 +18,7 @@ use crate::{
         scope::BrokerObject as _,
     },
     osb::{Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent},
+    reconcilers::write::timed,
     stores::Stores,
 };
 
@@ -205,9 +206,9 @@ impl Brokers {
         }
         let place = format!("{}/{}", auth.namespace, auth.name);
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &auth.namespace);
-        let secret = secrets.get_opt(&auth.name).await.map_err(|error| {
-            unusable(format!("{key}: cannot read the Secret {place} that {field} names: {error}"))
-        })?;
+        let secret = timed(&format!("read Secret {place}"), secrets.get_opt(&auth.name))
+            .await
+            .map_err(|error| unusable(format!("{key}: {field}: {error}")))?;
         let secret = secret.ok_or_else(|| {
             unusable(format!("{key}: the Secret {place} that {field} names does not exist; create it"))
         })?;

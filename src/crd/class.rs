@@ -96,6 +96,7 @@ pub struct ServiceClassSpec {
 /// The fields that both kinds of class have, as the broker's catalog gives them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the catalog")]
 pub struct CommonServiceClassSpec {
     /// Name of the offering in the broker's catalog.
     #[serde(default, deserialize_with = "null_default")]

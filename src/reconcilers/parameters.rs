@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::error::Error;
+use super::{error::Error, write::timed};
 use crate::crd::common::{JsonObject, ParametersFromSource, SecretKeyReference};
 
 /// What stands in status in place of a value that came from a Secret.
@@ -33,8 +33,18 @@ pub struct ParametersError {
 pub struct Source {
     /// Where it stands in the spec.
     pub reference: SecretKeyReference,
-    /// The value; `None` when the Secret does not exist, `Some(None)` when it lacks the key.
-    pub value: Option<Option<Zeroizing<Vec<u8>>>>,
+    /// What is there.
+    pub value: SourceValue,
+}
+
+/// What stands where `parametersFrom` points.
+pub enum SourceValue {
+    /// No such Secret.
+    NoSecret,
+    /// The Secret lacks the key.
+    NoKey,
+    /// This.
+    Bytes(Zeroizing<Vec<u8>>),
 }
 
 /// Reads the Secrets that `parametersFrom` names.
@@ -49,14 +59,14 @@ pub async fn read(
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut read = Vec::with_capacity(sources.len());
     for ParametersFromSource { secret_key_ref: reference } in sources {
-        let secret = api.get_opt(&reference.name).await.map_err(|source| Error::Api {
-            action: format!("read Secret {namespace}/{}", reference.name),
-            source: Box::new(source),
-        })?;
-        let value = secret.map(|secret| {
-            let bytes = secret.data.and_then(|mut data| data.remove(&reference.key));
-            bytes.map(|bytes| Zeroizing::new(bytes.0))
-        });
+        let action = format!("read Secret {namespace}/{}", reference.name);
+        let value = match timed(&action, api.get_opt(&reference.name)).await? {
+            None => SourceValue::NoSecret,
+            Some(secret) => match secret.data.and_then(|mut data| data.remove(&reference.key)) {
+                None => SourceValue::NoKey,
+                Some(bytes) => SourceValue::Bytes(Zeroizing::new(bytes.0)),
+            },
+        };
         read.push(Source { reference: reference.clone(), value });
     }
     Ok(read)
@@ -89,12 +99,19 @@ fn object_of(index: usize, source: &Source) -> Result<Map<String, Value>, Parame
     let SecretKeyReference { name, key } = &source.reference;
     let field = format!("spec.parametersFrom[{index}].secretKeyRef");
     let complain = |what: &str| ParametersError { message: format!("{field}: {what}") };
-    let value = source.value.as_ref().ok_or_else(|| {
-        complain(&format!("the Secret {name:?} does not exist; create it in this namespace"))
-    })?;
-    let bytes = value.as_ref().ok_or_else(|| {
-        complain(&format!("the Secret {name:?} has no key {key:?}; add it, with a JSON object as its value"))
-    })?;
+    let bytes = match &source.value {
+        SourceValue::NoSecret => {
+            return Err(complain(&format!(
+                "the Secret {name:?} does not exist; create it in this namespace"
+            )));
+        }
+        SourceValue::NoKey => {
+            let what =
+                format!("the Secret {name:?} has no key {key:?}; add it, with a JSON object as its value");
+            return Err(complain(&what));
+        }
+        SourceValue::Bytes(bytes) => bytes,
+    };
     // The parser's message would quote the secret, so it is not shown.
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
@@ -258,30 +275,30 @@ mod tests {
 
     use super::*;
 
-    fn object(value: Value) -> JsonObject {
+    fn object(value: &Value) -> JsonObject {
         value.as_object().cloned().unwrap()
     }
 
-    fn source(value: Option<Option<&str>>) -> Source {
-        Source {
-            reference: SecretKeyReference { name: "s".into(), key: "k".into() },
-            value: value.map(|value| value.map(|text| Zeroizing::new(text.as_bytes().to_vec()))),
-        }
+    fn source(value: SourceValue) -> Source {
+        Source { reference: SecretKeyReference { name: "s".into(), key: "k".into() }, value }
+    }
+
+    fn holding(text: &str) -> Source {
+        source(SourceValue::Bytes(Zeroizing::new(text.as_bytes().to_vec())))
     }
 
     #[test]
     fn inline_and_secret_parameters_are_one_object() {
-        let inline = object(json!({"a": 1}));
-        let parameters =
-            merge(Some(&inline), &[source(Some(Some(r#"{"b": {"c": "hunter2"}}"#)))]).ok().unwrap();
-        assert_eq!(parameters.to_send(), Some(object(json!({"a": 1, "b": {"c": "hunter2"}}))));
-        assert_eq!(parameters.to_show(), Some(object(json!({"a": 1, "b": "<redacted>"}))));
+        let inline = object(&json!({"a": 1}));
+        let parameters = merge(Some(&inline), &[holding(r#"{"b": {"c": "hunter2"}}"#)]).ok().unwrap();
+        assert_eq!(parameters.to_send(), Some(object(&json!({"a": 1, "b": {"c": "hunter2"}}))));
+        assert_eq!(parameters.to_show(), Some(object(&json!({"a": 1, "b": "<redacted>"}))));
         assert_eq!(parameters.redact("bad value hunter2 for c"), "bad value <redacted> for c");
     }
 
     #[test]
     fn nothing_is_sent_when_there_is_nothing() {
-        let parameters = merge(Some(&object(json!({}))), &[source(Some(Some("{}")))]).ok().unwrap();
+        let parameters = merge(Some(&object(&json!({}))), &[holding("{}")]).ok().unwrap();
         assert_eq!(
             (parameters.to_send(), parameters.to_show(), parameters.checksum()),
             (None, None, String::new())
@@ -291,21 +308,21 @@ mod tests {
     #[test]
     fn every_fault_names_the_field_and_what_to_do() {
         let message =
-            |inline: Value, sources: &[Source]| merge(Some(&object(inline)), sources).err().unwrap().message;
+            |inline: Value, sources: &[Source]| merge(Some(&object(&inline)), sources).err().unwrap().message;
         assert!(
-            message(json!({}), &[source(None)])
+            message(json!({}), &[source(SourceValue::NoSecret)])
                 .contains(r#"spec.parametersFrom[0].secretKeyRef: the Secret "s" does not exist"#)
         );
-        assert!(message(json!({}), &[source(Some(None))]).contains(r#"has no key "k""#));
+        assert!(message(json!({}), &[source(SourceValue::NoKey)]).contains(r#"has no key "k""#));
         for value in ["", "[]", "7", "hunter2", "{\"a\":"] {
-            let message = message(json!({}), &[source(Some(Some(value)))]);
+            let message = message(json!({}), &[holding(value)]);
             assert!(message.contains("is not a JSON object") && !message.contains("hunter2"), "{message}");
         }
         assert!(
-            message(json!({"a": 1}), &[source(Some(Some(r#"{"a": 2}"#)))])
+            message(json!({"a": 1}), &[holding(r#"{"a": 2}"#)])
                 .contains(r#"duplicate entry for parameter "a""#)
         );
-        let twice = [source(Some(Some(r#"{"a": 2}"#))), source(Some(Some(r#"{"a": 2}"#)))];
+        let twice = [holding(r#"{"a": 2}"#), holding(r#"{"a": 2}"#)];
         assert!(message(json!({}), &twice).contains("duplicate"));
     }
 
@@ -325,7 +342,7 @@ mod tests {
             go(json!([1.0, 0.5, 1e21, 1e20, 1e-6, 1e-7, 123_456_789_012_345_678_u64, -0.0, 1.5e300])),
             "[1,0.5,1e+21,100000000000000000000,0.000001,1e-7,123456789012345680,-0,1.5e+300]"
         );
-        let parameters = merge(Some(&object(json!({"name": "test", "args": {"x": 1}}))), &[]).ok().unwrap();
+        let parameters = merge(Some(&object(&json!({"name": "test", "args": {"x": 1}}))), &[]).ok().unwrap();
         assert_eq!(parameters.checksum(), hex(&Sha256::digest(br#"{"args":{"x":1},"name":"test"}"#)));
     }
 }

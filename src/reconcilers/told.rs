@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::{
         crd::{ConditionStatus, ConditionType, common::SecretKeyReference},
-        reconcilers::parameters::{Source, merge},
+        reconcilers::parameters::{Source, SourceValue, merge},
     };
 
     fn source() -> ParametersFromSource {
@@ -84,9 +84,11 @@ mod tests {
     #[test]
     fn secret_parameters_never_come_back_in_a_message() {
         let why = "the broker answered 400 Bad Request: hunter2 is weak";
-        let value = Some(Some(Zeroizing::new(json!({"password": "hunter2"}).to_string().into_bytes())));
+        let text = json!({"password": "hunter2"}).to_string().into_bytes();
+        let value = SourceValue::Bytes(Zeroizing::new(text));
         let read = merge(None, &[Source { reference: source().secret_key_ref, value }]);
-        let lost = merge(None, &[Source { reference: source().secret_key_ref, value: None }]);
+        let lost =
+            merge(None, &[Source { reference: source().secret_key_ref, value: SourceValue::NoSecret }]);
         let sources = [source()];
         let rows = [
             (Some(&read), &sources[..], "X: the broker answered 400 Bad Request: <redacted> is weak"),

@@ -383,7 +383,11 @@ async fn delete_secret(
     ignore_missing(timed(&action, api.delete(name, &only)).await.map(|_| ()))
 }
 
-async fn timed<T>(action: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+/// Waits for the API server, but not for ever.
+pub(crate) async fn timed<T>(
+    action: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(TIME_LIMIT, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) if has_code(&source, 409) && !already_exists(&source) => {

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     BindingMachine, Call, Cause, Outcome, credentials,
-    intent::{settle, start_mitigation},
+    intent::{INJECTED, settle, start_mitigation},
     phase::{self, Awaited, Phase},
     plan::{Seen, addressee},
     secret,
@@ -138,15 +138,24 @@ fn refused(
 /// A binding need not have credentials ("Binding", "Response"). But a broker that gives them once only answers a repeated
 /// request without them, and then they are lost.
 fn given(status: &ServiceBindingStatus, answer: BindingAnswer) -> BindingAnswer {
-    let none = || (!status.unanswered).then(|| Credentials::new(serde_json::Map::new()));
+    let asked_before = status.unanswered || status.external_properties.is_some();
+    let none = || (!asked_before).then(|| Credentials::new(serde_json::Map::new()));
     BindingAnswer { credentials: answer.credentials.or_else(none) }
 }
 
+/// What is said of a binding that the broker gave no credentials for.
+const EMPTY: &str = "Injected bind result: the broker gave no credentials, so the Secret is empty; if there should be \
+                     some, ask the broker's operator, then delete this binding and create it again";
+
 /// Credentials go into their Secret first, and then the status says so.
 fn inject(observed: &Seen, answer: BindingAnswer) -> (Writes, Then) {
+    let message = match &answer.credentials {
+        Some(credentials) if credentials.expose().is_empty() => EMPTY,
+        Some(_) | None => INJECTED,
+    };
     let data = answer.credentials.ok_or_else(missing).and_then(|credentials| data(observed, &credentials));
     match data {
-        Ok(secret) => (vec![vec![secret]], Next::Record(settle(observed, &observed.status()))),
+        Ok(secret) => (vec![vec![secret]], Next::Record(settle(observed, &observed.status(), message))),
         Err(message) => (vec![], Next::Record(credentials_lost(observed, &message))),
     }
 }

@@ -82,8 +82,11 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
     Step::Attempt { intent, call: Call::Bind(recipient, Box::new(body), wanted.retrievable) }
 }
 
+/// What is said of a binding whose credentials are in their Secret.
+pub(super) const INJECTED: &str = "Injected bind result";
+
 /// The credentials are in their Secret.
-pub(super) fn settle(observed: &Seen, status: &ServiceBindingStatus) -> ServiceBindingStatus {
+pub(super) fn settle(observed: &Seen, status: &ServiceBindingStatus, message: &str) -> ServiceBindingStatus {
     let mut settled = status.clone();
     end_operation(&mut settled);
     if let Some(properties) = settled.in_progress_properties.take() {
@@ -92,7 +95,7 @@ pub(super) fn settle(observed: &Seen, status: &ServiceBindingStatus) -> ServiceB
     settled.unbind_status = UnbindStatus::Required;
     settled.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
     settled.unmark(Failed);
-    settled.mark(Ready, True, Reason::InjectedBindResult, "Injected bind result", observed.now);
+    settled.mark(Ready, True, Reason::InjectedBindResult, message, observed.now);
     settled
 }
 

@@ -75,7 +75,7 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
                 && *binding_id == status.binding_id
             {
                 // The answer came and its credentials were written; only the word about it was lost.
-                return Step::Record(intent::settle(observed, status));
+                return Step::Record(intent::settle(observed, status, intent::INJECTED));
             }
             let uid = observed.object.uid().unwrap_or_default();
             converge(observed, status, Some(retry_at(sent, status.retries, &uid, &observed.tunables)))
@@ -92,7 +92,7 @@ fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Ti
         SecretState::Ours { .. } if condition::is_true(&status.conditions, Ready) => {
             Step::Wait(Wait::ForChange)
         }
-        SecretState::Ours { .. } => Step::Record(intent::settle(observed, status)),
+        SecretState::Ours { .. } => Step::Record(intent::settle(observed, status, intent::INJECTED)),
         SecretState::Unchecked | SecretState::Missing => {
             let settling =
                 observed.memory.answered.map(|at| later(at, SETTLING)).filter(|at| *at > observed.now);
