@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Meter, is_read, is_write, served, show, turn};
 use crate::{
-    stage::objects::{BINDING, INSTANCE},
+    stage::objects::{BINDING, EVENT, INSTANCE},
     support::broker::{AsyncScript, Operation},
 };
 
