@@ -203,8 +203,10 @@ fn resolve_in<S: Scope>(
             });
         }
         several => {
-            let names: Vec<&str> =
+            let mut names: Vec<&str> =
                 several.iter().filter_map(|object| object.meta().name.as_deref()).collect();
+            // The cache has no order, and a status must not change with it.
+            names.sort_unstable();
             return Err(Unresolved {
                 reason: Reason::ReferencesNonexistentServiceClass,
                 message: format!(
@@ -266,8 +268,11 @@ fn no_single_plan<P: EntryObject>(
     found: &[std::sync::Arc<P>],
 ) -> Unresolved {
     let plan_field = PLAN_FIELDS[plan.map_or(class.field, |plan| plan.field)];
-    let names =
-        || found.iter().map(|object| object.external_name().to_owned()).collect::<Vec<_>>().join(", ");
+    let names = || {
+        let mut names: Vec<&str> = found.iter().map(|object| object.external_name()).collect();
+        names.sort_unstable();
+        names.join(", ")
+    };
     let message = match (plan, found.is_empty()) {
         (Some(plan), true) => format!(
             "spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which there are with `kubectl get clusterserviceplans,serviceplans`",

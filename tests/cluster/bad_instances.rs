@@ -82,7 +82,7 @@ async fn a_plan_that_is_unknown_is_named_and_can_be_corrected() {
 async fn a_plan_is_asked_for_where_there_are_several() {
     let case = namespaced("which-plan").await;
     case.hand.create(INSTANCE, "db", json!({ "serviceClassExternalName": "postgresql" })).await.unwrap();
-    let words = ["more than one plan", "small", "large", "set spec.servicePlanExternalName"];
+    let words = ["more than one plan (large, small)", "set spec.servicePlanExternalName"];
     case.says(INSTANCE, "db", "ReferencesNonexistentServicePlan", &words).await;
     case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "small" })).await;
     case.ready(INSTANCE, "db").await;

@@ -15,7 +15,8 @@ mod stage;
 #[path = "../support/mod.rs"]
 mod support;
 
-use stage::{Stage, WITH_POLICIES, case::Case, operator::USER, wait::PATIENCE};
+use serde_json::json;
+use stage::{Stage, WITH_POLICIES, case::Case, objects::INSTANCE, operator::USER, wait::PATIENCE};
 use support::control_plane::AuditEvent;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -71,4 +72,17 @@ fn show(events: &[AuditEvent]) -> String {
 /// A namespace whose `ServiceBroker` is ready.
 async fn namespaced(stage: &'static Stage, namespace: &str) -> Case {
     Case::namespaced(stage, namespace).await
+}
+
+/// The same, and the operator is known to see its classes and plans: an instance was served already.
+async fn served(stage: &'static Stage, namespace: &str) -> Case {
+    let case = namespaced(stage, namespace).await;
+    case.provide("first", json!({})).await;
+    case.remove(INSTANCE, "first").await;
+    case.told("first", "ProvisionedSuccessfully").await;
+    let released =
+        |event: &AuditEvent| event.user == USER && event.name == "first" && event.namespace == namespace;
+    let last = |event: &AuditEvent| released(event) && event.subresource.is_empty();
+    stage.plane.audit_of(PATIENCE, last).await.unwrap();
+    case
 }

@@ -27,7 +27,7 @@ async fn a_restart_at_rest_writes_nothing_and_asks_no_broker() {
     // Waiting for what does not exist is rest as well.
     case.bind("waiting", "nobody", json!({})).await;
     case.says(BINDING, "waiting", "ReferencesNonexistentInstance", &[]).await;
-    case.order("lost", "huge", json!({})).await;
+    case.hand.create(INSTANCE, "lost", json!({ "serviceClassExternalName": "postgresql" })).await.unwrap();
     case.says(INSTANCE, "lost", "ReferencesNonexistentServicePlan", &[]).await;
     // Comes after the last write, so that has been counted.
     case.told("lost", "ReferencesNonexistentServicePlan").await;

@@ -117,15 +117,15 @@ impl Machine for InstanceMachine {
             }
             Ok(_) | Err(_) => None,
         };
+        let bindings = stores.bindings_of(&namespace, &object.name_any());
+        let mut bindings: Vec<String> = bindings.iter().map(|binding| binding.name_any()).collect();
+        // The cache has no order, and a status must not change with it.
+        bindings.sort_unstable();
         Ok(World {
             offering,
             hindrance,
             parameters,
-            bindings: stores
-                .bindings_of(&namespace, &object.name_any())
-                .iter()
-                .map(|binding| binding.name_any())
-                .collect(),
+            bindings,
             namespace_uid: stores.namespace_uid(&namespace),
             cluster_id: context.cluster_id.clone(),
             recorded_broker_exists: recorded

@@ -253,7 +253,9 @@ impl Case {
         for kind in [BINDING, INSTANCE] {
             let present = self.hand.list(kind).await.unwrap();
             for object in &present {
-                self.hand.delete(kind, name(object)).await.unwrap();
+                // It may be on its way already.
+                let asked = self.hand.delete(kind, name(object)).await;
+                assert!(asked.is_ok() || asked.as_ref().is_err_and(is_missing), "{asked:?}");
             }
             for object in &present {
                 self.gone(kind, name(object)).await;
@@ -293,4 +295,8 @@ pub fn with(mut spec: Value, more: Value) -> Value {
         spec.extend(more);
     }
     spec
+}
+
+fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
