@@ -183,8 +183,10 @@ impl Client {
         instance_id: &str,
         binding_id: &str,
         target: &Target,
+        identity: Option<&Identity>,
     ) -> Outcome<BindingAnswer> {
-        let request = Request::binding(Operation::GetBinding, instance_id, binding_id).of(target);
+        let request =
+            Request::binding(Operation::GetBinding, instance_id, binding_id).of(target).by(identity);
         self.exchange(request, classify::get_binding).await
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +29,23 @@ pub fn next_try<M: Machine>(
     let uid = observed.object.uid().unwrap_or_default();
     let own = retry_at(observed.now, retries, &uid, &observed.tunables);
     retry_after.and_then(|delay| observed.now.checked_add(delay).ok()).map_or(own, |asked| asked.max(own))
+}
+
+/// Whether an operation that began at `since` has gone on for longer than it may.
+#[must_use]
+pub fn is_overdue<M: Machine>(observed: &Observed<M>, since: Option<&Time>) -> bool {
+    since.is_some_and(|since| observed.now > later(since.0, observed.tunables.give_up_after))
+}
+
+/// Whether an operation has been polled for as long as it may: our own limit, or the plan's, whichever comes first (OSB
+/// 2.17, "Polling Interval and Duration").
+#[must_use]
+pub fn is_polled_out<M: Machine>(observed: &Observed<M>, since: Timestamp, plans_limit: Option<i64>) -> bool {
+    let own = observed.tunables.give_up_after;
+    let limit = plans_limit
+        .filter(|seconds| *seconds > 0)
+        .map_or(own, |seconds| SignedDuration::from_secs(seconds).min(own));
+    observed.now > later(since, limit)
 }
 
 /// When an operation that began at `since` and was last asked about at `last` is asked about next: a quarter of the

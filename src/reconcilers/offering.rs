@@ -31,8 +31,10 @@ pub struct Offering {
     pub plan_name: String,
     /// Whether instances of this plan can be bound to: the plan's word, else the class's.
     pub bindable: bool,
-    /// Whether instances can be moved to another plan.
+    /// Whether instances of this plan can be moved to another: the plan's word, else the class's.
     pub plan_updatable: bool,
+    /// How long an asynchronous operation may take, in seconds, if the plan says so.
+    pub maximum_polling_duration: Option<i64>,
     /// Whether the broker can be asked for an existing binding.
     pub bindings_retrievable: bool,
     /// The class or the plan has left the catalog.
@@ -182,6 +184,27 @@ pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Stores) -> R
     }
 }
 
+/// What a plan that was recorded is now: it goes by the id at the broker, as its name may have changed.
+#[must_use]
+pub fn recorded(
+    record: &ResolvedOffering,
+    plan_id: &str,
+    namespace: &str,
+    stores: &Stores,
+) -> Option<Offering> {
+    let (names, ids) = match record.scope {
+        ScopeKind::Cluster => (2, 1),
+        ScopeKind::Namespace => (5, 4),
+    };
+    let class = Spelling { field: names, value: &record.class };
+    let plan = Some(Spelling { field: ids, value: plan_id });
+    let found = match record.scope {
+        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &stores.cluster),
+        ScopeKind::Namespace => resolve_in::<Namespaced>(class, plan, Some(namespace), &stores.namespaced),
+    };
+    found.ok()
+}
+
 fn resolve_in<S: Scope>(
     class: Spelling<'_>,
     plan: Option<Spelling<'_>>,
@@ -242,7 +265,8 @@ fn resolve_in<S: Scope>(
         plan_id: plan_object.external_id().to_owned(),
         plan_name: plan_object.external_name().to_owned(),
         bindable: plan_object.common().bindable.unwrap_or(common.bindable),
-        plan_updatable: common.plan_updatable,
+        plan_updatable: plan_object.common().plan_updatable.unwrap_or(common.plan_updatable),
+        maximum_polling_duration: plan_object.common().maximum_polling_duration,
         bindings_retrievable: common.binding_retrievable,
         removed: match (is_removed(&**class_object), is_removed(&**plan_object)) {
             (true, _) => Some(Removed::Class),

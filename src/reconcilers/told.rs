@@ -49,6 +49,27 @@ impl Confidential<'_> {
     }
 }
 
+/// What follows the cause while an unfinished create is undone.
+const UNDOING: &str = "is deleted at the broker before another attempt";
+
+/// Why an unfinished create (of an `instance` or a `binding`) is being undone.
+#[must_use]
+pub fn undoing(cause: &str, what: &str) -> String {
+    format!("{cause}; the {what} {UNDOING}")
+}
+
+/// That an unfinished create has been undone. The cause stays on show: it is what the user wants to know.
+#[must_use]
+pub fn undone(shown: Option<&Condition>) -> String {
+    let cause = shown.and_then(|shown| shown.message.strip_suffix(UNDOING)?.rsplit_once("; the "));
+    match cause {
+        Some((cause, _)) => {
+            format!("Orphan mitigation was completed successfully, another attempt follows; before: {cause}")
+        }
+        None => "Orphan mitigation was completed successfully".to_owned(),
+    }
+}
+
 /// Whether a finding about an operation that is under way is to be written: another reason at once, other words for the
 /// same reason only now and then.
 pub fn is_news(
@@ -79,6 +100,21 @@ mod tests {
 
     fn source() -> ParametersFromSource {
         ParametersFromSource { secret_key_ref: SecretKeyReference { name: "s".into(), key: "k".into() } }
+    }
+
+    #[test]
+    fn the_cause_of_a_mitigation_outlives_it() {
+        let condition = |message: String| Condition {
+            type_: ConditionType::Ready,
+            status: ConditionStatus::False,
+            last_transition_time: None,
+            reason: String::new(),
+            message,
+        };
+        let shown = condition(undoing("the broker answered 500; try the other one", "instance"));
+        assert!(undone(Some(&shown)).ends_with("before: the broker answered 500; try the other one"));
+        assert_eq!(undone(Some(&condition("else".into()))), "Orphan mitigation was completed successfully");
+        assert_eq!(undone(None), "Orphan mitigation was completed successfully");
     }
 
     #[test]

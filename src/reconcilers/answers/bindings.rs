@@ -47,6 +47,7 @@ impl Bench {
                 instance: Some(Arc::new(instance())),
                 offering: Some(Ok(offering())),
                 hindrance: None,
+                maximum_polling_duration: None,
                 parameters: Some(parameters::merge(None, &[])),
                 secret: self.secret.clone(),
                 namespace_uid: Some("ns-uid".into()),

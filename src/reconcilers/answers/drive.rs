@@ -133,6 +133,7 @@ pub fn offering() -> Offering {
         plan_name: "small".into(),
         bindable: true,
         plan_updatable: true,
+        maximum_polling_duration: None,
         bindings_retrievable: true,
         removed: None,
         broker_state: BrokerState::Present,

@@ -39,6 +39,8 @@ impl Bench {
             world: World {
                 offering: Ok(offering()),
                 hindrance: None,
+                present: None,
+                maximum_polling_duration: None,
                 parameters: Some(parameters),
                 bindings: vec![],
                 namespace_uid: Some("ns-uid".into()),

@@ -26,7 +26,7 @@ use crate::{
         outcome::{BindingAnswer, Bound, Credentials, Deleted, OperationState, Polled},
     },
     reconcilers::{
-        backoff::later,
+        backoff::is_polled_out,
         machine::{Absorbed, Next},
         reason::Reason,
         told::is_news,
@@ -214,7 +214,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     let Phase::Polling(awaited, since) = phase::phase(&status) else {
         return Next::Record(status);
     };
-    let overdue = observed.now > later(since, observed.tunables.give_up_after);
+    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration);
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
             (OperationState::Succeeded, Awaited::Bind) => return fetch(observed),
@@ -276,7 +276,7 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
     let message = told(observed, "Fetching the binding failed", &why);
     status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
     if let Phase::Polling(_, since) = phase::phase(&status) {
-        if observed.now > later(since, observed.tunables.give_up_after) {
+        if is_polled_out(observed, since, observed.world.maximum_polling_duration) {
             let reasons = (Reason::FetchingBindingFailed, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
         }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::template;
 use crate::{
     crd::binding::{AddKeyTransform, SecretTransform},
     osb::outcome::Credentials,
@@ -68,7 +69,7 @@ fn is_legal(key: &str) -> bool {
         && !key.starts_with("..")
 }
 
-fn apply(transform: &SecretTransform, values: &mut serde_json::Map<String, Value>) -> Result<(), String> {
+fn apply(transform: &SecretTransform, values: &mut Map<String, Value>) -> Result<(), String> {
     let SecretTransform { rename_key, add_key, add_keys_from, remove_key } = transform;
     if let Some(rename) = rename_key
         && let Some(value) = values.shift_remove(&rename.from)
@@ -76,12 +77,11 @@ fn apply(transform: &SecretTransform, values: &mut serde_json::Map<String, Value
         values.insert(rename.to.clone(), value);
     }
     if let Some(add) = add_key {
-        values.insert(add.key.clone(), added(add)?);
+        let value = added(add, values)?;
+        values.insert(add.key.clone(), value);
     }
     if add_keys_from.is_some() {
-        return Err(
-            "addKeysFrom is not supported; take the other Secret into the pod beside this one".to_owned()
-        );
+        return Err(NO_OTHER_SECRET.to_owned());
     }
     if let Some(remove) = remove_key {
         values.shift_remove(&remove.key);
@@ -89,19 +89,41 @@ fn apply(transform: &SecretTransform, values: &mut serde_json::Map<String, Value
     Ok(())
 }
 
-fn added(add: &AddKeyTransform) -> Result<Value, String> {
-    if add.json_path_expression.is_some() {
-        return Err(
-            "addKey.jsonPathExpression is not supported; use stringValue, or the credential as it is"
-                .to_owned(),
-        );
+fn added(add: &AddKeyTransform, values: &Map<String, Value>) -> Result<Value, String> {
+    if let Some(template) = &add.json_path_expression {
+        return template::fill(template, values).map(Value::from).map_err(|what| format!("addKey: {what}"));
     }
     if let Some(text) = &add.string_value {
         return Ok(Value::from(text.clone()));
     }
     let bytes = add.value.clone().unwrap_or_default().0;
-    String::from_utf8(bytes).map(Value::from).map_err(|_| "addKey.value is not UTF-8; use text".to_owned())
+    String::from_utf8(bytes).map(Value::from).map_err(|_| NOT_TEXT.to_owned())
 }
+
+/// Whether the transforms of a spec can be made, whatever the credentials will be. Asked before a broker is.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn check(transforms: &[SecretTransform]) -> Result<(), String> {
+    for (index, transform) in transforms.iter().enumerate() {
+        let fault = match (&transform.add_keys_from, &transform.add_key) {
+            (Some(_), _) => Err(NO_OTHER_SECRET.to_owned()),
+            (None, Some(AddKeyTransform { json_path_expression: Some(template), .. })) => {
+                template::check(template)
+            }
+            (None, Some(AddKeyTransform { string_value: None, value: Some(bytes), .. })) => {
+                std::str::from_utf8(&bytes.0).map(|_| ()).map_err(|_| NOT_TEXT.to_owned())
+            }
+            (None, _) => Ok(()),
+        };
+        fault.map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
+    }
+    Ok(())
+}
+
+const NO_OTHER_SECRET: &str =
+    "addKeysFrom is not supported; take the other Secret into the pod beside this one";
+const NOT_TEXT: &str = "addKey.value is not UTF-8; use text";
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ use crate::{
     osb::wire::{BindRequest, BindResource, Context, PLATFORM},
     reconcilers::{
         attempt::identity_of, backoff::later, machine::Step, offering::recorded_broker,
-        parameters::Parameters, reason::Reason,
+        parameters::Parameters, reason::Reason, told::undoing,
     },
 };
 
@@ -46,9 +46,12 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
     }
     if intent.current_operation.is_none() {
         intent.retries = if intent.next_attempt_time.is_some() { intent.retries } else { 0 };
-        intent.operation_start_time = Some(Time(observed.now));
-        let message = "Binding request for ServiceBinding in-flight to Broker";
-        intent.mark(Ready, False, Reason::BindingRequestInFlight, message, observed.now);
+        intent.operation_start_time = intent.operation_start_time.or(Some(Time(observed.now)));
+        // A later attempt leaves on show why the one before failed.
+        if intent.retries == 0 {
+            let message = "Binding request for ServiceBinding in-flight to Broker";
+            intent.mark(Ready, False, Reason::BindingRequestInFlight, message, observed.now);
+        }
     }
     intent.current_operation = BindingOperation::Bind;
     intent.unbind_status = UnbindStatus::Required;
@@ -117,7 +120,7 @@ pub(super) fn start_mitigation(
     started.next_attempt_time =
         started.unanswered.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
     if !condition::is_true(&started.conditions, Failed) && !is_unfit(&started) {
-        let message = format!("{why}; the binding is deleted at the broker before another attempt");
+        let message = undoing(why, "binding");
         started.mark(Ready, False, Reason::ServiceBindingNeedsOrphanMitigation, &message, observed.now);
     }
     started

@@ -6,6 +6,7 @@ mod intent;
 pub mod phase;
 mod plan;
 mod secret;
+mod template;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -43,6 +44,8 @@ pub struct World {
     pub instance: Option<Arc<ServiceInstance>>,
     /// What the instance's references mean now; `None` without an instance.
     pub offering: Option<Result<Offering, Unresolved>>,
+    /// How long an operation may be polled, in seconds, if the plan says so.
+    pub maximum_polling_duration: Option<i64>,
     /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
     pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
@@ -135,6 +138,9 @@ impl Machine for BindingMachine {
         };
         Ok(World {
             offering,
+            maximum_polling_duration: recorded
+                .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores))
+                .and_then(|offering| offering.maximum_polling_duration),
             hindrance,
             instance,
             parameters,
@@ -198,7 +204,7 @@ impl Machine for BindingMachine {
             Call::Fetch(_, target) => Outcome::Fetched(
                 brokers
                     .ask(stores, broker, async |client| {
-                        client.get_binding(instance_id, binding_id, target).await
+                        client.get_binding(instance_id, binding_id, target, identity).await
                     })
                     .await,
             ),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{
-    BindingMachine, Call, Cause, Recipient,
+    BindingMachine, Call, Cause, Recipient, credentials,
     intent::{self, Wanted},
     phase::{self, Phase},
     secret::{self, SETTLING, SecretState, secret_name},
@@ -217,6 +217,10 @@ fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
         let message = "the namespace of the binding is not known yet; this mends itself".to_owned();
         blocked(Reason::ErrorFindingNamespaceForInstance, message)
     })?;
+    if let Err(message) = credentials::check(&observed.object.spec.secret_transforms) {
+        let blocked = blocked(Reason::ErrorInjectingBindResult, message);
+        return Err(Blocked { wait: Wait::ForChange, ..blocked });
+    }
     if let Some(message) = &observed.world.hindrance {
         return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
     }

@@ -21,9 +21,9 @@ use crate::{
     },
     reconcilers::{
         attempt::attempt_id,
-        backoff::{later, next_try},
+        backoff::{is_overdue, next_try},
         reason::Reason,
-        told::Confidential,
+        told::{Confidential, undone},
     },
 };
 
@@ -97,7 +97,7 @@ pub(super) fn not_deleted(
 /// What a bind may have left is gone: the next attempt begins afresh, under another id.
 pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
     let mut status = observed.status();
-    let retries = status.retries;
+    let (retries, since) = (status.retries, status.operation_start_time.clone());
     end_operation(&mut status);
     status.orphan_mitigation_in_progress = false;
     status.in_progress_properties = None;
@@ -107,16 +107,28 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
     status.binding_id =
         attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
     let failed = condition::is_true(&status.conditions, Failed);
-    let said = condition::find(&status.conditions, Ready).is_some_and(|ready| ready.status == False);
+    let shown = condition::find(&status.conditions, Ready);
+    let said = shown.is_some_and(|ready| ready.status == False);
     // Why the binding failed, or why its credentials could not be written, is what the user must mend, so it stays.
     if !(said && (failed || is_unfit(&status))) {
-        let message = "Orphan mitigation was completed successfully";
-        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
+        let message = undone(shown);
+        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
     }
-    if !failed {
-        status.retries = retries;
-        status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    if failed {
+        return status;
     }
+    if is_overdue(observed, since.as_ref()) {
+        let message = condition::find(&status.conditions, Ready)
+            .map_or_else(String::new, |ready| ready.message.clone());
+        let message = format!("Stopping reconciliation retries, too much time has elapsed: {message}");
+        status.mark(Failed, True, Reason::ErrorReconciliationRetryTimeout, &message, observed.now);
+        status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
+        return status;
+    }
+    // The limit holds for all attempts together.
+    status.operation_start_time = since;
+    status.retries = retries;
+    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
     status
 }
 
@@ -183,8 +195,7 @@ pub(super) fn try_again(
     message: &str,
     retry_after: Option<Duration>,
 ) -> ServiceBindingStatus {
-    let since = status.operation_start_time.as_ref().map_or(observed.now, |time| time.0);
-    if observed.now > later(since, observed.tunables.give_up_after) {
+    if is_overdue(observed, status.operation_start_time.as_ref()) {
         let message = format!("Stopping reconciliation retries, too much time has elapsed: {message}");
         let reasons = (Reason::BindCallFailed, Reason::ErrorReconciliationRetryTimeout);
         return give_up(observed, status, reasons, &message);

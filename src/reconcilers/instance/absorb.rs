@@ -28,7 +28,7 @@ use crate::{
         outcome::{Deleted, Doubt, OperationState, Polled, Provisioned, Refusal},
     },
     reconcilers::{
-        backoff::later,
+        backoff::is_polled_out,
         machine::{Absorbed, Next},
         reason::Reason,
         told::is_news,
@@ -216,7 +216,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     let Phase::Polling(awaited, since) = phase::phase(&observed.status()) else {
         return Next::Record(observed.status());
     };
-    let overdue = observed.now > later(since, observed.tunables.give_up_after);
+    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration);
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
             (OperationState::Succeeded, _) => return succeeded(observed, awaited),

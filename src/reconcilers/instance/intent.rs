@@ -24,6 +24,7 @@ use crate::{
         offering::{Offering, plan_spelling, shown_class},
         parameters::Parameters,
         reason::Reason,
+        told::undoing,
     },
 };
 
@@ -91,9 +92,12 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     // An earlier update may have taken effect unnoticed: then everything that it may have changed is said again.
     let all = asked_unnoticed(status);
     begin(observed, &mut intent, wanted, InstanceOperation::Update);
-    let plan_differs =
-        (all && wanted.offering.plan_updatable) || present.plan_id() != wanted.offering.plan_id;
-    let parameters_differ = all || present.parameter_checksum != wanted.parameters.checksum();
+    let plan_differs = (all && observed.world.is_plan_updatable(wanted.offering))
+        || present.plan_id() != wanted.offering.plan_id;
+    let asked = status.in_progress_properties.as_ref();
+    let ever_given = |properties: &InstanceProperties| !properties.parameter_checksum.is_empty();
+    let any = ever_given(&present) || asked.is_some_and(ever_given) || wanted.parameters.to_send().is_some();
+    let parameters_differ = (all && any) || present.parameter_checksum != wanted.parameters.checksum();
     let body = UpdateRequest {
         service_id: wanted.offering.service_id.clone(),
         plan_id: plan_differs.then(|| wanted.offering.plan_id.clone()),
@@ -109,6 +113,17 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     };
     let call = Call::Update(recipient(observed, wanted, &intent), Box::new(body));
     Step::Attempt { intent, call }
+}
+
+fn in_flight(operation: InstanceOperation) -> (Reason, &'static str) {
+    match operation {
+        InstanceOperation::Update => {
+            (Reason::UpdateInstanceRequestInFlight, "Update request for ServiceInstance in-flight to Broker")
+        }
+        InstanceOperation::Provision | InstanceOperation::Deprovision | InstanceOperation::None => {
+            (Reason::ProvisionRequestInFlight, "Provision request for ServiceInstance in-flight to Broker")
+        }
+    }
 }
 
 fn asked_unnoticed(status: &ServiceInstanceStatus) -> bool {
@@ -131,18 +146,14 @@ fn begin(
         // After a mitigation the next attempt goes on counting, or a broker that fails each of them would be asked
         // every second for ever.
         intent.retries = if moved || intent.next_attempt_time.is_none() { 0 } else { intent.retries };
-        intent.operation_start_time = Some(Time(observed.now));
-        let (reason, message) = match operation {
-            InstanceOperation::Update => (
-                Reason::UpdateInstanceRequestInFlight,
-                "Update request for ServiceInstance in-flight to Broker",
-            ),
-            _ => (
-                Reason::ProvisionRequestInFlight,
-                "Provision request for ServiceInstance in-flight to Broker",
-            ),
-        };
-        intent.mark(Ready, False, reason, message, observed.now);
+        if moved || intent.operation_start_time.is_none() {
+            intent.operation_start_time = Some(Time(observed.now));
+        }
+        // A later attempt leaves on show why the one before failed.
+        if intent.retries == 0 {
+            let (reason, message) = in_flight(operation);
+            intent.mark(Ready, False, reason, message, observed.now);
+        }
     }
     intent.unmark(Failed);
     intent.current_operation = operation;
@@ -209,7 +220,7 @@ pub(super) fn start_mitigation(
     started.next_attempt_time =
         started.unanswered.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
     if !condition::is_true(&started.conditions, Failed) {
-        let message = format!("{why}; the instance is deleted at the broker before another attempt");
+        let message = undoing(why, "instance");
         started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
     }
     // As in the original, this one keeps the cause.

@@ -37,6 +37,10 @@ pub struct InstanceMachine;
 pub struct World {
     /// What the references in spec mean now.
     pub offering: Result<Offering, Unresolved>,
+    /// What the plan that the broker has for the instance is now, if it is still in the cluster.
+    pub present: Option<Offering>,
+    /// How long the operation that is under way may be polled, in seconds, if its plan says so.
+    pub maximum_polling_duration: Option<i64>,
     /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
     pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
@@ -49,6 +53,14 @@ pub struct World {
     pub cluster_id: String,
     /// Whether the broker that was last asked still has its object.
     pub recorded_broker_exists: bool,
+}
+
+impl World {
+    /// Whether the instance may be moved to another plan. The plan that it has decides (OSB 2.17, "Updating a Service
+    /// Instance"); when that is not in the cluster any more, the one that it is to have.
+    fn is_plan_updatable(&self, offering: &Offering) -> bool {
+        self.present.as_ref().unwrap_or(offering).plan_updatable
+    }
 }
 
 /// A request about an instance.
@@ -111,6 +123,12 @@ impl Machine for InstanceMachine {
         };
         let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
         let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
+        let present =
+            recorded.zip(object.status.as_ref().and_then(|status| status.external_properties.as_ref()));
+        let present =
+            present.and_then(|(record, plan)| offering::recorded(record, plan.plan_id(), &namespace, stores));
+        let requested =
+            recorded.and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores));
         let hindrance = match &offering {
             Ok(offering) if phase::asks(object, &object.status.clone().unwrap_or_default()) => {
                 context.brokers.hindrance(stores, &offering.broker).await
@@ -123,6 +141,8 @@ impl Machine for InstanceMachine {
         bindings.sort_unstable();
         Ok(World {
             offering,
+            present,
+            maximum_polling_duration: requested.and_then(|offering| offering.maximum_polling_duration),
             hindrance,
             parameters,
             bindings,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{
-    Call, Cause, InstanceMachine, Recipient,
+    Call, Cause, InstanceMachine, Recipient, World,
     intent::{self, Wanted},
     phase::{self, Awaited, Phase, Requested},
 };
@@ -147,7 +147,7 @@ fn wanted<'a>(
         .offering
         .as_ref()
         .map_err(|unresolved| for_change(unresolved.reason, unresolved.message.clone()))?;
-    usable(offering, status, requested).map_err(|(reason, message)| for_change(reason, message))?;
+    usable(world, offering, status, requested).map_err(|(reason, message)| for_change(reason, message))?;
     let namespace_uid = world.namespace_uid.as_deref().ok_or_else(|| {
         for_change(
             Reason::ErrorFindingNamespaceForInstance,
@@ -172,6 +172,7 @@ fn wanted<'a>(
 
 /// Whether an offering can be ordered, or an instance moved to it.
 fn usable(
+    world: &World,
     offering: &Offering,
     status: &ServiceInstanceStatus,
     requested: Requested,
@@ -212,9 +213,10 @@ fn usable(
         }
         (BrokerState::Present | BrokerState::Leaving, _) => {}
     }
-    if requested == Requested::Update && plan_changes && !offering.plan_updatable {
+    if requested == Requested::Update && plan_changes && !world.is_plan_updatable(offering) {
+        let plan = world.present.as_ref().map_or("present", |present| &present.plan_name);
         let message = format!(
-            "the class {:?} does not allow plan changes: set the plan back to what it was",
+            "the plan {plan:?} of the class {:?} does not allow plan changes: set the plan back to what it was",
             offering.class
         );
         return Err((Reason::PlanNotUpdatable, message));

@@ -20,9 +20,9 @@ use crate::{
     },
     reconcilers::{
         attempt::attempt_id,
-        backoff::{later, next_try},
+        backoff::{is_overdue, next_try},
         reason::Reason,
-        told::Confidential,
+        told::{Confidential, undone},
     },
 };
 
@@ -69,7 +69,7 @@ pub(super) fn accepted(
 /// create had merely failed.
 pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     let mut status = observed.status();
-    let retries = status.retries;
+    let (retries, since) = (status.retries, status.operation_start_time.clone());
     end_operation(&mut status);
     status.orphan_mitigation_in_progress = false;
     status.in_progress_properties = None;
@@ -81,16 +81,26 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
         attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
     status.unmark(OrphanMitigation);
     let failed = condition::is_true(&status.conditions, Failed);
-    let said = condition::find(&status.conditions, Ready).is_some_and(|ready| ready.status == False);
+    let shown = condition::find(&status.conditions, Ready);
     // Why the instance failed is what the user must mend, so it stays.
-    if !(said && failed) {
-        let message = "Orphan mitigation was completed successfully";
-        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, message, observed.now);
+    if !(failed && shown.is_some_and(|ready| ready.status == False)) {
+        let message = undone(shown);
+        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
     }
-    if !failed {
-        status.retries = retries;
-        status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    if failed {
+        return status;
     }
+    if is_overdue(observed, since.as_ref()) {
+        let message = condition::find(&status.conditions, Ready)
+            .map_or_else(String::new, |ready| ready.message.clone());
+        let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
+        status.mark(Failed, True, Reason::ErrorReconciliationRetryTimeout, &message, observed.now);
+        return status;
+    }
+    // The limit holds for all attempts together.
+    status.operation_start_time = since;
+    status.retries = retries;
+    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
     status
 }
 
@@ -190,8 +200,7 @@ pub(super) fn try_again(
     message: &str,
     retry_after: Option<Duration>,
 ) -> ServiceInstanceStatus {
-    let since = status.operation_start_time.as_ref().map_or(observed.now, |time| time.0);
-    if observed.now > later(since, observed.tunables.give_up_after) {
+    if is_overdue(observed, status.operation_start_time.as_ref()) {
         let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
         return give_up(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }

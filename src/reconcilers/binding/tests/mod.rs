@@ -171,6 +171,7 @@ impl Fixture {
                 instance: self.instance.clone().map(Arc::new),
                 offering: self.instance.as_ref().map(|_| self.offering.clone()),
                 hindrance: None,
+                maximum_polling_duration: None,
                 parameters: needed.then_some(parameters),
                 secret: self.secret.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),

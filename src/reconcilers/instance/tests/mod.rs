@@ -47,6 +47,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         plan_name: "small".into(),
         bindable: true,
         plan_updatable: true,
+        maximum_polling_duration: None,
         bindings_retrievable: false,
         removed: None,
         broker_state: BrokerState::Present,
@@ -58,6 +59,11 @@ pub(in crate::reconcilers) fn offering() -> Offering {
 pub(in crate::reconcilers) struct Fixture {
     pub object: ServiceInstance,
     offering: Result<Offering, Unresolved>,
+    /// The plan that the broker has, where it matters what becomes of it.
+    pub present: Option<Offering>,
+    /// What stands in the way of asking the broker.
+    pub hindrance: Option<String>,
+    pub maximum_polling_duration: Option<i64>,
     unreadable: bool,
     bindings: Vec<String>,
     namespace_known: bool,
@@ -91,6 +97,9 @@ impl Fixture {
         Self {
             object,
             offering: Ok(offering()),
+            present: None,
+            hindrance: None,
+            maximum_polling_duration: None,
             unreadable: false,
             bindings: vec![],
             namespace_known: true,
@@ -200,7 +209,9 @@ impl Fixture {
             object: Arc::new(self.object.clone()),
             world: World {
                 offering: self.offering.clone(),
-                hindrance: None,
+                hindrance: self.hindrance.clone(),
+                present: self.present.clone(),
+                maximum_polling_duration: self.maximum_polling_duration,
                 parameters: super::phase::needs_parameters(&self.object).then_some(parameters),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),

@@ -1,6 +1,10 @@
 //! Single rows: what went wrong once, or would go unnoticed in a table.
 
 use super::*;
+use crate::crd::{
+    ConditionType, condition,
+    instance::{DeprovisionStatus, InstanceOperation},
+};
 
 fn broken() -> Outcome {
     Outcome::Provisioned(doubt(Some(500), true, true))
@@ -129,4 +133,62 @@ fn a_talkative_broker_is_not_written_down_word_by_word() {
     assert_eq!(second.status(), first.status());
     let later = second.after(60).answered(say("3 %"));
     assert!(later.status().conditions[0].message.ends_with("(3 %)"));
+}
+
+#[test]
+fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
+    let leaving = |present: bool, wanted: bool| {
+        let mut fixture = Fixture::new().settled().with_plan("large-id");
+        fixture = fixture.offered(|offering| offering.plan_updatable = wanted);
+        fixture.present = Some(Offering { plan_updatable: present, ..offering() });
+        shown(&fixture.plan(), &fixture)
+    };
+    assert_eq!(leaving(true, false), "intent, PATCH");
+    assert!(leaving(false, true).contains("PlanNotUpdatable"), "{}", leaving(false, true));
+}
+
+#[test]
+fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
+    let after = |limit: Option<i64>, seconds: i64| {
+        let mut fixture = Fixture::new().answered(accepted());
+        fixture.maximum_polling_duration = limit;
+        let polled = fixture.after(seconds).answered(Outcome::Polled(polled(OperationState::InProgress)));
+        polled.status().orphan_mitigation_in_progress
+    };
+    assert!(after(Some(60), 61) && !after(Some(60), 50));
+    assert!(!after(None, 61) && !after(Some(0), 61) && !after(Some(-5), 61));
+    assert!(after(Some(i64::MAX), 8 * 24 * 3600));
+}
+
+#[test]
+fn attempts_that_have_to_be_undone_come_to_an_end_together() {
+    let mut fixture = Fixture::new();
+    for _ in 0..3 {
+        fixture = fixture.answered(broken()).answered(gone());
+    }
+    assert!(!condition::is_true(&fixture.status().conditions, ConditionType::Failed));
+    let late = fixture.after(8 * 24 * 3600).answered(broken()).answered(gone()).status();
+    assert!(condition::is_true(&late.conditions, ConditionType::Failed), "{late:?}");
+    assert_eq!(late.deprovision_status, DeprovisionStatus::NotRequired);
+}
+
+#[test]
+fn the_cause_stays_on_show_while_it_is_tried_again() {
+    let message = |fixture: &Fixture| fixture.status().conditions[0].message.clone();
+    let undone = Fixture::new().answered(broken()).answered(gone());
+    let cause = message(&undone).split("before: ").nth(1).unwrap().to_owned();
+    assert!(message(&undone.clone().intending()).contains(&cause));
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_and_nothing_is_announced() {
+    let mut fixture = Fixture::new();
+    fixture.hindrance = Some("no such Secret".into());
+    let Step::Record(said) = fixture.plan() else { panic!("says what is missing") };
+    assert_eq!(said.conditions[0].reason, "ErrorGettingAuthCredentials");
+    assert_eq!(said.current_operation, InstanceOperation::None);
+    let mut mended = fixture.with_status(&said);
+    assert_eq!(shown(&mended.plan(), &mended), "wait 10 s");
+    mended.hindrance = None;
+    assert_eq!(shown(&mended.plan(), &mended), "intent, PUT");
 }
