@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Instant,
 };
 
 use k8s_openapi::api::core::v1::Secret;
@@ -58,7 +59,7 @@ impl std::fmt::Display for BrokerKey {
 }
 
 /// The limits that a request is subject to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lane {
     /// A broker is asked only so many things at once.
     pub broker: BrokerKey,
@@ -69,6 +70,8 @@ pub struct Lane {
 
 /// The right to send one request now. Gives its place back when dropped.
 pub struct Slot {
+    /// Whether it had to be waited for, so that what was seen before may not be so any more.
+    pub waited: bool,
     _instance: Option<OwnedMutexGuard<()>>,
     _broker: Option<OwnedSemaphorePermit>,
 }
@@ -136,13 +139,24 @@ impl Brokers {
     /// Waits for the right to send a request. Waiting happens *before* an intent is recorded, so that between intent and
     /// request no time passes and the object is checked to be current after the wait.
     pub async fn slot(&self, lane: &Lane) -> Slot {
-        let instance = match &lane.instance_id {
-            Some(id) => Some(self.instance_lock(id).lock_owned().await),
-            None => None,
-        };
+        let mut waited = false;
+        let mut instance = None;
+        if let Some(id) = &lane.instance_id {
+            let lock = self.instance_lock(id);
+            instance = Arc::clone(&lock).try_lock_owned().ok();
+            if instance.is_none() {
+                waited = true;
+                instance = Some(lock.lock_owned().await);
+            }
+        }
         let slots = Arc::clone(&self.known(&lane.broker).slots);
-        // The semaphore is never closed, so the error cannot occur; without a permit the request would go anyway.
-        Slot { _instance: instance, _broker: slots.acquire_owned().await.ok() }
+        let mut broker = Arc::clone(&slots).try_acquire_owned().ok();
+        if broker.is_none() {
+            waited = true;
+            // The semaphore is never closed, so the error cannot occur; without a permit the request would go anyway.
+            broker = slots.acquire_owned().await.ok();
+        }
+        Slot { waited, _instance: instance, _broker: broker }
     }
 
     /// Sends a request to a broker. When the broker does not accept the credentials (401), they are read again, and if
@@ -156,17 +170,26 @@ impl Brokers {
     where
         F: Future<Output = Outcome<T>> + Send,
     {
+        // The quiet period counts on a request to leave soon after its intent, or not at all.
+        let (begun, patience) = (Instant::now(), self.settings.request_timeout / 2);
         let client = match self.connect(stores, key, None).await {
             Ok(client) => client,
             Err(unsent) => return Outcome::Unsent(unsent),
         };
+        if begun.elapsed() > patience {
+            return Outcome::Unsent(unusable(format!(
+                "{key}: reading its Secret took too long; it is tried again"
+            )));
+        }
         let outcome = request(Arc::clone(&client)).await;
         let refused = matches!(&outcome, Outcome::Refused(refusal) if refusal.status == 401 && refusal.reason == RefusalReason::Unauthorized);
         if !refused {
             return outcome;
         }
         match self.connect(stores, key, Some(&client)).await {
-            Ok(renewed) if !Arc::ptr_eq(&renewed, &client) => request(renewed).await,
+            Ok(renewed) if !Arc::ptr_eq(&renewed, &client) && begun.elapsed() <= patience => {
+                request(renewed).await
+            }
             _ => outcome,
         }
     }

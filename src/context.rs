@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +32,15 @@ pub struct Context {
     pub memories: Memories,
     /// How many writes may be under way at the API server.
     pub writes: tokio::sync::Semaphore,
+    /// Set when the operator is told to stop: no request to a broker is begun from then on.
+    pub stopping: AtomicBool,
+}
+
+impl Context {
+    /// Whether the operator was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
 }
 
 /// Limits and intervals. Those of the original, by default.
@@ -102,6 +115,10 @@ struct Remembered {
     written: u64,
     /// Our finalizer was taken away, so it goes unless somebody else holds it.
     released: bool,
+    /// Since when the cache has been behind that.
+    behind: Option<Instant>,
+    /// How many passes have failed one after the other.
+    stumbles: i64,
 }
 
 impl Memories {
@@ -130,15 +147,42 @@ impl Memories {
         }
     }
 
-    /// Whether a cached object is older than what this process wrote. The watch will bring the newer one.
-    pub fn is_outdated<K: Object>(&self, object: &K) -> bool {
-        let Some(uid) = object.meta().uid.as_deref() else {
-            return false;
-        };
-        let Some(Remembered { written, released, .. }) = self.lock().get(uid).copied() else {
-            return false;
-        };
-        released || version(object).is_some_and(|version| version < written)
+    /// For how long a cached object has been older than what this process wrote; `None` if it is not. The watch will bring
+    /// the newer one.
+    pub fn behind<K: Object>(&self, object: &K) -> Option<Duration> {
+        let mut remembered = self.lock();
+        let remembered = remembered.get_mut(object.meta().uid.as_deref()?)?;
+        let older = version(object).is_some_and(|version| version < remembered.written);
+        if !older && !remembered.released {
+            remembered.behind = None;
+            return None;
+        }
+        Some(remembered.behind.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    /// Takes an object as the API server has it now for the newest there is. (After a restored backup, versions begin
+    /// again lower.)
+    pub fn caught_up<K: Object>(&self, object: &K) {
+        if let (Some(uid), Some(version)) = (object.meta().uid.clone(), version(object)) {
+            let mut remembered = self.lock();
+            let remembered = remembered.entry(uid).or_default();
+            *remembered = Remembered { written: version, released: false, behind: None, ..*remembered };
+        }
+    }
+
+    /// Counts a pass that failed, and says how many have in a row.
+    pub fn stumbled(&self, uid: &str) -> i64 {
+        let mut remembered = self.lock();
+        let stumbles = &mut remembered.entry(uid.to_owned()).or_default().stumbles;
+        *stumbles += 1;
+        *stumbles
+    }
+
+    /// A pass has succeeded.
+    pub fn succeeded(&self, uid: &str) {
+        if let Some(remembered) = self.lock().get_mut(uid) {
+            remembered.stumbles = 0;
+        }
     }
 
     /// Remembers that an object is about to go: from now on the cache shows only the past, until the watch says that it
@@ -164,12 +208,12 @@ impl Memories {
     }
 }
 
-/// Since Kubernetes 1.35 the versions of one object are comparable numbers (KEP-5504).
 /// Whether nothing holds an object back any more that is being deleted.
 pub fn is_over<K: Object>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some() && object.meta().finalizers.iter().flatten().next().is_none()
 }
 
+/// Since Kubernetes 1.35 the versions of one object are comparable numbers (KEP-5504).
 fn version<K: Object>(object: &K) -> Option<u64> {
     object.meta().resource_version.as_deref()?.parse().ok()
 }
@@ -195,13 +239,22 @@ mod tests {
     #[test]
     fn an_object_older_than_our_own_write_is_outdated() {
         let memories = Memories::default();
-        assert!(!memories.is_outdated(&instance("9")));
+        assert!(memories.behind(&instance("9")).is_none());
         memories.wrote(&instance("10"));
-        assert!(memories.is_outdated(&instance("9")));
-        assert!(!memories.is_outdated(&instance("10")));
-        assert!(!memories.is_outdated(&instance("11")));
+        assert!(memories.behind(&instance("9")).is_some());
+        assert!(memories.behind(&instance("10")).is_none());
+        assert!(memories.behind(&instance("11")).is_none());
         memories.forget("u");
-        assert!(!memories.is_outdated(&instance("9")));
+        assert!(memories.behind(&instance("9")).is_none());
+    }
+
+    #[test]
+    fn what_the_api_server_has_now_is_never_the_past() {
+        let memories = Memories::default();
+        memories.wrote(&instance("10"));
+        assert!(memories.behind(&instance("3")).is_some());
+        memories.caught_up(&instance("3"));
+        assert!(memories.behind(&instance("3")).is_none());
     }
 
     #[test]
@@ -209,9 +262,9 @@ mod tests {
         let memories = Memories::default();
         memories.wrote(&instance("9"));
         memories.release("u");
-        assert!(memories.is_outdated(&instance("10")));
+        assert!(memories.behind(&instance("10")).is_some());
         memories.keep("u");
-        assert!(!memories.is_outdated(&instance("10")));
+        assert!(memories.behind(&instance("10")).is_none());
         memories.release("u");
         memories.forget("u");
         let mut gone = instance("11");

@@ -7,7 +7,13 @@
 mod fanout;
 mod watch;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
@@ -94,6 +100,7 @@ async fn operate(
         tunables: config.tunables(),
         memories: Memories::default(),
         writes: tokio::sync::Semaphore::new(config.write_concurrency),
+        stopping: AtomicBool::new(false),
         client,
     });
     let mut watches = JoinSet::new();
@@ -109,6 +116,8 @@ async fn operate(
     );
     ready.send_replace(true);
     let mut controllers = start_controllers(&context, inboxes, &stop);
+    let (told, stopping) = (stop.clone(), Arc::clone(&context));
+    tokio::spawn(told.map(move |()| stopping.stopping.store(true, Ordering::Relaxed)));
     // The watches end with the JoinSet; the controllers only when they have finished what they are at.
     while let Some(ended) = controllers.join_next().await {
         ended.context("a controller ended in a panic")?;

@@ -225,7 +225,7 @@ async fn the_user_of_an_instance_is_whoever_edited_it_last() {
 }
 
 #[tokio::test]
-async fn a_binding_keeps_its_user_and_the_name_of_its_secret() {
+async fn a_binding_keeps_the_name_of_its_secret_and_knows_who_edited_it() {
     plane().await;
     namespace("bindings").await;
     let bob: Api<ServiceBinding> = seen_by("bob", "bindings").await;
@@ -247,6 +247,10 @@ async fn a_binding_keeps_its_user_and_the_name_of_its_secret() {
         json!({"spec": {"secretName": null, "parameters": {"a": 1}, "userInfo": {"username": "root"}}});
     let made = merge(&carol, "c", edit).await.unwrap();
     assert_eq!(made.spec.secret_name, "x");
+    assert_eq!(made.spec.user_info.unwrap().username, "carol");
+    let nothing = json!({"spec": {"secretName": null, "userInfo": {"username": "root"}}});
+    let made = merge(&carol, "a", nothing).await.unwrap();
+    assert_eq!(made.spec.secret_name, "a");
     assert_eq!(made.spec.user_info.unwrap().username, "bob");
 }
 
@@ -304,9 +308,8 @@ async fn the_operator_can_do_its_work_and_leaves_the_user_alone() {
         "uid": bound.uid().unwrap(), "controller": true, "blockOwnerDeletion": true,
     }]}}))
     .unwrap();
-    let apply = PatchParams::apply("service-catalog");
     let secrets: Api<Secret> = Api::namespaced(operator, "operator");
-    let written = secrets.patch("app", &apply, &Patch::Apply(owned)).await.unwrap();
+    let written = secrets.create(&PostParams::default(), &owned).await.unwrap();
     secrets.replace("app", &PostParams::default(), &written).await.unwrap();
 
     alice.delete("orders", &DeleteParams::default()).await.unwrap();

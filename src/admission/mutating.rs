@@ -10,11 +10,10 @@ use super::{Named, Policy, cel, document, match_constraints, name, named};
 use crate::crd::FINALIZER;
 
 pub(super) fn all() -> Vec<Policy> {
-    let edited_instance = edited_instance();
     vec![
         finalizer(),
-        user("serviceinstance-user", "serviceinstances", &edited_instance),
-        user("servicebinding-user", "servicebindings", EDITED_BINDING),
+        user("serviceinstance-user", "serviceinstances", &edited_instance()),
+        user("servicebinding-user", "servicebindings", &edited_binding()),
         secret_name(),
         kept("clusterservicebroker-relist-requests", "clusterservicebrokers", "relistRequests"),
         kept("servicebroker-relist-requests", "servicebrokers", "relistRequests"),
@@ -35,8 +34,17 @@ pub(super) fn edited_instance() -> String {
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
 
-/// CEL: whether the request asks something of the broker of a binding. Its spec is immutable: only who creates it asks.
-pub(super) const EDITED_BINDING: &str = "request.operation == 'CREATE'";
+/// CEL: whether the request asks something of the broker of a binding.
+///
+/// An absent `secretName` is put back by a policy of its own, so it is no edit here, in whichever order the two run; and
+/// it cannot be changed otherwise.
+pub(super) fn edited_binding() -> String {
+    let changed = cel::spec_fields("servicebindings").into_iter();
+    let changed = changed
+        .filter(|field| !["userInfo", "secretName"].contains(&field.name.as_str()))
+        .map(|field| field.changed());
+    cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
+}
 
 fn finalizer() -> Policy {
     let topic = "finalizer";

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Named, Policy, cel, document, match_constraints,
-    mutating::{EDITED_BINDING, edited_instance},
+    mutating::{edited_binding, edited_instance},
     name, named,
 };
 
@@ -19,7 +19,7 @@ const CATALOG_FIELDS: [&str; 4] =
 pub(super) fn all() -> Vec<Policy> {
     vec![
         forged_user("serviceinstance-forged-user", "serviceinstances", &edited_instance()),
-        forged_user("servicebinding-forged-user", "servicebindings", EDITED_BINDING),
+        forged_user("servicebinding-forged-user", "servicebindings", &edited_binding()),
         cluster_broker_secrets(),
         broker_secrets(),
         instance_secrets(),

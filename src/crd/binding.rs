@@ -104,7 +104,7 @@ pub struct SecretTransform {
     /// Adds a key, or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_key: Option<AddKeyTransform>,
-    /// Adds all keys of another Secret.
+    /// Adds all keys of another Secret. Not supported yet: a binding that asks for it says so and is not bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_keys_from: Option<AddKeysFromTransform>,
     /// Removes a key.
@@ -130,14 +130,15 @@ pub struct AddKeyTransform {
     /// The key.
     #[serde(default, deserialize_with = "null_default")]
     pub key: String,
-    /// Its value as bytes, base64-encoded.
+    /// Its value as bytes, base64-encoded. They must be UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub value: Option<ByteString>,
     /// Its value as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
-    /// Its value by a JSONPath template over the credentials, as in `{.host}:{.port}`.
+    /// Its value by a JSONPath template over the credentials, as in `{.host}:{.port}`: paths to single values, no
+    /// filters, ranges or functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_path_expression: Option<String>,
 }

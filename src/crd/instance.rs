@@ -64,6 +64,8 @@ use super::{
     .message("class and plan must be named in the same way: ExternalName with ExternalName, ExternalID with ExternalID, Name with Name"))]
 #[x_kube(validation = Rule::new(schema::unchanged(&CLASS_FIELDS))
     .message("the class of an instance is immutable: create another instance for another class"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.updateRequests) || !has(self.updateRequests) || self.updateRequests == 0 || self.updateRequests >= oldSelf.updateRequests")
+    .message("new updateRequests value must not be less than the old one"))]
 #[x_kube(validation = Rule::new(schema::unchanged(&["externalID"]))
     .message("externalID is immutable"))]
 pub struct ServiceInstanceSpec {
@@ -235,7 +237,7 @@ pub struct ServiceInstanceStatus {
     /// Whether the broker must be told when this object is deleted.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeprovisionStatus::is_unset")]
     pub deprovision_status: DeprovisionStatus,
-    /// The defaults of class and plan that were merged into the parameters.
+    /// The defaults of class and plan that the original merged into the parameters. Kept; defaults are not applied yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<JsonObject>,

@@ -105,7 +105,9 @@ impl<'a> Response<'a> {
     pub(super) fn lost<T>(&self, operation: Operation, fault: BodyFault) -> Outcome<T> {
         let malformed = operation.creates() && self.status != 200;
         let (what, mitigate) = match fault {
-            BodyFault::TooLong => ("with a body that is too long", malformed),
+            BodyFault::TooLong => {
+                ("with a body of more than 1 MiB (16 MiB for a catalog), which is too long", malformed)
+            }
             BodyFault::Lost => ("but the connection was lost within the body", malformed),
             BodyFault::TimedOut => ("but did not complete its answer in time", operation.creates()),
         };

@@ -61,14 +61,37 @@ fn is_invisible(character: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Replaces every occurrence of a secret by `<redacted>`. To be done before cutting: a secret that straddles the cut
-/// would show its beginning.
+/// Replaces every occurrence of a secret by `<redacted>`, the longest that fits at each place, in one pass over the text:
+/// what was put in is not looked at again. To be done before cutting; the beginning of a secret at the very end of the
+/// text is taken out all the same, as somebody else may have cut it.
 #[must_use]
 pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
-    secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| {
-        if text.contains(secret.as_str()) { text.replace(secret.as_str(), REDACTED) } else { text }
-    })
+    let mut secrets: Vec<&str> =
+        secrets.iter().map(|secret| secret.as_str()).filter(|secret| !secret.is_empty()).collect();
+    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.dedup();
+    let mut redacted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let found = secrets.iter().find(|secret| rest.starts_with(**secret) || is_cut(rest, secret));
+        if let Some(secret) = found {
+            redacted.push_str(REDACTED);
+            rest = rest.get(secret.len()..).unwrap_or_default();
+        } else {
+            redacted.push(character);
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    redacted
 }
+
+/// Whether what is left of a text is the beginning of a secret, long enough not to be there by chance.
+fn is_cut(rest: &str, secret: &str) -> bool {
+    rest.len() >= CUT && secret.starts_with(rest.trim_end_matches('…'))
+}
+
+/// How many bytes of a secret at the end of a text count as its beginning.
+const CUT: usize = 8;
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it were absent; the result is at most
 /// [`MAX_RETRY_AFTER`], and a date that has passed means "now".
@@ -132,5 +155,20 @@ mod tests {
         for (value, seconds) in rows {
             assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
+    }
+
+    #[test]
+    fn redaction_does_not_look_at_what_it_put_in() {
+        let secrets: Vec<_> = ["e", "e", "d", "redacted"].map(|text| Zeroizing::new(text.to_owned())).into();
+        assert_eq!(redact("bee", &secrets), "b<redacted><redacted>");
+        assert_eq!(redact("a redacted one", &secrets), "a <redacted> on<redacted>");
+    }
+
+    #[test]
+    fn the_longest_secret_is_taken_out_and_its_beginning_at_the_end() {
+        let secrets: Vec<_> = ["pass", "password-of-mine"].map(|text| Zeroizing::new(text.to_owned())).into();
+        assert_eq!(redact("x password-of-mine y pass", &secrets), "x <redacted> y <redacted>");
+        assert_eq!(redact("it was password-of-m", &secrets), "it was <redacted>");
+        assert_eq!(redact("it was password-of-m…", &secrets), "it was <redacted>");
     }
 }

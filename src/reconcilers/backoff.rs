@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +29,15 @@ pub fn next_try<M: Machine>(
     let uid = observed.object.uid().unwrap_or_default();
     let own = retry_at(observed.now, retries, &uid, &observed.tunables);
     retry_after.and_then(|delay| observed.now.checked_add(delay).ok()).map_or(own, |asked| asked.max(own))
+}
+
+/// Until when an unanswered request may still take effect, as seen now that waiting for its answer is over: the quiet
+/// period after its intent, and at least one more time-out.
+#[must_use]
+pub fn quiet_until<M: Machine>(observed: &Observed<M>, sent: Option<&MicroTime>) -> Timestamp {
+    let sent = sent.map_or(observed.now, |time| time.0);
+    let tunables = &observed.tunables;
+    later(sent, tunables.quiet_period()).max(later(observed.now, tunables.request_timeout))
 }
 
 /// Whether an operation that began at `since` has gone on for longer than it may.

@@ -31,6 +31,9 @@ pub enum Error {
     /// A request that changes something at a broker was planned without an intent on record. A bug.
     #[error("a request to a broker was planned without recording its intent first; please report this")]
     Unfenced,
+    /// Writing an intent took so long that its request was not sent. It will be, after another intent.
+    #[error("writing an intent took too long; the request will be announced and sent again")]
+    Late,
     /// A status equal to the present one was planned to be written. A bug, and it would loop.
     #[error("a status that is already on record was planned to be written; please report this")]
     Idle,
@@ -60,6 +63,7 @@ impl Error {
             Self::ApiTimeout { .. } => "api-timeout",
             Self::Outdated { .. } => "outdated",
             Self::Unfenced => "unfenced",
+            Self::Late => "late",
             Self::Idle => "idle",
             Self::Restless { .. } => "restless",
             Self::Serialize { .. } => "serialize",

@@ -15,7 +15,7 @@ use crate::{
 const NOTE_LIMIT: usize = 1000;
 
 /// Steps on the way and waiting for something that will announce itself: the conditions say so, no Event is needed.
-const QUIET: [Reason; 13] = [
+const QUIET: [Reason; 12] = [
     Reason::Provisioning,
     Reason::UpdatingInstance,
     Reason::Deprovisioning,
@@ -27,7 +27,6 @@ const QUIET: [Reason; 13] = [
     Reason::BindingRequestInFlight,
     Reason::UnbindingRequestInFlight,
     Reason::ErrorInstanceNotReady,
-    Reason::ReferencesNonexistentInstance,
     Reason::OrphanMitigationSuccessful,
 ];
 

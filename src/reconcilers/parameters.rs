@@ -157,7 +157,9 @@ impl Parameters {
         hex(&Sha256::digest(text.as_bytes()))
     }
 
-    /// A text by a broker with every secret value taken out that it may have echoed.
+    /// A text by a broker with every secret value taken out that it may have echoed, also in the form that texts of
+    /// brokers are shown in. Values of fewer than four characters are left: they are no secrets, and taking them out
+    /// would leave no text.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut secrets = Vec::new();
@@ -166,9 +168,16 @@ impl Parameters {
                 collect_strings(value, &mut secrets);
             }
         }
+        let shown: Vec<_> =
+            secrets.iter().map(|secret| Zeroizing::new(crate::osb::text::display(secret))).collect();
+        secrets.extend(shown);
+        secrets.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
         crate::osb::text::redact(text, &secrets)
     }
 }
+
+/// The fewest characters of a value that is taken out of texts.
+const SHORTEST_SECRET: usize = 4;
 
 fn collect_strings(value: &Value, into: &mut Vec<Zeroizing<String>>) {
     match value {

@@ -37,7 +37,9 @@ pub enum Reason {
     StartingInstanceOrphanMitigation,
     ReferencesDeletedServiceClass,
     ReferencesDeletedServicePlan,
-    /// The plan was changed, but neither class nor plan allows that.
+    /// Another object has the same id at the same broker.
+    ExternalIDInUse,
+    /// The plan was changed, but the plan that the instance has does not allow that.
     PlanNotUpdatable,
 
     // Bindings

@@ -16,7 +16,10 @@ use super::{
     machine::{Absorbed, Admitted, Machine, Next, Observed, Seen, Step, Wait},
     write::{self, Refused, Write, diff},
 };
-use crate::context::{Context, Memory, is_over};
+use crate::{
+    brokers::Lane,
+    context::{Context, Memory, is_over},
+};
 
 /// Far more than any object needs; a pass that makes more is wrong and must not spin.
 const STEP_LIMIT: usize = 32;
@@ -36,28 +39,38 @@ const WRITES_AT_ONCE: usize = 16;
 /// # Errors
 /// See [`Error`]. The object is tried again later.
 pub async fn reconcile<M: Machine>(object: Arc<M::Object>, context: Arc<Context>) -> Result<Action, Error> {
-    if context.memories.is_outdated(&*object) {
-        return Ok(Action::requeue(CATCH_UP));
-    }
+    let object = match context.memories.behind(&*object) {
+        None => object,
+        Some(waited) if waited < CATCH_UP => return Ok(Action::requeue(CATCH_UP)),
+        // The watch does not bring what this process wrote: look without its help.
+        Some(_) => match write::reread(&context, &*object).await? {
+            Some(present) => {
+                context.memories.caught_up(&present);
+                Arc::new(present)
+            }
+            None => return Ok(Action::await_change()),
+        },
+    };
     let world = M::observe(&object, &context).await?;
-    let memory = context.memories.get(&uid::<M>(&object));
+    let uid = uid::<M>(&object);
+    let memory = context.memories.get(&uid);
     let observed = Observed { object, world, memory, tunables: context.tunables, now: Timestamp::now() };
-    Pass::<M> { context: &context, observed, seen: Seen::Cached }.run().await
+    let action = Pass::<M> { context: &context, observed, seen: Seen::Cached }.run().await?;
+    context.memories.succeeded(&uid);
+    Ok(action)
 }
 
 /// When an object whose pass failed is tried again.
 #[must_use]
 pub fn after_error<M: Machine>(object: &Arc<M::Object>, error: &Error, context: &Context) -> Action {
     let uid = uid::<M>(object);
-    let mut memory = context.memories.get(&uid);
-    memory.failures += 1;
-    context.memories.set(&uid, memory);
     if let Error::Outdated { .. } = error {
         // The change that outdated us brings a pass of its own; this is the net below it.
         return Action::requeue(Duration::from_secs(5));
     }
     let now = Timestamp::now();
-    requeue(super::backoff::retry_at(now, memory.failures - 1, &uid, &context.tunables), now)
+    let stumbles = context.memories.stumbled(&uid);
+    requeue(super::backoff::retry_at(now, stumbles - 1, &uid, &context.tunables), now)
 }
 
 struct Pass<'a, M: Machine> {
@@ -96,18 +109,49 @@ impl<M: Machine> Pass<'_, M> {
                 self.write(writes).await?;
                 return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL)));
             }
-            Step::Attempt { intent, call } => {
-                let _slot = self.context.brokers.slot(&M::lane(&call)).await;
-                self.record(&intent).await?;
-                return self.send(call).await;
-            }
-            Step::Call { before, call } => {
-                self.write(before).await?;
-                let _slot = self.context.brokers.slot(&M::lane(&call)).await;
-                return self.send(call).await;
+            Step::Attempt { call, .. } | Step::Call { call, .. } => {
+                let lane = M::lane(&call);
+                let slot = self.context.brokers.slot(&lane).await;
+                if self.context.is_stopping() {
+                    return Ok(Progress::Rest(Action::await_change()));
+                }
+                if slot.waited {
+                    // It may have been minutes: what is sent is decided on how things are now.
+                    self.look().await?;
+                }
+                return self.ask(&lane).await;
             }
         }
         Ok(Progress::GoOn)
+    }
+
+    /// Sends the request that is due, if it still is one for this lane: deciding again costs nothing.
+    async fn ask(&mut self, lane: &Lane) -> Result<Progress, Error> {
+        self.observed.now = Timestamp::now();
+        match M::plan(&self.observed) {
+            Step::Attempt { intent, call } if M::lane(&call) == *lane => {
+                self.record(&intent).await?;
+                if Timestamp::now().duration_since(self.observed.now)
+                    > self.context.tunables.request_timeout / 2
+                {
+                    // The quiet period counts on a request to leave soon after its intent. This one would be late.
+                    return Err(Error::Late);
+                }
+                self.send(call).await
+            }
+            Step::Call { before, call } if M::lane(&call) == *lane => {
+                self.write(before).await?;
+                self.send(call).await
+            }
+            // Something else is due now; the next step does it.
+            _ => Ok(Progress::GoOn),
+        }
+    }
+
+    /// Looks at the world again: what was seen before a request or a wait may be minutes old.
+    async fn look(&mut self) -> Result<(), Error> {
+        self.observed.world = M::observe(&self.observed.object, self.context).await?;
+        Ok(())
     }
 
     /// Sends a request and what follows from its answers.
@@ -131,6 +175,7 @@ impl<M: Machine> Pass<'_, M> {
                 Next::Release => return self.release().await,
                 Next::Record(status) => {
                     self.record_result(&status).await?;
+                    self.look().await?;
                     return Ok(Progress::GoOn);
                 }
             }

@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     backoff::later,
-    parameters::{Parameters, ParametersError},
+    parameters::{Parameters, ParametersError, REDACTED},
     reason::Reason,
 };
 use crate::{
     context::Memory,
-    crd::{Condition, common::ParametersFromSource},
+    crd::{Condition, common::JsonObject},
 };
 
 /// The least time between two messages about one operation that are written for their words alone.
@@ -21,8 +21,10 @@ const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 pub struct Confidential<'a> {
     /// The parameters, as far as they were read.
     pub parameters: Option<&'a Result<Parameters, ParametersError>>,
-    /// The Secrets that the spec names.
-    pub sources: &'a [ParametersFromSource],
+    /// Checksum of the parameters that the broker was last sent, as recorded.
+    pub sent: Option<&'a str>,
+    /// Whether some of the parameters that the broker has, or will have, come from Secrets.
+    pub any: bool,
 }
 
 impl Confidential<'_> {
@@ -41,12 +43,22 @@ impl Confidential<'_> {
         self.redacted(words.filter(|words| !words.is_empty())?)
     }
 
+    /// The Secrets may have changed since the broker was sent what they held; only what was sent can be taken out.
     fn redacted(self, text: &str) -> Option<String> {
-        match self.parameters {
-            Some(Ok(parameters)) => Some(parameters.redact(text)),
-            Some(Err(_)) | None => self.sources.is_empty().then(|| text.to_owned()),
+        if !self.any {
+            return Some(text.to_owned());
         }
+        let parameters = self.parameters?.as_ref().ok()?;
+        let checksum = parameters.checksum();
+        let known = self.sent.is_none_or(|sent| sent == checksum);
+        known.then(|| parameters.redact(text))
     }
+}
+
+/// Whether parameters as they are shown in status hold one from a Secret.
+#[must_use]
+pub fn holds_secret(shown: Option<&JsonObject>) -> bool {
+    shown.into_iter().flatten().any(|(_, value)| value == REDACTED)
 }
 
 /// What follows the cause while an unfinished create is undone.
@@ -98,8 +110,8 @@ mod tests {
         reconcilers::parameters::{Source, SourceValue, merge},
     };
 
-    fn source() -> ParametersFromSource {
-        ParametersFromSource { secret_key_ref: SecretKeyReference { name: "s".into(), key: "k".into() } }
+    fn source() -> SecretKeyReference {
+        SecretKeyReference { name: "s".into(), key: "k".into() }
     }
 
     #[test]
@@ -122,21 +134,26 @@ mod tests {
         let why = "the broker answered 400 Bad Request: hunter2 is weak";
         let text = json!({"password": "hunter2"}).to_string().into_bytes();
         let value = SourceValue::Bytes(Zeroizing::new(text));
-        let read = merge(None, &[Source { reference: source().secret_key_ref, value }]);
-        let lost =
-            merge(None, &[Source { reference: source().secret_key_ref, value: SourceValue::NoSecret }]);
-        let sources = [source()];
+        let read = merge(None, &[Source { reference: source(), value }]);
+        let lost = merge(None, &[Source { reference: source(), value: SourceValue::NoSecret }]);
+        let sum = read.as_ref().ok().unwrap().checksum();
+        let (shown, ours) = (
+            "X: the broker answered 400 Bad Request: <redacted> is weak",
+            "X: the broker answered 400 Bad Request",
+        );
         let rows = [
-            (Some(&read), &sources[..], "X: the broker answered 400 Bad Request: <redacted> is weak"),
-            (Some(&lost), &sources[..], "X: the broker answered 400 Bad Request"),
-            (None, &sources[..], "X: the broker answered 400 Bad Request"),
-            (None, &[], "X: the broker answered 400 Bad Request: hunter2 is weak"),
+            (Some(&read), Some(sum.as_str()), true, shown),
+            (Some(&read), None, true, shown),
+            // The Secret holds something else than what the broker was sent.
+            (Some(&read), Some("other"), true, ours),
+            (Some(&lost), Some(sum.as_str()), true, ours),
+            (None, None, true, ours),
+            (None, None, false, "X: the broker answered 400 Bad Request: hunter2 is weak"),
         ];
-        for (parameters, sources, expected) in rows {
-            let confidential = Confidential { parameters, sources };
+        for (parameters, sent, any, expected) in rows {
+            let confidential = Confidential { parameters, sent, any };
             assert_eq!(confidential.told("X", why), expected);
-            let quoted = confidential.quoted(Some("hunter2"));
-            assert_eq!(quoted.as_deref() == Some("hunter2"), sources.is_empty());
+            assert_eq!(confidential.quoted(Some("hunter2")).as_deref() == Some("hunter2"), !any);
         }
     }
 

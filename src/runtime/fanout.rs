@@ -1,9 +1,16 @@
 //! Who looks again when an object was touched: the object's own controller, and those that wait for it. Too many looks
 //! are harmless (a look that finds nothing to do writes nothing), a missing one would be a wait without end.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{
+    StreamExt as _,
+    channel::mpsc::{UnboundedSender, unbounded},
+    stream::BoxStream,
+};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Resource, ResourceExt as _, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 
@@ -46,15 +53,22 @@ pub struct ScopeInboxes<S: Scope> {
     pub plans: Inbox<S::Plan>,
 }
 
-/// A queue of objects to look at, read by their controller. The controller merges what comes twice.
-pub type Inbox<K> = UnboundedReceiver<ObjectRef<K>>;
+/// A queue of objects to look at, read by their controller.
+pub type Inbox<K> = BoxStream<'static, ObjectRef<K>>;
 
-struct Outbox<K: Resource<DynamicType = ()>>(UnboundedSender<ObjectRef<K>>);
+/// The sending end of a queue. An object that waits in it already is not queued again, so that it never holds more than
+/// there are objects, however many events concern them.
+struct Outbox<K: Resource<DynamicType = ()>> {
+    sender: UnboundedSender<ObjectRef<K>>,
+    waiting: Arc<Mutex<HashSet<ObjectRef<K>>>>,
+}
 
 impl<K: Resource<DynamicType = ()>> Outbox<K> {
     fn send(&self, key: ObjectRef<K>) {
-        // Nobody listens any more only when the operator stops.
-        let _ = self.0.unbounded_send(key);
+        if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
+            // Nobody listens any more only when the operator stops.
+            let _ = self.sender.unbounded_send(key);
+        }
     }
 
     fn send_all<'a>(&self, objects: impl IntoIterator<Item = &'a Arc<K>>)
@@ -65,9 +79,14 @@ impl<K: Resource<DynamicType = ()>> Outbox<K> {
     }
 }
 
-fn queue<K: Resource<DynamicType = ()>>() -> (Outbox<K>, Inbox<K>) {
-    let (sender, receiver) = unbounded();
-    (Outbox(sender), receiver)
+fn queue<K: Resource<DynamicType = ()> + Send + Sync + 'static>() -> (Outbox<K>, Inbox<K>) {
+    let (sender, receiver) = unbounded::<ObjectRef<K>>();
+    let waiting = Arc::new(Mutex::new(HashSet::new()));
+    let taken = Arc::clone(&waiting);
+    let inbox = receiver.inspect(move |key| {
+        taken.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    });
+    (Outbox { sender, waiting }, inbox.boxed())
 }
 
 fn scope_queues<S: Scope>() -> (ScopeOutboxes<S>, ScopeInboxes<S>) {
@@ -153,6 +172,9 @@ impl Fanout {
         }
         self.instances.send_all(&self.stores.instances.state_filter(|instance| {
             is_waiting(instance) && (S::KIND == ScopeKind::Cluster || instance.namespace() == namespace)
+        }));
+        self.bindings.send_all(&self.stores.bindings.state_filter(|binding| {
+            is_binding_waiting(binding) && (S::KIND == ScopeKind::Cluster || binding.namespace() == namespace)
         }));
     }
 

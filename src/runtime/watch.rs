@@ -1,5 +1,7 @@
 //! One watch: fills a store and then passes on which objects were touched.
 
+use std::collections::HashSet;
+
 use futures::{Stream, StreamExt as _};
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -79,15 +81,33 @@ pub async fn drive<K>(
                 continue;
             }
         };
+        // What a new list does not hold any more has gone while nobody watched.
+        let vanished = match &event {
+            Event::InitDone => vanished(&writer, &listed),
+            Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => Vec::new(),
+        };
         writer.apply_watcher_event(&event);
         match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => listed.push(object),
-            Event::InitDone => listed.drain(..).map(Touched::Present).for_each(&pass_on),
+            Event::InitDone => {
+                listed.drain(..).map(Touched::Present).for_each(&pass_on);
+                vanished.into_iter().map(Touched::Gone).for_each(&pass_on);
+            }
             Event::Apply(object) => pass_on(Touched::Present(object)),
             Event::Delete(object) => pass_on(Touched::Gone(object)),
         }
     }
+}
+
+fn vanished<K: Resource<DynamicType = ()> + Clone + 'static>(writer: &Writer<K>, listed: &[K]) -> Vec<K> {
+    let listed: HashSet<_> = listed.iter().map(|object| object.meta().uid.as_deref()).collect();
+    let known = writer.as_reader().state();
+    known
+        .iter()
+        .filter(|object| !listed.contains(&object.meta().uid.as_deref()))
+        .map(|object| K::clone(object))
+        .collect()
 }
 
 /// Nobody here asks who wrote which field.

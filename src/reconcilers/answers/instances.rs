@@ -39,6 +39,7 @@ impl Bench {
             world: World {
                 offering: Ok(offering()),
                 hindrance: None,
+                rival: None,
                 present: None,
                 maximum_polling_duration: None,
                 parameters: Some(parameters),

@@ -20,7 +20,7 @@ use crate::{
     },
     osb::wire::{BindRequest, BindResource, Context, PLATFORM},
     reconcilers::{
-        attempt::identity_of, backoff::later, machine::Step, offering::recorded_broker,
+        attempt::identity_of, backoff::quiet_until, machine::Step, offering::recorded_broker,
         parameters::Parameters, reason::Reason, told::undoing,
     },
 };
@@ -53,6 +53,7 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
             intent.mark(Ready, False, Reason::BindingRequestInFlight, message, observed.now);
         }
     }
+    intent.unmark(Failed);
     intent.current_operation = BindingOperation::Bind;
     intent.unbind_status = UnbindStatus::Required;
     intent.binding_id = phase::binding_id(object, status);
@@ -116,9 +117,8 @@ pub(super) fn start_mitigation(
     started.async_op_in_progress = false;
     started.last_operation = None;
     started.unbind_status = UnbindStatus::Required;
-    let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
     started.next_attempt_time =
-        started.unanswered.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
+        started.unanswered.then(|| MicroTime(quiet_until(observed, status.last_attempt_time.as_ref())));
     if !condition::is_true(&started.conditions, Failed) && !is_unfit(&started) {
         let message = undoing(why, "binding");
         started.mark(Ready, False, Reason::ServiceBindingNeedsOrphanMitigation, &message, observed.now);

@@ -11,7 +11,7 @@ use crate::{
         binding::{BindingOperation, UnbindStatus},
         condition,
     },
-    reconcilers::attempt::attempt_id,
+    reconcilers::{attempt::attempt_id, reason::Reason},
 };
 
 /// Where a binding stands.
@@ -136,9 +136,19 @@ pub fn asks(object: &ServiceBinding, status: &ServiceBindingStatus, secret_is_lo
         Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
         // It must be asked again.
         Phase::Settled { .. } => secret_is_lost,
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } | Phase::Stuck => false,
+        Phase::Stuck => is_reopened(object, status),
+        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } => false,
     };
     converges && object.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether a binding that was refused for good is worth another look: its spec has been edited, or it was only the plan
+/// that gave no credentials, which the catalog may change.
+#[must_use]
+pub fn is_reopened(object: &ServiceBinding, status: &ServiceBindingStatus) -> bool {
+    let unbindable = condition::find(&status.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason == Reason::ErrorNonbindableServiceClass.to_string());
+    unbindable || object.metadata.generation.unwrap_or(0) > status.reconciled_generation
 }
 
 /// The id of the binding at the broker: the one in use, or the one that the next attempt will use.

@@ -66,6 +66,7 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
             pending(not_before, observed.now).unwrap_or_else(|| mitigate(observed, status))
         }
         Phase::Settled { not_before } => settled(observed, status, not_before),
+        Phase::Stuck if phase::is_reopened(&observed.object, status) => converge(observed, status, None),
         // Only a deletion records `Unbinding`, and a deletion cannot be taken back.
         Phase::Stuck | Phase::Unbinding { .. } => Step::Wait(Wait::ForChange),
         Phase::Absent { not_before } => converge(observed, status, not_before),

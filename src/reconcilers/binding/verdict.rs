@@ -23,7 +23,7 @@ use crate::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
         reason::Reason,
-        told::{Confidential, undone},
+        told::{Confidential, holds_secret, undone},
     },
 };
 
@@ -217,6 +217,17 @@ pub(super) fn told(observed: &Seen, what: &str, why: &str) -> String {
 
 /// What of the broker's words must not be shown.
 pub(super) fn confidential(observed: &Seen) -> Confidential<'_> {
-    let sources = &observed.object.spec.parameters_from;
-    Confidential { parameters: observed.world.parameters.as_ref(), sources }
+    let status = observed.object.status.as_ref();
+    let sent = [
+        status.and_then(|status| status.in_progress_properties.as_ref()),
+        status.and_then(|status| status.external_properties.as_ref()),
+    ];
+    let secret = sent.iter().flatten().any(|sent| holds_secret(sent.parameters.as_ref()));
+    // What is under way was sent last; without it, what the broker has acknowledged.
+    let last = sent[0].or(sent[1]);
+    Confidential {
+        parameters: observed.world.parameters.as_ref(),
+        sent: last.map(|sent| sent.parameter_checksum.as_str()),
+        any: secret || !observed.object.spec.parameters_from.is_empty(),
+    }
 }

@@ -124,7 +124,10 @@ fn interval<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<SignedD
             let wanted = common.relist_duration.filter(|duration| !duration.is_negative());
             let wanted = wanted
                 .and_then(|duration| SignedDuration::try_from(std::time::Duration::from(duration)).ok());
-            Some(wanted.filter(SignedDuration::is_positive).unwrap_or(observed.tunables.relist_interval))
+            let interval =
+                wanted.filter(SignedDuration::is_positive).unwrap_or(observed.tunables.relist_interval);
+            // Not more often than a broker that fails is asked.
+            Some(interval.max(observed.tunables.retry_base))
         }
     }
 }

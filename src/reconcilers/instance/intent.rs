@@ -19,7 +19,7 @@ use crate::{
     osb::wire::{Context, PLATFORM, PreviousValues, ProvisionRequest, UpdateRequest},
     reconcilers::{
         attempt::identity_of,
-        backoff::later,
+        backoff::quiet_until,
         machine::Step,
         offering::{Offering, plan_spelling, shown_class},
         parameters::Parameters,
@@ -216,9 +216,8 @@ pub(super) fn start_mitigation(
     started.async_op_in_progress = false;
     started.last_operation = None;
     started.deprovision_status = DeprovisionStatus::Required;
-    let sent = status.last_attempt_time.as_ref().map_or(observed.now, |time| time.0);
     started.next_attempt_time =
-        started.unanswered.then(|| MicroTime(later(sent, observed.tunables.quiet_period())));
+        started.unanswered.then(|| MicroTime(quiet_until(observed, status.last_attempt_time.as_ref())));
     if !condition::is_true(&started.conditions, Failed) {
         let message = undoing(why, "instance");
         started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);

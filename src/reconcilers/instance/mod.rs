@@ -28,6 +28,7 @@ use crate::{
         outcome::{Deleted, Polled, Provisioned},
         wire::{ProvisionRequest, Target, UpdateRequest},
     },
+    stores::Stores,
 };
 
 /// The machine of `ServiceInstance`.
@@ -37,6 +38,8 @@ pub struct InstanceMachine;
 pub struct World {
     /// What the references in spec mean now.
     pub offering: Result<Offering, Unresolved>,
+    /// Another object, `namespace/name`, that has the id that this one is given at the same broker.
+    pub rival: Option<String>,
     /// What the plan that the broker has for the instance is now, if it is still in the cluster.
     pub present: Option<Offering>,
     /// How long the operation that is under way may be polled, in seconds, if its plan says so.
@@ -140,6 +143,7 @@ impl Machine for InstanceMachine {
         // The cache has no order, and a status must not change with it.
         bindings.sort_unstable();
         Ok(World {
+            rival: offering.as_ref().ok().and_then(|offering| rival(object, offering, stores)),
             offering,
             present,
             maximum_polling_duration: requested.and_then(|offering| offering.maximum_polling_duration),
@@ -215,6 +219,32 @@ impl Machine for InstanceMachine {
     fn conditions(status: &ServiceInstanceStatus) -> &[Condition] {
         &status.conditions
     }
+}
+
+/// An id that a user gives may be somebody else's: whoever has it already, or is older, keeps it. Without this, a user of
+/// one namespace could bind to, or delete, the instance of another.
+fn rival(object: &ServiceInstance, offering: &Offering, stores: &Stores) -> Option<String> {
+    let id = Some(&object.spec.external_id).filter(|id| !id.is_empty())?;
+    let age = |instance: &ServiceInstance| {
+        (instance.metadata.creation_timestamp.clone().map(|time| time.0), instance.metadata.uid.clone())
+    };
+    let own = object.status.clone().unwrap_or_default();
+    let found = stores.instances.find(|other| {
+        let status = other.status.clone().unwrap_or_default();
+        let namespace = other.namespace().unwrap_or_default();
+        let broker =
+            match (&status.resolved, offering::resolve(&other.spec.plan_reference, &namespace, stores)) {
+                (Some(record), _) => Some(offering::recorded_broker(record, &namespace)),
+                (None, Ok(offering)) => Some(offering.broker),
+                (None, Err(_)) => None,
+            };
+        other.metadata.uid != object.metadata.uid
+            && phase::instance_id(other, &status) == *id
+            && broker.as_ref() == Some(&offering.broker)
+            && !phase::may_exist(&own)
+            && (phase::may_exist(&status) || age(other) < age(object))
+    })?;
+    Some(format!("{}/{}", found.namespace().unwrap_or_default(), found.name_any()))
 }
 
 impl Call {

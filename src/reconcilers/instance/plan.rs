@@ -147,6 +147,24 @@ fn wanted<'a>(
         .offering
         .as_ref()
         .map_err(|unresolved| for_change(unresolved.reason, unresolved.message.clone()))?;
+    if let Some(rival) = &world.rival {
+        let message = format!(
+            "spec.externalID: the ServiceInstance {rival} has this id at the {} already; use another id, or none",
+            offering.broker
+        );
+        return Err(for_change(Reason::ExternalIDInUse, message));
+    }
+    if let Some(recorded) = status.resolved.as_ref().filter(|_| phase::may_exist(status))
+        && (offering::recorded_broker(recorded, &observed.object.namespace().unwrap_or_default())
+            != offering.broker
+            || recorded.service_id != offering.service_id)
+    {
+        let message = format!(
+            "the class {:?} is not the one that the instance was ordered from: it is of the {} now; bring the class of {} {:?} back",
+            offering.class, offering.broker, recorded.broker, recorded.service_id
+        );
+        return Err(for_change(Reason::ReferencesNonexistentServiceClass, message));
+    }
     usable(world, offering, status, requested).map_err(|(reason, message)| for_change(reason, message))?;
     let namespace_uid = world.namespace_uid.as_deref().ok_or_else(|| {
         for_change(

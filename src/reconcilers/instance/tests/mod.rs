@@ -63,6 +63,8 @@ pub(in crate::reconcilers) struct Fixture {
     pub present: Option<Offering>,
     /// What stands in the way of asking the broker.
     pub hindrance: Option<String>,
+    /// Another object with the same id.
+    pub rival: Option<String>,
     pub maximum_polling_duration: Option<i64>,
     unreadable: bool,
     bindings: Vec<String>,
@@ -99,6 +101,7 @@ impl Fixture {
             offering: Ok(offering()),
             present: None,
             hindrance: None,
+            rival: None,
             maximum_polling_duration: None,
             unreadable: false,
             bindings: vec![],
@@ -210,6 +213,7 @@ impl Fixture {
             world: World {
                 offering: self.offering.clone(),
                 hindrance: self.hindrance.clone(),
+                rival: self.rival.clone(),
                 present: self.present.clone(),
                 maximum_polling_duration: self.maximum_polling_duration,
                 parameters: super::phase::needs_parameters(&self.object).then_some(parameters),

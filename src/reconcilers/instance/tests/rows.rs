@@ -192,3 +192,21 @@ fn what_stands_in_the_way_is_told_and_nothing_is_announced() {
     mended.hindrance = None;
     assert_eq!(shown(&mended.plan(), &mended), "intent, PUT");
 }
+
+#[test]
+fn an_id_that_another_instance_has_is_not_asked_for() {
+    let mut fixture = Fixture::new().with_external_id("mine");
+    fixture.rival = Some("other/db".into());
+    let Step::Record(said) = fixture.plan() else { panic!("says who has it") };
+    assert_eq!(said.conditions[0].reason, "ExternalIDInUse");
+    assert!(said.conditions[0].message.contains("other/db"));
+}
+
+#[test]
+fn an_instance_stays_with_the_broker_that_has_it() {
+    let moved = Fixture::new().settled().with_parameters(&json!({"size": 2}));
+    let moved = moved.offered(|offering| offering.broker.name = "another".into());
+    let Step::Record(said) = moved.plan() else { panic!("says what is wrong") };
+    assert_eq!(said.conditions[0].reason, "ReferencesNonexistentServiceClass");
+    assert_eq!(said.resolved.unwrap().broker, "broker");
+}
