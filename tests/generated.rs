@@ -99,3 +99,45 @@ fn the_deployment_runs_this_version() {
         "config/operator/deployment.yaml names another version than Cargo.toml"
     );
 }
+
+/// What the binary prints.
+fn printed(subcommand: &str) -> String {
+    let binary = env!("CARGO_BIN_EXE_service-catalog");
+    let output = std::process::Command::new(binary).arg(subcommand).output().expect("the binary runs");
+    assert!(output.status.success(), "{subcommand}: {output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The documents of several files, or of what was printed, in an order that does not depend on that of the files.
+fn documents(text: &str) -> Vec<String> {
+    let read = |document: &str| {
+        let read: serde_json::Value = serde_saphyr::from_str(document).expect("YAML");
+        (!read.is_null()).then(|| read.to_string())
+    };
+    let mut documents: Vec<String> = text.split("---\n").filter_map(read).collect();
+    documents.sort();
+    documents
+}
+
+/// What a subcommand prints is, document by document, what the files in a folder hold.
+fn printed_as_committed(subcommand: &str, files: &str, count: usize) {
+    let committed: String = fs::read_dir(folder(files))
+        .expect("the folder exists")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| !path.ends_with("kustomization.yaml"))
+        .map(|path| format!("---\n{}", fs::read_to_string(path).expect("a file")))
+        .collect();
+    let printed = documents(&printed(subcommand));
+    assert!(printed.len() >= count, "{subcommand} printed {} documents", printed.len());
+    assert_eq!(printed, documents(&committed), "{subcommand} against {files}");
+}
+
+#[test]
+fn the_binary_prints_the_definitions_that_are_committed() {
+    printed_as_committed("crds", "crds", 8);
+}
+
+#[test]
+fn the_binary_prints_the_policies_that_are_committed() {
+    printed_as_committed("policies", "config/admission", 13);
+}
