@@ -17,6 +17,7 @@ mod connections;
 mod deletion;
 mod identity;
 mod instances;
+mod old_clients;
 mod references;
 mod third_party;
 mod users_view;
