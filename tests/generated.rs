@@ -4,6 +4,9 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot read the repository's files has failed")]
 
+#[path = "generated/definitions.rs"]
+mod definitions;
+
 use std::{
     collections::BTreeSet,
     env, fs,
@@ -108,28 +111,27 @@ fn printed(subcommand: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// The documents of several files, or of what was printed, in an order that does not depend on that of the files.
+/// The documents of a stream of YAML.
 fn documents(text: &str) -> Vec<String> {
     let read = |document: &str| {
         let read: serde_json::Value = serde_saphyr::from_str(document).expect("YAML");
         (!read.is_null()).then(|| read.to_string())
     };
-    let mut documents: Vec<String> = text.split("---\n").filter_map(read).collect();
-    documents.sort();
-    documents
+    text.split("---\n").filter_map(read).collect()
 }
 
 /// What a subcommand prints is, document by document, what the files in a folder hold.
 fn printed_as_committed(subcommand: &str, files: &str, count: usize) {
-    let committed: String = fs::read_dir(folder(files))
-        .expect("the folder exists")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| !path.ends_with("kustomization.yaml"))
-        .map(|path| format!("---\n{}", fs::read_to_string(path).expect("a file")))
-        .collect();
-    let printed = documents(&printed(subcommand));
+    let paths =
+        fs::read_dir(folder(files)).expect("the folder exists").map(|entry| entry.expect("an entry").path());
+    let paths = paths.filter(|path| !path.ends_with("kustomization.yaml"));
+    let mut committed: Vec<_> =
+        paths.flat_map(|path| documents(&fs::read_to_string(path).expect("a file"))).collect();
+    let mut printed = documents(&printed(subcommand));
+    committed.sort();
+    printed.sort();
     assert!(printed.len() >= count, "{subcommand} printed {} documents", printed.len());
-    assert_eq!(printed, documents(&committed), "{subcommand} against {files}");
+    assert_eq!(printed, committed, "{subcommand} against {files}");
 }
 
 #[test]
