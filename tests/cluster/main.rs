@@ -19,6 +19,7 @@ mod identity;
 mod instances;
 mod old_clients;
 mod references;
+mod samples;
 mod third_party;
 mod users_view;
 

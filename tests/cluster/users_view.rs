@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What `kubectl` answers in the namespace of the test.
-async fn kubectl(case: &Case, arguments: &[&str]) -> String {
+pub async fn kubectl(case: &Case, arguments: &[&str]) -> String {
     let all = [&["-n", case.namespace()], arguments].concat();
     let output = case.stage.plane.kubectl(&all).await.unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
