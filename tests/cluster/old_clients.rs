@@ -113,3 +113,32 @@ async fn zero_values_are_taken_for_a_broker_of_a_namespace() {
 async fn zero_values_are_taken_for_a_broker_of_the_cluster() {
     everything("go-client-wide", true).await;
 }
+
+/// A count of requests that is 2: whoever sends it as zero keeps it.
+async fn keeps(case: &Case, kind: Kind, name: &str, count: &str) {
+    let replaced = loop {
+        let mut object = case.get(kind, name).await;
+        object["spec"][count] = 0.into();
+        match send(case, kind, Some(name), &object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            answer => break answer.unwrap(),
+        }
+    };
+    assert_eq!(replaced["spec"][count], 2, "{count}");
+}
+
+#[tokio::test]
+async fn a_count_that_is_sent_as_zero_is_kept() {
+    for (namespace, wide) in [("go-count", false), ("go-count-wide", true)] {
+        let case = unregistered(namespace, wide).await;
+        case.register(json!({ "relistRequests": 2 })).await;
+        let (kind, name) = (case.broker_kind(), case.broker_name());
+        keeps(&case, kind, name, "relistRequests").await;
+        let lowered =
+            case.hand.edit(kind, name, json!({ "spec": { "relistRequests": 1 } })).await.unwrap_err();
+        assert!(lowered.to_string().contains("relistRequests"), "{lowered}");
+        case.provide("db", json!({ "updateRequests": 2 })).await;
+        keeps(&case, INSTANCE, "db", "updateRequests").await;
+        case.finish().await;
+    }
+}
