@@ -4,6 +4,9 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot read the repository's files has failed")]
 
+#[path = "generated/definitions.rs"]
+mod definitions;
+
 use std::{
     collections::BTreeSet,
     env, fs,
@@ -98,4 +101,45 @@ fn the_deployment_runs_this_version() {
         text.contains(&format!("image: service-catalog:{}\n", env!("CARGO_PKG_VERSION"))),
         "config/operator/deployment.yaml names another version than Cargo.toml"
     );
+}
+
+/// What the binary prints.
+fn printed(subcommand: &str) -> String {
+    let binary = env!("CARGO_BIN_EXE_service-catalog");
+    let output = std::process::Command::new(binary).arg(subcommand).output().expect("the binary runs");
+    assert!(output.status.success(), "{subcommand}: {output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The documents of a stream of YAML.
+fn documents(text: &str) -> Vec<String> {
+    let read = |document: &str| {
+        let read: serde_json::Value = serde_saphyr::from_str(document).expect("YAML");
+        (!read.is_null()).then(|| read.to_string())
+    };
+    text.split("---\n").filter_map(read).collect()
+}
+
+/// What a subcommand prints is, document by document, what the files in a folder hold.
+fn printed_as_committed(subcommand: &str, files: &str, count: usize) {
+    let paths =
+        fs::read_dir(folder(files)).expect("the folder exists").map(|entry| entry.expect("an entry").path());
+    let paths = paths.filter(|path| !path.ends_with("kustomization.yaml"));
+    let mut committed: Vec<_> =
+        paths.flat_map(|path| documents(&fs::read_to_string(path).expect("a file"))).collect();
+    let mut printed = documents(&printed(subcommand));
+    committed.sort();
+    printed.sort();
+    assert!(printed.len() >= count, "{subcommand} printed {} documents", printed.len());
+    assert_eq!(printed, committed, "{subcommand} against {files}");
+}
+
+#[test]
+fn the_binary_prints_the_definitions_that_are_committed() {
+    printed_as_committed("crds", "crds", 8);
+}
+
+#[test]
+fn the_binary_prints_the_policies_that_are_committed() {
+    printed_as_committed("policies", "config/admission", 13);
 }

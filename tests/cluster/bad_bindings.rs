@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Case, namespaced, unregistered};
 use crate::{
-    stage::objects::{BINDING, INSTANCE, SECRET, condition},
+    stage::objects::{BINDING, INSTANCE, SECRET, condition, uid},
     support::broker::{Operation, Reply, catalog},
 };
 
@@ -33,6 +33,17 @@ async fn a_binding_to_an_instance_that_is_going_says_so() {
     let words = ["spec.instanceRef.name", "\"db\" is being deleted", "delete it"];
     case.says(BINDING, "late", "ReferencesNonexistentInstance", &words).await;
     assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1);
+    // The instance waits for every binding that names it, so the late one has to make way as well.
+    case.remove(BINDING, "first").await;
+    case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &["late"]).await;
+    case.remove(BINDING, "late").await;
+    case.gone(INSTANCE, "db").await;
+    case.bind("late", "db", json!({})).await;
+    case.says(BINDING, "late", "ReferencesNonexistentInstance", &["\"db\""]).await;
+    let another = case.provide("db", json!({})).await;
+    case.ready(BINDING, "late").await;
+    let bind = case.broker.requests_of(Operation::Bind).remove(1);
+    assert!(bind.path.contains(uid(&another)), "{}", bind.path);
     case.finish().await;
 }
 
@@ -68,11 +79,56 @@ async fn parameter_secrets_of_a_binding_are_named_until_they_are_there() {
     case.provide("db", json!({})).await;
     let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
     case.bind("app", "db", json!({ "parametersFrom": from })).await;
-    let words = ["spec.parametersFrom[0].secretKeyRef", "\"p\" does not exist"];
-    case.says(BINDING, "app", "ErrorWithParameters", &words).await;
-    case.hand.secret("p", json!({ "json": "{\"role\": \"reader\"}" })).await.unwrap();
+    let field = "spec.parametersFrom[0].secretKeyRef";
+    let says = async |words: &[&str]| case.says(BINDING, "app", "ErrorWithParameters", words).await;
+    says(&[field, "\"p\" does not exist", "create it"]).await;
+    case.hand.secret("p", json!({ "other": "{}" })).await.unwrap();
+    says(&[field, "no key \"json\"", "add it"]).await;
+    for wrong in ["role: reader, pw: hunter2", "[1]", ""] {
+        case.hand.edit(SECRET, "p", json!({ "stringData": { "json": wrong } })).await.unwrap();
+        let said = says(&[field, "is not a JSON object"]).await;
+        assert!(!condition(&said, "Ready").unwrap().2.contains("hunter2"), "{said}");
+        // The next one says the same, so what it says is to be its own.
+        case.hand.edit(SECRET, "p", json!({ "data": { "json": null } })).await.unwrap();
+        says(&["no key \"json\""]).await;
+    }
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    let right = json!({ "stringData": { "json": "{\"role\": \"reader\"}" } });
+    case.hand.edit(SECRET, "p", right).await.unwrap();
     let ready = case.ready(BINDING, "app").await;
     assert_eq!(ready["status"]["externalProperties"]["parameters"], json!({ "role": "<redacted>" }));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn parameters_of_a_binding_that_are_no_object_are_refused_at_once() {
+    let case = namespaced("bind-no-object").await;
+    case.provide("db", json!({})).await;
+    for wrong in [json!("role=reader"), json!([1]), json!(7)] {
+        let spec = json!({ "instanceRef": { "name": "db" }, "parameters": wrong });
+        let said = case.hand.create(BINDING, "app", spec).await.unwrap_err().to_string();
+        assert!(said.contains("spec.parameters") && said.contains("object"), "{said}");
+    }
+    case.bind("app", "db", json!({ "parameters": { "role": "reader" } })).await;
+    case.ready(BINDING, "app").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_parameter_of_a_binding_that_is_given_twice_is_named() {
+    let case = namespaced("bind-twice").await;
+    case.provide("db", json!({})).await;
+    case.hand.secret("p", json!({ "json": "{\"role\": \"reader\"}" })).await.unwrap();
+    let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
+    case.bind("app", "db", json!({ "parameters": { "role": "owner" }, "parametersFrom": from })).await;
+    let words = ["duplicate entry for parameter \"role\"", "spec.parameters", "spec.parametersFrom"];
+    case.says(BINDING, "app", "ErrorWithParameters", &words).await;
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    // The spec of a binding is for good, the Secret is not.
+    case.hand.edit(SECRET, "p", json!({ "stringData": { "json": "{\"lifetime\": 1}" } })).await.unwrap();
+    let ready = case.ready(BINDING, "app").await;
+    let sent = case.broker.binding(uid(&ready)).unwrap().parameters;
+    assert_eq!(sent, json!({ "role": "owner", "lifetime": 1 }));
     case.finish().await;
 }
 
@@ -113,7 +169,9 @@ async fn a_binding_without_credentials_has_an_empty_secret() {
     case.broker.on(Operation::Bind).once().after_effect().reply(Reply::json(201, json!({})));
     case.provide("db", json!({})).await;
     case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    let ready = case.ready(BINDING, "app").await;
+    let message = condition(&ready, "Ready").unwrap().2;
+    assert!(message.contains("gave no credentials") && message.contains("Secret is empty"), "{message}");
     assert_eq!(case.content("app").await, json!({}));
     case.finish().await;
 }

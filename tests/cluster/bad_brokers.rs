@@ -15,12 +15,16 @@ use crate::{
 async fn a_url_that_is_none_is_named_and_can_be_mended() {
     let case = unregistered("bad-url", false).await;
     let url = case.broker.url();
-    for wrong in ["not a url", "ftp://example.com", "http://"] {
-        case.create_broker(json!({ "url": wrong })).await;
+    case.create_broker(json!({ "url": "not a url" })).await;
+    case.says(BROKER, "bad-url", "ErrorFetchingCatalog", &["spec.url"]).await;
+    case.edit(BROKER, "bad-url", json!({ "url": format!("{url}/") })).await;
+    case.ready(BROKER, "bad-url").await;
+    for wrong in ["ftp://example.com", "http://"] {
+        case.edit(BROKER, "bad-url", json!({ "url": wrong })).await;
         case.says(BROKER, "bad-url", "ErrorFetchingCatalog", &["spec.url"]).await;
-        case.remove(BROKER, "bad-url").await;
+        case.edit(BROKER, "bad-url", json!({ "url": url })).await;
+        case.ready(BROKER, "bad-url").await;
     }
-    case.register(json!({ "url": format!("{url}/") })).await;
     case.finish().await;
 }
 

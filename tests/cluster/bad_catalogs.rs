@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::unregistered;
+use super::{namespaced, unregistered};
 use crate::{
     stage::objects::{BROKER, CLUSTER_BROKER, condition},
-    support::broker::{self, Offering, Plan, catalog},
+    support::broker::{self, Broker, Offering, Plan, catalog},
 };
 
 /// A broker that offers this says so in such words, and is ready once it offers something proper.
@@ -45,8 +45,17 @@ async fn an_offering_whose_name_is_too_long_is_left_out_and_named() {
     case.create_broker(json!({})).await;
     let ready = case.ready(BROKER, "long-name").await;
     let message = condition(&ready, "Ready").unwrap().2;
-    assert!(message.contains("Left out") && message.contains("name is longer than"), "{message}");
+    let words = ["Left out: services[0] ", "nnn", "name is longer than"];
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    assert!(case.hand.get(case.class_kind(), "long").await.unwrap().is_none());
     case.provide("db", json!({})).await;
+    let shorter = Offering::new("long", "shorter").plan(Plan::new("l", "only"));
+    case.broker.set_catalog(catalog([shorter, case.offering()]));
+    case.edit(BROKER, "long-name", json!({ "relistRequests": 1 })).await;
+    case.until(case.class_kind(), "long", "to appear", |class| class["spec"]["externalName"] == "shorter")
+        .await;
+    let ready = case.ready(BROKER, "long-name").await;
+    assert!(!condition(&ready, "Ready").unwrap().2.contains("Left out"), "{ready}");
     case.finish().await;
 }
 
@@ -78,4 +87,23 @@ async fn of_two_brokers_with_one_id_the_second_is_refused_until_the_first_goes()
     first.finish().await;
     second.ready(CLUSTER_BROKER, "one-id-second").await;
     second.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_brokers_of_a_namespace_with_one_id_the_second_is_refused_until_the_first_goes() {
+    let case = namespaced("one-id-twice").await;
+    let second = Broker::start().await;
+    second.set_catalog(catalog([case.offering()]));
+    let url = json!({ "url": second.url() });
+    case.hand.create(BROKER, "second", case.broker_spec(url)).await.unwrap();
+    let class = case.unique(broker::POSTGRESQL);
+    let words = [&format!("{class:?}"), "one-id-twice", "second", "remove one"];
+    case.says(BROKER, "second", "ErrorSyncingCatalog", &words).await;
+    let owner = |class: &Value| class["spec"]["serviceBrokerName"].clone();
+    assert_eq!(owner(&case.get(case.class_kind(), &class).await), case.broker_name());
+    case.remove(BROKER, case.broker_name()).await;
+    case.ready(BROKER, "second").await;
+    assert_eq!(owner(&case.get(case.class_kind(), &class).await), "second");
+    case.remove(BROKER, "second").await;
+    case.finish().await;
 }

@@ -116,7 +116,8 @@ async fn obstructed(namespace: &str) -> Case {
     case.provide("db", json!({})).await;
     case.hand.secret("app", json!({ "mine": "do not touch" })).await.unwrap();
     case.bind("app", "db", json!({})).await;
-    case.says(BINDING, "app", "ErrorInjectingBindResult", &["app"]).await;
+    let words = [&format!("Secret \"{namespace}/app\""), "spec.secretName", "delete that Secret"];
+    case.says(BINDING, "app", "ErrorInjectingBindResult", &words).await;
     case
 }
 

@@ -139,24 +139,14 @@ async fn the_broker_is_told_where_an_instance_is() {
     let provision = case.broker.requests_of(Operation::Provision).remove(0);
     assert_eq!(provision.text("organization_guid"), cluster);
     assert_eq!(provision.text("space_guid"), uid(&namespace));
-    let mut context = json!({
+    let context = json!({
         "platform": "kubernetes", "namespace": "context", "clusterid": cluster, "instance_name": "db",
     });
-    assert_eq!(without_annotations(&provision.body["context"]), context);
+    assert_eq!(provision.body["context"], context);
     let bind = case.broker.requests_of(Operation::Bind).remove(0);
-    context.as_object_mut().unwrap().shift_remove("instance_name");
-    let mut told = without_annotations(&bind.body["context"]);
-    told.as_object_mut().unwrap().shift_remove("instance_name");
-    assert_eq!(told, context);
+    assert_eq!(bind.body["context"], context);
     assert_eq!(bind.body["bind_resource"]["app_guid"], uid(&namespace));
     case.finish().await;
-}
-
-fn without_annotations(context: &serde_json::Value) -> serde_json::Value {
-    let mut context = context.clone();
-    let fields = context.as_object_mut().unwrap();
-    fields.retain(|name, _| !name.ends_with("_annotations"));
-    context
 }
 
 #[tokio::test]

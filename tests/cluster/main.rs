@@ -17,7 +17,9 @@ mod connections;
 mod deletion;
 mod identity;
 mod instances;
+mod old_clients;
 mod references;
+mod samples;
 mod third_party;
 mod users_view;
 

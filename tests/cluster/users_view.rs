@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Case, namespaced};
+use super::{Case, namespaced, unregistered};
 use crate::{
     stage::{
         objects::{BINDING, INSTANCE},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What `kubectl` answers in the namespace of the test.
-async fn kubectl(case: &Case, arguments: &[&str]) -> String {
+pub async fn kubectl(case: &Case, arguments: &[&str]) -> String {
     let all = [&["-n", case.namespace()], arguments].concat();
     let output = case.stage.plane.kubectl(&all).await.unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -68,6 +68,25 @@ async fn events_tell_of_failures_and_of_ready() {
         described.contains("ProvisionCallFailed") && described.contains("ProvisionedSuccessfully"),
         "{described}"
     );
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn events_tell_of_a_catalog_and_of_credentials_that_cannot_be_had() {
+    let case = unregistered("failure-events", false).await;
+    case.broker.on(Operation::Catalog).once().respond(500, json!({ "description": "disk on fire" }));
+    case.create_broker(json!({})).await;
+    let warned = async |about: &str, reason: &str, word: &str| {
+        let event = case.told(about, reason).await;
+        assert_eq!(event["type"], "Warning");
+        assert!(event["note"].as_str().unwrap().contains(word), "{event}");
+    };
+    warned(case.broker_name(), "ErrorFetchingCatalog", "disk on fire").await;
+    case.ready(case.broker_kind(), case.broker_name()).await;
+    case.provide("db", json!({})).await;
+    case.broker.on(Operation::Bind).once().respond(400, json!({ "description": "no such role" }));
+    case.bind("app", "db", json!({})).await;
+    warned("app", "BindCallFailed", "no such role").await;
     case.finish().await;
 }
 

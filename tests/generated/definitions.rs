@@ -1,0 +1,127 @@
+//! The definitions of the eight kinds are, for whoever lists and explains them, those of the original.
+
+use serde_json::{Value, json};
+use service_catalog::crd;
+
+/// The definitions as they are on the wire.
+fn definitions() -> Vec<Value> {
+    let definitions = crd::all().iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+    definitions.expect("JSON")
+}
+
+fn kind(definition: &Value) -> &str {
+    definition["spec"]["names"]["kind"].as_str().expect("a kind")
+}
+
+/// The one version of a definition.
+fn version(definition: &Value) -> &Value {
+    let versions = definition["spec"]["versions"].as_array().expect("versions");
+    assert_eq!(versions.len(), 1, "{}", kind(definition));
+    &versions[0]
+}
+
+/// Appends the paths of the properties below a schema that have no description, and returns how many there are in all.
+fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) -> usize {
+    let mut count = 0;
+    for below in ["items", "additionalProperties"] {
+        if schema[below].is_object() {
+            count += undescribed(&schema[below], &format!("{path}[]"), found);
+        }
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if property["description"].as_str().is_none_or(|text| text.trim().is_empty()) {
+            found.push(path.clone());
+        }
+        count += 1 + undescribed(property, &path, found);
+    }
+    count
+}
+
+#[test]
+fn a_property_without_a_description_is_found_wherever_it_is() {
+    let described = |below: Value| json!({ "description": "is", "items": { "properties": below } });
+    let schema = json!({ "properties": { "a": described(json!({ "b": {} })), "c": { "description": " " } } });
+    let mut found = Vec::new();
+    assert_eq!(undescribed(&schema, "Kind", &mut found), 3);
+    assert_eq!(found, ["Kind.a[].b", "Kind.c"]);
+}
+
+#[test]
+fn every_property_of_every_kind_is_described() {
+    let mut found = Vec::new();
+    for definition in definitions() {
+        let schema = &version(&definition)["schema"]["openAPIV3Schema"];
+        assert!(schema["description"].is_string(), "{} itself", kind(&definition));
+        assert!(undescribed(schema, kind(&definition), &mut found) > 10, "{}", kind(&definition));
+    }
+    // Those the API server describes by itself.
+    let own = ["apiVersion", "kind", "metadata"];
+    found.retain(|path| !path.split_once('.').is_some_and(|(_, property)| own.contains(&property)));
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn every_kind_is_found_with_the_others() {
+    let definitions = definitions();
+    assert_eq!(definitions.len(), 8);
+    for definition in &definitions {
+        let names = &definition["spec"]["names"];
+        let singular = kind(definition).to_lowercase();
+        assert_eq!(names["categories"], json!(["all", "svcat"]), "{singular}");
+        assert_eq!(names["singular"], singular.as_str());
+        assert!(names.get("shortNames").is_none_or(|names| names == &json!([])), "{singular}");
+        assert_eq!(definition["metadata"]["labels"]["svcat"], "true", "{singular}");
+        let approved = &definition["metadata"]["annotations"]["api-approved.kubernetes.io"];
+        assert!(approved.as_str().is_some_and(|approved| !approved.is_empty()), "{singular}: {approved}");
+        let version = version(definition);
+        assert_eq!((&version["name"], &version["storage"]), (&json!("v1beta1"), &json!(true)), "{singular}");
+        assert_eq!(version["subresources"], json!({ "status": {} }), "{singular}");
+    }
+}
+
+#[test]
+fn every_kind_has_the_scope_and_the_columns_of_the_original() {
+    let broker = ["URL=.spec.url", "Status=.status.lastConditionState"];
+    let name = "External-Name=.spec.externalName";
+    let wide = "Broker=.spec.clusterServiceBrokerName";
+    let narrow = "Broker=.spec.serviceBrokerName";
+    let expected: [(&str, &str, &[&str]); 8] = [
+        ("ClusterServiceBroker", "Cluster", &broker),
+        ("ClusterServiceClass", "Cluster", &[name, wide]),
+        ("ClusterServicePlan", "Cluster", &[name, wide, "Class=.spec.clusterServiceClassRef.name"]),
+        ("ServiceBroker", "Namespaced", &broker),
+        ("ServiceClass", "Namespaced", &[name, narrow]),
+        ("ServicePlan", "Namespaced", &[name, narrow, "Class=.spec.serviceClassRef.name"]),
+        (
+            "ServiceInstance",
+            "Namespaced",
+            &[
+                "Class=.status.userSpecifiedClassName",
+                "Plan=.status.userSpecifiedPlanName",
+                "Status=.status.lastConditionState",
+            ],
+        ),
+        (
+            "ServiceBinding",
+            "Namespaced",
+            &[
+                "Service-Instance=.spec.instanceRef.name",
+                "Secret-Name=.spec.secretName",
+                "Status=.status.lastConditionState",
+            ],
+        ),
+    ];
+    for (definition, (expected, scope, columns)) in definitions().iter().zip(expected) {
+        assert_eq!((kind(definition), &definition["spec"]["scope"]), (expected, &json!(scope)));
+        let shown = version(definition)["additionalPrinterColumns"].as_array().expect("columns");
+        let text = |column: &Value, field: &str| column[field].as_str().expect("text").to_owned();
+        // A column with a priority is shown on request only, and the original had none of those.
+        let shown = shown.iter().filter(|column| column["priority"].as_i64().unwrap_or_default() == 0);
+        let shown: Vec<_> =
+            shown.map(|column| format!("{}={}", text(column, "name"), text(column, "jsonPath"))).collect();
+        let age = "Age=.metadata.creationTimestamp";
+        let columns: Vec<_> = columns.iter().copied().chain([age]).collect();
+        assert_eq!(shown, columns, "{expected}");
+    }
+}
