@@ -151,7 +151,8 @@ async fn unfit(case: Case, credentials: Value, (reason, words): (&str, &[&str]))
 async fn credentials_that_are_too_large_for_a_secret_are_given_back() {
     let case = namespaced("large-credentials").await;
     let large = json!({ "ca": "x".repeat(1024 * 1024 + 1) });
-    let words = ["201 Created with a body of more than 1 MiB", "deleted at the broker before another attempt"];
+    let words =
+        ["201 Created with a body of more than 1 MiB", "deleted at the broker before another attempt"];
     unfit(case, large, ("ServiceBindingNeedsOrphanMitigation", &words)).await;
 }
 

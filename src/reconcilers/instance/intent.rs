@@ -90,7 +90,9 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     intent.instance_id = phase::instance_id(&observed.object, status);
     let present = status.external_properties.clone().unwrap_or_default();
     // An earlier update may have taken effect unnoticed: then everything that it may have changed is said again.
-    let all = asked_unnoticed(status);
+    // So it is when the user asks for the same again.
+    let all =
+        asked_unnoticed(status) || observed.object.spec.update_requests > status.observed_update_requests;
     begin(observed, &mut intent, wanted, InstanceOperation::Update);
     let plan_differs = (all && observed.world.is_plan_updatable(wanted.offering))
         || present.plan_id() != wanted.offering.plan_id;

@@ -111,7 +111,11 @@ fn converge(
             let acknowledged = status.external_properties.as_ref();
             let differs = acknowledged.is_none_or(|acknowledged| !wanted.is(acknowledged));
             let forced = observed.object.spec.update_requests > status.observed_update_requests;
-            if !differs && !forced && !asked_without_answer(status) {
+            // An update that says nothing would be one of the context alone, which an offering has to allow.
+            let says_something =
+                observed.world.is_plan_updatable(wanted.offering) || wanted.parameters.to_send().is_some();
+            let asks = differs || (forced && says_something) || asked_without_answer(status);
+            if !asks {
                 return Step::Record(up_to_date(observed, status));
             }
             match pending {

@@ -42,7 +42,11 @@ fn an_update_says_only_what_differs() {
         ("parameters", settled().with_parameters(&json!({"size": 2})), json!({"parameters": {"size": 2}})),
         ("no parameters any more", settled().with_parameters(&json!({})), json!({"parameters": {}})),
         ("plan", settled().with_plan("big-id"), json!({"plan_id": "big-id"})),
-        ("only asked again", settled().with_update_request(), json!({})),
+        (
+            "everything, when only asked again",
+            settled().with_update_request(),
+            json!({"plan_id": "small-id", "parameters": {"size": 1}}),
+        ),
         (
             "everything, after an update that was not answered",
             settled()

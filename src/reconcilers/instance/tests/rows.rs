@@ -210,3 +210,13 @@ fn an_instance_stays_with_the_broker_that_has_it() {
     assert_eq!(said.conditions[0].reason, "ReferencesNonexistentServiceClass");
     assert_eq!(said.resolved.unwrap().broker, "broker");
 }
+
+#[test]
+fn an_update_that_would_say_nothing_is_not_sent() {
+    let asked = Fixture::new().with_parameters(&json!({})).settled().with_update_request();
+    let asked = asked.offered(|offering| offering.plan_updatable = false);
+    let Step::Record(seen) = asked.plan() else { panic!("takes note of it") };
+    assert_eq!(seen.observed_update_requests, asked.object.spec.update_requests);
+    let after = asked.with_status(&seen);
+    assert_eq!(shown(&after.plan(), &after), "wait for a change");
+}
