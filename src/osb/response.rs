@@ -141,7 +141,7 @@ impl<'a> Response<'a> {
         let advice = match reason {
             RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
             RefusalReason::VersionMismatch => &self.version_advice(body),
-            RefusalReason::Redirected if self.status == 304 => {
+            RefusalReason::Other if self.status == 304 => {
                 " (but it was not asked whether anything has changed)"
             }
             RefusalReason::Redirected => " (redirects are not followed: check spec.url)",
@@ -240,6 +240,7 @@ const MAX_PHRASE: usize = 256;
 /// Errors"). A 403 without a code is how gateways say 401; one with a code is the broker's decision on this request.
 fn reason_of(status: u16, error: Option<&str>) -> RefusalReason {
     match (status, error) {
+        (304, _) => RefusalReason::Other,
         (..400, _) => RefusalReason::Redirected,
         (400, _) => RefusalReason::BadRequest,
         (401, _) | (403, None) => RefusalReason::Unauthorized,

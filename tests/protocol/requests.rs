@@ -64,7 +64,7 @@ async fn every_operation_is_written_as_the_spec_has_it() {
     answered(client.unbind("i", "b", &target, true, jane).await);
     answered(client.unbind("i", "b", &target, false, None).await);
     answered(client.poll_binding("i", "b", &target, None, jane).await);
-    answered(client.get_binding("i", "b", &target, None).await);
+    answered(client.get_binding("i", "b", &target, jane).await);
 
     let provision = format!(
         r#"{{"service_id":"s","plan_id":"p","organization_guid":"cluster","space_guid":"ns-uid",{CONTEXT}}}"#
@@ -89,7 +89,7 @@ async fn every_operation_is_written_as_the_spec_has_it() {
         (format!("DELETE {binding}?{ids}&accepts_incomplete=true"), "", true),
         (format!("DELETE {binding}?{ids}"), "", false),
         (format!("GET {binding}/last_operation?{ids}"), "", true),
-        (format!("GET {binding}?{ids}"), "", false),
+        (format!("GET {binding}?{ids}"), "", true),
     ];
     let requests = broker.requests();
     assert_eq!(requests.len(), expected.len());

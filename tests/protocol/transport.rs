@@ -101,7 +101,8 @@ async fn an_endless_body_is_cut() {
     let client = broker.client();
     let provision = unknown(client.provision("i", &provision_request(), None).await);
     assert!(provision.mitigate && provision.answered);
-    assert_eq!(provision.message, "the broker answered 201 Created with a body that is too long");
+    let message = "the broker answered 201 Created with a body of more than 1 MiB (16 MiB for a catalog), which is too long";
+    assert_eq!(provision.message, message);
     let catalog = unknown(client.catalog(None).await);
     assert!(catalog.message.ends_with("too long") && !catalog.mitigate);
     assert_eq!(unknown(client.provision("i", &provision_request(), None).await).status, Some(500));
