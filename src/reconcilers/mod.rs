@@ -4,7 +4,7 @@
 //! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
 //!   *observe, phase, plan, absorb*.
 //! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`], [`told`]: what several of them decide with; pure.
-//! * [`mod@write`], [`event`]: the effects on the API server.
+//! * [`mod@write`], [`secret`], [`event`]: the effects on the API server.
 
 #[cfg(test)]
 mod answers;
@@ -22,6 +22,7 @@ mod model;
 pub mod offering;
 pub mod parameters;
 pub mod reason;
+pub mod secret;
 pub mod shell;
 #[cfg(test)]
 mod tables;

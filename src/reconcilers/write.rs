@@ -1,18 +1,20 @@
 //! Writes to the API server. Every write carries what it was decided on (uid, resourceVersion), has a field manager and
 //! a time limit, and is done at most once: the client's own retries are off, the pass is what is repeated.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
+    core::{ApiResource, DynamicObject, ObjectMeta},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::error::Error;
+use super::{
+    error::Error,
+    secret::{OwnedSecret, apply_secret, delete_secret},
+};
 use crate::{
     context::Context,
     crd::{FINALIZER, scope::Object},
@@ -21,18 +23,8 @@ use crate::{
 /// The field manager of every write.
 pub const MANAGER: &str = "service-catalog";
 
-/// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
-pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
-
-/// Annotation on our Secrets: the id at the broker of the binding whose credentials they hold.
-pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
-
 /// How long the API server gets to answer.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-
-/// A Secret is worth more patience than other writes: its credentials exist only in memory, and some brokers give them
-/// only once.
-const SECRET_TRIES: u32 = 5;
 
 /// A change of an object other than the one that is being reconciled.
 pub enum Write {
@@ -97,16 +89,6 @@ impl Target {
     }
 }
 
-/// A Secret with credentials. No `Debug`.
-pub struct OwnedSecret {
-    /// Name, namespace, labels, and the owner reference to the binding.
-    pub metadata: ObjectMeta,
-    /// Uid of the binding.
-    pub owner_uid: String,
-    /// The credentials.
-    pub data: BTreeMap<String, ByteString>,
-}
-
 /// A write that the API server refuses for good, or that would touch what is not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -127,20 +109,6 @@ impl Write {
         };
         pin(&mut patch, from);
         Ok(Some(Self::Patch(Target::of(from), patch)))
-    }
-
-    /// Changes the status of an object.
-    pub fn change_status<K: Object, S: Serialize>(
-        object: &K,
-        from: &S,
-        to: &S,
-    ) -> Result<Option<Self>, Error> {
-        let Some(status) = diff(&to_value(from)?, &to_value(to)?) else {
-            return Ok(None);
-        };
-        let mut patch = json!({ "status": status });
-        pin(&mut patch, object);
-        Ok(Some(Self::PatchStatus(Target::of(object), patch)))
     }
 
     /// Deletes an object, this very one.
@@ -266,17 +234,7 @@ fn typed<K: Object>(object: &DynamicObject) -> Result<K, Error> {
         .map_err(|source| Error::Serialize { what: "an object of the API server", source })
 }
 
-/// Reads the metadata of a Secret as the API server has it now.
-pub async fn secret_metadata(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<PartialObjectMeta<Secret>>, Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    timed(&format!("read the metadata of Secret {namespace}/{name}"), api.get_metadata_opt(name)).await
-}
-
-/// Whether a Secret belongs to the binding of this uid: by controller reference, and by nothing less.
+/// Whether an object belongs to the owner of this uid: by controller reference, and by nothing less.
 #[must_use]
 pub fn is_owned(metadata: &ObjectMeta, owner_uid: &str) -> bool {
     metadata
@@ -300,89 +258,6 @@ async fn create(client: &Client, target: &Target, object: &Value) -> Result<Opti
     }
 }
 
-async fn apply_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refused>, Error> {
-    let mut delay = Duration::from_millis(200);
-    for _ in 1..SECRET_TRIES {
-        match try_secret(client, secret).await {
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again");
-            }
-            done => return done,
-        }
-        tokio::time::sleep(delay).await;
-        delay *= 2;
-    }
-    try_secret(client, secret).await
-}
-
-async fn try_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refused>, Error> {
-    let (namespace, name) = (
-        secret.metadata.namespace.clone().unwrap_or_default(),
-        secret.metadata.name.clone().unwrap_or_default(),
-    );
-    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let mut object =
-        Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
-    let action = format!("create Secret {namespace}/{name}");
-    let exists = match timed(&action, api.create(&post(), &object)).await {
-        Ok(_) => return Ok(None),
-        Err(Error::Api { source, .. }) if has_code(&source, 409) => source,
-        Err(Error::Api { source, .. }) if is_invalid(&source) => {
-            return Ok(Some(Refused { message: format!("cannot {action}: {source}") }));
-        }
-        Err(error) => return Err(error),
-    };
-    let Some(present) = secret_metadata(client, &namespace, &name).await? else {
-        // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
-        return Err(Error::Api { action, source: exists });
-    };
-    if !is_owned(&present.metadata, &secret.owner_uid) {
-        return Ok(Some(taken(&namespace, &name)));
-    }
-    object.metadata.resource_version.clone_from(&present.metadata.resource_version);
-    let action = format!("replace Secret {namespace}/{name}");
-    match timed(&action, api.replace(&name, &post(), &object)).await {
-        Ok(_) => Ok(None),
-        Err(Error::Api { source, .. }) if is_invalid(&source) => {
-            Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The refusal to touch a Secret that is not ours.
-#[must_use]
-pub fn taken(namespace: &str, name: &str) -> Refused {
-    Refused {
-        message: format!(
-            "Secret \"{namespace}/{name}\" is not owned by ServiceBinding: spec.secretName is taken by a Secret that this binding did not create; \
-             delete that Secret, or create another binding with another secretName"
-        ),
-    }
-}
-
-async fn delete_secret(
-    client: &Client,
-    (namespace, name): (&str, &str),
-    owner_uid: &str,
-    uid: Option<String>,
-) -> Result<(), Error> {
-    let uid = match uid {
-        Some(uid) => Some(uid),
-        None => match secret_metadata(client, namespace, name).await? {
-            Some(present) if is_owned(&present.metadata, owner_uid) => present.metadata.uid,
-            Some(_) | None => return Ok(()),
-        },
-    };
-    let only = DeleteParams {
-        preconditions: Some(Preconditions { uid, resource_version: None }),
-        ..DeleteParams::default()
-    };
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let action = format!("delete Secret {namespace}/{name}");
-    ignore_missing(timed(&action, api.delete(name, &only)).await.map(|_| ()))
-}
-
 /// Waits for the API server, but not for ever.
 pub(crate) async fn timed<T>(
     action: &str,
@@ -398,7 +273,7 @@ pub(crate) async fn timed<T>(
     }
 }
 
-fn ignore_missing(result: Result<(), Error>) -> Result<(), Error> {
+pub(super) fn ignore_missing(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::Api { source, .. }) if is_missing(&source) => Ok(()),
         // A precondition that does not hold: this object is gone and another has its name, or it has changed, and the
@@ -408,7 +283,7 @@ fn ignore_missing(result: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-fn has_code(error: &kube::Error, code: u16) -> bool {
+pub(super) fn has_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
@@ -422,7 +297,7 @@ fn is_missing(error: &kube::Error) -> bool {
 
 /// Refused for what the object is, not for the moment: invalid, too large, or forbidden (as in a namespace that is
 /// being deleted).
-fn is_invalid(error: &kube::Error) -> bool {
+pub(super) fn is_invalid(error: &kube::Error) -> bool {
     [400, 403, 413, 422].into_iter().any(|code| has_code(error, code))
 }
 
@@ -430,7 +305,7 @@ fn parameters() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-fn post() -> PostParams {
+pub(super) fn post() -> PostParams {
     PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
@@ -481,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_controller_reference_with_the_same_uid_makes_a_secret_ours() {
+    fn only_a_controller_reference_with_the_same_uid_makes_an_object_ours() {
         let owner = |uid: &str, controller| OwnerReference {
             uid: uid.into(),
             controller,

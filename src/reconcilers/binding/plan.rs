@@ -26,7 +26,7 @@ use crate::{
         offering::{self, BrokerState},
         parameters::Parameters,
         reason::Reason,
-        write::taken,
+        secret::taken,
     },
 };
 

@@ -16,7 +16,8 @@ use crate::{
     reconcilers::{
         backoff::later,
         error::Error,
-        write::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, Write, is_owned, secret_metadata},
+        secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, secret_metadata},
+        write::{Write, is_owned},
     },
 };
 

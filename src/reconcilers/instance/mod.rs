@@ -7,6 +7,7 @@ mod plan;
 #[cfg(test)]
 pub(super) mod tests;
 mod verdict;
+mod wanted;
 
 use std::sync::Arc;
 

@@ -198,11 +198,6 @@ impl Broker {
         self.inner.change(|state| state.model.asynchronous.insert(operation, script));
     }
 
-    /// Makes an operation synchronous again.
-    pub fn set_sync(&self, operation: Operation) {
-        self.inner.change(|state| state.model.asynchronous.remove(&operation));
-    }
-
     /// Refuses with `ConcurrencyError` what concerns a binding while another one of the same instance
     /// is being made or deleted asynchronously.
     pub fn set_serialised_bindings(&self, serialised: bool) {

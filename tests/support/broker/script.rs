@@ -199,12 +199,6 @@ impl<'a> ScriptBuilder<'a> {
         self.times(1)
     }
 
-    /// Lets the first `count` requests pass.
-    pub fn skipping(mut self, count: usize) -> Self {
-        self.rule.skip = count;
-        self
-    }
-
     /// The effect takes place; only the platform does not learn the truth.
     pub fn after_effect(mut self) -> Self {
         self.rule.after_effect = true;

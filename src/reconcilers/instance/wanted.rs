@@ -1,0 +1,133 @@
+//! What the spec asks for, and whether it can be asked for at present. Pure.
+
+use kube::ResourceExt as _;
+
+use super::{
+    World,
+    intent::Wanted,
+    phase::{self, Requested},
+    plan::Seen,
+};
+use crate::{
+    crd::ServiceInstanceStatus,
+    reconcilers::{
+        backoff::later,
+        machine::Wait,
+        offering::{self, BrokerState, Offering, Removed},
+        reason::Reason,
+    },
+};
+
+/// Why nothing can be asked of a broker at present.
+pub(super) struct Blocked {
+    pub reason: Reason,
+    pub message: String,
+    pub wait: Wait,
+}
+
+/// What the spec asks for, if it can be asked for.
+pub(super) fn wanted<'a>(
+    observed: &'a Seen,
+    status: &ServiceInstanceStatus,
+    requested: Requested,
+) -> Result<Wanted<'a>, Blocked> {
+    let world = &observed.world;
+    let for_change = |reason, message| Blocked { reason, message, wait: Wait::ForChange };
+    let offering = world
+        .offering
+        .as_ref()
+        .map_err(|unresolved| for_change(unresolved.reason, unresolved.message.clone()))?;
+    if let Some(rival) = &world.rival {
+        let message = format!(
+            "spec.externalID: the ServiceInstance {rival} has this id at the {} already; use another id, or none",
+            offering.broker
+        );
+        return Err(for_change(Reason::ExternalIDInUse, message));
+    }
+    if let Some(recorded) = status.resolved.as_ref().filter(|_| phase::may_exist(status))
+        && (offering::recorded_broker(recorded, &observed.object.namespace().unwrap_or_default())
+            != offering.broker
+            || recorded.service_id != offering.service_id)
+    {
+        let message = format!(
+            "the class {:?} is not the one that the instance was ordered from: it is of the {} now; bring the class of {} {:?} back",
+            offering.class, offering.broker, recorded.broker, recorded.service_id
+        );
+        return Err(for_change(Reason::ReferencesNonexistentServiceClass, message));
+    }
+    usable(world, offering, status, requested).map_err(|(reason, message)| for_change(reason, message))?;
+    let namespace_uid = world.namespace_uid.as_deref().ok_or_else(|| {
+        for_change(
+            Reason::ErrorFindingNamespaceForInstance,
+            "the namespace of the instance is not known yet; this mends itself".to_owned(),
+        )
+    })?;
+    // Nobody announces a change of a Secret that is not ours, so it is looked at again now and then.
+    let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
+    let blocked = |reason, message| Blocked { reason, message, wait: recheck };
+    if let Some(message) = &world.hindrance {
+        return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
+    }
+    match &world.parameters {
+        Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid }),
+        Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),
+        None => {
+            let message = "the parameters have not been read yet; this mends itself".to_owned();
+            Err(blocked(Reason::ErrorWithParameters, message))
+        }
+    }
+}
+
+/// Whether an offering can be ordered, or an instance moved to it.
+fn usable(
+    world: &World,
+    offering: &Offering,
+    status: &ServiceInstanceStatus,
+    requested: Requested,
+) -> Result<(), (Reason, String)> {
+    let present = status.external_properties.as_ref().map(|properties| properties.plan_id().to_owned());
+    let plan_changes =
+        requested == Requested::Provision || present.as_deref() != Some(offering.plan_id.as_str());
+    let verb = match requested {
+        Requested::Provision => "provision",
+        Requested::Update => "update",
+    };
+    match (offering.broker_state, offering.removed) {
+        (BrokerState::Missing, _) => {
+            let message = format!(
+                "the {} that offers the class {:?} does not exist; create it again",
+                offering.broker, offering.class
+            );
+            return Err((Reason::ReferencesNonexistentBroker, message));
+        }
+        (BrokerState::Leaving, _) if requested == Requested::Provision => {
+            let message =
+                format!("the {} is being deleted; nothing new can be ordered from it", offering.broker);
+            return Err((Reason::ReferencesNonexistentBroker, message));
+        }
+        (_, Some(Removed::Class)) if plan_changes => {
+            let message = format!(
+                "the class {:?} has been removed from the broker's catalog; cannot {verb}: use another class",
+                offering.class
+            );
+            return Err((Reason::ReferencesDeletedServiceClass, message));
+        }
+        (_, Some(Removed::Plan)) if plan_changes => {
+            let message = format!(
+                "the plan {:?} has been removed from the broker's catalog; cannot {verb}: use another plan",
+                offering.plan_name
+            );
+            return Err((Reason::ReferencesDeletedServicePlan, message));
+        }
+        (BrokerState::Present | BrokerState::Leaving, _) => {}
+    }
+    if requested == Requested::Update && plan_changes && !world.is_plan_updatable(offering) {
+        let plan = world.present.as_ref().map_or("present", |present| &present.plan_name);
+        let message = format!(
+            "the plan {plan:?} of the class {:?} does not allow plan changes: set the plan back to what it was",
+            offering.class
+        );
+        return Err((Reason::PlanNotUpdatable, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The Secrets that hold credentials: created where the name is free, replaced and deleted only where they are ours.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Preconditions},
+    core::{ObjectMeta, PartialObjectMeta},
+};
+
+use super::{
+    error::Error,
+    write::{Refused, has_code, ignore_missing, is_invalid, is_owned, post, timed},
+};
+
+/// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
+pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
+
+/// Annotation on our Secrets: the id at the broker of the binding whose credentials they hold.
+pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
+
+/// A Secret is worth more patience than other writes: its credentials exist only in memory, and some brokers give them
+/// only once.
+const SECRET_TRIES: u32 = 5;
+
+/// A Secret with credentials. No `Debug`.
+pub struct OwnedSecret {
+    /// Name, namespace, labels, and the owner reference to the binding.
+    pub metadata: ObjectMeta,
+    /// Uid of the binding.
+    pub owner_uid: String,
+    /// The credentials.
+    pub data: BTreeMap<String, ByteString>,
+}
+
+/// Reads the metadata of a Secret as the API server has it now.
+pub async fn secret_metadata(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<PartialObjectMeta<Secret>>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    timed(&format!("read the metadata of Secret {namespace}/{name}"), api.get_metadata_opt(name)).await
+}
+
+/// Writes credentials, with patience. `Some` is a refusal for good.
+pub(super) async fn apply_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refused>, Error> {
+    let mut delay = Duration::from_millis(200);
+    for _ in 1..SECRET_TRIES {
+        match try_secret(client, secret).await {
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again");
+            }
+            done => return done,
+        }
+        tokio::time::sleep(delay).await;
+        delay *= 2;
+    }
+    try_secret(client, secret).await
+}
+
+async fn try_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refused>, Error> {
+    let (namespace, name) = (
+        secret.metadata.namespace.clone().unwrap_or_default(),
+        secret.metadata.name.clone().unwrap_or_default(),
+    );
+    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let mut object =
+        Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
+    let action = format!("create Secret {namespace}/{name}");
+    let exists = match timed(&action, api.create(&post(), &object)).await {
+        Ok(_) => return Ok(None),
+        Err(Error::Api { source, .. }) if has_code(&source, 409) => source,
+        Err(Error::Api { source, .. }) if is_invalid(&source) => {
+            return Ok(Some(Refused { message: format!("cannot {action}: {source}") }));
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(present) = secret_metadata(client, &namespace, &name).await? else {
+        // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
+        return Err(Error::Api { action, source: exists });
+    };
+    if !is_owned(&present.metadata, &secret.owner_uid) {
+        return Ok(Some(taken(&namespace, &name)));
+    }
+    object.metadata.resource_version.clone_from(&present.metadata.resource_version);
+    let action = format!("replace Secret {namespace}/{name}");
+    match timed(&action, api.replace(&name, &post(), &object)).await {
+        Ok(_) => Ok(None),
+        Err(Error::Api { source, .. }) if is_invalid(&source) => {
+            Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The refusal to touch a Secret that is not ours.
+#[must_use]
+pub fn taken(namespace: &str, name: &str) -> Refused {
+    Refused {
+        message: format!(
+            "Secret \"{namespace}/{name}\" is not owned by ServiceBinding: spec.secretName is taken by a Secret that this binding did not create; \
+             delete that Secret, or create another binding with another secretName"
+        ),
+    }
+}
+
+/// Deletes a Secret of a binding; one that is not ours, or gone already, is left as it is.
+pub(super) async fn delete_secret(
+    client: &Client,
+    (namespace, name): (&str, &str),
+    owner_uid: &str,
+    uid: Option<String>,
+) -> Result<(), Error> {
+    let uid = match uid {
+        Some(uid) => Some(uid),
+        None => match secret_metadata(client, namespace, name).await? {
+            Some(present) if is_owned(&present.metadata, owner_uid) => present.metadata.uid,
+            Some(_) | None => return Ok(()),
+        },
+    };
+    let only = DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let action = format!("delete Secret {namespace}/{name}");
+    ignore_missing(timed(&action, api.delete(name, &only)).await.map(|_| ()))
+}
