@@ -37,12 +37,16 @@ pub(super) fn wanted<'a>(
         .offering
         .as_ref()
         .map_err(|unresolved| for_change(unresolved.reason, unresolved.message.clone()))?;
+    // Nobody announces a change of a Secret that is not ours, or of another instance, so they are looked at again now and
+    // then.
+    let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
+    let blocked = |reason, message| Blocked { reason, message, wait: recheck };
     if let Some(rival) = &world.rival {
         let message = format!(
             "spec.externalID: the ServiceInstance {rival} has this id at the {} already; use another id, or none",
             offering.broker
         );
-        return Err(for_change(Reason::ExternalIDInUse, message));
+        return Err(blocked(Reason::ExternalIDInUse, message));
     }
     if let Some(recorded) = status.resolved.as_ref().filter(|_| phase::may_exist(status))
         && (offering::recorded_broker(recorded, &observed.object.namespace().unwrap_or_default())
@@ -62,9 +66,6 @@ pub(super) fn wanted<'a>(
             "the namespace of the instance is not known yet; this mends itself".to_owned(),
         )
     })?;
-    // Nobody announces a change of a Secret that is not ours, so it is looked at again now and then.
-    let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
-    let blocked = |reason, message| Blocked { reason, message, wait: recheck };
     if let Some(message) = &world.hindrance {
         return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
     }
