@@ -139,6 +139,7 @@ impl Machine for BindingMachine {
         Ok(World {
             offering,
             maximum_polling_duration: recorded
+                .filter(|_| status.async_op_in_progress)
                 .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores))
                 .and_then(|offering| offering.maximum_polling_duration),
             hindrance,

@@ -125,29 +125,33 @@ impl Machine for InstanceMachine {
         } else {
             None
         };
-        let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        let status = object.status.clone().unwrap_or_default();
+        let asks = phase::asks(object, &status);
+        let recorded = status.resolved.as_ref();
         let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
-        let present =
-            recorded.zip(object.status.as_ref().and_then(|status| status.external_properties.as_ref()));
-        let present =
-            present.and_then(|(record, plan)| offering::recorded(record, plan.plan_id(), &namespace, stores));
-        let requested =
-            recorded.and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores));
-        let hindrance = match &offering {
-            Ok(offering) if phase::asks(object, &object.status.clone().unwrap_or_default()) => {
-                context.brokers.hindrance(stores, &offering.broker).await
-            }
-            Ok(_) | Err(_) => None,
+        // An object at rest, or one that is only polled, does not pay for what only the others need.
+        let present = recorded
+            .zip(status.external_properties.as_ref().filter(|_| asks))
+            .and_then(|(record, plan)| offering::recorded(record, plan.plan_id(), &namespace, stores));
+        let polled = recorded
+            .filter(|_| status.async_op_in_progress)
+            .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores));
+        let (hindrance, rival) = match &offering {
+            Ok(offering) if asks => (
+                context.brokers.hindrance(stores, &offering.broker).await,
+                rival(object, &status, offering, stores),
+            ),
+            Ok(_) | Err(_) => (None, None),
         };
         let bindings = stores.bindings_of(&namespace, &object.name_any());
         let mut bindings: Vec<String> = bindings.iter().map(|binding| binding.name_any()).collect();
         // The cache has no order, and a status must not change with it.
         bindings.sort_unstable();
         Ok(World {
-            rival: offering.as_ref().ok().and_then(|offering| rival(object, offering, stores)),
+            rival,
             offering,
             present,
-            maximum_polling_duration: requested.and_then(|offering| offering.maximum_polling_duration),
+            maximum_polling_duration: polled.and_then(|offering| offering.maximum_polling_duration),
             hindrance,
             parameters,
             bindings,
@@ -224,26 +228,31 @@ impl Machine for InstanceMachine {
 
 /// An id that a user gives may be somebody else's: whoever has it already, or is older, keeps it. Without this, a user of
 /// one namespace could bind to, or delete, the instance of another.
-fn rival(object: &ServiceInstance, offering: &Offering, stores: &Stores) -> Option<String> {
-    let id = Some(&object.spec.external_id).filter(|id| !id.is_empty())?;
+fn rival(
+    object: &ServiceInstance,
+    own: &ServiceInstanceStatus,
+    offering: &Offering,
+    stores: &Stores,
+) -> Option<String> {
+    let id = Some(&object.spec.external_id).filter(|id| !id.is_empty() && !phase::may_exist(own))?;
     let age = |instance: &ServiceInstance| {
         (instance.metadata.creation_timestamp.clone().map(|time| time.0), instance.metadata.uid.clone())
     };
-    let own = object.status.clone().unwrap_or_default();
+    let broker_of = |other: &ServiceInstance, status: &ServiceInstanceStatus| {
+        let namespace = other.namespace().unwrap_or_default();
+        match &status.resolved {
+            Some(record) => Some(offering::recorded_broker(record, &namespace)),
+            None => {
+                offering::resolve(&other.spec.plan_reference, &namespace, stores).ok().map(|it| it.broker)
+            }
+        }
+    };
     let found = stores.instances.find(|other| {
         let status = other.status.clone().unwrap_or_default();
-        let namespace = other.namespace().unwrap_or_default();
-        let broker =
-            match (&status.resolved, offering::resolve(&other.spec.plan_reference, &namespace, stores)) {
-                (Some(record), _) => Some(offering::recorded_broker(record, &namespace)),
-                (None, Ok(offering)) => Some(offering.broker),
-                (None, Err(_)) => None,
-            };
         other.metadata.uid != object.metadata.uid
             && phase::instance_id(other, &status) == *id
-            && broker.as_ref() == Some(&offering.broker)
-            && !phase::may_exist(&own)
             && (phase::may_exist(&status) || age(other) < age(object))
+            && broker_of(other, &status).as_ref() == Some(&offering.broker)
     })?;
     Some(format!("{}/{}", found.namespace().unwrap_or_default(), found.name_any()))
 }
