@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     crd::{ConditionType, condition},
+    osb::outcome::InstanceAnswer,
     reconcilers::{
         instance::phase::{self, Awaited, Phase},
         model::{Answer, Fate, Kind, Subject, Surroundings, walk},
@@ -42,6 +43,7 @@ impl Subject for InstanceMachine {
             Call::Provision(..) => Kind::Create,
             Call::Update(..) => Kind::Update,
             Call::Deprovision(_, _, cause) => Kind::Delete { mitigation: *cause == Cause::Mitigation },
+            Call::Fetch(..) => Kind::Fetch,
             Call::Poll(..) => {
                 let deletion = matches!(phase::phase(status), Phase::Polling(Awaited::Deletion(_), _));
                 Kind::Poll { deletion }
@@ -62,6 +64,7 @@ impl Subject for InstanceMachine {
                     .map(|fast| if fast { Deleted::Done } else { Deleted::Accepted { operation: None } }),
             ),
             Call::Poll(..) => Outcome::Polled(poll_outcome(answer)),
+            Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| InstanceAnswer::default())),
         }
     }
 
