@@ -233,6 +233,14 @@ pub struct ServiceBindingStatus {
     /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unanswered: bool,
+    /// When the credentials end, if the broker says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub expires_at: Option<Time>,
+    /// By when the broker wants the credentials renewed, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub renew_before: Option<Time>,
     /// What the instance's references were resolved to when the broker was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,

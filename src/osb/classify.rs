@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::outcome::{
-    BindingAnswer, Bound, Credentials, Deleted, Doubt, Hindrance, InstanceAnswer, OperationState, Outcome,
-    Polled, Provisioned, Unsent,
+    BindingAnswer, Bound, Credentials, Deleted, Doubt, Hindrance, InstanceAnswer, Lifetime, OperationState,
+    Outcome, Polled, Provisioned, Unsent,
 };
 use super::response::Malformed;
 pub use super::response::{BodyFault, Response};
@@ -276,12 +276,34 @@ fn text_of(body: &Map<String, Value>, key: &str, malformed: Malformed) -> Result
 }
 
 fn binding_of(mut body: Map<String, Value>) -> Result<BindingAnswer, Malformed> {
-    match body.remove("credentials") {
-        None | Some(Value::Null) => Ok(BindingAnswer { credentials: None }),
-        Some(Value::Object(credentials)) => {
-            Ok(BindingAnswer { credentials: Some(Credentials::new(credentials)) })
-        }
-        Some(_) => Err("credentials is not an object"),
+    let credentials = match body.remove("credentials") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(credentials)) => Some(Credentials::new(credentials)),
+        Some(_) => return Err("credentials is not an object"),
+    };
+    let unserved = ["syslog_drain_url", "route_service_url", "volume_mounts"];
+    let given = |key: &&str| body.get(*key).is_some_and(|value| !is_nothing(value));
+    Ok(BindingAnswer {
+        credentials,
+        lifetime: lifetime_of(&body),
+        unserved: unserved.into_iter().filter(given).collect(),
+    })
+}
+
+/// `metadata.expires_at` and `renew_before`. A value that is no time is as if absent: the credentials are worth more than
+/// a word about them.
+fn lifetime_of(body: &Map<String, Value>) -> Lifetime {
+    let time = |key: &str| body.get("metadata")?.get(key)?.as_str()?.parse().ok();
+    Lifetime { expires_at: time("expires_at"), renew_before: time("renew_before") }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -230,6 +230,13 @@ impl Client {
     async fn attempt(&self, request: Request<'_>, id: Uuid) -> Result<Answer, TransportFault> {
         let (operation, request) = self.prepare(request, id)?;
         let response = self.http.execute(request).await.map_err(|error| self.fault(error))?;
+        if response
+            .headers()
+            .get(REQUEST_IDENTITY)
+            .is_some_and(|echo| echo.as_bytes() != id.to_string().as_bytes())
+        {
+            tracing::debug!(request = %id, "the broker names another request in its answer");
+        }
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: retry_after_of(response.headers()),

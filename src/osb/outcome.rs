@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
@@ -210,9 +211,24 @@ pub enum Bound {
 }
 
 /// The body of a synchronous bind or of a fetched binding.
+#[derive(Default)]
 pub struct BindingAnswer {
     /// `credentials`; a broker may leave them out.
     pub credentials: Option<Credentials>,
+    /// `metadata.expires_at` and `metadata.renew_before`.
+    pub lifetime: Lifetime,
+    /// What else the broker gave that a Kubernetes cluster does not serve: `syslog_drain_url`, `route_service_url`,
+    /// `volume_mounts`.
+    pub unserved: Vec<&'static str>,
+}
+
+/// How long credentials are good for ("Binding Metadata Object").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// After this time they must not be used.
+    pub expires_at: Option<Timestamp>,
+    /// Before this time the broker wants them renewed.
+    pub renew_before: Option<Timestamp>,
 }
 
 /// The body of a fetched instance. Its parameters are not read: the spec lets a broker withhold them.

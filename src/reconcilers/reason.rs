@@ -56,6 +56,10 @@ pub enum Reason {
     ErrorInjectingBindResult,
     FetchingBindingFailed,
     ErrorNonbindableServiceClass,
+    /// The time is over for which the broker gave the credentials.
+    CredentialsExpired,
+    /// The time has come by which the broker wants the credentials renewed.
+    CredentialsToBeRenewed,
     ErrorInstanceRefsUnresolved,
     ErrorInstanceNotReady,
     ReferencesNonexistentInstance,

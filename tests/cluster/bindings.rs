@@ -169,3 +169,21 @@ async fn two_bindings_of_one_instance_have_credentials_of_their_own() {
     assert_ne!(case.content("one").await["username"], case.content("two").await["username"]);
     case.finish().await;
 }
+
+#[tokio::test]
+async fn credentials_that_have_expired_are_not_ready() {
+    let case = namespaced("expiring").await;
+    case.provide("db", json!({})).await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let metadata = json!({ "expires_at": soon.to_string(), "renew_before": soon.to_string() });
+    case.broker.on(Operation::Bind).amend(move |reply| reply.set("metadata", metadata.clone()));
+    case.bind("app", "db", json!({})).await;
+    let ready = case.ready(BINDING, "app").await;
+    assert!(ready["status"]["expiresAt"].is_string(), "{ready}");
+    let secret = case.get(SECRET, "app").await;
+    let annotations = &secret["metadata"]["annotations"];
+    assert_eq!(annotations["servicecatalog.k8s.io/expires-at"], soon.to_string());
+    case.says(BINDING, "app", "CredentialsExpired", &["create another ServiceBinding"]).await;
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1);
+    case.finish().await;
+}

@@ -176,6 +176,13 @@ async fn what_was_asked_for_while_nobody_was_there_is_done_later() {
     case.ready(BINDING, "new-app").await;
     case.gone(BINDING, "old-app").await;
     case.gone(INSTANCE, "old").await;
+    let clusters: Vec<String> = case
+        .broker
+        .requests_of(Operation::Provision)
+        .iter()
+        .map(|request| request.body["context"]["clusterid"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(clusters.len() == 2 && clusters[0] == clusters[1], "one cluster has one id: {clusters:?}");
     case.finish().await;
 }
 

@@ -222,7 +222,7 @@ pub struct InstanceProperties {
     /// What the broker was told of the annotations of the instance and its namespace, where they are passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_annotations: Option<ContextAnnotations>,
-    /// On whose behalf the broker is asked.
+    /// On whose behalf the broker is asked, while it is at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
 }

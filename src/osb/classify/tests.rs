@@ -107,6 +107,41 @@ fn row_200_malformed_is_a_failure_without_mitigation() {
 }
 
 #[test]
+fn of_an_instance_only_what_is_used_is_read() {
+    let body = br#"{"metadata":{"labels":{"a/b":"\u0000","x":7},"attributes":"no object"},"service_id":[],
+        "plan_id":"p","parameters":"withheld","maintenance_info":{"version":"1.0.0","description":7}}"#;
+    let Outcome::Answered(found) = get_instance(&Response::new(200, body)) else { panic!("a success") };
+    let expected = InstanceAnswer {
+        dashboard_url: None,
+        plan_id: Some("p".to_owned()),
+        maintenance_version: Some("1.0.0".to_owned()),
+    };
+    assert_eq!(found, expected);
+    let created = provision(&Response::new(201, body));
+    assert!(matches!(created, Outcome::Answered(Provisioned::Done { dashboard_url: None })));
+}
+
+#[test]
+fn of_a_binding_its_lifetime_is_read_and_what_cannot_be_served_is_named() {
+    let bound = |body: &str| match bind(&Response::new(201, body.as_bytes()), false) {
+        Outcome::Answered(Bound::Done(answer)) => (answer.lifetime, answer.unserved),
+        _ => panic!("{body} is a success"),
+    };
+    let (lifetime, unserved) = bound(
+        r#"{"metadata":{"expires_at":"2026-12-31T23:59:59.5Z","renew_before":"2026-12-01T00:00:00Z"},
+            "volume_mounts":[{"driver":"d"}],"syslog_drain_url":"","route_service_url":"https://r"}"#,
+    );
+    assert_eq!(lifetime.expires_at, "2026-12-31T23:59:59.5Z".parse().ok());
+    assert_eq!(lifetime.renew_before, "2026-12-01T00:00:00Z".parse().ok());
+    assert_eq!(unserved, ["route_service_url", "volume_mounts"]);
+    for nonsense in
+        [r#"{"metadata":{"expires_at":"soon"}}"#, r#"{"metadata":{"expires_at":7}}"#, r#"{"metadata":[]}"#]
+    {
+        assert_eq!(bound(nonsense), (Lifetime::default(), vec![]), "{nonsense}");
+    }
+}
+
+#[test]
 fn row_200_failed_ends_a_poll() {
     for operation in POLLING {
         let body = br#"{"state":"failed","description":"no\u001b space\nleft","instance_usable":false,"update_repeatable":false}"#;
@@ -514,7 +549,7 @@ fn states_are_exactly_those_of_the_spec() {
 #[test]
 fn credentials_are_an_object_or_absent() {
     let credentials = |outcome| match outcome {
-        Outcome::Answered(Bound::Done(BindingAnswer { credentials })) => {
+        Outcome::Answered(Bound::Done(BindingAnswer { credentials, .. })) => {
             credentials.map(|credentials| serde_json::to_string(credentials.expose()).unwrap())
         }
         _ => panic!("not done"),

@@ -15,7 +15,10 @@ use crate::{
         condition::{self, Conditioned as _},
         instance::{InstanceProperties, ProvisionStatus},
     },
-    osb::classify::{self, Operation},
+    osb::{
+        classify::{self, Operation},
+        outcome::Lifetime,
+    },
     reconcilers::{
         binding::{BindingMachine, Call, Outcome, SecretState, World, phase},
         machine::{Machine, Next, Observed, Step},
@@ -88,7 +91,11 @@ impl Bench {
         for write in absorbed.writes.into_iter().flatten() {
             assert!(matches!(write, Write::ApplySecret(_)), "only the Secret is written");
             let status = self.object.status.clone().unwrap_or_default();
-            self.secret = SecretState::Ours { binding_id: status.binding_id, uid: Some("secret-uid".into()) };
+            self.secret = SecretState::Ours {
+                binding_id: status.binding_id,
+                uid: Some("secret-uid".into()),
+                lifetime: Lifetime::default(),
+            };
         }
         self.memory = absorbed.memory;
         match absorbed.next {

@@ -23,7 +23,7 @@ use crate::{
     },
     osb::{
         self, RefusalReason,
-        outcome::{BindingAnswer, Bound, Credentials, Deleted, OperationState, Polled},
+        outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState, Polled},
     },
     reconcilers::{
         backoff::is_polled_out,
@@ -140,7 +140,7 @@ fn refused(
 fn given(status: &ServiceBindingStatus, answer: BindingAnswer) -> BindingAnswer {
     let asked_before = status.unanswered || status.external_properties.is_some();
     let none = || (!asked_before).then(|| Credentials::new(serde_json::Map::new()));
-    BindingAnswer { credentials: answer.credentials.or_else(none) }
+    BindingAnswer { credentials: answer.credentials.or_else(none), ..answer }
 }
 
 /// What is said of a binding that the broker gave no credentials for.
@@ -149,13 +149,22 @@ const EMPTY: &str = "Injected bind result: the broker gave no credentials, so th
 
 /// Credentials go into their Secret first, and then the status says so.
 fn inject(observed: &Seen, answer: BindingAnswer) -> (Writes, Then) {
-    let message = match &answer.credentials {
+    let BindingAnswer { credentials, lifetime, unserved } = answer;
+    let outcome = match &credentials {
         Some(credentials) if credentials.expose().is_empty() => EMPTY,
         Some(_) | None => INJECTED,
     };
-    let data = answer.credentials.ok_or_else(missing).and_then(|credentials| data(observed, &credentials));
+    let message = match unserved.join(", ").as_str() {
+        "" => outcome.to_owned(),
+        what => {
+            format!("{outcome}; the broker also gave {what}, which means nothing to a Kubernetes cluster")
+        }
+    };
+    let data = credentials.ok_or_else(missing).and_then(|credentials| data(observed, lifetime, &credentials));
     match data {
-        Ok(secret) => (vec![vec![secret]], Next::Record(settle(observed, &observed.status(), message))),
+        Ok(secret) => {
+            (vec![vec![secret]], Next::Record(settle(observed, &observed.status(), lifetime, &message)))
+        }
         Err(message) => (vec![], Next::Record(credentials_lost(observed, &message))),
     }
 }
@@ -164,10 +173,10 @@ fn missing() -> String {
     "the broker's answer has no credentials; ask the broker's operator what this binding is for".to_owned()
 }
 
-fn data(observed: &Seen, credentials: &Credentials) -> Result<Write, String> {
+fn data(observed: &Seen, lifetime: Lifetime, credentials: &Credentials) -> Result<Write, String> {
     let object = &observed.object;
     let data = credentials::to_data(credentials, &object.spec.secret_transforms)?;
-    Ok(secret::build(object, &phase::binding_id(object, &observed.status()), data))
+    Ok(secret::build(object, &phase::binding_id(object, &observed.status()), lifetime, data))
 }
 
 fn after_unbind(observed: &Seen, cause: Cause, outcome: osb::Outcome<Deleted>) -> Then {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
 use super::{
-    Call, Recipient,
+    Call, Recipient, lifetime,
     phase::{self, Phase},
     plan::{Next, Seen},
 };
@@ -18,7 +18,10 @@ use crate::{
         common::ResolvedOffering,
         condition::{self, Conditioned as _},
     },
-    osb::wire::{BindRequest, BindResource, Context, PLATFORM},
+    osb::{
+        outcome::Lifetime,
+        wire::{BindRequest, BindResource, Context, PLATFORM},
+    },
     reconcilers::{
         attempt::identity_of, backoff::quiet_until, machine::Step, offering::recorded_broker,
         parameters::Parameters, reason::Reason, told::undoing,
@@ -92,16 +95,25 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
 pub(super) const INJECTED: &str = "Injected bind result";
 
 /// The credentials are in their Secret.
-pub(super) fn settle(observed: &Seen, status: &ServiceBindingStatus, message: &str) -> ServiceBindingStatus {
+pub(super) fn settle(
+    observed: &Seen,
+    status: &ServiceBindingStatus,
+    lifetime: Lifetime,
+    message: &str,
+) -> ServiceBindingStatus {
     let mut settled = status.clone();
     end_operation(&mut settled);
+    lifetime::record(&mut settled, lifetime);
     if let Some(properties) = settled.in_progress_properties.take() {
         settled.external_properties = Some(properties);
     }
     settled.unbind_status = UnbindStatus::Required;
     settled.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
     settled.unmark(Failed);
-    settled.mark(Ready, True, Reason::InjectedBindResult, message, observed.now);
+    match lifetime::word(&settled, observed.now) {
+        Some((state, reason, message)) => settled.mark(Ready, state, reason, &message, observed.now),
+        None => settled.mark(Ready, True, Reason::InjectedBindResult, message, observed.now),
+    }
     settled
 }
 

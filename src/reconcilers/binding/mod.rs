@@ -3,6 +3,7 @@
 mod absorb;
 mod credentials;
 mod intent;
+mod lifetime;
 pub mod phase;
 mod plan;
 mod secret;

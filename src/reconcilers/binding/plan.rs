@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 use super::{
     BindingMachine, Call, Cause, Recipient, credentials,
     intent::{self, Wanted},
+    lifetime,
     phase::{self, Phase},
     secret::{self, SETTLING, SecretState, secret_name},
 };
@@ -17,7 +18,7 @@ use crate::{
         common::ResolvedOffering,
         condition::{self, Conditioned as _},
     },
-    osb::wire::Target,
+    osb::{outcome::Lifetime, wire::Target},
     reconcilers::{
         attempt::identity_of,
         backoff::{later, poll_at, retry_at},
@@ -72,11 +73,11 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
         Phase::Absent { not_before } => converge(observed, status, not_before),
         Phase::Retrying(at) => converge(observed, status, Some(at)),
         Phase::Intending(sent) => {
-            if let SecretState::Ours { binding_id, .. } = &observed.world.secret
+            if let SecretState::Ours { binding_id, lifetime, .. } = &observed.world.secret
                 && *binding_id == status.binding_id
             {
                 // The answer came and its credentials were written; only the word about it was lost.
-                return Step::Record(intent::settle(observed, status, intent::INJECTED));
+                return Step::Record(intent::settle(observed, status, *lifetime, intent::INJECTED));
             }
             let uid = observed.object.uid().unwrap_or_default();
             converge(observed, status, Some(retry_at(sent, status.retries, &uid, &observed.tunables)))
@@ -90,10 +91,7 @@ fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Ti
         state if secret::is_lost(state, &observed.object) => {
             pending(not_before, observed.now).unwrap_or_else(|| restore(observed, status))
         }
-        SecretState::Ours { .. } if condition::is_true(&status.conditions, Ready) => {
-            Step::Wait(Wait::ForChange)
-        }
-        SecretState::Ours { .. } => Step::Record(intent::settle(observed, status, intent::INJECTED)),
+        SecretState::Ours { lifetime, .. } => aging(observed, status, *lifetime),
         SecretState::Unchecked | SecretState::Missing => {
             let settling =
                 observed.memory.answered.map(|at| later(at, SETTLING)).filter(|at| *at > observed.now);
@@ -105,6 +103,16 @@ fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Ti
             let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
             say(observed, status, (False, Reason::ErrorInjectingBindResult, &refused.message), recheck)
         }
+    }
+}
+
+/// The credentials are there. Are they still good?
+fn aging(observed: &Seen, status: &ServiceBindingStatus, lifetime: Lifetime) -> Next {
+    let until = lifetime::next(status, observed.now).map_or(Wait::ForChange, Wait::Until);
+    match lifetime::word(status, observed.now) {
+        Some((state, reason, message)) => say(observed, status, (state, reason, &message), until),
+        None if condition::is_true(&status.conditions, Ready) => Step::Wait(until),
+        None => Step::Record(intent::settle(observed, status, lifetime, intent::INJECTED)),
     }
 }
 

@@ -8,11 +8,13 @@ use kube::{Resource as _, ResourceExt as _, core::ObjectMeta, runtime::reflector
 
 use super::{
     intent::is_unfit,
+    lifetime,
     phase::{self, Phase},
 };
 use crate::{
     context::Context,
     crd::ServiceBinding,
+    osb::outcome::Lifetime,
     reconcilers::{
         backoff::later,
         error::Error,
@@ -37,6 +39,8 @@ pub enum SecretState {
         binding_id: String,
         /// Uid of the Secret.
         uid: Option<String>,
+        /// How long the credentials are good for.
+        lifetime: Lifetime,
     },
     /// Somebody else's Secret has the name.
     Foreign,
@@ -112,11 +116,16 @@ fn judge(metadata: &ObjectMeta, object: &ServiceBinding) -> SecretState {
     }
     let annotations = metadata.annotations.as_ref();
     let binding_id = annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default();
-    SecretState::Ours { binding_id, uid: metadata.uid.clone() }
+    SecretState::Ours { binding_id, uid: metadata.uid.clone(), lifetime: lifetime::read(annotations) }
 }
 
 /// The Secret with credentials, as it is to be written.
-pub(super) fn build(object: &ServiceBinding, binding_id: &str, data: BTreeMap<String, ByteString>) -> Write {
+pub(super) fn build(
+    object: &ServiceBinding,
+    binding_id: &str,
+    lifetime: Lifetime,
+    data: BTreeMap<String, ByteString>,
+) -> Write {
     let uid = object.uid().unwrap_or_default();
     let owner = OwnerReference {
         api_version: ServiceBinding::api_version(&()).into_owned(),
@@ -127,11 +136,13 @@ pub(super) fn build(object: &ServiceBinding, binding_id: &str, data: BTreeMap<St
         block_owner_deletion: Some(true),
     };
     let labels = [(LABEL_BINDING, uid.as_str()), ("app.kubernetes.io/managed-by", "service-catalog")];
+    let annotations = std::iter::once((ANNOTATION_BINDING_ID.to_owned(), binding_id.to_owned()))
+        .chain(lifetime::annotations(lifetime));
     let metadata = ObjectMeta {
         name: Some(secret_name(object)),
         namespace: object.namespace(),
         labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
-        annotations: Some([(ANNOTATION_BINDING_ID.to_owned(), binding_id.to_owned())].into()),
+        annotations: Some(annotations.collect()),
         owner_references: Some(vec![owner]),
         ..ObjectMeta::default()
     };

@@ -8,6 +8,7 @@ use kube::ResourceExt as _;
 use super::{
     Cause,
     intent::{end_operation, is_unfit, start_mitigation},
+    lifetime,
     phase::{self, Phase},
     plan::Seen,
 };
@@ -19,6 +20,7 @@ use crate::{
         binding::{BindingOperation, UnbindStatus},
         condition::{self, Conditioned as _},
     },
+    osb,
     reconcilers::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
@@ -102,6 +104,7 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
     status.orphan_mitigation_in_progress = false;
     status.in_progress_properties = None;
     status.external_properties = None;
+    lifetime::record(&mut status, osb::outcome::Lifetime::default());
     status.unbind_status = UnbindStatus::NotRequired;
     status.attempt += 1;
     status.binding_id =

@@ -290,9 +290,13 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
     if let Some(wait) = pending(due, observed.now) {
         return wait;
     }
-    let Some((recipient, mut target)) = addressee(observed, status) else {
+    let Some((mut recipient, mut target)) = addressee(observed, status) else {
         return Step::Wait(Wait::ForChange);
     };
+    let asked = status.in_progress_properties.as_ref().and_then(|asked| asked.user_info.as_ref());
+    if asked.is_some() && !matches!(awaited, Awaited::Deletion(_)) {
+        recipient.identity = identity_of(asked);
+    }
     // While a plan changes, the plan before the change is named (OSB 2.17, "Polling Last Operation").
     if let (Awaited::Provision, Some(asked)) = (awaited, &status.in_progress_properties) {
         asked.plan_id().clone_into(&mut target.plan_id);

@@ -51,7 +51,7 @@ pub(super) fn settled(
     let mut status = observed.status();
     end_operation(&mut status);
     if let Some(properties) = status.in_progress_properties.take() {
-        status.external_properties = Some(properties);
+        status.external_properties = Some(InstanceProperties { user_info: None, ..properties });
     }
     if let Some(properties) = status.external_properties.as_mut().filter(|_| maintenance_version.is_some()) {
         properties.maintenance_version = maintenance_version;
@@ -93,6 +93,10 @@ pub(super) fn accepted(
     status.unanswered = false;
     if !annotations::are_being_told(&status) {
         status.mark(Ready, False, reason, message, observed.now);
+        if let Some(asked) = &mut status.in_progress_properties {
+            // Somebody else may edit the spec before the operation has come to its end.
+            asked.user_info.clone_from(&observed.object.spec.user_info);
+        }
     }
     status
 }

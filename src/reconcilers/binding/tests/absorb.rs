@@ -172,3 +172,41 @@ fn every_answer_to_a_fetch() {
     }
     assert_table(&table, include_str!("fetch.txt"));
 }
+
+/// Credentials that are good from now on for this long, to be renewed earlier by as much.
+fn expiring(fixture: &Fixture, seconds: i64, earlier: i64) -> Outcome {
+    let at = |second| Some(fixture.now + SignedDuration::from_secs(second));
+    let lifetime = Lifetime { expires_at: at(seconds), renew_before: at(seconds - earlier) };
+    let answer = BindingAnswer { lifetime, ..answer(&json!({"password": "hunter2"})) };
+    Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer)))
+}
+
+#[test]
+fn credentials_that_expire_are_ready_until_they_have() {
+    let new = Fixture::new();
+    let outcome = expiring(&new, 1_000, 100);
+    let mut bound = new.answered(outcome);
+    let (expires_at, renew_before) = (bound.status().expires_at, bound.status().renew_before);
+    assert!(expires_at > renew_before && renew_before.is_some());
+    let mut said = vec![];
+    for _ in 0..6 {
+        match bound.plan() {
+            Step::Record(status) => {
+                said.push(conditions(&status));
+                bound = bound.with_status(&status);
+            }
+            Step::Wait(Wait::Until(at)) => bound.now = at,
+            Step::Wait(Wait::ForChange) => break,
+            other => panic!("the broker is not asked: {}", super::shown(&other, &bound)),
+        }
+    }
+    assert_eq!(said, ["Ready=True:CredentialsToBeRenewed", "Ready=False:CredentialsExpired"]);
+}
+
+#[test]
+fn what_a_cluster_cannot_serve_is_told() {
+    let answer = BindingAnswer { unserved: vec!["volume_mounts"], ..answer(&json!({"a": "b"})) };
+    let bound = Fixture::new().answered(Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer))));
+    let message = &bound.status().conditions[0].message;
+    assert!(message.contains("volume_mounts, which means nothing to a Kubernetes cluster"), "{message}");
+}

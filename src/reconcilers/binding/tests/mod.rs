@@ -20,7 +20,7 @@ use crate::{
     },
     osb::{
         self, RefusalReason,
-        outcome::{BindingAnswer, Bound, Credentials, Deleted, OperationState},
+        outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState},
     },
     reconcilers::{
         instance::tests as instances,
@@ -214,7 +214,7 @@ impl Fixture {
         self.memory = absorbed.memory;
         let wrote = !absorbed.writes.is_empty();
         if wrote {
-            self.secret = SecretState::Ours { binding_id: id, uid: None };
+            self.secret = SecretState::Ours { binding_id: id, uid: None, lifetime: Lifetime::default() };
         }
         match absorbed.next {
             Next::Record(status) => (self.with_status(&status), if wrote { "Secret, " } else { "" }),
@@ -233,7 +233,8 @@ impl Fixture {
 }
 
 pub(super) fn answer(credentials: &Value) -> BindingAnswer {
-    BindingAnswer { credentials: credentials.as_object().cloned().map(Credentials::new) }
+    let credentials = credentials.as_object().cloned().map(Credentials::new);
+    BindingAnswer { credentials, ..BindingAnswer::default() }
 }
 
 pub(super) fn bound(credentials: &Value) -> Outcome {

@@ -30,7 +30,11 @@ fn phases() -> Vec<(&'static str, Fixture)> {
         ("settled, Secret lost", lost(new().settled())),
         ("settled, Secret lost, retrievable", lost(new().settled().retrievable())),
         ("settled, Secret of another attempt", {
-            new().settled().with_secret(SecretState::Ours { binding_id: "old".into(), uid: None })
+            new().settled().with_secret(SecretState::Ours {
+                binding_id: "old".into(),
+                uid: None,
+                lifetime: Lifetime::default(),
+            })
         }),
         ("restoring", lost(new().settled()).intending()),
     ]

@@ -40,7 +40,9 @@ impl Subject for BindingMachine {
         let secret = match &around.secret {
             None => SecretState::Missing,
             Some(None) => SecretState::Foreign,
-            Some(Some(id)) => SecretState::Ours { binding_id: id.clone(), uid: None },
+            Some(Some(id)) => {
+                SecretState::Ours { binding_id: id.clone(), uid: None, lifetime: Lifetime::default() }
+            }
         };
         Fixture { secret, memory, now, ..fixture }.observed()
     }

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::{
-    crd::{ConditionStatus, ConditionType, condition, plan::MaintenanceInfo},
+    crd::{ConditionStatus, ConditionType, UserInfo, condition, plan::MaintenanceInfo},
     osb::outcome::InstanceAnswer,
-    reconcilers::instance::{Fetching, phase},
+    reconcilers::{
+        attempt::identity_of,
+        instance::{Fetching, phase},
+    },
 };
 
 fn refused_update(usable: Option<bool>) -> Outcome {
@@ -273,4 +276,19 @@ fn a_repeated_request_names_the_annotations_of_the_first() {
     let Call::Provision(_, body) = annotated(first, "b").asking().1 else { panic!("not provisioned") };
     let body = serde_json::to_value(body).unwrap();
     assert_eq!(body["context"]["instance_annotations"], json!({"team": "a"}));
+}
+
+#[test]
+fn an_operation_is_polled_in_the_name_of_the_user_who_asked_for_it() {
+    let by = |mut fixture: Fixture, name: &str| {
+        fixture.object.spec.user_info = Some(UserInfo { username: name.into(), ..UserInfo::default() });
+        fixture
+    };
+    let asked = by(Fixture::new().changing(), "alice").answered(accepted());
+    let (polling, call) = by(asked, "bob").with_parameters(&json!({"size": 3})).asking();
+    let Call::Poll(recipient, ..) = call else { panic!("not polled") };
+    let alice = UserInfo { username: "alice".into(), ..UserInfo::default() };
+    assert!(recipient.identity == identity_of(Some(&alice)));
+    let settled = polling.answered(Outcome::Polled(polled(OperationState::Succeeded)));
+    assert_eq!(settled.status().external_properties.unwrap().user_info, None);
 }
