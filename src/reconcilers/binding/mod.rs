@@ -1,7 +1,7 @@
 //! `ServiceBinding`: bind, credentials into a Secret, unbind.
 
 mod absorb;
-mod credentials;
+pub mod credentials;
 mod intent;
 pub mod phase;
 mod plan;
