@@ -22,14 +22,17 @@ pub const MAX_NAME: usize = 63;
 pub const MAX_ID: usize = 256;
 /// The largest schema, in bytes ("Schemas Object": 64 kB).
 pub const MAX_SCHEMA: usize = 64 * 1024;
+/// The deepest metadata and schemas. Whoever lists the objects that hold them reads them within other levels, and again in
+/// their `managedFields`; of readers of JSON, ours among them, many give up on a whole list that has 128 levels anywhere.
+pub const MAX_DEPTH: usize = 64;
 
 /// A valid catalog.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
     /// `services`, without those in `skipped`; may be empty.
     pub offerings: Vec<Offering>,
-    /// What was left out although the rest is good: names and ids too long for the cluster, schemas that are too large
-    /// (the plan stays then), offerings none of whose plans is left.
+    /// What was left out although the rest is good: names and ids too long for the cluster, schemas that are too large,
+    /// schemas and metadata that are too deep (the entry stays then), offerings none of whose plans is left.
     pub skipped: Vec<Problem>,
 }
 

@@ -258,9 +258,21 @@ fn accepted_provision(body: &Map<String, Value>) -> Result<Provisioned, Malforme
     Ok(Provisioned::Accepted { operation: operation_of(body)?, dashboard_url: dashboard_url_of(body)? })
 }
 
-/// `operation`: the spec allows null, and an empty one must not be sent back, so both are none.
+/// The longest `operation` that a broker may give, in characters ("Body" of every 202).
+const MAX_OPERATION: usize = 10_000;
+/// The longest that can be sent back: each byte may take three in a URL, and no URL is sent that has 64 KiB.
+const MAX_OPERATION_BYTES: usize = 20_000;
+
+/// `operation`: the spec allows null, and an empty one must not be sent back, so both are none. With one that could not be
+/// sent back, nobody would ever learn how it ended.
 fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
-    text_of(body, "operation", "operation is not a string")
+    let operation = text_of(body, "operation", "operation is not a string")?;
+    let fits = |text: &String| text.chars().count() <= MAX_OPERATION && text.len() <= MAX_OPERATION_BYTES;
+    if operation.as_ref().is_none_or(fits) {
+        Ok(operation)
+    } else {
+        Err("operation is longer than 10,000 characters")
+    }
 }
 
 fn dashboard_url_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {

@@ -57,13 +57,13 @@ fn shorten(text: &str, limit: usize) -> String {
 
 /// Characters that show nothing but change how their neighbours are read (direction overrides, joiners, marks).
 fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')
 }
 
 /// Replaces every occurrence of a secret by `<redacted>`, the longest that fits at each place, in one pass over the text:
-/// what was put in is not looked at again. To be done before cutting; the beginning of a secret at the very end of the
-/// text is taken out all the same, as somebody else may have cut it.
+/// what was put in is not looked at again. To be done before cutting; the beginning of a secret at the end of the text, or
+/// before an ellipsis, is taken out all the same, as somebody may have cut it already.
 #[must_use]
 pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
     let mut secrets: Vec<&str> =
@@ -73,10 +73,9 @@ pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
     let mut redacted = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(character) = rest.chars().next() {
-        let found = secrets.iter().find(|secret| rest.starts_with(**secret) || is_cut(rest, secret));
-        if let Some(secret) = found {
+        if let Some(length) = secrets.iter().find_map(|secret| repeated(rest, secret)) {
             redacted.push_str(REDACTED);
-            rest = rest.get(secret.len()..).unwrap_or_default();
+            rest = &rest[length..];
         } else {
             redacted.push(character);
             rest = &rest[character.len_utf8()..];
@@ -85,12 +84,21 @@ pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
     redacted
 }
 
-/// Whether what is left of a text is the beginning of a secret, long enough not to be there by chance.
-fn is_cut(rest: &str, secret: &str) -> bool {
-    rest.len() >= CUT && secret.starts_with(rest.trim_end_matches('…'))
+/// How much of a text, from its beginning, repeats a secret: all of it, or a beginning that was cut there and is long
+/// enough not to stand there by chance.
+fn repeated(text: &str, secret: &str) -> Option<usize> {
+    if text.starts_with(secret) {
+        return Some(secret.len());
+    }
+    let mut same = text.bytes().zip(secret.bytes()).take_while(|(one, other)| one == other).count();
+    while !text.is_char_boundary(same) {
+        same -= 1;
+    }
+    let after = &text[same..];
+    (same >= CUT && (after.is_empty() || after.starts_with(ELLIPSIS))).then_some(same)
 }
 
-/// How many bytes of a secret at the end of a text count as its beginning.
+/// How many bytes of a secret where a text was cut count as its beginning.
 const CUT: usize = 8;
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it were absent; the result is at most
@@ -169,6 +177,8 @@ mod tests {
         let secrets: Vec<_> = ["pass", "password-of-mine"].map(|text| Zeroizing::new(text.to_owned())).into();
         assert_eq!(redact("x password-of-mine y pass", &secrets), "x <redacted> y <redacted>");
         assert_eq!(redact("it was password-of-m", &secrets), "it was <redacted>");
-        assert_eq!(redact("it was password-of-m…", &secrets), "it was <redacted>");
+        assert_eq!(redact("it was password-of-m…", &secrets), "it was <redacted>…");
+        assert_eq!(redact("it was password-of-m… (check it)", &secrets), "it was <redacted>… (check it)");
+        assert_eq!(redact("nothing of it………", &secrets), "nothing of it………");
     }
 }

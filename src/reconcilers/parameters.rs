@@ -1,7 +1,7 @@
 //! The parameters of a request: merged from the spec and from Secrets, shown without the secret values, and
 //! fingerprinted exactly as the original did, so that a cluster that is taken over sees no change where there is none.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -10,7 +10,13 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{error::Error, write::timed};
-use crate::crd::common::{JsonObject, ParametersFromSource, SecretKeyReference};
+use crate::{
+    crd::common::{JsonObject, ParametersFromSource, SecretKeyReference},
+    osb::text::{clip, display, redact},
+};
+
+/// How much of a key is quoted, in bytes. Keys of a Secret's JSON may be as long as the Secret.
+const QUOTED: usize = 256;
 
 /// What stands in status in place of a value that came from a Secret.
 pub const REDACTED: &str = "<redacted>";
@@ -19,7 +25,7 @@ pub const REDACTED: &str = "<redacted>";
 #[derive(Clone, Default)]
 pub struct Parameters {
     merged: JsonObject,
-    secret_keys: Vec<String>,
+    secret_keys: HashSet<String>,
 }
 
 /// Why there are no parameters. The message names the field and what to do.
@@ -81,7 +87,7 @@ pub fn merge(inline: Option<&JsonObject>, sources: &[Source]) -> Result<Paramete
     for (index, source) in sources.iter().enumerate() {
         let object = object_of(index, source)?;
         for (key, value) in object {
-            parameters.secret_keys.push(key.clone());
+            parameters.secret_keys.insert(key.clone());
             if parameters.merged.insert(key.clone(), value).is_some() {
                 return Err(duplicate(&key));
             }
@@ -122,6 +128,7 @@ fn object_of(index: usize, source: &Source) -> Result<Map<String, Value>, Parame
 }
 
 fn duplicate(key: &str) -> ParametersError {
+    let key = clip(key, QUOTED);
     ParametersError {
         message: format!(
             "conflict: duplicate entry for parameter {key:?}; give it only once in spec.parameters and spec.parametersFrom"
@@ -168,11 +175,10 @@ impl Parameters {
                 collect_strings(value, &mut secrets);
             }
         }
-        let shown: Vec<_> =
-            secrets.iter().map(|secret| Zeroizing::new(crate::osb::text::display(secret))).collect();
+        let shown: Vec<_> = secrets.iter().map(|secret| Zeroizing::new(display(secret))).collect();
         secrets.extend(shown);
         secrets.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
-        crate::osb::text::redact(text, &secrets)
+        redact(text, &secrets)
     }
 }
 

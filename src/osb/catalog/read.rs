@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    Catalog, InvalidCatalog, MAX_ID, MAX_NAME, MAX_SCHEMA, MaintenanceInfo, Offering, Plan, Problem, Schemas,
+    Catalog, InvalidCatalog, MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA, MaintenanceInfo, Offering, Plan,
+    Problem, Schemas,
 };
 use crate::osb::{semver, text};
 
@@ -112,7 +113,7 @@ fn offering(entry: &mut Entry<'_, '_>, plan_ids: &mut Seen) -> Option<Offering> 
         let unknown = entry.findings.quoted(unknown);
         entry.fail::<()>(format!("requires holds {unknown}, which the protocol does not know"));
     }
-    let metadata = entry.object("metadata").cloned();
+    let metadata = entry.metadata();
     let fits = entry.fits();
     let plans = plans(entry, plan_ids);
     if fits.is_some() && plans.is_empty() {
@@ -162,7 +163,7 @@ fn plan(entry: &mut Entry<'_, '_>) -> Option<Plan> {
     let plan_updateable = entry.flag("plan_updateable");
     let binding_rotatable = entry.flag("binding_rotatable").unwrap_or(false);
     let maintenance_info = maintenance_info(entry);
-    let metadata = entry.object("metadata").cloned();
+    let metadata = entry.metadata();
     entry.fits()?;
     Some(Plan {
         id: id?,
@@ -217,7 +218,16 @@ fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<St
         let message = format!("schemas.{kind}.{action}.parameters is larger than {MAX_SCHEMA} bytes");
         return entry.findings.skip(&entry.place, message);
     }
-    Some(schema.clone())
+    entry.shallow(&format!("schemas.{kind}.{action}.parameters"), schema)
+}
+
+/// Whether a value has so many levels at most.
+fn is_within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_within(item, levels - 1)),
+        Value::Object(members) => levels > 0 && members.values().all(|member| is_within(member, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }
 
 /// One offering or plan while it is being read.
@@ -290,6 +300,19 @@ impl<'a, 's> Entry<'a, 's> {
             Some(Value::Object(object)) => Some(object),
             Some(_) => self.fail(format!("{key} is not an object")),
         }
+    }
+
+    fn metadata(&mut self) -> Option<Map<String, Value>> {
+        let metadata = self.object("metadata")?;
+        self.shallow("metadata", metadata)
+    }
+
+    /// An opaque object, unless it would make the cluster's object unreadable; notes why not.
+    fn shallow(&mut self, what: &str, object: &Map<String, Value>) -> Option<Map<String, Value>> {
+        if object.values().all(|member| is_within(member, MAX_DEPTH - 1)) {
+            return Some(object.clone());
+        }
+        self.findings.skip(&self.place, format!("{what} is nested more than {MAX_DEPTH} levels deep"))
     }
 
     fn texts(&mut self, key: &str) -> Vec<String> {

@@ -26,8 +26,11 @@ pub fn to_data(
     transforms: &[SecretTransform],
 ) -> Result<BTreeMap<String, ByteString>, String> {
     let mut values = credentials.expose().clone();
+    // What may yet be added. Keys that are removed again count: nobody needs them, and memory does not ask.
+    let mut room = SIZE_LIMIT;
     for (index, transform) in transforms.iter().enumerate() {
-        apply(transform, &mut values).map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
+        apply(transform, &mut values, &mut room)
+            .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
     let data: BTreeMap<String, ByteString> =
         values.into_iter().map(|(key, value)| (key, ByteString(bytes(value)))).collect();
@@ -69,7 +72,11 @@ fn is_legal(key: &str) -> bool {
         && !key.starts_with("..")
 }
 
-fn apply(transform: &SecretTransform, values: &mut Map<String, Value>) -> Result<(), String> {
+fn apply(
+    transform: &SecretTransform,
+    values: &mut Map<String, Value>,
+    room: &mut usize,
+) -> Result<(), String> {
     let SecretTransform { rename_key, add_key, add_keys_from, remove_key } = transform;
     if let Some(rename) = rename_key
         && let Some(value) = values.shift_remove(&rename.from)
@@ -77,8 +84,9 @@ fn apply(transform: &SecretTransform, values: &mut Map<String, Value>) -> Result
         values.insert(rename.to.clone(), value);
     }
     if let Some(add) = add_key {
-        let value = added(add, values)?;
-        values.insert(add.key.clone(), value);
+        let text = added(add, values, *room)?;
+        *room = room.checked_sub(text.len()).ok_or_else(|| template::TOO_LONG.to_owned())?;
+        values.insert(add.key.clone(), Value::from(text));
     }
     if add_keys_from.is_some() {
         return Err(NO_OTHER_SECRET.to_owned());
@@ -89,15 +97,15 @@ fn apply(transform: &SecretTransform, values: &mut Map<String, Value>) -> Result
     Ok(())
 }
 
-fn added(add: &AddKeyTransform, values: &Map<String, Value>) -> Result<Value, String> {
+fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Result<String, String> {
     if let Some(template) = &add.json_path_expression {
-        return template::fill(template, values).map(Value::from).map_err(|what| format!("addKey: {what}"));
+        return template::fill(template, values, room).map_err(|what| format!("addKey: {what}"));
     }
     if let Some(text) = &add.string_value {
-        return Ok(Value::from(text.clone()));
+        return Ok(text.clone());
     }
     let bytes = add.value.clone().unwrap_or_default().0;
-    String::from_utf8(bytes).map(Value::from).map_err(|_| NOT_TEXT.to_owned())
+    String::from_utf8(bytes).map_err(|_| NOT_TEXT.to_owned())
 }
 
 /// Whether the transforms of a spec can be made, whatever the credentials will be. Asked before a broker is.

@@ -1,7 +1,7 @@
 //! `ServiceBinding`: bind, credentials into a Secret, unbind.
 
 mod absorb;
-mod credentials;
+pub mod credentials;
 mod intent;
 mod lifetime;
 pub mod phase;

@@ -5,31 +5,47 @@
 
 use serde_json::{Map, Value};
 
-/// Fills in a template.
+use crate::osb::text::clip;
+
+/// How much of a template or path is quoted, in bytes. An error is shown in a condition.
+const QUOTED: usize = 256;
+
+/// Fills in a template, up to a number of bytes: a template names the same value as often as it likes, and what it makes
+/// may be named by the next one.
 ///
 /// # Errors
-/// A sentence for the user: the template cannot be read, or a path leads nowhere. It names the path, never a value.
-pub fn fill(template: &str, values: &Map<String, Value>) -> Result<String, String> {
+/// A sentence for the user: the template cannot be read, a path leads nowhere, or the text is too long. It names the path,
+/// never a value.
+pub fn fill(template: &str, values: &Map<String, Value>, limit: usize) -> Result<String, String> {
     let mut filled = String::new();
     let mut rest = template;
     while let Some((text, after)) = rest.split_once('{') {
         filled.push_str(text);
-        let (path, after) =
-            after.split_once('}').ok_or_else(|| format!("{template:?} has a {{ without a }}"))?;
+        let (path, after) = after.split_once('}').ok_or_else(|| unclosed(template))?;
         let value = follow(path.trim(), values)?;
         match value {
             Value::String(text) => filled.push_str(text),
             other => filled.push_str(&other.to_string()),
         }
+        if filled.len() > limit {
+            break;
+        }
         rest = after;
     }
     filled.push_str(rest);
-    Ok(filled)
+    if filled.len() > limit { Err(TOO_LONG.to_owned()) } else { Ok(filled) }
+}
+
+/// What [`fill`] says of a text beyond its limit.
+pub const TOO_LONG: &str = "the keys that are added are larger than a Secret can be";
+
+fn unclosed(template: &str) -> String {
+    format!("{:?} has a {{ without a }}", clip(template, QUOTED))
 }
 
 fn follow<'a>(path: &str, values: &'a Map<String, Value>) -> Result<&'a Value, String> {
     let mut steps = steps(path)?.into_iter();
-    let nowhere = || format!("the credentials have nothing at {{{path}}}");
+    let nowhere = || format!("the credentials have nothing at {{{}}}", clip(path, QUOTED));
     let Some(Step::Key(first)) = steps.next() else { return Err(nowhere()) };
     let mut value = values.get(first).ok_or_else(nowhere)?;
     for step in steps {
@@ -50,7 +66,8 @@ enum Step<'a> {
 fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
     let strange = || {
         format!(
-            "{{{path}}} is not understood: only paths such as {{.name}}, {{['name']}} and {{.list[0]}} are"
+            "{{{}}} is not understood: only paths such as {{.name}}, {{['name']}} and {{.list[0]}} are",
+            clip(path, QUOTED)
         )
     };
     let mut steps = Vec::new();
@@ -87,8 +104,7 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
 pub fn check(template: &str) -> Result<(), String> {
     let mut rest = template;
     while let Some((_, after)) = rest.split_once('{') {
-        let (path, after) =
-            after.split_once('}').ok_or_else(|| format!("{template:?} has a {{ without a }}"))?;
+        let (path, after) = after.split_once('}').ok_or_else(|| unclosed(template))?;
         steps(path.trim())?;
         rest = after;
     }
@@ -104,7 +120,7 @@ mod tests {
     fn filled(template: &str) -> Result<String, String> {
         let values =
             json!({"host": "db", "port": 5432, "a b": "x", "list": [{"n": true}], "deep": {"er": {"q": 1}}});
-        fill(template, values.as_object().unwrap())
+        fill(template, values.as_object().unwrap(), 100)
     }
 
     #[test]
@@ -128,6 +144,15 @@ mod tests {
         for template in ["{.missing}", "{.list[1]}", "{.host.x}", "{.list['n']}"] {
             assert!(filled(template).unwrap_err().contains("have nothing at"), "{template}");
         }
+    }
+
+    #[test]
+    fn a_text_ends_where_a_secret_does() {
+        let values = json!({ "a": "x".repeat(50) });
+        let fill = |template: &str| fill(template, values.as_object().unwrap(), 100);
+        assert_eq!(fill("{.a}{.a}").map(|text| text.len()), Ok(100));
+        assert_eq!(fill("{.a}{.a}-"), Err(TOO_LONG.to_owned()));
+        assert_eq!(fill(&"{.a}".repeat(1000)), Err(TOO_LONG.to_owned()));
     }
 
     #[test]

@@ -5,7 +5,10 @@
 
 use std::{fmt, iter::Peekable};
 
-use crate::crd::{ScopeKind, broker::CatalogRestrictions};
+use crate::{
+    crd::{ScopeKind, broker::CatalogRestrictions},
+    osb::text::clip,
+};
 
 /// The properties of a class.
 const CLASS_KEYS: [&str; 3] = ["name", "spec.externalName", "spec.externalID"];
@@ -18,6 +21,9 @@ fn plan_keys(scope: ScopeKind) -> [&'static str; 5] {
     };
     ["name", "spec.externalName", "spec.externalID", "spec.free", class]
 }
+
+/// How much of a restriction is quoted, in bytes. An error is shown in a condition.
+const QUOTED: usize = 256;
 
 /// The restrictions of a broker, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +48,7 @@ impl std::error::Error for InvalidRestriction {}
 impl fmt::Display for InvalidRestriction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { list, index, text, problem } = self;
+        let text = clip(text, QUOTED);
         write!(f, "spec.catalogRestrictions.{list}[{index}]: {text:?} is not a restriction: {problem}")
     }
 }
@@ -161,7 +168,7 @@ enum Token {
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Word(word) => write!(f, "{word:?}"),
+            Self::Word(word) => write!(f, "{:?}", clip(word, QUOTED)),
             Self::Sign(sign) => write!(f, "\"{sign}\""),
         }
     }

@@ -1,0 +1,125 @@
+//! `credentials` into a Secret: what the API server takes, with nothing lost, or a sentence without any of them.
+//!
+//! An input is `{"credentials": {…}, "transforms": […]}`. Each text among the credentials gets a mark, which tells
+//! wherever it turns up that a credential does.
+
+use k8s_openapi::ByteString;
+use serde_json::{Map, Value, json};
+use service_catalog::{
+    crd::binding::SecretTransform,
+    osb::outcome::Credentials,
+    reconcilers::binding::credentials::{check as check_transforms, to_data},
+};
+use std::collections::BTreeMap;
+
+use crate::{
+    harness::{self, Check},
+    is_shown, json as changes, promise,
+};
+
+const MARK: char = '\u{2042}';
+const LARGEST: usize = 1024 * 1024;
+const LONGEST: usize = 4096;
+
+#[test]
+fn a_secret_takes_all_credentials_or_the_reason_holds_none_of_them() {
+    harness::run("credentials", 400, changes::change, check);
+}
+
+fn check(input: &[u8]) -> Check {
+    let Ok(Value::Object(mut input)) = serde_json::from_slice(input) else { return Ok(()) };
+    let Some(Value::Object(mut members)) = input.remove("credentials") else { return Ok(()) };
+    members.values_mut().for_each(mark);
+    let transforms: Vec<SecretTransform> =
+        serde_json::from_value(input.remove("transforms").unwrap_or_else(|| json!([]))).unwrap_or_default();
+    let credentials = Credentials::new(members.clone());
+    let result = to_data(&credentials, &transforms);
+    promise!(result == to_data(&credentials, &transforms), "the same credentials became two Secrets");
+    if let Err(beforehand) = check_transforms(&transforms) {
+        promise!(result.is_err(), "{beforehand:?} was refused beforehand, and then done");
+        promise!(
+            is_shown(&beforehand, LONGEST),
+            "not fit to be shown ({} bytes): {beforehand:?}",
+            beforehand.len()
+        );
+    } else if let Err(error) = &result {
+        let late = ["is not understood", "without a }", "not supported", "not UTF-8"];
+        promise!(!late.iter().any(|what| error.contains(what)), "could have been known beforehand: {error}");
+    }
+    match &result {
+        Ok(data) => {
+            writable(data)?;
+            if transforms.is_empty() { same(data, &members) } else { untouched(data, &members, &transforms) }
+        }
+        Err(error) => {
+            promise!(!error.contains(MARK), "a credential is shown: {error}");
+            promise!(is_shown(error, LONGEST), "not fit to be shown ({} bytes): {error:?}", error.len());
+            Ok(())
+        }
+    }
+}
+
+fn mark(value: &mut Value) {
+    match value {
+        Value::String(text) => text.insert(0, MARK),
+        Value::Array(items) => items.iter_mut().for_each(mark),
+        Value::Object(members) => members.values_mut().for_each(mark),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The API server's rules (`ValidateSecret`, `IsConfigMapKey`).
+fn writable(data: &BTreeMap<String, ByteString>) -> Check {
+    let size: usize = data.values().map(|value| value.0.len()).sum();
+    promise!(size <= LARGEST, "{size} bytes");
+    for key in data.keys() {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let legal =
+            (1..=253).contains(&key.len()) && key.bytes().all(known) && key != "." && !key.starts_with("..");
+        promise!(legal, "the key {key:?}");
+    }
+    Ok(())
+}
+
+/// Without transforms, each credential is there as it was.
+fn same(data: &BTreeMap<String, ByteString>, members: &Map<String, Value>) -> Check {
+    promise!(data.len() == members.len(), "{} keys of {}", data.len(), members.len());
+    for (key, value) in members {
+        let written = data.get(key).ok_or_else(|| format!("{key:?} is missing"))?;
+        holds(key, &written.0, value)?;
+    }
+    Ok(())
+}
+
+fn holds(key: &str, written: &[u8], value: &Value) -> Check {
+    let read = match value {
+        Value::String(text) => text.as_bytes() == written,
+        other => serde_json::from_slice::<Value>(written).is_ok_and(|read| read == *other),
+    };
+    promise!(read, "{key:?} holds {:?} instead of {value}", written.escape_ascii().to_string());
+    Ok(())
+}
+
+/// What no transform names is there as it was; what the last one removes is not.
+fn untouched(
+    data: &BTreeMap<String, ByteString>,
+    members: &Map<String, Value>,
+    transforms: &[SecretTransform],
+) -> Check {
+    let named = |key: &str| {
+        transforms.iter().any(|transform| {
+            let rename = transform.rename_key.as_ref();
+            rename.is_some_and(|rename| rename.from == key || rename.to == key)
+                || transform.add_key.as_ref().is_some_and(|add| add.key == key)
+                || transform.remove_key.as_ref().is_some_and(|remove| remove.key == key)
+        })
+    };
+    for (key, value) in members.iter().filter(|(key, _)| !named(key)) {
+        let written = data.get(key).ok_or_else(|| format!("{key:?} is missing"))?;
+        holds(key, &written.0, value)?;
+    }
+    if let Some(removed) = transforms.last().and_then(|last| last.remove_key.as_ref()) {
+        promise!(!data.contains_key(&removed.key), "{:?} was not removed", removed.key);
+    }
+    Ok(())
+}
