@@ -107,7 +107,7 @@ pub fn understood(operation: Operation, response: &Response<'_>) -> Meaning {
         Deleted::Done => nothing(),
         Deleted::Accepted { operation } => Taken { operation, ..nothing() },
     };
-    let binding = |BindingAnswer { credentials }: BindingAnswer| {
+    let binding = |BindingAnswer { credentials, .. }: BindingAnswer| {
         let credentials = credentials.map(|credentials| Value::Object(credentials.expose().clone()));
         Taken { credentials, ..nothing() }
     };
