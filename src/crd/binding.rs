@@ -130,7 +130,7 @@ pub struct AddKeyTransform {
     /// The key.
     #[serde(default, deserialize_with = "null_default")]
     pub key: String,
-    /// Its value as bytes, base64-encoded. They must be UTF-8.
+    /// Its value as bytes, base64-encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub value: Option<ByteString>,

@@ -187,3 +187,18 @@ async fn credentials_that_have_expired_are_not_ready() {
     assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1);
     case.finish().await;
 }
+
+#[tokio::test]
+async fn the_keys_of_another_secret_are_added_once_it_is_there() {
+    let case = namespaced("add-keys-from").await;
+    case.provide("db", json!({})).await;
+    let from = json!([{ "addKeysFrom": { "secretRef": { "name": "authority" } } }]);
+    case.bind("app", "db", json!({ "secretTransforms": from })).await;
+    let words = ["spec.secretTransforms[0]", "addKeysFrom", "\"authority\" does not exist"];
+    case.says(BINDING, "app", "ErrorInjectingBindResult", &words).await;
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    case.hand.secret("authority", json!({ "ca.crt": "PEM" })).await.unwrap();
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.content("app").await["ca.crt"], "PEM");
+    case.finish().await;
+}

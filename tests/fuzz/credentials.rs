@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use service_catalog::{
     crd::binding::SecretTransform,
     osb::outcome::Credentials,
-    reconcilers::binding::credentials::{check as check_transforms, to_data},
+    reconcilers::binding::credentials::{OtherSecrets, check as check_transforms, to_data},
 };
 use std::collections::BTreeMap;
 
@@ -33,9 +33,12 @@ fn check(input: &[u8]) -> Check {
     let transforms: Vec<SecretTransform> =
         serde_json::from_value(input.remove("transforms").unwrap_or_else(|| json!([]))).unwrap_or_default();
     let credentials = Credentials::new(members.clone());
-    let result = to_data(&credentials, &transforms);
-    promise!(result == to_data(&credentials, &transforms), "the same credentials became two Secrets");
-    if let Err(beforehand) = check_transforms(&transforms) {
+    let result = to_data(&credentials, &transforms, &OtherSecrets::default());
+    promise!(
+        result == to_data(&credentials, &transforms, &OtherSecrets::default()),
+        "the same credentials became two Secrets"
+    );
+    if let Err(beforehand) = check_transforms(&transforms, "ns", &OtherSecrets::default()) {
         promise!(result.is_err(), "{beforehand:?} was refused beforehand, and then done");
         promise!(
             is_shown(&beforehand, LONGEST),

@@ -20,7 +20,7 @@ use crate::{
         outcome::Lifetime,
     },
     reconcilers::{
-        binding::{BindingMachine, Call, Outcome, SecretState, World, phase},
+        binding::{BindingMachine, Call, Outcome, SecretState, World, credentials::OtherSecrets, phase},
         machine::{Machine, Next, Observed, Step},
         parameters,
         reason::Reason,
@@ -52,6 +52,7 @@ impl Bench {
                 hindrance: None,
                 maximum_polling_duration: None,
                 parameters: Some(parameters::merge(None, &[])),
+                other_secrets: OtherSecrets::default(),
                 secret: self.secret.clone(),
                 namespace_uid: Some("ns-uid".into()),
                 cluster_id: "cluster".into(),

@@ -175,7 +175,8 @@ fn missing() -> String {
 
 fn data(observed: &Seen, lifetime: Lifetime, credentials: &Credentials) -> Result<Write, String> {
     let object = &observed.object;
-    let data = credentials::to_data(credentials, &object.spec.secret_transforms)?;
+    let data =
+        credentials::to_data(credentials, &object.spec.secret_transforms, &observed.world.other_secrets)?;
     Ok(secret::build(object, &phase::binding_id(object, &observed.status()), lifetime, data))
 }
 

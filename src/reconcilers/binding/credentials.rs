@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, Client};
 use serde_json::{Map, Value};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::template;
 use crate::{
-    crd::binding::{AddKeyTransform, SecretTransform},
+    crd::binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
     osb::outcome::Credentials,
+    reconcilers::{error::Error, write::timed},
 };
 
 /// What the API server accepts as a Secret, all values together.
@@ -24,16 +27,17 @@ const KEY_LIMIT: usize = 253;
 pub fn to_data(
     credentials: &Credentials,
     transforms: &[SecretTransform],
+    others: &OtherSecrets,
 ) -> Result<BTreeMap<String, ByteString>, String> {
-    let mut values = credentials.expose().clone();
-    // What may yet be added. Keys that are removed again count: nobody needs them, and memory does not ask.
-    let mut room = SIZE_LIMIT;
+    let mut values = Values { json: credentials.expose().clone(), raw: BTreeMap::new(), room: SIZE_LIMIT };
     for (index, transform) in transforms.iter().enumerate() {
-        apply(transform, &mut values, &mut room)
+        apply(transform, others, &mut values)
             .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
-    let data: BTreeMap<String, ByteString> =
-        values.into_iter().map(|(key, value)| (key, ByteString(bytes(value)))).collect();
+    let Values { json, raw, .. } = values;
+    let json = json.into_iter().map(|(key, value)| (key, ByteString(bytes(value))));
+    let raw = raw.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value))));
+    let data: BTreeMap<String, ByteString> = json.chain(raw).collect();
     let illegal: Vec<&str> = data.keys().filter(|key| !is_legal(key)).map(String::as_str).take(5).collect();
     if !illegal.is_empty() {
         return Err(format!(
@@ -72,72 +76,154 @@ fn is_legal(key: &str) -> bool {
         && !key.starts_with("..")
 }
 
-fn apply(
-    transform: &SecretTransform,
-    values: &mut Map<String, Value>,
-    room: &mut usize,
-) -> Result<(), String> {
+/// What is to become of the credentials: JSON, which templates can read, and bytes that are no text.
+struct Values {
+    json: Map<String, Value>,
+    raw: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    /// What may yet be added. Keys that are removed again count: nobody needs them, and memory does not ask.
+    room: usize,
+}
+
+impl Values {
+    fn add(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), String> {
+        self.room = self.room.checked_sub(bytes.len()).ok_or_else(|| template::TOO_LONG.to_owned())?;
+        self.remove(key);
+        match String::from_utf8(bytes) {
+            Ok(text) => _ = self.json.insert(key.to_owned(), Value::from(text)),
+            Err(error) => _ = self.raw.insert(key.to_owned(), Zeroizing::new(error.into_bytes())),
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        if let Some(value) = self.json.shift_remove(from) {
+            self.remove(to);
+            self.json.insert(to.to_owned(), value);
+        } else if let Some(value) = self.raw.remove(from) {
+            self.remove(to);
+            self.raw.insert(to.to_owned(), value);
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        self.json.shift_remove(key);
+        self.raw.remove(key);
+    }
+}
+
+fn apply(transform: &SecretTransform, others: &OtherSecrets, values: &mut Values) -> Result<(), String> {
     let SecretTransform { rename_key, add_key, add_keys_from, remove_key } = transform;
-    if let Some(rename) = rename_key
-        && let Some(value) = values.shift_remove(&rename.from)
-    {
-        values.insert(rename.to.clone(), value);
+    if let Some(rename) = rename_key {
+        values.rename(&rename.from, &rename.to);
     }
     if let Some(add) = add_key {
-        let text = added(add, values, *room)?;
-        *room = room.checked_sub(text.len()).ok_or_else(|| template::TOO_LONG.to_owned())?;
-        values.insert(add.key.clone(), Value::from(text));
+        let value = added(add, &values.json, values.room)?;
+        values.add(&add.key, value)?;
     }
-    if add_keys_from.is_some() {
-        return Err(NO_OTHER_SECRET.to_owned());
+    if let Some(from) = add_keys_from {
+        for (key, value) in others.of(from)? {
+            values.add(key, value.0.clone())?;
+        }
     }
     if let Some(remove) = remove_key {
-        values.shift_remove(&remove.key);
+        values.remove(&remove.key);
     }
     Ok(())
 }
 
-fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Result<String, String> {
+fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Result<Vec<u8>, String> {
     if let Some(template) = &add.json_path_expression {
-        return template::fill(template, values, room).map_err(|what| format!("addKey: {what}"));
+        let filled = template::fill(template, values, room).map_err(|what| format!("addKey: {what}"))?;
+        return Ok(filled.into_bytes());
     }
-    if let Some(text) = &add.string_value {
-        return Ok(text.clone());
+    Ok(match &add.string_value {
+        Some(text) => text.clone().into_bytes(),
+        None => add.value.clone().unwrap_or_default().0,
+    })
+}
+
+/// The Secrets that `addKeysFrom` names, as they were read; `None` for one that does not exist. No `Debug`.
+#[derive(Clone, Default)]
+pub struct OtherSecrets(BTreeMap<String, Option<BTreeMap<String, ByteString>>>);
+
+impl OtherSecrets {
+    /// Reads them. The namespace is always the binding's own: with the operator's rights, one binding could otherwise get
+    /// the Secrets of all namespaces.
+    ///
+    /// # Errors
+    /// The API server did not answer.
+    pub async fn read(
+        client: &Client,
+        namespace: &str,
+        transforms: &[SecretTransform],
+    ) -> Result<Self, Error> {
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let mut read = BTreeMap::new();
+        for from in transforms.iter().filter_map(|transform| transform.add_keys_from.as_ref()) {
+            let name = from.secret_ref.as_ref().map(|secret| secret.name.clone()).unwrap_or_default();
+            if !name.is_empty() && !read.contains_key(&name) {
+                let secret = timed(&format!("read Secret {namespace}/{name}"), api.get_opt(&name)).await?;
+                read.insert(name, secret.map(|secret| secret.data.unwrap_or_default()));
+            }
+        }
+        Ok(Self(read))
     }
-    let bytes = add.value.clone().unwrap_or_default().0;
-    String::from_utf8(bytes).map_err(|_| NOT_TEXT.to_owned())
+
+    fn of(&self, from: &AddKeysFromTransform) -> Result<&BTreeMap<String, ByteString>, String> {
+        let name = from.secret_ref.as_ref().map(|secret| &*secret.name).unwrap_or_default();
+        match self.0.get(name) {
+            _ if name.is_empty() => Err("addKeysFrom.secretRef names no Secret; set its name".to_owned()),
+            Some(Some(data)) => Ok(data),
+            Some(None) | None => Err(format!(
+                "addKeysFrom.secretRef: the Secret {name:?} does not exist; create it in the namespace of the binding"
+            )),
+        }
+    }
+}
+
+impl Drop for OtherSecrets {
+    fn drop(&mut self) {
+        self.0.values_mut().flatten().flat_map(BTreeMap::values_mut).for_each(|value| value.0.zeroize());
+    }
 }
 
 /// Whether the transforms of a spec can be made, whatever the credentials will be. Asked before a broker is.
 ///
 /// # Errors
 /// A sentence for the user.
-pub fn check(transforms: &[SecretTransform]) -> Result<(), String> {
+pub fn check(transforms: &[SecretTransform], namespace: &str, others: &OtherSecrets) -> Result<(), String> {
     for (index, transform) in transforms.iter().enumerate() {
-        let fault = match (&transform.add_keys_from, &transform.add_key) {
-            (Some(_), _) => Err(NO_OTHER_SECRET.to_owned()),
-            (None, Some(AddKeyTransform { json_path_expression: Some(template), .. })) => {
-                template::check(template)
-            }
-            (None, Some(AddKeyTransform { string_value: None, value: Some(bytes), .. })) => {
-                std::str::from_utf8(&bytes.0).map(|_| ()).map_err(|_| NOT_TEXT.to_owned())
-            }
-            (None, _) => Ok(()),
-        };
-        fault.map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
+        check_one(transform, namespace, others)
+            .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
     Ok(())
 }
 
-const NO_OTHER_SECRET: &str =
-    "addKeysFrom is not supported; take the other Secret into the pod beside this one";
-const NOT_TEXT: &str = "addKey.value is not UTF-8; use text";
+fn check_one(transform: &SecretTransform, namespace: &str, others: &OtherSecrets) -> Result<(), String> {
+    if let Some(AddKeyTransform { json_path_expression: Some(template), .. }) = &transform.add_key {
+        template::check(template)?;
+    }
+    let Some(from) = &transform.add_keys_from else { return Ok(()) };
+    let elsewhere = from.secret_ref.as_ref().map(|secret| &*secret.namespace).unwrap_or_default();
+    if !elsewhere.is_empty() && elsewhere != namespace {
+        return Err(format!(
+            "addKeysFrom.secretRef names a Secret of the namespace {elsewhere:?}; copy it to {namespace:?}, where the binding is"
+        ));
+    }
+    others.of(from).map(|_| ())
+}
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn others() -> OtherSecrets {
+        let data = [("ca.crt", "PEM"), ("port", "1")];
+        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
+        OtherSecrets([("other".to_owned(), Some(data.into())), ("gone".to_owned(), None)].into())
+    }
 
     fn data(credentials: &Value) -> Result<BTreeMap<String, String>, String> {
         transformed(credentials, &[])
@@ -148,7 +234,7 @@ mod tests {
         transforms: &[SecretTransform],
     ) -> Result<BTreeMap<String, String>, String> {
         let credentials = Credentials::new(credentials.as_object().cloned().unwrap());
-        let data = to_data(&credentials, transforms)?;
+        let data = to_data(&credentials, transforms, &others())?;
         Ok(data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
     }
 
@@ -195,5 +281,45 @@ mod tests {
         let data = transformed(&json!({"user": "u", "port": 1}), &transforms).unwrap();
         assert_eq!(data.keys().collect::<Vec<_>>(), ["USERNAME", "driver", "raw"]);
         assert_eq!(data["raw"], "abc");
+    }
+
+    fn transforms(list: &Value) -> Vec<SecretTransform> {
+        serde_json::from_value(list.clone()).unwrap()
+    }
+
+    #[test]
+    fn the_keys_of_another_secret_are_added_and_replace_those_that_are_there() {
+        let list = transforms(&json!([
+            {"addKeysFrom": {"secretRef": {"name": "other", "namespace": "ns"}}},
+            {"addKey": {"key": "url", "jsonPathExpression": "{.user}:{.port}"}},
+        ]));
+        assert_eq!(check(&list, "ns", &others()), Ok(()));
+        let data = transformed(&json!({"user": "u", "port": 5432}), &list).unwrap();
+        assert_eq!((&*data["ca.crt"], &*data["port"], &*data["url"]), ("PEM", "1", "u:1"));
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_taken_from_is_named_before_a_broker_is_asked() {
+        for (secret, words) in [
+            (json!({"name": "gone"}), "\"gone\" does not exist"),
+            (json!({"name": "other", "namespace": "kube-system"}), "copy it to \"ns\""),
+            (json!({}), "names no Secret"),
+            (json!(null), "names no Secret"),
+        ] {
+            let list = transforms(&json!([{"addKeysFrom": {"secretRef": secret}}]));
+            let error = check(&list, "ns", &others()).unwrap_err();
+            assert!(error.starts_with("spec.secretTransforms[0]: ") && error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_as_they_are() {
+        let list = transforms(&json!([
+            {"addKey": {"key": "key", "value": "/wA="}},
+            {"renameKey": {"from": "key", "to": "tls.der"}},
+        ]));
+        let credentials = Credentials::new(Map::new());
+        let data = to_data(&credentials, &list, &others()).unwrap();
+        assert_eq!(data["tls.der"].0, [0xff, 0]);
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 
+use self::credentials::OtherSecrets;
 use super::{
     error::Error,
     machine::{Absorbed, Admitted, Machine, Observed, Step},
@@ -51,6 +52,8 @@ pub struct World {
     pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
     pub parameters: Option<Result<Parameters, ParametersError>>,
+    /// The Secrets that transforms take keys from, as far as credentials are awaited.
+    pub other_secrets: OtherSecrets,
     /// What is known of the Secret.
     pub secret: SecretState,
     /// Uid of the namespace; `None` when the cache does not have it.
@@ -131,6 +134,11 @@ impl Machine for BindingMachine {
         };
         let offering = instance.as_ref().map(resolve);
         let status = object.status.clone().unwrap_or_default();
+        let other_secrets = if phase::awaits_credentials(object, secret::is_lost(&secret, object)) {
+            OtherSecrets::read(&context.client, &namespace, &object.spec.secret_transforms).await?
+        } else {
+            OtherSecrets::default()
+        };
         let hindrance = match &offering {
             Some(Ok(offering)) if phase::asks(object, &status, secret::is_lost(&secret, object)) => {
                 context.brokers.hindrance(stores, &offering.broker).await
@@ -146,6 +154,7 @@ impl Machine for BindingMachine {
             hindrance,
             instance,
             parameters,
+            other_secrets,
             secret,
             namespace_uid: stores.namespace_uid(&namespace),
             cluster_id: context.cluster_id.clone(),

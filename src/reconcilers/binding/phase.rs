@@ -142,6 +142,13 @@ pub fn asks(object: &ServiceBinding, status: &ServiceBindingStatus, secret_is_lo
     converges && object.metadata.deletion_timestamp.is_none()
 }
 
+/// Whether the next answer may hold credentials.
+#[must_use]
+pub fn awaits_credentials(object: &ServiceBinding, secret_is_lost: bool) -> bool {
+    let status = object.status.clone().unwrap_or_default();
+    matches!(phase(&status), Phase::Polling(Awaited::Bind, _)) || asks(object, &status, secret_is_lost)
+}
+
 /// Whether a binding that was refused for good is worth another look: its spec has been edited, or it was only the plan
 /// that gave no credentials, which the catalog may change.
 #[must_use]

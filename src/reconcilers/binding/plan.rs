@@ -224,18 +224,18 @@ fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
 fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
     let recheck = Wait::Until(later(observed.now, observed.tunables.recheck_interval));
     let blocked = |reason, message| Blocked { reason, message, wait: recheck, for_good: false };
+    let namespace = observed.object.namespace().unwrap_or_default();
     if observed.world.secret == SecretState::Foreign {
-        let refused = taken(&observed.object.namespace().unwrap_or_default(), &secret_name(&observed.object));
+        let refused = taken(&namespace, &secret_name(&observed.object));
         return Err(blocked(Reason::ErrorInjectingBindResult, refused.message));
     }
     let namespace_uid = observed.world.namespace_uid.as_deref().ok_or_else(|| {
         let message = "the namespace of the binding is not known yet; this mends itself".to_owned();
         blocked(Reason::ErrorFindingNamespaceForInstance, message)
     })?;
-    if let Err(message) = credentials::check(&observed.object.spec.secret_transforms) {
-        let blocked = blocked(Reason::ErrorInjectingBindResult, message);
-        return Err(Blocked { wait: Wait::ForChange, ..blocked });
-    }
+    let transforms = &observed.object.spec.secret_transforms;
+    credentials::check(transforms, &namespace, &observed.world.other_secrets)
+        .map_err(|message| blocked(Reason::ErrorInjectingBindResult, message))?;
     if let Some(message) = &observed.world.hindrance {
         return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
     }

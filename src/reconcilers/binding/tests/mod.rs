@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::{BindingMachine, Call, Cause, Outcome, SecretState, World, phase};
+use super::{BindingMachine, Call, Cause, OtherSecrets, Outcome, SecretState, World, phase};
 use crate::{
     context::{Memory, Tunables},
     crd::{
@@ -173,6 +173,7 @@ impl Fixture {
                 hindrance: None,
                 maximum_polling_duration: None,
                 parameters: needed.then_some(parameters),
+                other_secrets: OtherSecrets::default(),
                 secret: self.secret.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
