@@ -5,7 +5,6 @@ pub(in crate::reconcilers) mod absorb;
 mod bodies;
 mod plan;
 mod rows;
-pub(in crate::reconcilers) mod walk;
 
 use std::sync::Arc;
 

@@ -1,0 +1,103 @@
+//! The machines as they are: nothing breaks within reach.
+
+use service_catalog::reconcilers::{binding::BindingMachine, instance::InstanceMachine};
+
+use crate::{
+    subject::{Operator, Subject},
+    surprises::{
+        ALL,
+        Surprise::{self, *},
+        Surroundings,
+    },
+    walk::{Scenario, walk},
+};
+
+/// How many states a walk looks at, unless `MODEL_STATES` says otherwise.
+const STATES: usize = 600;
+
+#[expect(clippy::print_stderr, reason = "how far it went")]
+fn check<M: Subject>(start: Surroundings, surprises: &'static [Surprise]) {
+    let states = std::env::var("MODEL_STATES").ok().map_or(STATES, |states| states.parse().unwrap());
+    let scenario = Scenario { start, surprises, states, overlooked: &[] };
+    let seen = walk::<M>(&scenario, &Operator::faultless()).unwrap_or_else(|violation| panic!("{violation}"));
+    eprintln!("{seen:?}");
+    assert!(seen.states == states && seen.released > states / 50, "{seen:?}");
+}
+
+fn own_id() -> Surroundings {
+    Surroundings { external_id: true, ..Surroundings::default() }
+}
+
+fn retrievable() -> Surroundings {
+    Surroundings { retrievable: true, ..Surroundings::default() }
+}
+
+#[test]
+fn an_instance_survives_everything_at_once() {
+    check::<InstanceMachine>(Surroundings::default(), ALL);
+}
+
+#[test]
+fn an_instance_survives_answers_crashes_edits_and_deletion() {
+    check::<InstanceMachine>(Surroundings::default(), &[Edit, ChangePlan, Delete]);
+}
+
+#[test]
+fn an_instance_under_an_id_of_the_user_survives_the_same() {
+    check::<InstanceMachine>(own_id(), &[Edit, Delete, Restart]);
+}
+
+#[test]
+fn an_instance_survives_another_replica_that_stays_behind() {
+    check::<InstanceMachine>(Surroundings::default(), &[Lag, Edit, Delete]);
+}
+
+#[test]
+fn an_instance_survives_the_coming_and_going_of_what_it_needs() {
+    check::<InstanceMachine>(Surroundings::default(), &[Class, Parameters, Broker, Bindings, Delete]);
+}
+
+#[test]
+fn an_instance_survives_a_broker_that_takes_for_ever() {
+    check::<InstanceMachine>(Surroundings::default(), &[Age, Edit, Delete]);
+}
+
+#[test]
+fn a_binding_survives_everything_at_once() {
+    check::<BindingMachine>(retrievable(), ALL);
+}
+
+#[test]
+fn a_binding_survives_answers_crashes_and_deletion() {
+    check::<BindingMachine>(Surroundings::default(), &[Edit, Delete]);
+}
+
+#[test]
+fn a_binding_under_an_id_of_the_user_survives_the_same() {
+    check::<BindingMachine>(own_id(), &[Edit, Delete, Restart]);
+}
+
+#[test]
+fn a_binding_survives_another_replica_that_stays_behind() {
+    check::<BindingMachine>(retrievable(), &[Lag, Edit, Delete]);
+}
+
+#[test]
+fn a_binding_survives_the_coming_and_going_of_what_it_needs() {
+    check::<BindingMachine>(Surroundings::default(), &[Class, Parameters, Broker, Instance, Delete]);
+}
+
+#[test]
+fn a_binding_survives_what_may_happen_to_its_secret() {
+    check::<BindingMachine>(retrievable(), &[TakeName, LoseSecret, Delete]);
+}
+
+#[test]
+fn a_binding_whose_credentials_cannot_be_fetched_survives_what_may_happen_to_its_secret() {
+    check::<BindingMachine>(Surroundings::default(), &[TakeName, LoseSecret, Delete]);
+}
+
+#[test]
+fn a_binding_survives_a_broker_that_takes_for_ever() {
+    check::<BindingMachine>(retrievable(), &[Age, Edit, Delete]);
+}
