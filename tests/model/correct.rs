@@ -10,6 +10,7 @@ use crate::{
         Surroundings,
     },
     walk::{Scenario, walk},
+    wander::wander,
 };
 
 /// How many states a walk looks at, unless `MODEL_STATES` says otherwise.
@@ -17,11 +18,27 @@ const STATES: usize = 600;
 
 #[expect(clippy::print_stderr, reason = "how far it went")]
 fn check<M: Subject>(start: Surroundings, surprises: &'static [Surprise]) {
-    let states = std::env::var("MODEL_STATES").ok().map_or(STATES, |states| states.parse().unwrap());
-    let scenario = Scenario { start, surprises, states, overlooked: &[] };
+    let (states, at_once) = (states(), !surprises.contains(&Age));
+    let scenario = Scenario { start, surprises, at_once, states, overlooked: &[] };
     let seen = walk::<M>(&scenario, &Operator::faultless()).unwrap_or_else(|violation| panic!("{violation}"));
     eprintln!("{seen:?}");
     assert!(seen.states == states && seen.released > states / 50, "{seen:?}");
+}
+
+fn states() -> usize {
+    std::env::var("MODEL_STATES").ok().map_or(STATES, |states| states.parse().unwrap())
+}
+
+/// Walks at random, about as many states in all.
+fn check_far_away<M: Subject>(start: &Surroundings) {
+    for seed in 0..states() / 40 {
+        let seed = u64::try_from(seed).unwrap();
+        let (start, at_once) = (start.clone(), seed % 2 == 0);
+        let scenario = Scenario { start, surprises: ALL, at_once, states: 0, overlooked: &[] };
+        if let Err(violation) = wander::<M>(&scenario, &Operator::faultless(), seed) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
 }
 
 fn own_id() -> Surroundings {
@@ -39,7 +56,7 @@ fn an_instance_survives_everything_at_once() {
 
 #[test]
 fn an_instance_survives_answers_crashes_edits_and_deletion() {
-    check::<InstanceMachine>(Surroundings::default(), &[Edit, ChangePlan, Delete]);
+    check::<InstanceMachine>(Surroundings::default(), &[Edit, ChangePlan, UpdateRequest, Delete]);
 }
 
 #[test]
@@ -100,4 +117,29 @@ fn a_binding_whose_credentials_cannot_be_fetched_survives_what_may_happen_to_its
 #[test]
 fn a_binding_survives_a_broker_that_takes_for_ever() {
     check::<BindingMachine>(retrievable(), &[Age, Edit, Delete]);
+}
+
+#[test]
+fn an_instance_survives_what_happens_at_random() {
+    check_far_away::<InstanceMachine>(&Surroundings::default());
+}
+
+#[test]
+fn an_instance_under_an_id_of_the_user_survives_what_happens_at_random() {
+    check_far_away::<InstanceMachine>(&own_id());
+}
+
+#[test]
+fn a_binding_survives_what_happens_at_random() {
+    check_far_away::<BindingMachine>(&retrievable());
+}
+
+#[test]
+fn a_binding_whose_credentials_cannot_be_fetched_survives_what_happens_at_random() {
+    check_far_away::<BindingMachine>(&Surroundings::default());
+}
+
+#[test]
+fn a_binding_under_an_id_of_the_user_survives_what_happens_at_random() {
+    check_far_away::<BindingMachine>(&own_id());
 }

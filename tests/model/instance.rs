@@ -102,6 +102,7 @@ fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp)
     let spec = ServiceInstanceSpec {
         plan_reference,
         parameters: specified(around),
+        update_requests: i64::from(around.update_requests),
         external_id: if around.external_id { "mine".into() } else { String::new() },
         ..ServiceInstanceSpec::default()
     };

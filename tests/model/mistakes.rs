@@ -39,7 +39,7 @@ fn caught<M: Subject>(
     overlooked: &'static [Rule],
     expected: Rule,
 ) {
-    let scenario = Scenario { start, surprises, states: STATES, overlooked };
+    let scenario = Scenario { start, surprises, at_once: true, states: STATES, overlooked };
     match walk::<M>(&scenario, mistake) {
         Err(violation) if violation.rule == expected => eprintln!("{violation}"),
         Err(Violation { rule, what, path }) => {

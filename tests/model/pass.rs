@@ -24,6 +24,7 @@ use crate::{
     subject::{Effect, Operator, Subject},
     surprises::Surroundings,
     walk::{Scenario, Seen},
+    wire::RETRY_AFTER,
 };
 
 /// How a broker and the network are disposed.
@@ -102,7 +103,7 @@ impl<M: Subject> Walker<'_, M> {
         let step = (self.operator.plan)(&eyes.look(state));
         let mut acting = state.then("the one who is behind acts");
         // It keeps a pace of its own.
-        acting.answered = None;
+        (acting.answered, acting.pause) = (None, None);
         match step {
             Step::Call { .. } | Step::RemoveFinalizer => self.carry_out(&acting, &eyes, step),
             Step::Attempt { .. } if !self.operator.compares => self.carry_out(&acting, &eyes, step),
@@ -200,6 +201,8 @@ impl<M: Subject> Walker<'_, M> {
             answered = answered.a_second_later();
             if !eyes.stale {
                 answered.answered = Some(answered.now);
+                answered.pause =
+                    (answer == Answer::Throttled).then(|| (request.kind, answered.now + RETRY_AFTER));
             }
             if self.mood == Mood::Any && answer.is_worth_dying_with() {
                 let mut dead = dead(&answered, "crash, before anything is written");
@@ -240,7 +243,7 @@ impl<M: Subject> Walker<'_, M> {
                 let every = Answer::of(request.kind).into_iter();
                 every.filter(|answer| state.broker.can(request, *answer)).collect()
             }
-            Mood::Mended => vec![rest::good_answer(state, request)],
+            Mood::Mended => vec![rest::good_answer(state, request, self.scenario.at_once)],
         }
     }
 

@@ -69,11 +69,12 @@ pub fn at_the_last_moment<S>(state: &mut State<S>, until: Timestamp) {
 }
 
 /// What a broker answers that does what it is asked.
-pub fn good_answer<S>(state: &State<S>, request: &Request) -> Answer {
+pub fn good_answer<S>(state: &State<S>, request: &Request, at_once: bool) -> Answer {
     match request.kind {
         Kind::Create if state.broker.is_foreign(&request.id) => Answer::Conflict,
         Kind::Create if !state.broker.can(request, Answer::Done) => Answer::Conflict,
-        Kind::Create | Kind::Update | Kind::Delete { .. } => Answer::Done,
+        Kind::Create | Kind::Update | Kind::Delete { .. } if at_once => Answer::Done,
+        Kind::Create | Kind::Update | Kind::Delete { .. } => Answer::Accepted,
         Kind::Poll { deletion: true } => Answer::Succeeded,
         Kind::Poll { deletion: false } if state.broker.can(request, Answer::Succeeded) => Answer::Succeeded,
         Kind::Poll { deletion: false } => Answer::Gone,

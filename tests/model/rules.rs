@@ -33,6 +33,7 @@ pub enum Rule {
     BindingsFirst,
     SecretCanBeWritten,
     NoHaste,
+    LeftAlone,
     NothingLeft,
     ReleasesOnlyWhatIsDeleted,
     ReadyIsTrue,
@@ -92,10 +93,14 @@ pub fn asking<M: Subject>(state: &State<M::Status>, request: &Request, announced
             secret_can_be_written(request, &state.around)
         }
         Kind::Delete { .. } => {
+            left_alone(request, state)?;
             only_what_may_exist(request, ledger)?;
             bindings_first(request, state.around.bound)
         }
-        Kind::Poll { .. } => no_haste(request, state),
+        Kind::Poll { .. } => {
+            left_alone(request, state)?;
+            no_haste(request, state)
+        }
         Kind::Update | Kind::Fetch => Ok(()),
     }
 }
@@ -177,6 +182,14 @@ fn no_haste<S>(request: &Request, state: &State<S>) -> Kept {
     let least = Tunables::default().poll_base * 9 / 10;
     let soon = state.answered.is_some_and(|last| state.now.duration_since(last) < least);
     keep(Rule::NoHaste, !soon, || format!("{request:?} right after the last answer"))
+}
+
+/// Property 5: who says `Retry-After` is left alone for so long, as far as nothing else is to be asked now.
+fn left_alone<S>(request: &Request, state: &State<S>) -> Kept {
+    // Times in a status have no nanoseconds.
+    let early = |until: Timestamp| until.duration_since(state.now).as_millis() > 0;
+    let early = state.pause.is_some_and(|(kind, until)| kind == request.kind && early(until));
+    keep(Rule::LeftAlone, !early, || format!("{request:?} sooner than the broker asked for"))
 }
 
 /// An operation that the broker has accepted is followed to its end before the next one is asked for.

@@ -16,7 +16,11 @@ use service_catalog::{
     crd::Condition,
 };
 
-use crate::{broker::Ledger, subject::Subject, surprises::Surroundings};
+use crate::{
+    broker::{Kind, Ledger},
+    subject::Subject,
+    surprises::Surroundings,
+};
 
 /// What is true.
 #[derive(Clone)]
@@ -31,6 +35,8 @@ pub struct State<S> {
     pub memory: Memory,
     /// When the broker last answered this process, whatever it remembers of that.
     pub answered: Option<Timestamp>,
+    /// The broker wants to be left alone with such requests until then.
+    pub pause: Option<(Kind, Timestamp)>,
     /// What the broker has.
     pub broker: Ledger,
     /// The present.
@@ -59,6 +65,7 @@ impl<S: Clone + Default + serde::Serialize> State<S> {
             stale: None,
             memory: Memory::default(),
             answered: None,
+            pause: None,
             now: Timestamp::from_second(1_000_000).unwrap(),
             path: Path::default(),
             shape: None,
@@ -85,6 +92,7 @@ impl<S: Clone + Default + serde::Serialize> State<S> {
     pub fn forget(&mut self) {
         self.memory = Memory::default();
         self.answered = None;
+        self.pause = None;
     }
 
     pub fn set_status(&mut self, status: S) {

@@ -17,6 +17,8 @@ use crate::{state::State, subject::Subject};
 pub struct Surroundings {
     /// How often the spec was edited.
     pub edits: u8,
+    /// How often the user asked for an update although nothing differs.
+    pub update_requests: u8,
     /// Whether the parameters in the spec are other ones than at first.
     pub other_parameters: bool,
     /// Whether the plan in the spec is another one than at first.
@@ -79,8 +81,10 @@ pub enum Surprise {
     LoseSecret,
     /// A week goes by.
     Age,
-    /// From now on, one replica or one cache stays behind.
+    /// From now on, one replica or one cache stays behind; or it catches up.
     Lag,
+    /// The user asks for an update although nothing differs.
+    UpdateRequest,
 }
 
 /// All that may happen.
@@ -98,6 +102,7 @@ pub const ALL: &[Surprise] = &[
     Surprise::LoseSecret,
     Surprise::Age,
     Surprise::Lag,
+    Surprise::UpdateRequest,
 ];
 
 /// How often a user edits at most.
@@ -146,7 +151,10 @@ fn happen<M: Subject>(state: &State<M::Status>, surprise: Surprise) -> Option<St
             change("a parameter Secret comes or goes", &|around| around.bad_parameters ^= true)
         }
         Surprise::Broker => change("the broker object comes or goes", &|around| around.broker_gone ^= true),
-        Surprise::Bindings if !M::HAS_SECRET => change("bindings come or go", &|around| around.bound ^= true),
+        // A binding that comes when its instance is being deleted is not bound.
+        Surprise::Bindings if !M::HAS_SECRET && (around.bound || !around.deleted) => {
+            change("bindings come or go", &|around| around.bound ^= true)
+        }
         Surprise::Instance if M::HAS_SECRET => change("the instance changes", &|around| {
             around.instance = match around.instance {
                 Instance::Ready => Instance::Busy,
@@ -171,7 +179,18 @@ fn happen<M: Subject>(state: &State<M::Status>, surprise: Surprise) -> Option<St
             aged.advance(state.now + SignedDuration::from_hours(8 * 24));
             Some(aged)
         }
-        Surprise::Lag if state.stale.is_none() => {
+        Surprise::UpdateRequest if may_edit && !M::HAS_SECRET => {
+            change("the user asks for an update", &|around| {
+                around.edits += 1;
+                around.update_requests += 1;
+            })
+        }
+        Surprise::Lag if state.stale.is_some() => {
+            let mut present = state.then("the one who is behind catches up");
+            present.stale = None;
+            Some(present)
+        }
+        Surprise::Lag => {
             let mut behind = state.then("another replica stays behind, here");
             behind.stale = Some(Rc::new(behind.version::<M>()));
             Some(behind)

@@ -16,6 +16,8 @@ use crate::{
 pub struct Scenario {
     pub start: Surroundings,
     pub surprises: &'static [Surprise],
+    /// Whether a broker that has mended does what it is asked at once.
+    pub at_once: bool,
     /// How many states are looked at.
     pub states: usize,
     /// Rules that are not looked at, to see what follows when they are broken.

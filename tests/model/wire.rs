@@ -1,11 +1,16 @@
 //! Answers as the client reports them: what the classification makes of a broker's words.
 
+use std::time::Duration;
+
 use service_catalog::osb::{
     self, Doubt, Hindrance, Refusal, RefusalReason, Unsent,
     outcome::{OperationState, Polled},
 };
 
 use crate::broker::Answer;
+
+/// How long a broker that answers 429 wants to be left alone.
+pub const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The outcome of a request that asks for something; inside is whether it came at once.
 pub fn outcome(answer: Answer, creates: bool) -> osb::Outcome<bool> {
@@ -17,7 +22,12 @@ pub fn outcome(answer: Answer, creates: bool) -> osb::Outcome<bool> {
         Answer::Missing => refused(404, RefusalReason::Other),
         Answer::Conflict => refused(409, RefusalReason::Conflict),
         Answer::Concurrency => refused(422, RefusalReason::ConcurrencyError),
-        Answer::Throttled => refused(429, RefusalReason::Throttled),
+        Answer::Throttled => match refused(429, RefusalReason::Throttled) {
+            osb::Outcome::Refused(refusal) => {
+                osb::Outcome::Refused(Refusal { retry_after: Some(RETRY_AFTER), ..refusal })
+            }
+            other => other,
+        },
         Answer::Unsent => {
             let message = "connection refused".into();
             osb::Outcome::Unsent(Unsent { message, hindrance: Hindrance::Network })

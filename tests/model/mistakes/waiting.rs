@@ -21,6 +21,17 @@ fn a_memory_that_stays_behind_is_caught() {
     caught(&mistake, Surroundings::default(), &[], &[], Rule::NoHaste);
 }
 
+#[test]
+fn a_broker_that_is_not_left_alone_is_caught() {
+    fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
+        let mut absorbed = InstanceMachine::absorb(observed, call, outcome);
+        absorbed.memory.not_before = None;
+        absorbed
+    }
+    let mistake = Operator { absorb, ..faultless() };
+    caught(&mistake, Surroundings::default(), &[], &[], Rule::LeftAlone);
+}
+
 /// Whatever is due later is left to chance.
 fn sleeps(observed: &Seen) -> Step<InstanceMachine> {
     match InstanceMachine::plan(observed) {
