@@ -4,10 +4,14 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client as KubeClient, ResourceExt as _};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -82,6 +86,7 @@ pub struct Brokers {
     settings: Settings,
     concurrency: usize,
     known: Mutex<HashMap<BrokerKey, Arc<Known>>>,
+    outdated: UnboundedSender<BrokerKey>,
     instances: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
 }
 
@@ -89,6 +94,8 @@ struct Known {
     slots: Arc<Semaphore>,
     connection: AsyncMutex<Option<Connection>>,
     catalog: Mutex<Option<Kept>>,
+    /// The broker has said that the catalog is not what it was.
+    outdated: AtomicBool,
 }
 
 /// The catalog that a broker gave last, if it can be asked whether that still holds.
@@ -130,10 +137,17 @@ struct Transport {
 }
 
 impl Brokers {
-    /// No connection yet; each broker gets `concurrency` requests at once.
+    /// No connection yet; each broker gets `concurrency` requests at once. The stream tells of brokers whose catalog is to
+    /// be fetched, since an answer has said so.
     #[must_use]
-    pub fn new(client: KubeClient, settings: Settings, concurrency: usize) -> Self {
-        Self { client, settings, concurrency, known: Mutex::default(), instances: Mutex::default() }
+    pub fn new(
+        client: KubeClient,
+        settings: Settings,
+        concurrency: usize,
+    ) -> (Self, UnboundedReceiver<BrokerKey>) {
+        let (outdated, told) = unbounded();
+        let (known, instances) = (Mutex::default(), Mutex::default());
+        (Self { client, settings, concurrency, known, outdated, instances }, told)
     }
 
     /// Waits for the right to send a request. Waiting happens *before* an intent is recorded, so that between intent and
@@ -182,6 +196,7 @@ impl Brokers {
             )));
         }
         let outcome = request(Arc::clone(&client)).await;
+        self.look_for_conflict(key, &outcome);
         let refused = matches!(&outcome, Outcome::Refused(refusal) if refusal.status == 401 && refusal.reason == RefusalReason::Unauthorized);
         if !refused {
             return outcome;
@@ -192,6 +207,22 @@ impl Brokers {
             }
             _ => outcome,
         }
+    }
+
+    /// A `MaintenanceInfoConflict` says that the catalog has changed: it is fetched again (OSB 2.17, "Service Broker
+    /// Errors").
+    fn look_for_conflict<T>(&self, key: &BrokerKey, outcome: &Outcome<T>) {
+        if matches!(outcome, Outcome::Refused(refusal) if refusal.reason == RefusalReason::MaintenanceInfoConflict)
+        {
+            self.known(key).outdated.store(true, Ordering::Relaxed);
+            // Nobody listens any more only when the operator stops.
+            let _ = self.outdated.unbounded_send(key.clone());
+        }
+    }
+
+    /// Whether a broker has said, since its catalog was last fetched, that it has changed.
+    pub fn is_outdated(&self, key: &BrokerKey) -> bool {
+        self.known(key).outdated.load(Ordering::Relaxed)
     }
 
     /// What in this cluster stands in the way of asking a broker: its object, the Secret that it names. Found out before
@@ -213,6 +244,7 @@ impl Brokers {
         revision: &Revision,
     ) -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
         let known = self.known(key);
+        known.outdated.store(false, Ordering::Relaxed);
         let kept = known.replace(None);
         let fetch = |client: Arc<Client>| {
             let before = kept.as_ref().and_then(|kept| kept.fits(&client, revision)).cloned();
@@ -322,6 +354,7 @@ impl Brokers {
                 slots: Arc::new(Semaphore::new(self.concurrency)),
                 connection: AsyncMutex::default(),
                 catalog: Mutex::default(),
+                outdated: AtomicBool::default(),
             })
         };
         Arc::clone(known.entry(key.clone()).or_insert_with(new))

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use kube::core::Duration as GoDuration;
 
 use crate::{
+    annotations::Pattern,
     context::Tunables,
     osb::{ApiVersion, Settings},
 };
@@ -63,6 +64,11 @@ pub struct Config {
     /// instead of at once.
     #[arg(long, env)]
     pub no_secret_watch: bool,
+
+    /// Annotations of instances and their namespaces that brokers are told of, separated by commas: keys, or
+    /// `example.com/*` for all with that prefix. None by default.
+    #[arg(long, env, value_delimiter = ',', value_name = "KEYS")]
+    pub context_annotations: Vec<Pattern>,
 
     /// Where `/livez` and `/readyz` are served.
     #[arg(long, env, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]

@@ -12,7 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, runtime::events::Recorder};
 
-use crate::{brokers::Brokers, crd::scope::Object, osb::ApiVersion, stores::Stores};
+use crate::{annotations::PassedOn, brokers::Brokers, crd::scope::Object, osb::ApiVersion, stores::Stores};
 
 /// Shared by all controllers.
 pub struct Context {
@@ -26,6 +26,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// The persisted id of this cluster, as brokers know it.
     pub cluster_id: String,
+    /// The annotations that brokers are told of.
+    pub passed_on: PassedOn,
     /// The limits and intervals in force.
     pub tunables: Tunables,
     /// What this process remembers of single objects.

@@ -13,7 +13,8 @@
 //! * [`crd`]: the API, eight kinds. [`admission`]: what admission policies add to it. [`generate`]: both as YAML.
 //! * [`osb`]: the Open Service Broker API, platform side. [`brokers`]: connections, credentials and limits per broker.
 //! * [`reconcilers`]: the machines, and the shell that runs them.
-//! * [`stores`], [`context`]: what is known of the cluster, and what every controller works with.
+//! * [`stores`], [`context`]: what is known of the cluster, and what every controller works with. [`annotations`]: what of
+//!   it brokers are told.
 //! * [`runtime`]: watches, controllers, shutdown. [`config`], [`client`], [`cluster_id`], [`telemetry`], [`server`]: the
 //!   process around them.
 //!
@@ -22,6 +23,7 @@
 //! remembered until a DELETE was confirmed; a Secret that is not ours is not touched; what is at rest writes nothing.
 
 pub mod admission;
+pub mod annotations;
 pub mod brokers;
 pub mod client;
 pub mod cluster_id;

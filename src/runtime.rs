@@ -16,7 +16,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{self, BoxFuture},
+    stream,
+};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt as _,
@@ -35,6 +39,7 @@ use self::{
     watch::{Touched, drive, guarded},
 };
 use crate::{
+    annotations::PassedOn,
     brokers::{BrokerKey, Brokers},
     cluster_id,
     config::Config,
@@ -80,7 +85,7 @@ pub async fn run(
     Ok(())
 }
 
-type Stop = futures::future::Shared<BoxFuture<'static, ()>>;
+type Stop = future::Shared<BoxFuture<'static, ()>>;
 
 async fn operate(
     client: Client,
@@ -93,11 +98,13 @@ async fn operate(
     let (stores, writers) = caches(!config.no_secret_watch);
     let stores = Arc::new(stores);
     let (fanout, inboxes) = Fanout::new(Arc::clone(&stores));
+    let (brokers, outdated) = Brokers::new(client.clone(), config.settings(), config.broker_concurrency);
     let context = Arc::new(Context {
-        brokers: Brokers::new(client.clone(), config.settings(), config.broker_concurrency),
+        brokers,
         recorder: Recorder::new(client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
         stores: Arc::clone(&stores),
         cluster_id,
+        passed_on: PassedOn::new(&config.context_annotations),
         tunables: config.tunables(),
         memories: Memories::default(),
         writes: tokio::sync::Semaphore::new(config.write_concurrency),
@@ -105,7 +112,12 @@ async fn operate(
         client,
     });
     let mut watches = JoinSet::new();
-    start_watches(&mut watches, &context, Arc::new(fanout), writers);
+    let fanout = Arc::new(fanout);
+    start_watches(&mut watches, &context, Arc::clone(&fanout), writers);
+    watches.spawn(outdated.for_each(move |broker| {
+        fanout.outdated(&broker);
+        future::ready(())
+    }));
     tokio::select! {
         filled = filled(&stores) => filled?,
         () = stop.clone() => return Ok(()),

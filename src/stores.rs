@@ -59,10 +59,16 @@ impl Watched for Namespaced {
 }
 
 impl Stores {
+    /// The namespace of this name, without its spec.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.namespaces.get(&ObjectRef::new(name))
+    }
+
     /// The uid of a namespace, if it exists.
     #[must_use]
     pub fn namespace_uid(&self, name: &str) -> Option<String> {
-        self.namespaces.get(&ObjectRef::new(name)).and_then(|namespace| namespace.uid())
+        self.namespace(name).and_then(|namespace| namespace.uid())
     }
 
     /// Whether a broker object exists, being deleted or not.

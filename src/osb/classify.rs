@@ -213,7 +213,12 @@ pub fn poll(operation: Operation, response: &Response<'_>) -> Outcome<Polled> {
 pub fn get_instance(response: &Response<'_>) -> Outcome<InstanceAnswer> {
     match response.status {
         200 => response.read(Operation::GetInstance, |body| {
-            Ok(InstanceAnswer { dashboard_url: dashboard_url_of(body)? })
+            let version = body.get("maintenance_info").and_then(|info| info.get("version")?.as_str());
+            Ok(InstanceAnswer {
+                dashboard_url: dashboard_url_of(body)?,
+                plan_id: text_of(body, "plan_id", "plan_id is not a string")?,
+                maintenance_version: version.filter(|version| !version.is_empty()).map(str::to_owned),
+            })
         }),
         _ => response.otherwise(Operation::GetInstance),
     }

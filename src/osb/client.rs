@@ -127,8 +127,13 @@ impl Client {
     }
 
     /// `GET /v2/service_instances/:id?service_id&plan_id`, only for offerings with `instances_retrievable`.
-    pub async fn get_instance(&self, instance_id: &str, target: &Target) -> Outcome<InstanceAnswer> {
-        let request = Request::instance(Operation::GetInstance, instance_id).of(target);
+    pub async fn get_instance(
+        &self,
+        instance_id: &str,
+        target: &Target,
+        identity: Option<&Identity>,
+    ) -> Outcome<InstanceAnswer> {
+        let request = Request::instance(Operation::GetInstance, instance_id).of(target).by(identity);
         self.exchange(request, classify::get_instance).await
     }
 

@@ -216,10 +216,14 @@ pub struct BindingAnswer {
 }
 
 /// The body of a fetched instance. Its parameters are not read: the spec lets a broker withhold them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceAnswer {
     /// `dashboard_url`; absent or null means "as before".
     pub dashboard_url: Option<String>,
+    /// `plan_id`
+    pub plan_id: Option<String>,
+    /// `maintenance_info.version`; nothing else of it counts.
+    pub maintenance_version: Option<String>,
 }
 
 /// A valid answer of a `last_operation` endpoint.

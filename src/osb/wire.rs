@@ -1,5 +1,7 @@
 //! Request bodies of OSB 2.17, as sent. Answers are read leniently in `classify`, and the catalog in `catalog`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +20,12 @@ pub struct Context {
     /// Name of the `ServiceInstance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_name: Option<String>,
+    /// Annotations of the namespace that are passed on; left out when none ever are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_annotations: Option<BTreeMap<String, String>>,
+    /// Annotations of the `ServiceInstance` that are passed on, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_annotations: Option<BTreeMap<String, String>>,
 }
 
 /// `maintenance_info` of a request ("Maintenance Info Object"): the version alone, byte for byte as the catalog has it.
@@ -25,6 +33,14 @@ pub struct Context {
 pub struct MaintenanceInfo {
     /// The version.
     pub version: String,
+}
+
+impl MaintenanceInfo {
+    /// Of a version, where there is one.
+    #[must_use]
+    pub fn of(version: Option<&str>) -> Option<Self> {
+        version.map(|version| Self { version: version.to_owned() })
+    }
 }
 
 /// `PUT /v2/service_instances/:id`

@@ -9,6 +9,7 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         common::ResolvedOffering,
         instance::{CLASS_FIELDS, PLAN_FIELDS, PlanReference},
+        plan::MaintenanceInfo,
         scope::{ClassObject as _, EntryObject, PlanObject as _},
     },
     stores::{ScopeStores, Stores},
@@ -16,6 +17,7 @@ use crate::{
 
 /// A class and a plan of a broker, as the catalog has them now.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the catalog")]
 pub struct Offering {
     /// The broker that offers it.
     pub broker: BrokerKey,
@@ -35,8 +37,14 @@ pub struct Offering {
     pub plan_updatable: bool,
     /// How long an asynchronous operation may take, in seconds, if the plan says so.
     pub maximum_polling_duration: Option<i64>,
+    /// The version of the software that the broker runs for the plan, if it says so.
+    pub maintenance: Option<MaintenanceInfo>,
+    /// Whether the broker can be asked for an existing instance.
+    pub instances_retrievable: bool,
     /// Whether the broker can be asked for an existing binding.
     pub bindings_retrievable: bool,
+    /// Whether the broker wants to be told when the context of an instance changes.
+    pub context_updatable: bool,
     /// The class or the plan has left the catalog.
     pub removed: Option<Removed>,
     /// The broker object is gone or being deleted.
@@ -184,7 +192,7 @@ pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Stores) -> R
     }
 }
 
-/// What a plan that was recorded is now: it goes by the id at the broker, as its name may have changed.
+/// What a plan that was recorded is now: it goes by the id at the broker, as its name in the catalog may have changed.
 #[must_use]
 pub fn recorded(
     record: &ResolvedOffering,
@@ -192,17 +200,29 @@ pub fn recorded(
     namespace: &str,
     stores: &Stores,
 ) -> Option<Offering> {
-    let (names, ids) = match record.scope {
-        ScopeKind::Cluster => (2, 1),
-        ScopeKind::Namespace => (5, 4),
-    };
-    let class = Spelling { field: names, value: &record.class };
-    let plan = Some(Spelling { field: ids, value: plan_id });
-    let found = match record.scope {
-        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &stores.cluster),
-        ScopeKind::Namespace => resolve_in::<Namespaced>(class, plan, Some(namespace), &stores.namespaced),
-    };
-    found.ok()
+    match record.scope {
+        ScopeKind::Cluster => recorded_in(record, plan_id, None, &stores.cluster),
+        ScopeKind::Namespace => recorded_in(record, plan_id, Some(namespace), &stores.namespaced),
+    }
+}
+
+fn recorded_in<S: Scope>(
+    record: &ResolvedOffering,
+    plan_id: &str,
+    namespace: Option<&str>,
+    stores: &ScopeStores<S>,
+) -> Option<Offering> {
+    let class = stores.class(namespace, &record.class)?;
+    // By its name it is found at once; the plan before or after a change is looked for.
+    let named = stores.plan(namespace, &record.plan).filter(|plan| plan.external_id() == plan_id);
+    let plan = named.or_else(|| {
+        stores.plans.find(|plan| {
+            plan.external_id() == plan_id
+                && plan.class_name() == record.class
+                && namespace.is_none_or(|namespace| plan.meta().namespace.as_deref() == Some(namespace))
+        })
+    })?;
+    Some(offering(&*class, &*plan, namespace, stores))
 }
 
 fn resolve_in<S: Scope>(
@@ -256,30 +276,41 @@ fn resolve_in<S: Scope>(
         [only] => only,
         found => return Err(no_single_plan(class, plan, found)),
     };
-    let common = class_object.common();
-    let broker = stores.broker(namespace, broker_name);
-    Ok(Offering {
-        broker: BrokerKey::new(S::KIND, namespace, broker_name),
-        plan: plan_object.meta().name.clone().unwrap_or_default(),
-        service_id: class_object.external_id().to_owned(),
-        plan_id: plan_object.external_id().to_owned(),
-        plan_name: plan_object.external_name().to_owned(),
-        bindable: plan_object.common().bindable.unwrap_or(common.bindable),
-        plan_updatable: plan_object.common().plan_updatable.unwrap_or(common.plan_updatable),
-        maximum_polling_duration: plan_object.common().maximum_polling_duration,
-        bindings_retrievable: common.binding_retrievable,
-        removed: match (is_removed(&**class_object), is_removed(&**plan_object)) {
+    Ok(offering(&**class_object, &**plan_object, namespace, stores))
+}
+
+fn offering<S: Scope>(
+    class: &S::Class,
+    plan: &S::Plan,
+    namespace: Option<&str>,
+    stores: &ScopeStores<S>,
+) -> Offering {
+    let (of_class, of_plan) = (class.common(), plan.common());
+    Offering {
+        broker: BrokerKey::new(S::KIND, namespace, class.broker_name()),
+        class: class.meta().name.clone().unwrap_or_default(),
+        plan: plan.meta().name.clone().unwrap_or_default(),
+        service_id: class.external_id().to_owned(),
+        plan_id: plan.external_id().to_owned(),
+        plan_name: plan.external_name().to_owned(),
+        bindable: of_plan.bindable.unwrap_or(of_class.bindable),
+        plan_updatable: of_plan.plan_updatable.unwrap_or(of_class.plan_updatable),
+        maximum_polling_duration: of_plan.maximum_polling_duration,
+        maintenance: of_plan.maintenance_info.clone(),
+        instances_retrievable: of_class.instance_retrievable,
+        bindings_retrievable: of_class.binding_retrievable,
+        context_updatable: of_class.allow_context_updates,
+        removed: match (is_removed(class), is_removed(plan)) {
             (true, _) => Some(Removed::Class),
             (false, true) => Some(Removed::Plan),
             (false, false) => None,
         },
-        broker_state: match broker {
+        broker_state: match stores.broker(namespace, class.broker_name()) {
             None => BrokerState::Missing,
             Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::Leaving,
             Some(_) => BrokerState::Present,
         },
-        class: class_name,
-    })
+    }
 }
 
 fn is_removed<E: EntryObject>(entry: &E) -> bool {

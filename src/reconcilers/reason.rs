@@ -41,6 +41,8 @@ pub enum Reason {
     ExternalIDInUse,
     /// The plan was changed, but the plan that the instance has does not allow that.
     PlanNotUpdatable,
+    /// The version that is asked for is not the one that the plan has.
+    MaintenanceVersionNotOffered,
 
     // Bindings
     InjectedBindResult,

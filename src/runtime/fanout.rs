@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Resource, ResourceExt as _, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 
 use crate::{
+    brokers::BrokerKey,
     crd::{
         ClusterWide, ConditionType, Namespaced, Scope, ScopeKind, ServiceBinding, ServiceInstance,
         common::ResolvedOffering, condition, scope::EntryObject,
@@ -151,27 +152,45 @@ impl Fanout {
         }));
     }
 
+    /// The catalog of a broker is not what it was: it is to be fetched.
+    pub fn outdated(&self, broker: &BrokerKey) {
+        match &broker.namespace {
+            None => self.cluster.brokers.send(ObjectRef::new(&broker.name)),
+            Some(namespace) => {
+                self.namespaced.brokers.send(ObjectRef::new(&broker.name).within(namespace));
+            }
+        }
+    }
+
     /// A class was touched: its broker (which may be waiting for it to go), and instances that wait for it to come.
     pub fn class<S: Routed>(&self, class: &S::Class) {
         S::outboxes(self).classes.send(ObjectRef::from_obj(class));
-        self.entry::<S, _>(class);
+        let name = class.name_any();
+        self.entry::<S, _>(class, |resolved| resolved.class == name);
     }
 
     /// A plan was touched.
     pub fn plan<S: Routed>(&self, plan: &S::Plan) {
         S::outboxes(self).plans.send(ObjectRef::from_obj(plan));
-        self.entry::<S, _>(plan);
+        let name = plan.name_any();
+        self.entry::<S, _>(plan, |resolved| resolved.plan == name);
     }
 
-    fn entry<S: Routed, E: EntryObject>(&self, entry: &E) {
+    fn entry<S: Routed, E: EntryObject>(&self, entry: &E, is_of: impl Fn(&ResolvedOffering) -> bool) {
         let namespace = entry.namespace();
         if let Some(broker) = S::stores(&self.stores).broker(namespace.as_deref(), entry.broker_name())
             && broker.meta().deletion_timestamp.is_some()
         {
             S::outboxes(self).brokers.send(ObjectRef::from_obj(&*broker));
         }
+        // One at rest has only to be told of what is its own: its plan may have another version, say.
+        let concerns = |instance: &ServiceInstance| {
+            let resolved = instance.status.as_ref().and_then(|status| status.resolved.as_ref());
+            is_waiting(instance)
+                || resolved.is_some_and(|resolved| resolved.scope == S::KIND && is_of(resolved))
+        };
         self.instances.send_all(&self.stores.instances.state_filter(|instance| {
-            is_waiting(instance) && (S::KIND == ScopeKind::Cluster || instance.namespace() == namespace)
+            concerns(instance) && (S::KIND == ScopeKind::Cluster || instance.namespace() == namespace)
         }));
         self.bindings.send_all(&self.stores.bindings.state_filter(|binding| {
             is_binding_waiting(binding) && (S::KIND == ScopeKind::Cluster || binding.namespace() == namespace)
@@ -227,16 +246,12 @@ impl Fanout {
         }
     }
 
-    /// A namespace was touched: what was created in it before the watch told of it looks again.
+    /// A namespace was touched: what was created in it before the watch told of it looks again, and so does every instance,
+    /// as its broker may want to be told of the annotations.
     pub fn namespace(&self, namespace: &PartialObjectMeta<Namespace>) {
         let name = namespace.name_any();
         let here = |object: Option<String>| object.as_deref() == Some(&name);
-        self.instances.send_all(
-            &self
-                .stores
-                .instances
-                .state_filter(|instance| is_waiting(instance) && here(instance.namespace())),
-        );
+        self.instances.send_all(&self.stores.instances.state_filter(|instance| here(instance.namespace())));
         self.bindings.send_all(
             &self
                 .stores

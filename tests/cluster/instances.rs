@@ -102,8 +102,7 @@ async fn secret_parameters_reach_the_broker_and_nobody_else() {
     // Neither a status, nor an Event, nor a refusal that echoes it, nor the log shows a secret.
     case.broker.on(Operation::Update).once().respond(400, json!({ "description": "no correct-horse here" }));
     case.edit(INSTANCE, "db", json!({ "parameters": { "size": 3 } })).await;
-    let refused = case.says(INSTANCE, "db", "UpdateInstanceCallFailed", &["no <redacted> here"]).await;
-    assert_eq!(condition(&refused, "Failed").unwrap().0, "True");
+    let refused = case.failed(INSTANCE, "db", &["no <redacted> here"]).await;
     let events = case.hand.list(crate::stage::objects::EVENT).await.unwrap();
     let shown = format!("{refused}{events:?}{}", case.stage.operator.logs().unwrap());
     for secret in ["hunter2-Xy", "t0ken-Zq", "correct-horse"] {
@@ -139,10 +138,14 @@ async fn the_broker_is_told_where_an_instance_is() {
     let provision = case.broker.requests_of(Operation::Provision).remove(0);
     assert_eq!(provision.text("organization_guid"), cluster);
     assert_eq!(provision.text("space_guid"), uid(&namespace));
-    let context = json!({
+    let mut context = json!({
         "platform": "kubernetes", "namespace": "context", "clusterid": cluster, "instance_name": "db",
+        "namespace_annotations": {}, "instance_annotations": {},
     });
     assert_eq!(provision.body["context"], context);
+    for profile_has_none in ["namespace_annotations", "instance_annotations"] {
+        context.as_object_mut().unwrap().remove(profile_has_none);
+    }
     let bind = case.broker.requests_of(Operation::Bind).remove(0);
     assert_eq!(bind.body["context"], context);
     assert_eq!(bind.body["bind_resource"]["app_guid"], uid(&namespace));

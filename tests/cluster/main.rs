@@ -21,6 +21,7 @@ mod old_clients;
 mod references;
 mod samples;
 mod third_party;
+mod updates;
 mod users_view;
 
 #[path = "../support/stage/mod.rs"]

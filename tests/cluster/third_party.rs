@@ -45,7 +45,7 @@ async fn a_broker_that_somebody_else_wrote_is_served_well() {
     // A refusal names what is wrong, and goes with it.
     let patch = |timeout: i64| json!({ "spec": { "parameters": { "statement_timeout_ms": timeout } } });
     bob.edit(INSTANCE, "db", patch(-1)).await.unwrap();
-    case.says(INSTANCE, "db", "UpdateInstanceCallFailed", &["statement_timeout_ms must be"]).await;
+    case.failed(INSTANCE, "db", &["statement_timeout_ms must be"]).await;
     bob.edit(INSTANCE, "db", patch(2000)).await.unwrap();
     case.ready(INSTANCE, "db").await;
     bob.edit(INSTANCE, "db", json!({ "spec": { "clusterServicePlanExternalName": "large" } })).await.unwrap();

@@ -335,6 +335,11 @@ impl Ledger {
         self.held.get(id).filter(|held| held.becoming.is_none()).map(|held| &held.content)
     }
 
+    /// Whether it has anything under an id.
+    pub fn holds(&self, id: &str) -> bool {
+        self.held.contains_key(id)
+    }
+
     pub fn is_foreign(&self, id: &str) -> bool {
         self.foreign.contains(id)
     }

@@ -65,6 +65,11 @@ fn an_instance_under_an_id_of_the_user_survives_the_same() {
 }
 
 #[test]
+fn an_instance_that_can_be_fetched_survives_the_same() {
+    check::<InstanceMachine>(retrievable(), &[Edit, ChangePlan, UpdateRequest, Delete]);
+}
+
+#[test]
 fn an_instance_survives_another_replica_that_stays_behind() {
     check::<InstanceMachine>(Surroundings::default(), &[Lag, Edit, Delete]);
 }
@@ -122,6 +127,11 @@ fn a_binding_survives_a_broker_that_takes_for_ever() {
 #[test]
 fn an_instance_survives_what_happens_at_random() {
     check_far_away::<InstanceMachine>(&Surroundings::default());
+}
+
+#[test]
+fn an_instance_that_can_be_fetched_survives_what_happens_at_random() {
+    check_far_away::<InstanceMachine>(&retrievable());
 }
 
 #[test]

@@ -11,10 +11,12 @@ use service_catalog::{
     context::{Memory, Tunables},
     crd::{
         ConditionType, FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
-        common::JsonObject, condition, instance::PlanReference,
+        common::JsonObject,
+        condition,
+        instance::{InstanceProperties, PlanReference},
     },
     osb::{
-        outcome::{Deleted, Provisioned},
+        outcome::{Deleted, InstanceAnswer, Provisioned},
         wire::Target,
     },
     reconcilers::{
@@ -56,7 +58,10 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         bindable: true,
         plan_updatable: true,
         maximum_polling_duration: None,
+        maintenance: None,
+        instances_retrievable: around.retrievable,
         bindings_retrievable: around.retrievable,
+        context_updatable: false,
         removed: None,
         broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },
     })
@@ -124,15 +129,16 @@ impl Subject for InstanceMachine {
         let object = object(status, around, now);
         let parameters = merged(object.spec.parameters.as_ref(), around);
         let offering = offering(around);
-        let present = status.external_properties.as_ref().and_then(|plan| {
-            let offering = offering.as_ref().ok()?;
+        let plan_of = |properties: &Option<InstanceProperties>| {
+            let (plan, offering) = properties.as_ref().zip(offering.as_ref().ok())?;
             Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
-        });
+        };
         let world = World {
-            present,
-            offering,
+            present: plan_of(&status.external_properties),
+            requested: plan_of(&status.in_progress_properties),
+            offering: offering.clone(),
             rival: None,
-            maximum_polling_duration: None,
+            context_annotations: None,
             hindrance: None,
             parameters: phase::needs_parameters(&object).then_some(parameters),
             bindings: if around.bound { vec!["creds".into()] } else { vec![] },
@@ -163,6 +169,7 @@ impl Subject for InstanceMachine {
                 let deletion = matches!(phase::phase(status), Phase::Polling(Awaited::Deletion(_), _));
                 (Kind::Poll { deletion }, Wish::default(), Some(target.clone()))
             }
+            Call::Fetch(_, target, _) => (Kind::Fetch, Wish::default(), Some(target.clone())),
         };
         Request { kind, broker: recipient.broker.clone(), id: recipient.instance_id.clone(), wish, target }
     }
@@ -173,6 +180,7 @@ impl Subject for InstanceMachine {
             Call::Update(..) => Outcome::Provisioned(outcome(answer, false).map(provisioned)),
             Call::Deprovision(..) => Outcome::Deleted(outcome(answer, false).map(deleted)),
             Call::Poll(..) => Outcome::Polled(polled(answer)),
+            Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| InstanceAnswer::default())),
         }
     }
 

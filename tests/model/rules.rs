@@ -241,10 +241,12 @@ pub fn being<M: Subject>(before: &Standing, state: &State<M::Status>) -> Kept {
     ready_is_true(&standing, &state.broker)
 }
 
-/// I1, I6: what is said to be ready is at the broker, finished, as it was acknowledged.
+/// I1, I6: what is said to be ready is at the broker, finished, as it was acknowledged. After a failed update it is there,
+/// and can be used; how far the update came nobody can say, and the status does not.
 fn ready_is_true(standing: &Standing, ledger: &Ledger) -> Kept {
     let content = ledger.content(&standing.id);
-    let holds = content.is_some() && content == standing.acknowledged.as_ref();
+    let as_said = content.is_some() && content == standing.acknowledged.as_ref();
+    let holds = as_said || standing.has_failed && ledger.holds(&standing.id);
     keep(Rule::ReadyIsTrue, holds, || {
         format!("ready with {:?}, but the broker has {content:?}", standing.acknowledged)
     })
@@ -273,7 +275,8 @@ pub fn says_why(standing: &Standing) -> Kept {
     keep(Rule::SaysWhy, standing.is_ready || standing.says_why, || "waits without a word".to_owned())
 }
 
-/// I6, *it comes to rest*, and I1 there: ready as the spec asks, or failed with a reason and nothing forgotten.
+/// I6, *it comes to rest*, and I1 there: ready as the spec asks (or as before, with an update that has failed), or failed
+/// with a reason and nothing forgotten.
 pub fn at_rest<M: Subject>(state: &State<M::Status>) -> Kept {
     let standing = M::standing(&state.status);
     let broken = |what: String| Err(Broken { rule: Rule::ComesToRest, what });
@@ -286,7 +289,8 @@ pub fn at_rest<M: Subject>(state: &State<M::Status>) -> Kept {
     if standing.is_ready {
         ready_is_true(&standing, &state.broker)?;
         let wanted = M::wanted(&state.around, standing.acknowledged.as_ref());
-        if standing.acknowledged != wanted {
+        // The update that was refused for good is the user's to mend.
+        if standing.acknowledged != wanted && !standing.has_failed {
             return broken(format!("rests with {:?} where {wanted:?} is wanted", standing.acknowledged));
         }
         if ours.into_iter().ne([standing.id.as_str()]) {

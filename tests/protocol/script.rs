@@ -196,6 +196,8 @@ pub fn context() -> Context {
         namespace: "ns".into(),
         clusterid: "cluster".into(),
         instance_name: Some("db".into()),
+        namespace_annotations: None,
+        instance_annotations: None,
     }
 }
 

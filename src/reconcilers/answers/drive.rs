@@ -1,4 +1,4 @@
-//! From what is known after an answer to a verdict, and the two operations that no instance and no binding is behind.
+//! From what is known after an answer to a verdict, and the operation that no instance and no binding is behind.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
         condition,
     },
     osb::{
-        Catalog, Outcome,
+        Catalog,
         classify::{self, CatalogAnswer, Response},
     },
     reconcilers::{
@@ -94,7 +94,8 @@ pub fn verdict(before: Facts, after: &After, answer: &Answer) -> Verdict {
         return if answer.is_concurrency_error() { Verdict::Wait } else { Verdict::Retry };
     }
     match (after.failed, after.ready, after.under_way) {
-        (true, false, false) => Verdict::Terminal,
+        // After a refused update the instance is as ready as it was.
+        (true, _, false) => Verdict::Terminal,
         (false, true, false) => Verdict::Success,
         _ => panic!("no verdict: {after:?}"),
     }
@@ -134,7 +135,10 @@ pub fn offering() -> Offering {
         bindable: true,
         plan_updatable: true,
         maximum_polling_duration: None,
+        maintenance: None,
+        instances_retrievable: true,
         bindings_retrievable: true,
+        context_updatable: false,
         removed: None,
         broker_state: BrokerState::Present,
     }
@@ -161,7 +165,7 @@ pub fn catalog(answer: &Answer, ambiguous: bool) -> Verdict {
 fn fetch(broker: &mut ClusterServiceBroker, memory: &mut Memory, now: Timestamp, answer: &Answer) {
     let observed = Observed::<BrokerMachine<ClusterWide>> {
         object: Arc::new(broker.clone()),
-        world: World { classes: vec![], plans: vec![], users: vec![] },
+        world: World { classes: vec![], plans: vec![], users: vec![], outdated: false },
         memory: *memory,
         tunables: Tunables::default(),
         now,
@@ -178,12 +182,4 @@ fn fetch(broker: &mut ClusterServiceBroker, memory: &mut Memory, now: Timestamp,
     *memory = absorbed.memory;
     let Next::Record(status) = absorbed.next else { panic!("an answer does not end a broker") };
     broker.status = Some(status);
-}
-
-/// No controller fetches instances: what the classification says is all there is.
-pub fn get_instance(answer: &Answer) -> Verdict {
-    match answer.classified(classify::get_instance) {
-        Outcome::Answered(_) => Verdict::Success,
-        Outcome::Refused(_) | Outcome::Unsent(_) | Outcome::Unknown(_) => Verdict::Keep,
-    }
 }

@@ -23,13 +23,17 @@ struct Bench {
     object: ServiceInstance,
     memory: Memory,
     now: Timestamp,
+    /// Whether the broker can be asked for the instance.
+    retrievable: bool,
+    /// What an answer asked for.
+    follow_up: Option<Call>,
 }
 
 impl Bench {
     fn new() -> Self {
         let mut object = ServiceInstance::new("db", ServiceInstanceSpec::default());
         object.metadata = metadata("db");
-        Self { object, memory: Memory::default(), now: start() }
+        Self { object, memory: Memory::default(), now: start(), retrievable: false, follow_up: None }
     }
 
     fn observed(&self) -> Observed<InstanceMachine> {
@@ -41,11 +45,12 @@ impl Bench {
                 hindrance: None,
                 rival: None,
                 present: None,
-                maximum_polling_duration: None,
+                requested: self.retrievable.then(offering),
                 parameters: Some(parameters),
                 bindings: vec![],
                 namespace_uid: Some("ns-uid".into()),
                 cluster_id: "cluster".into(),
+                context_annotations: None,
                 recorded_broker_exists: true,
             },
             memory: self.memory,
@@ -54,8 +59,11 @@ impl Bench {
         }
     }
 
-    /// An hour later the next request is sent. Its intent, if it has one, is on record then.
+    /// The request that follows from an answer, or what is due an hour later. Its intent, if it has one, is on record then.
     fn ask(&mut self) -> Call {
+        if let Some(call) = self.follow_up.take() {
+            return call;
+        }
         self.now += AN_HOUR;
         match InstanceMachine::plan(&self.observed()) {
             Step::Attempt { intent, call } => {
@@ -75,13 +83,17 @@ impl Bench {
             Call::Poll(..) => {
                 Outcome::Polled(answer.classified(|response| classify::poll(answer.operation, response)))
             }
+            Call::Fetch(..) => Outcome::Fetched(answer.classified(classify::get_instance)),
         };
         let absorbed = InstanceMachine::absorb(&self.observed(), call, outcome);
         assert!(absorbed.writes.is_empty());
         self.memory = absorbed.memory;
         match absorbed.next {
             Next::Release => After::Released,
-            Next::Call(_) => After::Asked,
+            Next::Call(call) => {
+                self.follow_up = Some(call);
+                After::Asked
+            }
             Next::Record(status) => {
                 self.object.status = Some(status);
                 After::Recorded(self.facts())
@@ -172,6 +184,23 @@ pub fn update(answer: &Answer, ambiguous: bool) -> Verdict {
     let bench = Bench::provisioned().edited();
     let bench = if ambiguous { bench.with_no_answer() } else { bench };
     bench.verdict(answer)
+}
+
+/// The GET that follows an asynchronous success, or, where an attempt was ambiguous, a 409 to its repetition.
+pub fn fetch(answer: &Answer, ambiguous: bool) -> Verdict {
+    let bench = Bench { retrievable: true, ..asked_to_provision(ambiguous) };
+    if ambiguous {
+        return bench.with(Operation::Provision, "409").verdict(answer);
+    }
+    let bench = bench.with(Operation::Provision, "202 with operation");
+    let verdict = bench.with(Operation::PollInstance, "200 valid").verdict(answer);
+    assert_eq!(verdict, Verdict::Success, "the instance is there, whatever the GET says");
+    // What the broker has not told is kept.
+    if answer.classified(classify::get_instance).failure_message().is_none() {
+        verdict
+    } else {
+        Verdict::Keep
+    }
 }
 
 pub fn deprovision(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {

@@ -57,7 +57,7 @@ fn verdict(operation: &str, answer: &str, ambiguous: bool) -> Verdict {
     let of = |operation| Answer::new(operation, answer);
     match name {
         "catalog" => drive::catalog(&of(Operation::Catalog), ambiguous),
-        "get instance" => drive::get_instance(&of(Operation::GetInstance)),
+        "get instance" => instances::fetch(&of(Operation::GetInstance), ambiguous),
         "provision" => instances::provision(&of(Operation::Provision), ambiguous),
         "update" => instances::update(&of(Operation::Update), ambiguous),
         "deprovision" => instances::deprovision(variant, &of(Operation::Deprovision), ambiguous),

@@ -73,6 +73,8 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
             namespace: namespace.clone(),
             clusterid: observed.world.cluster_id.clone(),
             instance_name: Some(object.spec.instance_ref.name.clone()),
+            namespace_annotations: None,
+            instance_annotations: None,
         },
         bind_resource: BindResource { app_guid: wanted.namespace_uid.to_owned() },
         parameters: wanted.parameters.to_send(),

@@ -189,9 +189,15 @@ fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
     }
     let instance_status = instance.status.clone().unwrap_or_default();
     let (Some(properties), true) =
-        (&instance_status.external_properties, condition::is_true(&instance_status.conditions, Ready))
+        (&instance_status.external_properties, instance_phase::is_bindable(&instance_status))
     else {
-        let message = format!("the ServiceInstance {name:?} is not ready yet");
+        let message = if instance_status.unusable {
+            format!(
+                "the ServiceInstance {name:?} cannot be used since its update failed: see its conditions, and change its plan or parameters"
+            )
+        } else {
+            format!("the ServiceInstance {name:?} is not ready yet")
+        };
         return Err(for_change(Reason::ErrorInstanceNotReady, message));
     };
     let (namespace_uid, parameters) = materials(observed)?;

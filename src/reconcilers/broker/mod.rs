@@ -49,6 +49,8 @@ pub struct World<S: Scope> {
     /// The instances for which the broker still has to be told of their deletion, as `namespace/name`, in order. Not
     /// looked at before the broker is being deleted.
     pub users: Vec<String>,
+    /// The broker has said that its catalog is not the one that it gave.
+    pub outdated: bool,
 }
 
 /// `GET /v2/catalog`
@@ -80,6 +82,7 @@ impl<S: Watched> Machine for BrokerMachine<S> {
             classes: stores.classes.state_filter(|class| class.meta().namespace == namespace),
             plans: stores.plans.state_filter(|plan| plan.meta().namespace == namespace),
             users: if leaving { users::<S>(&key::<S>(object), &context.stores) } else { Vec::new() },
+            outdated: context.brokers.is_outdated(&key::<S>(object)),
         })
     }
 

@@ -80,6 +80,9 @@ pub(super) fn due<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<T
             Some(memory.not_before.map_or(retry, |not_before| not_before.max(retry)))
         }
         None if !settled || memory.answered.is_some() => Some(*now),
+        // Not more often than a broker that fails is asked.
+        Some(at) if observed.world.outdated => Some(backoff::later(at, tunables.retry_base)),
+        None if observed.world.outdated => Some(*now),
         Some(_) | None => {
             let fetched = status.last_catalog_retrieval_time.map(|time| time.0).max(tried);
             let interval = interval(observed)?;
@@ -134,7 +137,7 @@ fn interval<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<SignedD
 
 /// The broker is being deleted: nothing while instances need it, then its plans, its classes, its finalizer.
 fn leave<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachine<S>> {
-    let World { classes, plans, users } = &observed.world;
+    let World { classes, plans, users, .. } = &observed.world;
     let broker = &*observed.object;
     if !users.is_empty() {
         return settle(observed, absorb::blocked::<S>(observed, &blocked_by(users)));

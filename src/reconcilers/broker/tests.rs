@@ -32,6 +32,7 @@ pub(super) struct Bench {
     classes: Vec<ClusterServiceClass>,
     plans: Vec<ClusterServicePlan>,
     users: Vec<String>,
+    outdated: bool,
     memory: Memory,
     now: Timestamp,
 }
@@ -51,6 +52,7 @@ impl Bench {
             classes: Vec::new(),
             plans: Vec::new(),
             users: Vec::new(),
+            outdated: false,
             memory: Memory::default(),
             now: at(999),
         }
@@ -63,6 +65,7 @@ impl Bench {
                 classes: self.classes.iter().cloned().map(Arc::new).collect(),
                 plans: self.plans.iter().cloned().map(Arc::new).collect(),
                 users: self.users.clone(),
+                outdated: self.outdated,
             },
             memory: self.memory,
             tunables: Tunables::default(),
@@ -537,6 +540,18 @@ fn a_good_catalog_is_fetched_again_after_its_interval() {
     let restarted = SignedDuration::from_secs(59);
     bench.broker.status.as_mut().unwrap().last_catalog_retrieval_time = Some(Time(bench.now - restarted));
     assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))));
+}
+
+#[test]
+fn a_catalog_that_the_broker_calls_outdated_is_fetched_at_once_but_not_all_the_time() {
+    let mut bench = Bench::new();
+    bench.answer(Outcome::Answered(Ok(Arc::new(parse(&two())))));
+    bench.now += SignedDuration::from_mins(5);
+    assert!(bench.due() > Some(bench.now));
+    bench.outdated = true;
+    assert!(bench.due() <= Some(bench.now));
+    bench.answer(Outcome::Answered(Ok(Arc::new(parse(&two())))));
+    assert!(bench.due() > Some(bench.now));
 }
 
 #[test]

@@ -1,37 +1,33 @@
-//! What a broker's answer means for an instance. Pure.
+//! What a broker's answer means for an instance. Pure. [`poll`]: the answers to questions, here those to requests.
+
+mod poll;
 
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    Call, Cause, InstanceMachine, Outcome,
+    Call, Cause, Fetching, InstanceMachine, Outcome, Recipient, annotations,
     intent::start_mitigation,
-    phase::{self, Awaited, Phase},
     plan::Seen,
     verdict::{
-        accepted, deprovisioning, give_up, mitigated, not_deleted, settled, stuck, stuck_with_orphan, told,
-        try_again,
+        Facts, accepted, deprovisioning, give_up, mitigated, not_deleted, settled, stuck, told, try_again,
     },
 };
 use crate::{
     context::Memory,
     crd::{
-        ConditionStatus::{False, Unknown},
-        ConditionType::Ready,
-        ServiceInstanceStatus,
-        condition::{self, Conditioned as _},
+        ConditionStatus::False, ConditionType::Ready, ServiceInstanceStatus, condition::Conditioned as _,
         instance::DeprovisionStatus,
     },
     osb::{
         self, RefusalReason,
-        outcome::{Deleted, Doubt, OperationState, Polled, Provisioned, Refusal},
+        outcome::{Deleted, Doubt, Provisioned, Refusal},
+        wire::{ProvisionRequest, Target},
     },
     reconcilers::{
-        backoff::is_polled_out,
         machine::{Absorbed, Next},
         reason::Reason,
-        told::is_news,
     },
 };
 
@@ -43,6 +39,10 @@ const PROVISIONING: (Reason, &str) =
     (Reason::Provisioning, "The instance is being provisioned asynchronously");
 const UPDATED: (Reason, &str) =
     (Reason::InstanceUpdatedSuccessfully, "The instance was updated successfully");
+const UNTOLD: (Reason, &str) = (
+    Reason::InstanceUpdatedSuccessfully,
+    "The instance is as its spec asks; the broker did not want to be told of changed annotations",
+);
 const UPDATING: (Reason, &str) = (Reason::UpdatingInstance, "The instance is being updated asynchronously");
 
 /// What did that answer mean?
@@ -52,25 +52,52 @@ pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed
     let answered = Some(observed.now);
     let mut memory = Memory { answered, not_before: None, failures: 0, described, ..observed.memory };
     let next = match (call, outcome) {
-        (Call::Provision(..), Outcome::Provisioned(outcome)) => {
-            Next::Record(after_provision(observed, outcome))
+        (Call::Provision(recipient, body), Outcome::Provisioned(outcome)) => {
+            after_provision(observed, (recipient, body), outcome)
         }
         (Call::Update(..), Outcome::Provisioned(outcome)) => Next::Record(after_update(observed, outcome)),
         (Call::Deprovision(_, _, cause), Outcome::Deleted(outcome)) => {
             after_deprovision(observed, *cause, outcome)
         }
-        (Call::Poll(..), Outcome::Polled(outcome)) => after_poll(observed, outcome, &mut memory),
-        (Call::Provision(..) | Call::Update(..), Outcome::Deleted(_) | Outcome::Polled(_))
-        | (Call::Deprovision(..), Outcome::Provisioned(_) | Outcome::Polled(_))
-        | (Call::Poll(..), Outcome::Provisioned(_) | Outcome::Deleted(_)) => Next::Record(observed.status()),
+        (Call::Poll(recipient, target, _), Outcome::Polled(outcome)) => {
+            poll::after_poll(observed, (recipient, target), outcome, &mut memory)
+        }
+        (Call::Fetch(_, target, fetching), Outcome::Fetched(outcome)) => {
+            Next::Record(poll::after_fetch(observed, target, fetching, outcome))
+        }
+        // An answer to something else. The request is repeated, or polled for, from what is on record.
+        _ => Next::Record(observed.status()),
     };
     Absorbed { writes: vec![], next, memory }
 }
 
-fn after_provision(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceInstanceStatus {
+fn after_provision(
+    observed: &Seen,
+    (recipient, body): (&Recipient, &ProvisionRequest),
+    outcome: osb::Outcome<Provisioned>,
+) -> Then {
+    if let osb::Outcome::Refused(refusal) = &outcome
+        && is_perhaps_done(observed, refusal)
+    {
+        let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
+        let fetching = Fetching::Refused(refusal.message.clone());
+        return Next::Call(Call::Fetch(recipient.clone(), target, fetching));
+    }
+    Next::Record(provision_answered(observed, outcome))
+}
+
+/// Whether a refusal may mean that an earlier, unanswered request for the same has made the instance: nobody else uses an
+/// id of ours, and some brokers answer every repetition with 409. Where the broker can be asked, it is.
+fn is_perhaps_done(observed: &Seen, refusal: &Refusal) -> bool {
+    let ours = observed.object.spec.external_id.is_empty();
+    let retrievable = observed.world.requested.as_ref().is_some_and(|plan| plan.instances_retrievable);
+    refusal.reason == RefusalReason::Conflict && ours && retrievable && observed.status().unanswered
+}
+
+fn provision_answered(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceInstanceStatus {
     match outcome {
         osb::Outcome::Answered(Provisioned::Done { dashboard_url }) => {
-            settled(observed, dashboard_url, PROVISIONED)
+            settled(observed, Facts { dashboard_url, ..Facts::default() }, PROVISIONED)
         }
         osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url }) => {
             accepted(observed, operation, dashboard_url, PROVISIONING)
@@ -106,8 +133,7 @@ fn provision_refused(observed: &Seen, refusal: &Refusal) -> ServiceInstanceStatu
     if status.unanswered && !for_good && !refusal.reason.is_passing() {
         // The same request will not get another answer, so that none tells what the unanswered one has left. A conflict
         // even says that it has left something: nobody else uses our id.
-        status.retries += 1;
-        return start_mitigation(observed, &status, Reason::ProvisionCallFailed, &message, true);
+        return perhaps_left_behind(observed, status, &message);
     }
     let status = without_effect(status);
     if for_good {
@@ -115,6 +141,16 @@ fn provision_refused(observed: &Seen, refusal: &Refusal) -> ServiceInstanceStatu
         return give_up(observed, status, reasons, &message);
     }
     try_again(observed, status, Reason::ProvisionCallFailed, &message, refusal.retry_after)
+}
+
+/// An earlier request was never answered, and its repetition is refused.
+fn perhaps_left_behind(
+    observed: &Seen,
+    mut status: ServiceInstanceStatus,
+    message: &str,
+) -> ServiceInstanceStatus {
+    status.retries += 1;
+    start_mitigation(observed, &status, Reason::ProvisionCallFailed, message, true)
 }
 
 fn provision_in_doubt(observed: &Seen, doubt: &Doubt) -> ServiceInstanceStatus {
@@ -136,7 +172,7 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
     let status = observed.status();
     match outcome {
         osb::Outcome::Answered(Provisioned::Done { dashboard_url }) => {
-            settled(observed, dashboard_url, UPDATED)
+            settled(observed, Facts { dashboard_url, ..Facts::default() }, UPDATED)
         }
         osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url }) => {
             accepted(observed, operation, dashboard_url, UPDATING)
@@ -145,7 +181,11 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
             // 4xx to a PATCH: nothing was applied (OSB 2.17, "Service Broker Errors").
             let for_good =
                 refusal.reason == RefusalReason::BadRequest || refusal.update_repeatable == Some(false);
+            if annotations::are_being_told(&status) && !refusal.reason.is_passing() {
+                return settled(observed, Facts::default(), UNTOLD);
+            }
             let failure = (Reason::UpdateInstanceCallFailed, &*refusal.message);
+            let status = usable(status, refusal.instance_usable);
             not_updated(observed, status, failure, for_good, refusal.retry_after)
         }
         osb::Outcome::Unsent(unsent) => {
@@ -153,7 +193,8 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
             try_again(observed, status, Reason::ErrorCallingUpdateInstance, &message, None)
         }
         osb::Outcome::Unknown(doubt) => {
-            let doubtful = ServiceInstanceStatus { unanswered: true, ..status };
+            let doubtful =
+                ServiceInstanceStatus { unanswered: true, ..usable(status, doubt.instance_usable) };
             let reason = match doubt.status {
                 Some(_) => Reason::UpdateInstanceCallFailed,
                 None => Reason::ErrorCallingUpdateInstance,
@@ -162,6 +203,13 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
             not_updated(observed, doubtful, (reason, &doubt.message), for_good, doubt.retry_after)
         }
     }
+}
+
+/// Whether the instance can be used, as the broker says with a failed update. When it does not say, what it said before
+/// still holds; and at first the instance can be used.
+fn usable(status: ServiceInstanceStatus, word: Option<bool>) -> ServiceInstanceStatus {
+    let unusable = word.map_or(status.unusable, |usable| !usable);
+    ServiceInstanceStatus { unusable, ..status }
 }
 
 fn not_updated(
@@ -210,122 +258,4 @@ fn deleted(observed: &Seen, cause: Cause) -> Then {
         Cause::Deletion => Next::Release,
         Cause::Mitigation => Next::Record(mitigated(observed)),
     }
-}
-
-fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memory) -> Then {
-    let Phase::Polling(awaited, since) = phase::phase(&observed.status()) else {
-        return Next::Record(observed.status());
-    };
-    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration);
-    let (problem, retry_after) = match outcome {
-        osb::Outcome::Answered(polled) => match (polled.state, awaited) {
-            (OperationState::Succeeded, _) => return succeeded(observed, awaited),
-            (OperationState::Gone, Awaited::Deletion(cause)) => return deleted(observed, cause),
-            (OperationState::Failed, _) => {
-                let words = super::verdict::confidential(observed).quoted(polled.description.as_deref());
-                let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
-                return Next::Record(failed(observed, awaited, call_failed(awaited), &why));
-            }
-            (OperationState::InProgress, _) if !overdue => {
-                memory.not_before = polled.retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
-                return Next::Record(described(observed, awaited, polled.description.as_deref(), memory));
-            }
-            (OperationState::InProgress, _) => ("the operation takes too long".to_owned(), None),
-            // The instance exists or is being made, so this is no valid answer: go on polling.
-            (OperationState::Gone, Awaited::Provision | Awaited::Update) => {
-                ("the broker says that the instance is gone".to_owned(), polled.retry_after)
-            }
-        },
-        // Some brokers forget an operation with its instance. Another DELETE tells, and does no harm.
-        osb::Outcome::Refused(refusal)
-            if refusal.status == 404
-                && let Awaited::Deletion(cause) = awaited =>
-        {
-            return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
-        }
-        osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after),
-        osb::Outcome::Unsent(unsent) => (unsent.message, None),
-        osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
-    };
-    if overdue {
-        let why =
-            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
-        return Next::Record(failed(observed, awaited, Reason::ErrorReconciliationRetryTimeout, &why));
-    }
-    memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
-    Next::Record(unclear(observed, awaited, &problem, memory))
-}
-
-fn succeeded(observed: &Seen, awaited: Awaited) -> Then {
-    match awaited {
-        Awaited::Provision => Next::Record(settled(observed, None, PROVISIONED)),
-        Awaited::Update => Next::Record(settled(observed, None, UPDATED)),
-        Awaited::Deletion(cause) => deleted(observed, cause),
-    }
-}
-
-fn call_failed(awaited: Awaited) -> Reason {
-    match awaited {
-        Awaited::Provision => Reason::ProvisionCallFailed,
-        Awaited::Update => Reason::UpdateInstanceCallFailed,
-        Awaited::Deletion(_) => Reason::DeprovisionCallFailed,
-    }
-}
-
-/// The operation has come to nothing. `why` is fit to be shown.
-fn failed(observed: &Seen, awaited: Awaited, reason: Reason, why: &str) -> ServiceInstanceStatus {
-    let status = observed.status();
-    match awaited {
-        // The broker answered, so no late effect is to be expected.
-        Awaited::Provision => {
-            let reasons = (Reason::ProvisionCallFailed, reason);
-            stuck_with_orphan(observed, status, reasons, &format!("Provision call failed: {why}"), false)
-        }
-        // How far it came nobody knows: the next update says everything.
-        Awaited::Update => {
-            let doubtful = ServiceInstanceStatus { unanswered: true, ..status };
-            let reasons = (Reason::UpdateInstanceCallFailed, reason);
-            stuck(observed, doubtful, reasons, &format!("Update call failed: {why}"))
-        }
-        Awaited::Deletion(cause) => not_deleted(observed, cause, why, None),
-    }
-}
-
-/// The broker is still at it: what it says is shown, but not every word of a talkative one is written.
-fn described(
-    observed: &Seen,
-    awaited: Awaited,
-    description: Option<&str>,
-    memory: &mut Memory,
-) -> ServiceInstanceStatus {
-    let mut status = observed.status();
-    let (reason, sentence) = match awaited {
-        Awaited::Provision => PROVISIONING,
-        Awaited::Update => UPDATING,
-        Awaited::Deletion(Cause::Deletion) => {
-            (Reason::Deprovisioning, "The instance is being deprovisioned asynchronously")
-        }
-        // Its condition says already what is going on.
-        Awaited::Deletion(Cause::Mitigation) => return status,
-    };
-    let message = match super::verdict::confidential(observed).quoted(description) {
-        Some(words) => format!("{sentence} ({words})"),
-        None => sentence.to_owned(),
-    };
-    if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
-        status.mark(Ready, False, reason, &message, observed.now);
-    }
-    status
-}
-
-/// No answer that says how the operation stands.
-fn unclear(observed: &Seen, awaited: Awaited, problem: &str, memory: &mut Memory) -> ServiceInstanceStatus {
-    let mut status = observed.status();
-    let reason = Reason::ErrorPollingLastOperation;
-    let message = told(observed, "Error polling last operation", problem);
-    let state = if matches!(awaited, Awaited::Deletion(_)) { Unknown } else { False };
-    if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
-        status.mark(Ready, state, reason, &message, observed.now);
-    }
-    status
 }

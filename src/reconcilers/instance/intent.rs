@@ -14,9 +14,9 @@ use crate::{
         ConditionType::{Failed, OrphanMitigation, Ready},
         ScopeKind, ServiceInstanceStatus,
         condition::{self, Conditioned as _},
-        instance::{DeprovisionStatus, InstanceOperation, InstanceProperties},
+        instance::{ContextAnnotations, DeprovisionStatus, InstanceOperation, InstanceProperties},
     },
-    osb::wire::{Context, PLATFORM, PreviousValues, ProvisionRequest, UpdateRequest},
+    osb::wire::{Context, MaintenanceInfo, PLATFORM, PreviousValues, ProvisionRequest, UpdateRequest},
     reconcilers::{
         attempt::identity_of,
         backoff::quiet_until,
@@ -33,6 +33,8 @@ pub(super) struct Wanted<'a> {
     pub offering: &'a Offering,
     pub parameters: &'a Parameters,
     pub namespace_uid: &'a str,
+    /// The version that the instance is to have; none where it has none, or none that is known.
+    pub maintenance_version: Option<&'a str>,
 }
 
 impl Wanted<'_> {
@@ -40,13 +42,16 @@ impl Wanted<'_> {
     pub fn is(&self, properties: &InstanceProperties) -> bool {
         properties.plan_id() == self.offering.plan_id
             && properties.parameter_checksum == self.parameters.checksum()
+            && properties.maintenance_version.as_deref() == self.maintenance_version
     }
 
-    fn properties(&self) -> InstanceProperties {
+    fn properties(&self, context_annotations: Option<ContextAnnotations>) -> InstanceProperties {
         let Offering { broker, plan_id, plan_name, .. } = self.offering;
         let shared = InstanceProperties {
             parameters: self.parameters.to_show(),
             parameter_checksum: self.parameters.checksum(),
+            maintenance_version: self.maintenance_version.map(str::to_owned),
+            context_annotations,
             ..InstanceProperties::default()
         };
         let (name, id) = (plan_name.clone(), plan_id.clone());
@@ -69,16 +74,18 @@ impl Wanted<'_> {
 pub(super) fn provision(observed: &Seen, status: &ServiceInstanceStatus, wanted: &Wanted<'_>) -> Next {
     let mut intent = status.clone();
     intent.instance_id = phase::instance_id(&observed.object, status);
-    begin(observed, &mut intent, wanted, InstanceOperation::Provision);
+    let annotations = annotations(observed, status);
+    begin(observed, &mut intent, wanted.properties(annotations.clone()), InstanceOperation::Provision);
+    intent.resolved = Some(wanted.offering.to_record());
     intent.deprovision_status = DeprovisionStatus::Required;
     let body = ProvisionRequest {
         service_id: wanted.offering.service_id.clone(),
         plan_id: wanted.offering.plan_id.clone(),
         organization_guid: observed.world.cluster_id.clone(),
         space_guid: wanted.namespace_uid.to_owned(),
-        context: context(observed),
+        context: context(observed, annotations.as_ref()),
         parameters: wanted.parameters.to_send(),
-        maintenance_info: None,
+        maintenance_info: MaintenanceInfo::of(wanted.maintenance_version),
     };
     let call = Call::Provision(recipient(observed, wanted, &intent), Box::new(body));
     Step::Attempt { intent, call }
@@ -90,28 +97,36 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     intent.instance_id = phase::instance_id(&observed.object, status);
     let present = status.external_properties.clone().unwrap_or_default();
     // An earlier update may have taken effect unnoticed: then everything that it may have changed is said again.
-    // So it is when the user asks for the same again.
-    let all =
-        asked_unnoticed(status) || observed.object.spec.update_requests > status.observed_update_requests;
-    begin(observed, &mut intent, wanted, InstanceOperation::Update);
+    // So it is when the user asks for the same again, and when only another update can repair the instance.
+    let all = phase::is_in_doubt(status)
+        || observed.object.spec.update_requests > status.observed_update_requests
+        || status.unusable;
+    let annotations = annotations(observed, status);
+    begin(observed, &mut intent, wanted.properties(annotations.clone()), InstanceOperation::Update);
+    intent.resolved = Some(wanted.offering.to_record());
     let plan_differs = (all && observed.world.is_plan_updatable(wanted.offering))
         || present.plan_id() != wanted.offering.plan_id;
     let asked = status.in_progress_properties.as_ref();
     let ever_given = |properties: &InstanceProperties| !properties.parameter_checksum.is_empty();
     let any = ever_given(&present) || asked.is_some_and(ever_given) || wanted.parameters.to_send().is_some();
     let parameters_differ = (all && any) || present.parameter_checksum != wanted.parameters.checksum();
+    let version_differs = all || present.maintenance_version.as_deref() != wanted.maintenance_version;
+    let offered = wanted.offering.maintenance.as_ref().map(|offered| &*offered.version);
     let body = UpdateRequest {
         service_id: wanted.offering.service_id.clone(),
         plan_id: plan_differs.then(|| wanted.offering.plan_id.clone()),
         // An empty object says that all parameters were removed; leaving them out would say that they stay.
         parameters: parameters_differ.then(|| wanted.parameters.to_send().unwrap_or_default()),
-        context: context(observed),
+        context: context(observed, annotations.as_ref()),
         previous_values: PreviousValues {
             service_id: wanted.offering.service_id.clone(),
             plan_id: present.plan_id().to_owned(),
-            maintenance_info: None,
+            maintenance_info: MaintenanceInfo::of(present.maintenance_version.as_deref()),
         },
-        maintenance_info: None,
+        // A broker takes only the version that its catalog has.
+        maintenance_info: MaintenanceInfo::of(
+            wanted.maintenance_version.filter(|version| version_differs && offered == Some(*version)),
+        ),
     };
     let call = Call::Update(recipient(observed, wanted, &intent), Box::new(body));
     Step::Attempt { intent, call }
@@ -128,22 +143,24 @@ fn in_flight(operation: InstanceOperation) -> (Reason, &'static str) {
     }
 }
 
-fn asked_unnoticed(status: &ServiceInstanceStatus) -> bool {
-    status.unanswered || matches!(phase::phase(status), phase::Phase::Intending(phase::Requested::Update, _))
+/// The annotations that a request names. The repetition of one that may have been done repeats them as they were.
+fn annotations(observed: &Seen, status: &ServiceInstanceStatus) -> Option<ContextAnnotations> {
+    let asked = status.in_progress_properties.as_ref().filter(|_| phase::is_in_doubt(status));
+    match asked {
+        Some(asked) => asked.context_annotations.clone(),
+        None => observed.world.context_annotations.clone(),
+    }
 }
 
 /// What provision and update record alike.
 fn begin(
     observed: &Seen,
     intent: &mut ServiceInstanceStatus,
-    wanted: &Wanted<'_>,
+    properties: InstanceProperties,
     operation: InstanceOperation,
 ) {
     let moved = has_moved(observed, intent);
-    if matches!(phase::phase(intent), phase::Phase::Intending(..)) {
-        intent.unanswered = true;
-        intent.retries += 1;
-    }
+    count_repetition(intent);
     if moved || intent.current_operation != operation {
         // After a mitigation the next attempt goes on counting, or a broker that fails each of them would be asked
         // every second for ever.
@@ -159,10 +176,31 @@ fn begin(
     }
     intent.unmark(Failed);
     intent.current_operation = operation;
-    intent.in_progress_properties = Some(wanted.properties());
-    intent.resolved = Some(wanted.offering.to_record());
+    intent.in_progress_properties = Some(properties);
     observe_spec(observed, intent);
     stamp(intent, observed.now);
+}
+
+/// Records an update of the context alone. The instance stays what it is meanwhile, ready above all.
+pub(super) fn begin_telling(
+    observed: &Seen,
+    intent: &mut ServiceInstanceStatus,
+    acknowledged: &InstanceProperties,
+) {
+    count_repetition(intent);
+    intent.operation_start_time.get_or_insert(Time(observed.now));
+    intent.current_operation = InstanceOperation::Update;
+    let context_annotations = observed.world.context_annotations.clone();
+    intent.in_progress_properties = Some(InstanceProperties { context_annotations, ..acknowledged.clone() });
+    stamp(intent, observed.now);
+}
+
+/// An intent that is still on record was perhaps carried out.
+fn count_repetition(intent: &mut ServiceInstanceStatus) {
+    if matches!(phase::phase(intent), phase::Phase::Intending(..)) {
+        intent.unanswered = true;
+        intent.retries += 1;
+    }
 }
 
 /// Whether the spec is newer than the one that was last acted on.
@@ -237,11 +275,14 @@ fn recipient(observed: &Seen, wanted: &Wanted<'_>, intent: &ServiceInstanceStatu
     }
 }
 
-fn context(observed: &Seen) -> Context {
+/// Who and where.
+pub(super) fn context(observed: &Seen, annotations: Option<&ContextAnnotations>) -> Context {
     Context {
         platform: PLATFORM,
         namespace: observed.object.namespace().unwrap_or_default(),
         clusterid: observed.world.cluster_id.clone(),
         instance_name: Some(observed.object.name_any()),
+        namespace_annotations: annotations.map(|annotations| annotations.namespace.clone()),
+        instance_annotations: annotations.map(|annotations| annotations.instance.clone()),
     }
 }

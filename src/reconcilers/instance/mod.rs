@@ -1,6 +1,7 @@
 //! `ServiceInstance`: provision, update, deprovision.
 
 mod absorb;
+mod annotations;
 mod intent;
 pub mod phase;
 mod plan;
@@ -23,10 +24,13 @@ use super::{
 use crate::{
     brokers::{BrokerKey, Lane},
     context::Context,
-    crd::{Condition, ServiceInstance, ServiceInstanceStatus},
+    crd::{
+        Condition, ServiceInstance, ServiceInstanceStatus,
+        instance::{ContextAnnotations, InstanceProperties},
+    },
     osb::{
         self, Identity,
-        outcome::{Deleted, Polled, Provisioned},
+        outcome::{Deleted, InstanceAnswer, Polled, Provisioned},
         wire::{ProvisionRequest, Target, UpdateRequest},
     },
     stores::Stores,
@@ -44,8 +48,8 @@ pub struct World {
     pub rival: Option<String>,
     /// What the plan that the broker has for the instance is now, if it is still in the cluster.
     pub present: Option<Offering>,
-    /// How long the operation that is under way may be polled, in seconds, if its plan says so.
-    pub maximum_polling_duration: Option<i64>,
+    /// What the plan is now that the operation under way is about, likewise.
+    pub requested: Option<Offering>,
     /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
     pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
@@ -54,6 +58,8 @@ pub struct World {
     pub bindings: Vec<String>,
     /// Uid of the namespace; `None` when the cache does not have it.
     pub namespace_uid: Option<String>,
+    /// The annotations that brokers are told of; `None` when they are told of none.
+    pub context_annotations: Option<ContextAnnotations>,
     /// The id of this cluster.
     pub cluster_id: String,
     /// Whether the broker that was last asked still has its object.
@@ -61,6 +67,17 @@ pub struct World {
 }
 
 impl World {
+    /// How long the operation that is under way may be polled, in seconds, if its plan says so.
+    fn maximum_polling_duration(&self) -> Option<i64> {
+        self.requested.as_ref().or(self.present.as_ref())?.maximum_polling_duration
+    }
+
+    /// What a plan is now, as far as it has been looked at.
+    fn plan(&self, id: &str) -> Option<&Offering> {
+        let known = [self.offering.as_ref().ok(), self.present.as_ref(), self.requested.as_ref()];
+        known.into_iter().flatten().find(|offering| offering.plan_id == id)
+    }
+
     /// Whether the instance may be moved to another plan. The plan that it has decides (OSB 2.17, "Updating a Service
     /// Instance"); when that is not in the cluster any more, the one that it is to have.
     fn is_plan_updatable(&self, offering: &Offering) -> bool {
@@ -78,6 +95,19 @@ pub enum Call {
     Deprovision(Recipient, Target, Cause),
     /// `GET …/last_operation`
     Poll(Recipient, Target, Option<String>),
+    /// `GET`
+    Fetch(Recipient, Target, Fetching),
+}
+
+/// Why an instance is fetched from the broker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fetching {
+    /// A provision has succeeded, asynchronously; the instance says more than the answers so far.
+    Provisioned,
+    /// An update has.
+    Updated,
+    /// A provision that may have been done was refused when it was repeated, with this message: has it been done?
+    Refused(String),
 }
 
 /// Why an instance is deleted at the broker.
@@ -108,6 +138,8 @@ pub enum Outcome {
     Deleted(osb::Outcome<Deleted>),
     /// Of a poll.
     Polled(osb::Outcome<Polled>),
+    /// Of a `GET`.
+    Fetched(osb::Outcome<InstanceAnswer>),
 }
 
 impl Machine for InstanceMachine {
@@ -130,13 +162,12 @@ impl Machine for InstanceMachine {
         let asks = phase::asks(object, &status);
         let recorded = status.resolved.as_ref();
         let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
-        // An object at rest, or one that is only polled, does not pay for what only the others need.
-        let present = recorded
-            .zip(status.external_properties.as_ref().filter(|_| asks))
-            .and_then(|(record, plan)| offering::recorded(record, plan.plan_id(), &namespace, stores));
-        let polled = recorded
-            .filter(|_| status.async_op_in_progress)
-            .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores));
+        let plan_of = |properties: Option<&InstanceProperties>| {
+            let (record, properties) = recorded.zip(properties)?;
+            offering::recorded(record, properties.plan_id(), &namespace, stores)
+        };
+        let (present, requested) =
+            (plan_of(status.external_properties.as_ref()), plan_of(status.in_progress_properties.as_ref()));
         let (hindrance, rival) = match &offering {
             Ok(offering) if asks => (
                 context.brokers.hindrance(stores, &offering.broker).await,
@@ -152,11 +183,12 @@ impl Machine for InstanceMachine {
             rival,
             offering,
             present,
-            maximum_polling_duration: polled.and_then(|offering| offering.maximum_polling_duration),
+            requested,
             hindrance,
             parameters,
             bindings,
             namespace_uid: stores.namespace_uid(&namespace),
+            context_annotations: context.passed_on.of(object, stores),
             cluster_id: context.cluster_id.clone(),
             recorded_broker_exists: recorded
                 .is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
@@ -170,12 +202,12 @@ impl Machine for InstanceMachine {
     fn needs_fence(call: &Call) -> bool {
         match call {
             Call::Provision(..) | Call::Update(..) | Call::Deprovision(_, _, Cause::Mitigation) => true,
-            Call::Deprovision(_, _, Cause::Deletion) | Call::Poll(..) => false,
+            Call::Deprovision(_, _, Cause::Deletion) | Call::Poll(..) | Call::Fetch(..) => false,
         }
     }
 
     fn lane(call: &Call) -> Lane {
-        let changes = !matches!(call, Call::Poll(..));
+        let changes = !matches!(call, Call::Poll(..) | Call::Fetch(..));
         let recipient = call.recipient();
         Lane { broker: recipient.broker.clone(), instance_id: changes.then(|| recipient.instance_id.clone()) }
     }
@@ -207,6 +239,13 @@ impl Machine for InstanceMachine {
                 brokers
                     .ask(stores, broker, async |client| {
                         client.poll_instance(instance_id, target, operation.as_deref(), identity).await
+                    })
+                    .await,
+            ),
+            Call::Fetch(_, target, _) => Outcome::Fetched(
+                brokers
+                    .ask(stores, broker, async |client| {
+                        client.get_instance(instance_id, target, identity).await
                     })
                     .await,
             ),
@@ -266,7 +305,8 @@ impl Call {
             Self::Provision(recipient, _)
             | Self::Update(recipient, _)
             | Self::Deprovision(recipient, ..)
-            | Self::Poll(recipient, ..) => recipient,
+            | Self::Poll(recipient, ..)
+            | Self::Fetch(recipient, ..) => recipient,
         }
     }
 }

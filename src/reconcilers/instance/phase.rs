@@ -123,6 +123,12 @@ pub fn is_recorded(status: &ServiceInstanceStatus) -> bool {
     !status.instance_id.is_empty() || may_exist(status)
 }
 
+/// Whether a request of the current operation may have taken effect without our knowing.
+#[must_use]
+pub fn is_in_doubt(status: &ServiceInstanceStatus) -> bool {
+    status.unanswered || matches!(phase(status), Phase::Intending(..))
+}
+
 /// Whether the spec has been acted on: nothing is asked of a broker until it changes.
 #[must_use]
 pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
@@ -138,6 +144,15 @@ pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> b
         | Phase::Mitigating { .. }
         | Phase::Deleting { .. } => false,
     }
+}
+
+/// Whether credentials for the instance may be asked for: it is there, and nothing is being done to it. While a failed
+/// update is tried again it can be used as before, unless the broker has said otherwise (OSB 2.17, "Updating a Service
+/// Instance", `instance_usable`).
+#[must_use]
+pub fn is_bindable(status: &ServiceInstanceStatus) -> bool {
+    let settled = condition::is_true(&status.conditions, ConditionType::Ready);
+    !status.unusable && (settled || matches!(phase(status), Phase::Retrying(Requested::Update, _)))
 }
 
 /// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{
-    Call, Cause, InstanceMachine, Recipient, intent,
+    Call, Cause, InstanceMachine, Recipient, annotations, intent,
     phase::{self, Awaited, Phase, Requested},
+    verdict::available_maintenance,
     wanted::{Blocked, wanted},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         ConditionStatus::{False, True, Unknown},
         ConditionType::{Failed, Ready},
         FINALIZER, ServiceInstanceStatus,
-        condition::Conditioned as _,
+        condition::{self, Conditioned as _},
         instance::{InstanceProperties, ProvisionStatus},
     },
     osb::wire::Target,
@@ -54,7 +55,7 @@ fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
             None => mitigate(observed, status),
         },
         Phase::Settled | Phase::Stuck if phase::is_at_rest(&observed.object, status) => {
-            Step::Wait(Wait::ForChange)
+            rest(observed, status)
         }
         Phase::Settled => converge(observed, status, Requested::Update, None),
         Phase::Stuck if status.provision_status == ProvisionStatus::Provisioned => {
@@ -64,15 +65,46 @@ fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
             converge(observed, status, Requested::Provision, None)
         }
         Phase::Absent { not_before } => converge(observed, status, Requested::Provision, not_before),
-        Phase::Retrying(requested, at) => converge(observed, status, requested, Some(at)),
+        Phase::Retrying(requested, at) => go_on(observed, status, requested, at),
         Phase::Intending(requested, sent) => {
             let uid = observed.object.uid().unwrap_or_default();
             let again = retry_at(sent, status.retries, &uid, &observed.tunables);
-            converge(observed, status, requested, Some(again))
+            go_on(observed, status, requested, again)
         }
         // Only a deletion records this, and a deletion cannot be taken back.
         Phase::Deleting { .. } => Step::Wait(Wait::ForChange),
     }
+}
+
+/// The spec has been acted on. What the catalog says may still be news, and so may annotations.
+fn rest(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
+    let shown = ServiceInstanceStatus {
+        available_maintenance: available_maintenance(observed, status.external_properties.as_ref()),
+        ..status.clone()
+    };
+    if shown != *status {
+        return Step::Record(shown);
+    }
+    let settled = phase::phase(status) == Phase::Settled;
+    let told = (settled && annotations::have_moved(observed, status))
+        .then(|| annotations::tell(observed, status, None))
+        .flatten();
+    told.unwrap_or(Step::Wait(Wait::ForChange))
+}
+
+/// Repeats what was asked, when it is time, unless the spec says something else by now.
+fn go_on(
+    observed: &Seen,
+    status: &ServiceInstanceStatus,
+    requested: Requested,
+    not_before: Timestamp,
+) -> Next {
+    let seen = !intent::has_moved(observed, status)
+        && observed.object.spec.update_requests <= status.observed_update_requests;
+    (seen && annotations::are_being_told(status))
+        .then(|| annotations::tell(observed, status, Some(not_before)))
+        .flatten()
+        .unwrap_or_else(|| converge(observed, status, requested, Some(not_before)))
 }
 
 /// Asks the broker for what the spec says, when it is time.
@@ -91,7 +123,7 @@ fn converge(
     match requested {
         Requested::Provision => {
             let asked = status.in_progress_properties.as_ref();
-            if asked.is_some_and(|asked| !wanted.is(asked)) && asked_without_answer(status) {
+            if asked.is_some_and(|asked| !wanted.is(asked)) && phase::is_in_doubt(status) {
                 // What was asked may have been done; another request under the same id would be another instance.
                 return Step::Record(asked_otherwise(observed, status));
             }
@@ -104,10 +136,11 @@ fn converge(
             let acknowledged = status.external_properties.as_ref();
             let differs = acknowledged.is_none_or(|acknowledged| !wanted.is(acknowledged));
             let forced = observed.object.spec.update_requests > status.observed_update_requests;
+            let broken = status.unusable;
             // An update that says nothing would be one of the context alone, which an offering has to allow.
             let says_something =
                 observed.world.is_plan_updatable(wanted.offering) || wanted.parameters.to_send().is_some();
-            let asks = differs || (forced && says_something) || asked_without_answer(status);
+            let asks = differs || ((forced || broken) && says_something) || phase::is_in_doubt(status);
             if !asks {
                 return Step::Record(up_to_date(observed, status));
             }
@@ -127,11 +160,6 @@ fn asked_otherwise(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceIn
     intent::start_mitigation(observed, &status, Reason::ProvisionCallFailed, why, true)
 }
 
-/// Whether a request of the current operation may have taken effect without our knowing.
-fn asked_without_answer(status: &ServiceInstanceStatus) -> bool {
-    status.unanswered || matches!(phase::phase(status), Phase::Intending(..))
-}
-
 /// Says in status why nothing happens, and waits.
 fn report(observed: &Seen, status: &ServiceInstanceStatus, blocked: &Blocked) -> Next {
     // The generation and the `updateRequests` stay unseen: they will be acted on when nothing stands in the way.
@@ -148,9 +176,14 @@ fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanc
     intent::observe_spec(observed, &mut settled);
     intent::end_operation(&mut settled);
     settled.in_progress_properties = None;
+    if settled.unusable {
+        // The broker's last word: nothing that the spec says now can repair it.
+        return settled;
+    }
     settled.reconciled_generation = settled.observed_generation;
+    let failed = condition::is_true(&settled.conditions, Failed);
     settled.unmark(Failed);
-    if !crate::crd::condition::is_true(&settled.conditions, Ready) {
+    if failed || !condition::is_true(&settled.conditions, Ready) {
         settled.mark(
             Ready,
             True,
@@ -269,7 +302,7 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
 
 /// To whom a request about what exists goes, from what was recorded: class, plan and catalog may have changed since.
 /// An object of the original that records nothing is resolved anew.
-fn addressee(observed: &Seen, status: &ServiceInstanceStatus) -> Option<(Recipient, Target)> {
+pub(super) fn addressee(observed: &Seen, status: &ServiceInstanceStatus) -> Option<(Recipient, Target)> {
     let object = &observed.object;
     let resolved =
         status.resolved.clone().or_else(|| observed.world.offering.as_ref().ok().map(Offering::to_record))?;
@@ -299,6 +332,6 @@ fn record_or(present: &ServiceInstanceStatus, said: ServiceInstanceStatus, other
     if said == *present { otherwise } else { Step::Record(said) }
 }
 
-fn pending(not_before: Option<Timestamp>, now: Timestamp) -> Option<Next> {
+pub(super) fn pending(not_before: Option<Timestamp>, now: Timestamp) -> Option<Next> {
     not_before.filter(|at| *at > now).map(|at| Step::Wait(Wait::Until(at)))
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
 use super::{
-    Cause,
+    Cause, annotations,
     intent::{end_operation, start_mitigation},
     plan::Seen,
 };
@@ -16,8 +16,10 @@ use crate::{
         ConditionType::{Failed, OrphanMitigation, Ready},
         ServiceInstanceStatus,
         condition::{self, Conditioned as _},
-        instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+        instance::{DeprovisionStatus, InstanceOperation, InstanceProperties, ProvisionStatus},
+        plan::MaintenanceInfo,
     },
+    osb::outcome::InstanceAnswer,
     reconcilers::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
@@ -26,10 +28,24 @@ use crate::{
     },
 };
 
+/// What the broker has said about the instance itself. Absent means that it stays as it was (OSB 2.17, "Updating a Service
+/// Instance").
+#[derive(Default)]
+pub(super) struct Facts {
+    pub dashboard_url: Option<String>,
+    pub maintenance_version: Option<String>,
+}
+
+impl From<InstanceAnswer> for Facts {
+    fn from(InstanceAnswer { dashboard_url, maintenance_version, .. }: InstanceAnswer) -> Self {
+        Self { dashboard_url, maintenance_version }
+    }
+}
+
 /// The broker has what the spec asks for.
 pub(super) fn settled(
     observed: &Seen,
-    dashboard_url: Option<String>,
+    Facts { dashboard_url, maintenance_version }: Facts,
     (reason, message): (Reason, &str),
 ) -> ServiceInstanceStatus {
     let mut status = observed.status();
@@ -37,8 +53,12 @@ pub(super) fn settled(
     if let Some(properties) = status.in_progress_properties.take() {
         status.external_properties = Some(properties);
     }
-    // Absent and null mean that it stays (OSB 2.17, "Updating a Service Instance").
-    status.dashboard_url = dashboard_url.filter(|url| !url.is_empty()).or(status.dashboard_url);
+    if let Some(properties) = status.external_properties.as_mut().filter(|_| maintenance_version.is_some()) {
+        properties.maintenance_version = maintenance_version;
+    }
+    status.available_maintenance = available_maintenance(observed, status.external_properties.as_ref());
+    status.unusable = false;
+    status.dashboard_url = dashboard_url.or(status.dashboard_url);
     status.provision_status = ProvisionStatus::Provisioned;
     status.deprovision_status = DeprovisionStatus::Required;
     status.reconciled_generation = status.observed_generation;
@@ -46,6 +66,16 @@ pub(super) fn settled(
     status.unmark(OrphanMitigation);
     status.mark(Ready, True, reason, message, observed.now);
     status
+}
+
+/// The version of the plan, if the instance does not have it.
+pub(super) fn available_maintenance(
+    observed: &Seen,
+    properties: Option<&InstanceProperties>,
+) -> Option<MaintenanceInfo> {
+    let properties = properties?;
+    let offered = observed.world.plan(properties.plan_id())?.maintenance.as_ref()?;
+    (properties.maintenance_version.as_ref() != Some(&offered.version)).then(|| offered.clone())
 }
 
 /// The broker has begun: it is polled from now on.
@@ -58,10 +88,12 @@ pub(super) fn accepted(
     let mut status = observed.status();
     status.async_op_in_progress = true;
     status.last_operation = operation;
-    status.dashboard_url = dashboard_url.filter(|url| !url.is_empty()).or(status.dashboard_url);
+    status.dashboard_url = dashboard_url.or(status.dashboard_url);
     status.retries = 0;
     status.unanswered = false;
-    status.mark(Ready, False, reason, message, observed.now);
+    if !annotations::are_being_told(&status) {
+        status.mark(Ready, False, reason, message, observed.now);
+    }
     status
 }
 
@@ -153,7 +185,14 @@ pub(super) fn stuck(
     status.unanswered = unanswered;
     status.last_attempt_time = sent.filter(|_| unanswered);
     status.in_progress_properties = status.in_progress_properties.filter(|_| unanswered);
-    status.mark(Ready, False, ready, message, observed.now);
+    let exists = status.provision_status == ProvisionStatus::Provisioned;
+    let (state, shown) = match (exists, status.unusable) {
+        (false, _) => (False, message.to_owned()),
+        // No new bindings until it is repaired or deleted (OSB 2.17, "Updating a Service Instance").
+        (true, true) => (False, format!("{message}; the broker says that the instance cannot be used")),
+        (true, false) => (True, format!("{message}; the instance can still be used")),
+    };
+    status.mark(Ready, state, ready, &shown, observed.now);
     status.mark(Failed, True, failed, message, observed.now);
     status
 }
@@ -204,7 +243,10 @@ pub(super) fn try_again(
         let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
         return give_up(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
-    status.mark(Ready, False, reason, message, observed.now);
+    // Whether or not the broker knows of an annotation, the instance is what it was.
+    if !annotations::are_being_told(&status) {
+        status.mark(Ready, False, reason, message, observed.now);
+    }
     postpone(observed, &mut status, retry_after);
     status
 }

@@ -69,12 +69,46 @@ pub(super) fn wanted<'a>(
     if let Some(message) = &world.hindrance {
         return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));
     }
+    let maintenance_version = maintenance_version(observed, offering, requested)
+        .map_err(|message| for_change(Reason::MaintenanceVersionNotOffered, message))?;
     match &world.parameters {
-        Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid }),
+        Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid, maintenance_version }),
         Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),
         None => {
             let message = "the parameters have not been read yet; this mends itself".to_owned();
             Err(blocked(Reason::ErrorWithParameters, message))
+        }
+    }
+}
+
+/// The version that the instance is to have: that of its plan when it is made or moved to another plan, then the same
+/// until the user asks for the one that the plan has by then (OSB 2.17, "Maintenance Info").
+fn maintenance_version<'a>(
+    observed: &'a Seen,
+    offering: &'a Offering,
+    requested: Requested,
+) -> Result<Option<&'a str>, String> {
+    let asked = Some(&*observed.object.spec.maintenance_version).filter(|asked| !asked.is_empty());
+    let offered = offering.maintenance.as_ref().map(|offered| &*offered.version);
+    let acknowledged = observed.object.status.as_ref().and_then(|status| status.external_properties.as_ref());
+    let stays = acknowledged
+        .filter(|acknowledged| requested == Requested::Update && acknowledged.plan_id() == offering.plan_id);
+    let present = stays.and_then(|acknowledged| acknowledged.maintenance_version.as_deref());
+    match asked {
+        None if stays.is_some() => Ok(present),
+        Some(asked) if stays.is_some() && present == Some(asked) => Ok(present),
+        None => Ok(offered),
+        Some(asked) if offered == Some(asked) => Ok(offered),
+        Some(asked) => {
+            let plan = &offering.plan_name;
+            Err(match offered {
+                Some(offered) => format!(
+                    "spec.maintenanceVersion: the plan {plan:?} has the version {offered:?}, not {asked:?}; set the field to {offered:?}, or leave it out"
+                ),
+                None => {
+                    format!("spec.maintenanceVersion: the plan {plan:?} has no versions; leave the field out")
+                }
+            })
         }
     }
 }

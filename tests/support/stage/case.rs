@@ -198,6 +198,17 @@ impl Case {
         .await
     }
 
+    /// Waits until an object says that it is not tried any more, in words that hold all of these.
+    pub async fn failed(&self, kind: Kind, name: &str, words: &[&str]) -> Value {
+        let what = format!("to have failed, with the words {words:?}");
+        self.until(kind, name, &what, |object| {
+            condition(object, "Failed").is_some_and(|(status, _, message)| {
+                status == "True" && words.iter().all(|word| message.contains(word))
+            })
+        })
+        .await
+    }
+
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: Kind, name: &str) {
         wait::until(self.stage, &self.hand, (kind, name), "to be gone", |object| object.is_none()).await;

@@ -42,7 +42,10 @@ impl Stage {
         let start = || async {
             let plane = ControlPlane::shared().await?;
             install(plane, folder).await?;
-            anyhow::Ok(Self { plane, operator: Operator::start(plane, &[]).await? })
+            anyhow::Ok(Self {
+                plane,
+                operator: Operator::start(plane, &["--context-annotations=example.com/*"]).await?,
+            })
         };
         match SHARED.get_or_try_init(start).await {
             Ok(stage) => stage,

@@ -1,5 +1,7 @@
 //! What is sent.
 
+#![allow(clippy::large_stack_arrays, reason = "a table of a few fixtures")]
+
 use super::*;
 
 fn body(fixture: Fixture) -> Value {

@@ -5,6 +5,7 @@ pub(in crate::reconcilers) mod absorb;
 mod bodies;
 mod plan;
 mod rows;
+mod updates;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::{
     context::{Memory, Tunables},
     crd::{
         FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
-        instance::PlanReference,
+        instance::{ContextAnnotations, PlanReference},
     },
     osb::{
         self, RefusalReason,
@@ -47,7 +48,10 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         bindable: true,
         plan_updatable: true,
         maximum_polling_duration: None,
+        maintenance: None,
+        instances_retrievable: false,
         bindings_retrievable: false,
+        context_updatable: false,
         removed: None,
         broker_state: BrokerState::Present,
     }
@@ -64,7 +68,9 @@ pub(in crate::reconcilers) struct Fixture {
     pub hindrance: Option<String>,
     /// Another object with the same id.
     pub rival: Option<String>,
-    pub maximum_polling_duration: Option<i64>,
+    /// The plan of the operation under way, where it matters what the catalog says of it.
+    pub requested: Option<Offering>,
+    pub annotations: Option<ContextAnnotations>,
     unreadable: bool,
     bindings: Vec<String>,
     namespace_known: bool,
@@ -101,7 +107,8 @@ impl Fixture {
             present: None,
             hindrance: None,
             rival: None,
-            maximum_polling_duration: None,
+            requested: None,
+            annotations: None,
             unreadable: false,
             bindings: vec![],
             namespace_known: true,
@@ -214,7 +221,8 @@ impl Fixture {
                 hindrance: self.hindrance.clone(),
                 rival: self.rival.clone(),
                 present: self.present.clone(),
-                maximum_polling_duration: self.maximum_polling_duration,
+                requested: self.requested.clone(),
+                context_annotations: self.annotations.clone(),
                 parameters: super::phase::needs_parameters(&self.object).then_some(parameters),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
@@ -258,7 +266,17 @@ impl Fixture {
         match absorbed.next {
             Next::Record(status) => (self.with_status(&status), false),
             Next::Release => (self, true),
-            Next::Call(_) => panic!("no answer about an instance leads to another request"),
+            Next::Call(_) => panic!("only where instances can be fetched, and then `following` is for it"),
+        }
+    }
+
+    /// Asks the broker, absorbs this answer, and says which request follows from it.
+    pub fn following(self, outcome: Outcome) -> (Self, Call) {
+        let (asked, call) = self.asking();
+        let asked = asked.after(1);
+        match InstanceMachine::absorb(&asked.observed(), &call, outcome).next {
+            Next::Call(call) => (asked, call),
+            Next::Record(_) | Next::Release => panic!("nothing follows"),
         }
     }
 
@@ -335,6 +353,7 @@ fn name(call: &Call) -> &'static str {
         Call::Deprovision(_, _, Cause::Deletion) => "DELETE",
         Call::Deprovision(_, _, Cause::Mitigation) => "DELETE to mitigate",
         Call::Poll(..) => "GET last_operation",
+        Call::Fetch(..) => "GET",
     }
 }
 

@@ -151,7 +151,7 @@ fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
 fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
     let after = |limit: Option<i64>, seconds: i64| {
         let mut fixture = Fixture::new().answered(accepted());
-        fixture.maximum_polling_duration = limit;
+        fixture.requested = Some(Offering { maximum_polling_duration: limit, ..offering() });
         let polled = fixture.after(seconds).answered(Outcome::Polled(polled(OperationState::InProgress)));
         polled.status().orphan_mitigation_in_progress
     };

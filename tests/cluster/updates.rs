@@ -1,0 +1,133 @@
+//! Updates beyond plan and parameters: what a failed one leaves, versions of a plan, what the broker is asked for
+//! afterwards, annotations.
+
+use serde_json::json;
+
+use super::{namespaced, unregistered};
+use crate::{
+    stage::objects::{BINDING, Hand, INSTANCE, NAMESPACE, condition, uid},
+    support::broker::{AsyncScript, Operation, Plan, Reply, SMALL, catalog},
+};
+
+#[tokio::test]
+async fn an_instance_whose_update_failed_goes_on_serving() {
+    let case = namespaced("failed-update").await;
+    case.provide("db", json!({ "parameters": { "size": 1 } })).await;
+    case.broker.on(Operation::Update).once().respond(400, json!({ "description": "no such size" }));
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 99 } })).await;
+    let failed = case.failed(INSTANCE, "db", &["no such size"]).await;
+    let (status, reason, message) = condition(&failed, "Ready").unwrap();
+    assert_eq!((status, reason), ("True", "UpdateInstanceCallFailed"));
+    assert!(message.contains("no such size") && message.ends_with("can still be used"), "{message}");
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 1 } })).await;
+    let reverted = case.ready(INSTANCE, "db").await;
+    assert!(condition(&reverted, "Failed").is_none(), "{reverted}");
+    assert_eq!(case.broker.requests_of(Operation::Update).len(), 1, "a revert asks for nothing");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn no_binding_is_made_to_an_instance_that_the_broker_calls_unusable() {
+    let case = namespaced("unusable").await;
+    case.provide("db", json!({ "parameters": { "size": 1 } })).await;
+    let body = json!({ "description": "half done", "instance_usable": false });
+    case.broker.on(Operation::Update).once().respond(400, body);
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
+    case.says(INSTANCE, "db", "UpdateInstanceCallFailed", &["half done", "cannot be used"]).await;
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "ErrorInstanceNotReady", &["cannot be used since its update failed"]).await;
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 3 } })).await;
+    case.ready(INSTANCE, "db").await;
+    case.ready(BINDING, "app").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_newer_version_is_offered_and_taken_on_request() {
+    let case = unregistered("versions", false).await;
+    let version = |version: &str| {
+        let plan = Plan::new(SMALL, "small").maintenance(version);
+        catalog([case.offering().with("plans", json!([plan.json()]))])
+    };
+    case.broker.set_catalog(version("1.0.0"));
+    case.register(json!({})).await;
+    let first = case.provide("first", json!({})).await;
+    assert_eq!(first["status"]["externalProperties"]["maintenanceVersion"], "1.0.0");
+    assert!(first["status"].get("availableMaintenance").is_none(), "{first}");
+
+    // The broker has moved on, and says so when it is asked for what it does not have any more.
+    case.broker.set_catalog(version("2.0.0+build.7"));
+    let conflict = json!({ "error": "MaintenanceInfoConflict", "description": "that is history" });
+    case.broker.on(Operation::Provision).once().respond(422, conflict);
+    let second = case.provide("second", json!({})).await;
+    assert_eq!(second["status"]["externalProperties"]["maintenanceVersion"], "2.0.0+build.7");
+    let asked: Vec<_> = case
+        .broker
+        .requests_of(Operation::Provision)
+        .iter()
+        .map(|request| request.body["maintenance_info"]["version"].clone())
+        .collect();
+    assert_eq!(asked, ["1.0.0", "1.0.0", "2.0.0+build.7"]);
+
+    let offered = json!({ "version": "2.0.0+build.7", "description": "to 2.0.0+build.7" });
+    let told = |instance: &serde_json::Value| instance["status"]["availableMaintenance"] == offered;
+    case.until(INSTANCE, "first", "to be told of the newer version", told).await;
+    assert!(case.broker.requests_of(Operation::Update).is_empty(), "nobody has asked for it");
+    case.edit(INSTANCE, "first", json!({ "maintenanceVersion": "3.0.0" })).await;
+    let words = ["spec.maintenanceVersion", "\"2.0.0+build.7\""];
+    case.says(INSTANCE, "first", "MaintenanceVersionNotOffered", &words).await;
+    case.edit(INSTANCE, "first", json!({ "maintenanceVersion": "2.0.0+build.7" })).await;
+    let upgraded = case.ready(INSTANCE, "first").await;
+    assert_eq!(upgraded["status"]["externalProperties"]["maintenanceVersion"], "2.0.0+build.7");
+    assert!(upgraded["status"].get("availableMaintenance").is_none(), "{upgraded}");
+    let update = case.broker.requests_of(Operation::Update).pop().unwrap();
+    assert_eq!(update.body["maintenance_info"], json!({ "version": "2.0.0+build.7" }));
+    assert_eq!(update.body["previous_values"]["maintenance_info"], json!({ "version": "1.0.0" }));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn what_came_of_an_asynchronous_operation_is_asked_of_the_broker() {
+    let case = namespaced("fetched").await;
+    case.broker.set_async_script(Operation::Provision, AsyncScript::succeeding(1));
+    case.broker.on(Operation::Provision).amend(|reply: &mut Reply| reply.set("dashboard_url", json!(null)));
+    let ready = case.provide("db", json!({})).await;
+    let dashboard = format!("https://dashboard.example.com/{}", uid(&ready));
+    assert_eq!(ready["status"]["dashboardURL"], dashboard);
+    assert_eq!(case.broker.requests_of(Operation::GetInstance).len(), 1);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn annotations_are_passed_on_and_told_again_when_they_change() {
+    let case = unregistered("annotated", false).await;
+    case.broker.set_catalog(catalog([case.offering().with("allow_context_updates", true)]));
+    case.register(json!({})).await;
+    let namespace = case.namespace().to_owned();
+    let annotate =
+        |team: &str| json!({ "metadata": { "annotations": { "example.com/team": team, "private": "x" } } });
+    let administrator = Hand { client: case.stage.plane.admin_client().unwrap(), ..case.hand.clone() };
+    administrator.edit(NAMESPACE, &namespace, annotate("blue")).await.unwrap();
+    // The operator has the annotation when it has the namespace; the instance follows either way.
+    let ready = case.provide("db", json!({})).await;
+    let context = || case.broker.instance(uid(&ready)).unwrap().context;
+    let blue = json!({ "example.com/team": "blue" });
+    case.broker_shows("the annotation of the namespace", |_| {
+        (context()["namespace_annotations"] == blue).then_some(())
+    })
+    .await;
+    case.hand.edit(INSTANCE, "db", annotate("red")).await.unwrap();
+    let red = json!({ "example.com/team": "red" });
+    case.broker_shows("the annotation of the instance", |_| {
+        (context()["instance_annotations"] == red).then_some(())
+    })
+    .await;
+    let told = case.broker.requests_of(Operation::Update).pop().unwrap();
+    assert_eq!((told.body.get("plan_id"), told.body.get("parameters")), (None, None));
+    assert_eq!(told.header("x-broker-api-originating-identity"), None);
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
