@@ -274,3 +274,15 @@ fn a_repeated_request_names_the_annotations_of_the_first() {
     let body = serde_json::to_value(body).unwrap();
     assert_eq!(body["context"]["instance_annotations"], json!({"team": "a"}));
 }
+
+#[test]
+fn a_doubt_about_more_than_annotations_outlives_a_refusal_although_the_spec_is_as_before() {
+    // An annotation has changed, an update of the parameters is lost, and the user takes the edit back.
+    let moved = annotated(annotated(Fixture::new(), "a").settled(), "b");
+    let doubtful = moved.with_parameters(&json!({"size": 2})).intending();
+    let reverted = doubtful.with_parameters(&json!({"size": 1}));
+    assert_eq!(patch(&reverted)["parameters"], json!({"size": 1}));
+    let refused = reverted.answered(refused_update(None));
+    assert!(condition::is_true(&refused.status().conditions, ConditionType::Failed));
+    assert!(refused.status().unanswered);
+}
