@@ -293,6 +293,8 @@ impl Ledger {
         match answer {
             Answer::Done => (held.content, held.becoming) = (content, None),
             Answer::Broken(true) | Answer::Lost(Fate::Happened) => held.content = content,
+            // To be told of annotations, a broker may take its time; the instance stays what it is.
+            Answer::Accepted if held.becoming.is_none() && content == held.content => {}
             Answer::Accepted => held.becoming = Some(content),
             _ => {}
         }

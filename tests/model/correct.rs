@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How many states a walk looks at, unless `MODEL_STATES` says otherwise.
-const STATES: usize = 600;
+const STATES: usize = 500;
 
 #[expect(clippy::print_stderr, reason = "how far it went")]
 fn check<M: Subject>(start: Surroundings, surprises: &'static [Surprise]) {
@@ -62,6 +62,11 @@ fn an_instance_survives_answers_crashes_edits_and_deletion() {
 #[test]
 fn an_instance_under_an_id_of_the_user_survives_the_same() {
     check::<InstanceMachine>(own_id(), &[Edit, Delete, Restart]);
+}
+
+#[test]
+fn an_instance_survives_changes_of_what_brokers_are_told() {
+    check::<InstanceMachine>(Surroundings::default(), &[Annotate, Edit, Delete]);
 }
 
 #[test]

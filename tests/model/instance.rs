@@ -13,7 +13,7 @@ use service_catalog::{
         ConditionType, FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
         common::JsonObject,
         condition,
-        instance::{InstanceProperties, PlanReference},
+        instance::{ContextAnnotations, InstanceProperties, PlanReference},
     },
     osb::{
         outcome::{Deleted, InstanceAnswer, Provisioned},
@@ -61,7 +61,7 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         maintenance: None,
         instances_retrievable: around.retrievable,
         bindings_retrievable: around.retrievable,
-        context_updatable: false,
+        context_updatable: true,
         removed: None,
         broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },
     })
@@ -78,6 +78,13 @@ pub fn merged(spec: Option<&JsonObject>, around: &Surroundings) -> Result<Parame
 /// The parameters of the spec.
 pub fn specified(around: &Surroundings) -> Option<JsonObject> {
     json!({ "size": if around.other_parameters { 2 } else { 1 } }).as_object().cloned()
+}
+
+/// The annotations that brokers are told of.
+fn annotations(around: &Surroundings) -> ContextAnnotations {
+    let team = if around.other_annotations { "blue" } else { "red" };
+    let instance = [("team".to_owned(), team.to_owned())].into();
+    ContextAnnotations { instance, ..ContextAnnotations::default() }
 }
 
 /// What every object of the model has.
@@ -138,7 +145,7 @@ impl Subject for InstanceMachine {
             requested: plan_of(&status.in_progress_properties),
             offering: offering.clone(),
             rival: None,
-            context_annotations: None,
+            context_annotations: Some(annotations(around)),
             hindrance: None,
             parameters: phase::needs_parameters(&object).then_some(parameters),
             bindings: if around.bound { vec!["creds".into()] } else { vec![] },

@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub other_parameters: bool,
     /// Whether the plan in the spec is another one than at first.
     pub other_plan: bool,
+    /// Whether the annotations that brokers are told of are other ones than at first.
+    pub other_annotations: bool,
     /// The object is being deleted.
     pub deleted: bool,
     /// The class is not there.
@@ -85,6 +87,8 @@ pub enum Surprise {
     Lag,
     /// The user asks for an update although nothing differs.
     UpdateRequest,
+    /// Somebody changes an annotation that brokers are told of.
+    Annotate,
 }
 
 /// All that may happen.
@@ -103,6 +107,7 @@ pub const ALL: &[Surprise] = &[
     Surprise::Age,
     Surprise::Lag,
     Surprise::UpdateRequest,
+    Surprise::Annotate,
 ];
 
 /// How often a user edits at most.
@@ -178,6 +183,9 @@ fn happen<M: Subject>(state: &State<M::Status>, surprise: Surprise) -> Option<St
             aged.around.aged = true;
             aged.advance(state.now + SignedDuration::from_hours(8 * 24));
             Some(aged)
+        }
+        Surprise::Annotate if !M::HAS_SECRET && !around.deleted => {
+            change("an annotation changes", &|around| around.other_annotations ^= true)
         }
         Surprise::UpdateRequest if may_edit && !M::HAS_SECRET => {
             change("the user asks for an update", &|around| {
