@@ -17,8 +17,6 @@ pub mod error;
 pub mod event;
 pub mod instance;
 pub mod machine;
-#[cfg(test)]
-mod model;
 pub mod offering;
 pub mod parameters;
 pub mod reason;

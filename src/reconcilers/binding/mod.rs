@@ -35,12 +35,13 @@ use crate::{
     },
 };
 
-pub use secret::{SecretState, secret_name};
+pub use secret::{SecretState, is_lost, secret_name};
 
 /// The machine of `ServiceBinding`.
 pub struct BindingMachine;
 
 /// What else there is to know of a binding.
+#[derive(Clone)]
 pub struct World {
     /// The instance, if it exists.
     pub instance: Option<Arc<ServiceInstance>>,
@@ -236,7 +237,9 @@ impl Machine for BindingMachine {
 }
 
 impl Call {
-    fn recipient(&self) -> &Recipient {
+    /// Whom it goes to.
+    #[must_use]
+    pub fn recipient(&self) -> &Recipient {
         match self {
             Self::Bind(recipient, ..)
             | Self::Unbind(recipient, ..)

@@ -49,7 +49,7 @@ pub enum SecretState {
 /// Whether the credentials of the binding in use are in no Secret of ours. The original did not say in the Secret of which
 /// binding it was.
 #[must_use]
-pub(super) fn is_lost(state: &SecretState, object: &ServiceBinding) -> bool {
+pub fn is_lost(state: &SecretState, object: &ServiceBinding) -> bool {
     match state {
         SecretState::Missing => true,
         SecretState::Unchecked | SecretState::Foreign => false,

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
 use super::{
-    Call, Recipient, phase,
+    Call, Recipient, annotations, phase,
     plan::{Next, Seen},
 };
 use crate::{
@@ -101,7 +101,11 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     let all = phase::is_in_doubt(status)
         || observed.object.spec.update_requests > status.observed_update_requests
         || status.unusable;
-    let annotations = annotations(observed, status);
+    // An update that repeats what is acknowledged waits with changed annotations, or it would look like one that says
+    // nothing else: a refusal of that leaves no doubt, and its repetition says less.
+    let repeats = wanted.is(&present) && !annotations::are_being_told(status);
+    let annotations =
+        if repeats { present.context_annotations.clone() } else { annotations(observed, status) };
     begin(observed, &mut intent, wanted.properties(annotations.clone()), InstanceOperation::Update);
     intent.resolved = Some(wanted.offering.to_record());
     let plan_differs = (all && observed.world.is_plan_updatable(wanted.offering))

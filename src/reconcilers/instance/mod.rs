@@ -40,6 +40,7 @@ use crate::{
 pub struct InstanceMachine;
 
 /// What else there is to know of an instance.
+#[derive(Clone)]
 pub struct World {
     /// What the references in spec mean now.
     pub offering: Result<Offering, Unresolved>,
@@ -297,7 +298,9 @@ fn rival(
 }
 
 impl Call {
-    fn recipient(&self) -> &Recipient {
+    /// Whom it goes to.
+    #[must_use]
+    pub fn recipient(&self) -> &Recipient {
         match self {
             Self::Provision(recipient, _)
             | Self::Update(recipient, _)

@@ -2,7 +2,6 @@
 
 mod absorb;
 mod plan;
-mod walk;
 
 use std::sync::{Arc, LazyLock};
 

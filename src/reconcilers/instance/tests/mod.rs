@@ -6,7 +6,6 @@ mod bodies;
 mod plan;
 mod rows;
 mod updates;
-pub(in crate::reconcilers) mod walk;
 
 use std::sync::Arc;
 

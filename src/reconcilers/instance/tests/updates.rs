@@ -292,3 +292,15 @@ fn an_operation_is_polled_in_the_name_of_the_user_who_asked_for_it() {
     let settled = polling.answered(Outcome::Polled(polled(OperationState::Succeeded)));
     assert_eq!(settled.status().external_properties.unwrap().user_info, None);
 }
+
+#[test]
+fn a_doubt_about_more_than_annotations_outlives_a_refusal_although_the_spec_is_as_before() {
+    // An annotation has changed, an update of the parameters is lost, and the user takes the edit back.
+    let moved = annotated(annotated(Fixture::new(), "a").settled(), "b");
+    let doubtful = moved.with_parameters(&json!({"size": 2})).intending();
+    let reverted = doubtful.with_parameters(&json!({"size": 1}));
+    assert_eq!(patch(&reverted)["parameters"], json!({"size": 1}));
+    let refused = reverted.answered(refused_update(None));
+    assert!(condition::is_true(&refused.status().conditions, ConditionType::Failed));
+    assert!(refused.status().unanswered);
+}

@@ -1,0 +1,186 @@
+//! Bindings, as a walk sees them.
+
+use std::sync::{Arc, LazyLock};
+
+use jiff::Timestamp;
+use serde_json::json;
+use service_catalog::{
+    context::{Memory, Tunables},
+    crd::{
+        ConditionType, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
+        common::LocalObjectReference, condition,
+    },
+    osb::{
+        outcome::{BindingAnswer, Bound, Credentials, Lifetime},
+        wire::Target,
+    },
+    reconcilers::{
+        binding::{
+            BindingMachine, Call, Cause, Outcome, SecretState, World,
+            credentials::OtherSecrets,
+            is_lost,
+            phase::{self, Awaited, Phase},
+        },
+        instance::InstanceMachine,
+        machine::{Machine as _, Next, Observed, Step},
+    },
+};
+
+use crate::{
+    broker::{Answer, Content, Kind, Request, Wish},
+    instance::{checksum, deleted, merged, metadata, offering, specified},
+    rules::CREDENTIAL,
+    state::{State, near_time, patience, wordless},
+    subject::{Standing, Subject},
+    surprises::{Instance, Surroundings},
+    wire::{outcome, polled},
+};
+
+const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
+
+/// The instance of every binding: provisioned at once.
+static INSTANCE: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
+    let State { mut status, around, memory, now, .. } = State::new(Surroundings::default());
+    let look = |status: &_| InstanceMachine::observed(status, &around, memory, now);
+    let Step::Attempt { intent, call } = InstanceMachine::plan(&look(&status)) else { panic!("no attempt") };
+    status.clone_from(&intent);
+    let outcome = InstanceMachine::outcome(&call, Answer::Done);
+    let Next::Record(settled) = InstanceMachine::absorb(&look(&status), &call, outcome).next else {
+        panic!("no status")
+    };
+    InstanceMachine::observed(&settled, &around, memory, now).object
+});
+
+/// The same, while an update of it is polled.
+static BUSY: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
+    let mut busy = ServiceInstance::clone(&INSTANCE);
+    let status = busy.status.get_or_insert_default();
+    status.async_op_in_progress = true;
+    condition::clear(&mut status.conditions, ConditionType::Ready);
+    Arc::new(busy)
+});
+
+fn instance(around: &Surroundings) -> Option<Arc<ServiceInstance>> {
+    match around.instance {
+        Instance::Ready => Some(Arc::clone(&INSTANCE)),
+        Instance::Busy => Some(Arc::clone(&BUSY)),
+        Instance::Gone => None,
+    }
+}
+
+impl Subject for BindingMachine {
+    const HAS_SECRET: bool = true;
+
+    fn observed(
+        status: &ServiceBindingStatus,
+        around: &Surroundings,
+        memory: Memory,
+        now: Timestamp,
+    ) -> Observed<Self> {
+        let spec = ServiceBindingSpec {
+            instance_ref: LocalObjectReference { name: "name".into() },
+            parameters: specified(around),
+            external_id: if around.external_id { "mine".into() } else { String::new() },
+            ..ServiceBindingSpec::default()
+        };
+        let mut object = ServiceBinding::new("creds", spec);
+        object.metadata = metadata("creds", UID, around, now);
+        object.status = Some(status.clone());
+        let secret = match &around.secret {
+            None => SecretState::Missing,
+            Some(None) => SecretState::Foreign,
+            Some(Some(id)) => {
+                SecretState::Ours { binding_id: id.clone(), uid: None, lifetime: Lifetime::default() }
+            }
+        };
+        let needs_parameters = phase::needs_parameters(&object, is_lost(&secret, &object));
+        let parameters = merged(object.spec.parameters.as_ref(), around);
+        let instance = instance(around);
+        let world = World {
+            other_secrets: OtherSecrets::default(),
+            offering: instance.as_ref().map(|_| offering(around)),
+            instance,
+            maximum_polling_duration: None,
+            hindrance: None,
+            parameters: needs_parameters.then_some(parameters),
+            secret,
+            namespace_uid: Some("namespace-uid".into()),
+            cluster_id: "cluster-id".into(),
+            recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
+        };
+        Observed { object: Arc::new(object), world, memory, tunables: Tunables::default(), now }
+    }
+
+    fn request(status: &ServiceBindingStatus, call: &Call) -> Request {
+        let recipient = call.recipient();
+        let (kind, wish, target) = match call {
+            Call::Bind(_, body, _) => {
+                let parameters = Some(checksum(body.parameters.as_ref()));
+                let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
+                (Kind::Create, Wish { plan: Some(body.plan_id.clone()), parameters }, Some(target))
+            }
+            Call::Unbind(_, target, _, cause) => {
+                let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
+                (kind, Wish::default(), Some(target.clone()))
+            }
+            Call::Poll(_, target, _) => {
+                let deletion = matches!(phase::phase(status), Phase::Polling(Awaited::Unbind(_), _));
+                (Kind::Poll { deletion }, Wish::default(), Some(target.clone()))
+            }
+            Call::Fetch(_, target) => (Kind::Fetch, Wish::default(), Some(target.clone())),
+        };
+        Request { kind, broker: recipient.broker.clone(), id: recipient.binding_id.clone(), wish, target }
+    }
+
+    fn outcome(call: &Call, answer: Answer) -> Outcome {
+        match call {
+            Call::Bind(..) => Outcome::Bound(outcome(answer, true).map(bound)),
+            Call::Unbind(..) => Outcome::Deleted(outcome(answer, false).map(deleted)),
+            Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| credentials())),
+            Call::Poll(..) => Outcome::Polled(polled(answer)),
+        }
+    }
+
+    fn shape(status: &ServiceBindingStatus, now: Timestamp) -> ServiceBindingStatus {
+        let mut shape = status.clone();
+        near_time(&mut shape.last_attempt_time, now);
+        near_time(&mut shape.next_attempt_time, now);
+        patience(&mut shape.operation_start_time, now);
+        wordless(&mut shape.conditions);
+        (shape.retries, shape.attempt) = (shape.retries.min(2), shape.attempt.min(1));
+        shape
+    }
+
+    fn standing(status: &ServiceBindingStatus) -> Standing {
+        let plan = || status.resolved.as_ref().map(|resolved| resolved.plan_id.clone()).unwrap_or_default();
+        Standing {
+            id: status.binding_id.clone(),
+            is_ready: condition::is_true(&status.conditions, ConditionType::Ready),
+            has_failed: condition::is_true(&status.conditions, ConditionType::Failed),
+            says_why: condition::find(&status.conditions, ConditionType::Ready)
+                .is_some_and(|ready| !ready.reason.is_empty() && !ready.message.is_empty()),
+            is_polling: matches!(phase::phase(status), Phase::Polling(..)),
+            may_exist: phase::may_exist(status),
+            acknowledged: status.external_properties.as_ref().map(|properties| Content {
+                plan: plan(),
+                parameters: properties.parameter_checksum.clone(),
+            }),
+        }
+    }
+
+    /// Nothing of a binding can be changed once it is there: whatever it was made with is right.
+    fn wanted(_: &Surroundings, acknowledged: Option<&Content>) -> Option<Content> {
+        acknowledged.cloned()
+    }
+}
+
+/// A bind was answered: at once, or to be polled.
+fn bound(at_once: bool) -> Bound {
+    if at_once { Bound::Done(credentials()) } else { Bound::Accepted { operation: None } }
+}
+
+fn credentials() -> BindingAnswer {
+    let credentials = json!({ "password": CREDENTIAL });
+    let credentials = credentials.as_object().cloned().map(Credentials::new);
+    BindingAnswer { credentials, ..BindingAnswer::default() }
+}

@@ -1,0 +1,160 @@
+//! The machines as they are: nothing breaks within reach.
+
+use service_catalog::reconcilers::{binding::BindingMachine, instance::InstanceMachine};
+
+use crate::{
+    subject::{Operator, Subject},
+    surprises::{
+        ALL,
+        Surprise::{self, *},
+        Surroundings,
+    },
+    walk::{Scenario, walk},
+    wander::wander,
+};
+
+/// How many states a walk looks at, unless `MODEL_STATES` says otherwise.
+const STATES: usize = 500;
+
+#[expect(clippy::print_stderr, reason = "how far it went")]
+fn check<M: Subject>(start: Surroundings, surprises: &'static [Surprise]) {
+    let (states, at_once) = (states(), !surprises.contains(&Age));
+    let scenario = Scenario { start, surprises, at_once, states, overlooked: &[] };
+    let seen = walk::<M>(&scenario, &Operator::faultless()).unwrap_or_else(|violation| panic!("{violation}"));
+    eprintln!("{seen:?}");
+    assert!(seen.states == states && seen.released > states / 50, "{seen:?}");
+}
+
+fn states() -> usize {
+    std::env::var("MODEL_STATES").ok().map_or(STATES, |states| states.parse().unwrap())
+}
+
+/// Walks at random, about as many states in all.
+fn check_far_away<M: Subject>(start: &Surroundings) {
+    for seed in 0..states() / 40 {
+        let seed = u64::try_from(seed).unwrap();
+        let (start, at_once) = (start.clone(), seed % 2 == 0);
+        let scenario = Scenario { start, surprises: ALL, at_once, states: 0, overlooked: &[] };
+        if let Err(violation) = wander::<M>(&scenario, &Operator::faultless(), seed) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
+}
+
+fn own_id() -> Surroundings {
+    Surroundings { external_id: true, ..Surroundings::default() }
+}
+
+fn retrievable() -> Surroundings {
+    Surroundings { retrievable: true, ..Surroundings::default() }
+}
+
+#[test]
+fn an_instance_survives_everything_at_once() {
+    check::<InstanceMachine>(Surroundings::default(), ALL);
+}
+
+#[test]
+fn an_instance_survives_answers_crashes_edits_and_deletion() {
+    check::<InstanceMachine>(Surroundings::default(), &[Edit, ChangePlan, UpdateRequest, Delete]);
+}
+
+#[test]
+fn an_instance_under_an_id_of_the_user_survives_the_same() {
+    check::<InstanceMachine>(own_id(), &[Edit, Delete, Restart]);
+}
+
+#[test]
+fn an_instance_survives_changes_of_what_brokers_are_told() {
+    check::<InstanceMachine>(Surroundings::default(), &[Annotate, Edit, Delete]);
+}
+
+#[test]
+fn an_instance_that_can_be_fetched_survives_the_same() {
+    check::<InstanceMachine>(retrievable(), &[Edit, ChangePlan, UpdateRequest, Delete]);
+}
+
+#[test]
+fn an_instance_survives_another_replica_that_stays_behind() {
+    check::<InstanceMachine>(Surroundings::default(), &[Lag, Edit, Delete]);
+}
+
+#[test]
+fn an_instance_survives_the_coming_and_going_of_what_it_needs() {
+    check::<InstanceMachine>(Surroundings::default(), &[Class, Parameters, Broker, Bindings, Delete]);
+}
+
+#[test]
+fn an_instance_survives_a_broker_that_takes_for_ever() {
+    check::<InstanceMachine>(Surroundings::default(), &[Age, Edit, Delete]);
+}
+
+#[test]
+fn a_binding_survives_everything_at_once() {
+    check::<BindingMachine>(retrievable(), ALL);
+}
+
+#[test]
+fn a_binding_survives_answers_crashes_and_deletion() {
+    check::<BindingMachine>(Surroundings::default(), &[Edit, Delete]);
+}
+
+#[test]
+fn a_binding_under_an_id_of_the_user_survives_the_same() {
+    check::<BindingMachine>(own_id(), &[Edit, Delete, Restart]);
+}
+
+#[test]
+fn a_binding_survives_another_replica_that_stays_behind() {
+    check::<BindingMachine>(retrievable(), &[Lag, Edit, Delete]);
+}
+
+#[test]
+fn a_binding_survives_the_coming_and_going_of_what_it_needs() {
+    check::<BindingMachine>(Surroundings::default(), &[Class, Parameters, Broker, Instance, Delete]);
+}
+
+#[test]
+fn a_binding_survives_what_may_happen_to_its_secret() {
+    check::<BindingMachine>(retrievable(), &[TakeName, LoseSecret, Delete]);
+}
+
+#[test]
+fn a_binding_whose_credentials_cannot_be_fetched_survives_what_may_happen_to_its_secret() {
+    check::<BindingMachine>(Surroundings::default(), &[TakeName, LoseSecret, Delete]);
+}
+
+#[test]
+fn a_binding_survives_a_broker_that_takes_for_ever() {
+    check::<BindingMachine>(retrievable(), &[Age, Edit, Delete]);
+}
+
+#[test]
+fn an_instance_survives_what_happens_at_random() {
+    check_far_away::<InstanceMachine>(&Surroundings::default());
+}
+
+#[test]
+fn an_instance_that_can_be_fetched_survives_what_happens_at_random() {
+    check_far_away::<InstanceMachine>(&retrievable());
+}
+
+#[test]
+fn an_instance_under_an_id_of_the_user_survives_what_happens_at_random() {
+    check_far_away::<InstanceMachine>(&own_id());
+}
+
+#[test]
+fn a_binding_survives_what_happens_at_random() {
+    check_far_away::<BindingMachine>(&retrievable());
+}
+
+#[test]
+fn a_binding_whose_credentials_cannot_be_fetched_survives_what_happens_at_random() {
+    check_far_away::<BindingMachine>(&Surroundings::default());
+}
+
+#[test]
+fn a_binding_under_an_id_of_the_user_survives_what_happens_at_random() {
+    check_far_away::<BindingMachine>(&own_id());
+}

@@ -1,0 +1,240 @@
+//! Instances, as a walk sees them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::ObjectMeta;
+use serde_json::json;
+use service_catalog::{
+    brokers::BrokerKey,
+    context::{Memory, Tunables},
+    crd::{
+        ConditionType, FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
+        common::JsonObject,
+        condition,
+        instance::{ContextAnnotations, InstanceProperties, PlanReference},
+    },
+    osb::{
+        outcome::{Deleted, InstanceAnswer, Provisioned},
+        wire::Target,
+    },
+    reconcilers::{
+        Reason,
+        instance::{
+            Call, Cause, InstanceMachine, Outcome, World,
+            phase::{self, Awaited, Phase},
+        },
+        machine::Observed,
+        offering::{BrokerState, Offering, Unresolved},
+        parameters::{self, Parameters, ParametersError},
+    },
+};
+
+use crate::{
+    broker::{Answer, Content, Kind, Request, Wish},
+    state::{near_time, patience, wordless},
+    subject::{Standing, Subject},
+    surprises::Surroundings,
+    wire::{outcome, polled},
+};
+
+const UID: &str = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
+
+/// What the class means now.
+pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
+    if around.unresolved {
+        let message = "no such class".into();
+        return Err(Unresolved { reason: Reason::ReferencesNonexistentServiceClass, message });
+    }
+    let size = if around.other_plan { "large" } else { "small" };
+    Ok(Offering {
+        broker: BrokerKey { scope: ScopeKind::Cluster, namespace: None, name: "broker".into() },
+        class: "class".into(),
+        plan: size.into(),
+        service_id: "service-id".into(),
+        plan_id: format!("{size}-id"),
+        plan_name: size.into(),
+        bindable: true,
+        plan_updatable: true,
+        maximum_polling_duration: None,
+        maintenance: None,
+        instances_retrievable: around.retrievable,
+        bindings_retrievable: around.retrievable,
+        context_updatable: true,
+        removed: None,
+        broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },
+    })
+}
+
+/// The parameters in the spec, as they are merged.
+pub fn merged(spec: Option<&JsonObject>, around: &Surroundings) -> Result<Parameters, ParametersError> {
+    if around.bad_parameters {
+        return Err(ParametersError { message: "no such Secret".into() });
+    }
+    parameters::merge(spec, &[])
+}
+
+/// The parameters of the spec.
+pub fn specified(around: &Surroundings) -> Option<JsonObject> {
+    json!({ "size": if around.other_parameters { 2 } else { 1 } }).as_object().cloned()
+}
+
+/// The annotations that brokers are told of.
+fn annotations(around: &Surroundings) -> ContextAnnotations {
+    let team = if around.other_annotations { "blue" } else { "red" };
+    let instance = [("team".to_owned(), team.to_owned())].into();
+    ContextAnnotations { instance, ..ContextAnnotations::default() }
+}
+
+/// What every object of the model has.
+pub fn metadata(name: &str, uid: &str, around: &Surroundings, now: Timestamp) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some("ns".into()),
+        uid: Some(uid.into()),
+        generation: Some(1 + i64::from(around.edits)),
+        finalizers: Some(vec![FINALIZER.into()]),
+        deletion_timestamp: around.deleted.then_some(Time(now)),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The checksum under which parameters are recorded.
+pub fn checksum(parameters: Option<&JsonObject>) -> String {
+    parameters::merge(parameters, &[]).map(|merged| merged.checksum()).unwrap()
+}
+
+fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp) -> ServiceInstance {
+    let plan_reference = PlanReference {
+        cluster_service_class_external_name: Some("db".into()),
+        cluster_service_plan_external_name: Some("small".into()),
+        ..PlanReference::default()
+    };
+    let spec = ServiceInstanceSpec {
+        plan_reference,
+        parameters: specified(around),
+        update_requests: i64::from(around.update_requests),
+        external_id: if around.external_id { "mine".into() } else { String::new() },
+        ..ServiceInstanceSpec::default()
+    };
+    let mut object = ServiceInstance::new("name", spec);
+    object.metadata = metadata("name", UID, around, now);
+    object.status = Some(status.clone());
+    object
+}
+
+impl Subject for InstanceMachine {
+    const HAS_SECRET: bool = false;
+
+    fn observed(
+        status: &ServiceInstanceStatus,
+        around: &Surroundings,
+        memory: Memory,
+        now: Timestamp,
+    ) -> Observed<Self> {
+        let object = object(status, around, now);
+        let parameters = merged(object.spec.parameters.as_ref(), around);
+        let offering = offering(around);
+        let plan_of = |properties: &Option<InstanceProperties>| {
+            let (plan, offering) = properties.as_ref().zip(offering.as_ref().ok())?;
+            Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
+        };
+        let world = World {
+            present: plan_of(&status.external_properties),
+            requested: plan_of(&status.in_progress_properties),
+            offering: offering.clone(),
+            rival: None,
+            context_annotations: Some(annotations(around)),
+            hindrance: None,
+            parameters: phase::needs_parameters(&object).then_some(parameters),
+            bindings: if around.bound { vec!["creds".into()] } else { vec![] },
+            namespace_uid: Some("namespace-uid".into()),
+            cluster_id: "cluster-id".into(),
+            recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
+        };
+        Observed { object: Arc::new(object), world, memory, tunables: Tunables::default(), now }
+    }
+
+    fn request(status: &ServiceInstanceStatus, call: &Call) -> Request {
+        let recipient = call.recipient();
+        let (kind, wish, target) = match call {
+            Call::Provision(_, body) => {
+                let parameters = Some(checksum(body.parameters.as_ref()));
+                let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
+                (Kind::Create, Wish { plan: Some(body.plan_id.clone()), parameters }, Some(target))
+            }
+            Call::Update(_, body) => {
+                let parameters = body.parameters.as_ref().map(|parameters| checksum(Some(parameters)));
+                (Kind::Update, Wish { plan: body.plan_id.clone(), parameters }, None)
+            }
+            Call::Deprovision(_, target, cause) => {
+                let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
+                (kind, Wish::default(), Some(target.clone()))
+            }
+            Call::Poll(_, target, _) => {
+                let deletion = matches!(phase::phase(status), Phase::Polling(Awaited::Deletion(_), _));
+                (Kind::Poll { deletion }, Wish::default(), Some(target.clone()))
+            }
+            Call::Fetch(_, target, _) => (Kind::Fetch, Wish::default(), Some(target.clone())),
+        };
+        Request { kind, broker: recipient.broker.clone(), id: recipient.instance_id.clone(), wish, target }
+    }
+
+    fn outcome(call: &Call, answer: Answer) -> Outcome {
+        match call {
+            Call::Provision(..) => Outcome::Provisioned(outcome(answer, true).map(provisioned)),
+            Call::Update(..) => Outcome::Provisioned(outcome(answer, false).map(provisioned)),
+            Call::Deprovision(..) => Outcome::Deleted(outcome(answer, false).map(deleted)),
+            Call::Poll(..) => Outcome::Polled(polled(answer)),
+            Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| InstanceAnswer::default())),
+        }
+    }
+
+    fn shape(status: &ServiceInstanceStatus, now: Timestamp) -> ServiceInstanceStatus {
+        let mut shape = status.clone();
+        near_time(&mut shape.last_attempt_time, now);
+        near_time(&mut shape.next_attempt_time, now);
+        patience(&mut shape.operation_start_time, now);
+        wordless(&mut shape.conditions);
+        (shape.retries, shape.attempt) = (shape.retries.min(2), shape.attempt.min(1));
+        shape
+    }
+
+    fn standing(status: &ServiceInstanceStatus) -> Standing {
+        let properties = status.external_properties.as_ref();
+        Standing {
+            id: status.instance_id.clone(),
+            is_ready: condition::is_true(&status.conditions, ConditionType::Ready),
+            has_failed: condition::is_true(&status.conditions, ConditionType::Failed),
+            says_why: condition::find(&status.conditions, ConditionType::Ready)
+                .is_some_and(|ready| !ready.reason.is_empty() && !ready.message.is_empty()),
+            is_polling: matches!(phase::phase(status), Phase::Polling(..)),
+            may_exist: phase::may_exist(status),
+            acknowledged: properties.map(|properties| Content {
+                plan: properties.plan_id().to_owned(),
+                parameters: properties.parameter_checksum.clone(),
+            }),
+        }
+    }
+
+    /// What the spec asks for.
+    fn wanted(around: &Surroundings, _: Option<&Content>) -> Option<Content> {
+        let plan = offering(around).ok()?.plan_id;
+        Some(Content { plan, parameters: checksum(specified(around).as_ref()) })
+    }
+}
+
+/// A PUT or PATCH was answered: at once, or to be polled.
+fn provisioned(at_once: bool) -> Provisioned {
+    if at_once {
+        Provisioned::Done { dashboard_url: None }
+    } else {
+        Provisioned::Accepted { operation: None, dashboard_url: None }
+    }
+}
+
+/// A DELETE was answered: at once, or to be polled.
+pub fn deleted(at_once: bool) -> Deleted {
+    if at_once { Deleted::Done } else { Deleted::Accepted { operation: None } }
+}
