@@ -70,7 +70,7 @@ class Mischief:
             raise RuntimeError("a test wants this operation to fail")
 
     def install(self, app: Flask, database: Database) -> None:
-        """Adds `/mischief`, and what it asks for. To be called last: what is to come after a request comes backwards."""
+        """Adds `/mischief` and what it asks for. To be called last: what comes after a request comes in reverse order."""
 
         @app.get("/mischief")
         def remembered() -> Response:

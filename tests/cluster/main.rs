@@ -15,6 +15,7 @@ mod bindings;
 mod catalog;
 mod connections;
 mod deletion;
+mod flows;
 mod identity;
 mod instances;
 mod old_clients;
