@@ -7,6 +7,7 @@
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod answers;
 mod bad_bindings;
 mod bad_brokers;
 mod bad_catalogs;
