@@ -33,7 +33,7 @@ pub struct Cell {
     name: String,
     deed: Deed,
     /// What the broker answers, in order; to the last one the verdict applies.
-    steps: Vec<(Operation, &'static str)>,
+    steps: Vec<Step>,
 }
 
 impl Cell {
@@ -113,8 +113,10 @@ impl Cell {
         said.err().map(|wrong| {
             let seen: Vec<String> =
                 trace.iter().enumerate().map(|(index, request)| mark(index == at, request)).collect();
-            let status = object.map(|object| object["status"]["conditions"].to_string());
-            format!("{self}: {wrong}\n{}\n  {}", seen.join("\n"), status.unwrap_or_default())
+            let status = object.map(|object| object["status"].to_string()).unwrap_or_default();
+            let logs = case.stage.operator.logs().unwrap_or_default();
+            let logged: Vec<&str> = logs.lines().filter(|line| line.contains(&self.name)).collect();
+            format!("{self}: {wrong}\n{}\n  {status}\n{}", seen.join("\n"), logged.join("\n"))
         })
     }
 
@@ -141,9 +143,8 @@ impl Cell {
             "wait" => follows(&[poll, asked]) && same_id,
             "retry" if asked == poll => follows(&[delete]) && same_id,
             "retry" => {
-                let repeated = |next: &Request| {
-                    next.raw_target == request.raw_target && next.body_bytes == request.body_bytes
-                };
+                let repeated =
+                    |next: &Request| next.raw_target == request.raw_target && says_the_same(request, next);
                 follows(&[asked]) && next.is_some_and(repeated)
             }
             "mitigate" => {
@@ -205,8 +206,11 @@ impl std::fmt::Display for Cell {
     }
 }
 
+/// An operation, and how it is answered.
+type Step = (Operation, &'static str);
+
 /// What the user does, what the broker answers before the answer in question, and what it is that is answered then.
-fn path(operation: &str, ambiguous: bool) -> Option<(Deed, Vec<(Operation, &'static str)>, Operation)> {
+fn path(operation: &str, ambiguous: bool) -> Option<(Deed, Vec<Step>, Operation)> {
     use Operation as O;
     let (name, variant) = operation.split_once(" (").unwrap_or((operation, ""));
     let (create, delete, poll) = match name {
@@ -253,6 +257,17 @@ fn has_failed(object: &Value) -> bool {
         && (status["observedGeneration"].is_null()
             || status["observedGeneration"] == object["metadata"]["generation"])
         && under_way.iter().all(|field| status[*field].is_null() || status[*field] == false)
+}
+
+/// Whether a request is the same again. After an update that may have taken effect, the plan is said along with it.
+fn says_the_same(request: &Request, next: &Request) -> bool {
+    if !request.is(Operation::Update) {
+        return next.body_bytes == request.body_bytes;
+    }
+    let (mut said, mut again) = (request.body.clone(), next.body.clone());
+    let plans = [&mut said, &mut again]
+        .map(|body| body.as_object_mut().and_then(|body| body.shift_remove("plan_id")));
+    said == again && (plans[0] == plans[1] || plans[0].is_none())
 }
 
 fn mark(marked: bool, request: &Request) -> String {

@@ -29,6 +29,10 @@ pub fn play(broker: &Broker, operation: Operation, id: Option<&str>, answer: &st
     let status: u16 = status.trim_end_matches(',').parse().unwrap_or_default();
     match (answer, kind) {
         ("200 valid", _) if creates => script.amend(|reply| reply.status = 200),
+        // There is none: nobody has provisioned it.
+        ("200 valid", _) if operation == Operation::GetInstance => {
+            script.respond(200, json!({ "plan_id": "p" }))
+        }
         ("200 valid", _) => script.truth(),
         ("201 valid", _) => script.amend(|reply| reply.status = 201),
         ("reset before effect", _) => script.reset(),

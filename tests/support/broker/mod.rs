@@ -198,11 +198,6 @@ impl Broker {
         self.set_async_script(operation, AsyncScript::succeeding(polls));
     }
 
-    /// Makes an operation synchronous again.
-    pub fn set_sync(&self, operation: Operation) {
-        self.inner.change(|state| state.model.asynchronous.remove(&operation));
-    }
-
     /// Makes an operation asynchronous, in detail.
     pub fn set_async_script(&self, operation: Operation, script: AsyncScript) {
         self.inner.change(|state| state.model.asynchronous.insert(operation, script));
