@@ -109,18 +109,28 @@ impl Cell {
     pub async fn check(&self, case: &Case) -> Option<String> {
         let object = case.hand.get(self.kind(), &self.name).await.unwrap();
         let (trace, at) = self.answered(case)?;
-        let said = self.verdict(&trace, at, object.as_ref());
-        said.err().map(|wrong| {
-            let seen: Vec<String> =
-                trace.iter().enumerate().map(|(index, request)| mark(index == at, request)).collect();
-            let status = object.map(|object| object["status"].to_string()).unwrap_or_default();
-            let logs = case.stage.operator.logs().unwrap_or_default();
-            let logged: Vec<&str> = logs.lines().filter(|line| line.contains(&self.name)).collect();
-            format!("{self}: {wrong}\n{}\n  {status}\n{}", seen.join("\n"), logged.join("\n"))
-        })
+        let wrong = self.verdict(self.expected(), &trace, at, object.as_ref()).err()?;
+        let logs = case.stage.operator.logs().unwrap();
+        let about = format!("/{}.{}", self.name, case.namespace());
+        let logged: Vec<&str> = logs.lines().filter(|line| line.contains(&about)).collect();
+        // On a busy machine the intent may be on record so late that nothing is sent then: an attempt in doubt.
+        let late = logged.iter().any(|line| line.contains("category=\"late\""));
+        if late && self.verdict(self.row.verdicts[1], &trace, at, object.as_ref()).is_ok() {
+            return None;
+        }
+        let seen: Vec<String> =
+            trace.iter().enumerate().map(|(index, request)| mark(index == at, request)).collect();
+        let status = object.map(|object| object["status"].to_string()).unwrap_or_default();
+        Some(format!("{self}: {wrong}\n{}\n  {status}\n{}", seen.join("\n"), logged.join("\n")))
     }
 
-    fn verdict(&self, trace: &[Request], at: usize, object: Option<&Value>) -> Result<(), String> {
+    fn verdict(
+        &self,
+        expected: &str,
+        trace: &[Request],
+        at: usize,
+        object: Option<&Value>,
+    ) -> Result<(), String> {
         let (request, next) = (&trace[at], trace.get(at + 1));
         let asked = self.asked().0;
         let follows = |operations: &[Operation]| {
@@ -133,7 +143,7 @@ impl Cell {
         };
         let same_id = next.is_some_and(|next| next.id() == request.id());
         let mitigated = self.row.operation.ends_with("(mitigation)");
-        let right = match self.expected() {
+        let right = match expected {
             "success" if mitigated => follows(&[create]) && !same_id,
             "success" if asked == Operation::PollBinding && self.deed == Deed::Nothing => {
                 follows(&[Operation::GetBinding]) && same_id
@@ -161,18 +171,18 @@ impl Cell {
         if !right {
             return Err("the broker was asked something else next".to_owned());
         }
-        self.end(object)
+        self.end(expected, object)
     }
 
     /// What the object must be in the end.
-    fn end(&self, object: Option<&Value>) -> Result<(), String> {
+    fn end(&self, expected: &str, object: Option<&Value>) -> Result<(), String> {
         let state = match object {
             None => "gone",
             Some(object) if is_ready(object) => "ready",
             Some(object) if has_failed(object) => "failed",
             Some(_) => "under way",
         };
-        let right = match self.expected() {
+        let right = match expected {
             _ if self.deed == Deed::Delete => state == "gone",
             "terminal" => state == "failed",
             "mitigate" => state == "ready" || state == "failed",

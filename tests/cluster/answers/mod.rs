@@ -2,7 +2,7 @@
 //! answer, and the objects on an API server and the broker's journal show what was made of it.
 //!
 //! Of each outcome that the table has for an operation, one answer is played, both after nothing and after an ambiguous
-//! attempt; `ANSWERS=all` plays them all, which takes many minutes. [`table`]: which are played. [`play`]: what the broker
+//! attempt; `ANSWERS=all` plays them all in some minutes, and `ANSWERS=unbind` those of one operation. [`table`]: which are played. [`play`]: what the broker
 //! does. [`cell`]: what is done with the object, and what must be seen.
 
 mod cell;
@@ -29,10 +29,9 @@ use crate::{
 const CROWD: usize = 120;
 
 fn played() -> Vec<Row> {
-    if std::env::var("ANSWERS").is_ok_and(|which| which == "all") {
-        return rows().into_iter().filter(|row| !UNPLAYED.contains(&row.answer)).collect();
-    }
-    representatives()
+    let Ok(which) = std::env::var("ANSWERS") else { return representatives() };
+    let wanted = |row: &Row| which == "all" || row.operation.starts_with(&which);
+    rows().into_iter().filter(|row| !UNPLAYED.contains(&row.answer) && wanted(row)).collect()
 }
 
 #[test]
