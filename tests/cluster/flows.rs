@@ -51,10 +51,12 @@ async fn synchronous(maker: Maker, namespace: &str) {
     let id = instance_id(&ready);
     assert!(either.has(&id).await);
 
-    case.bind("app", "db", json!({})).await;
+    case.bind("app", "db", either.described_binding()).await;
     let bound = case.ready(BINDING, "app").await;
     let binding = binding_id(&bound);
     let content = case.content("app").await;
+    // What else is said of a binding is no credential.
+    assert!(content.get("endpoints").is_none() && content.get("expires_at").is_none());
     assert!(content["uri"].as_str().unwrap().starts_with("postgresql://"), "the Secret has no URI");
     assert!(either.has(&binding).await);
 

@@ -127,6 +127,19 @@ impl Either {
         if after_effect { script.after_effect() } else { script }.respond(status, body);
     }
 
+    /// What a binding's spec needs to be answered with `metadata` and `endpoints` beside its credentials.
+    pub fn described_binding(&self) -> Value {
+        if self.maker == Maker::Us {
+            let described = |reply: &mut Reply| {
+                let times = json!({ "expires_at": "2099-01-01T00:00:00.0Z", "renew_before": "2098-01-01T00:00:00.0Z" });
+                reply.set("metadata", times);
+                reply.set("endpoints", json!([{ "host": "db.example.com", "ports": ["5432", "7000-7010"] }]));
+            };
+            self.case.broker.on(Operation::Bind).once().amend(described);
+        }
+        json!({ "parameters": { "lifetime_s": 3600 } })
+    }
+
     /// The offering has another description from now on.
     pub async fn describe_offering(&self, description: &str) {
         if let Some(broker) = &self.third_party {
