@@ -4,6 +4,8 @@
 - `also`: more properties of a success, such as `metadata` and `endpoints`
 - `asked`: properties of the request that openbrokerapi drops
 - `extend`: Retry-After, the echo of the request's identity, an ETag on the catalog
+
+Bindings are not rotated: no plan says that they can be.
 """
 
 from __future__ import annotations
