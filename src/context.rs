@@ -1,7 +1,7 @@
 //! What every controller works with: the client, the caches, the limits, and the little that a process remembers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -107,9 +107,20 @@ pub struct Memory {
     pub described: Option<Timestamp>,
 }
 
+/// How long an object that is gone stays known as that: a pass that took it from the cache a moment before may begin a
+/// moment later.
+const LINGER: Duration = Duration::from_secs(60);
+
 /// The memories of all objects by uid, and for each the newest version that this process wrote.
 #[derive(Default)]
-pub struct Memories(Mutex<HashMap<String, Remembered>>);
+pub struct Memories(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    objects: HashMap<String, Remembered>,
+    /// Those of them that are gone, and since when, in that order.
+    gone: VecDeque<(Instant, String)>,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Remembered {
@@ -117,6 +128,8 @@ struct Remembered {
     written: u64,
     /// Our finalizer was taken away, so it goes unless somebody else holds it.
     released: bool,
+    /// It is gone, as the watch says.
+    gone: bool,
     /// Since when the cache has been behind that.
     behind: Option<Instant>,
     /// How many passes have failed one after the other.
@@ -126,13 +139,13 @@ struct Remembered {
 impl Memories {
     /// What is remembered of an object.
     pub fn get(&self, uid: &str) -> Memory {
-        self.lock().get(uid).map(|remembered| remembered.memory).unwrap_or_default()
+        self.lock().objects.get(uid).map(|remembered| remembered.memory).unwrap_or_default()
     }
 
     /// Remembers something of an object.
     pub fn set(&self, uid: &str, memory: Memory) {
         if memory != self.get(uid) {
-            self.lock().entry(uid.to_owned()).or_default().memory = memory;
+            self.lock().objects.entry(uid.to_owned()).or_default().memory = memory;
         }
     }
 
@@ -144,7 +157,7 @@ impl Memories {
         }
         if let (Some(uid), Some(version)) = (object.meta().uid.clone(), version(object)) {
             let mut remembered = self.lock();
-            let newest = &mut remembered.entry(uid).or_default().written;
+            let newest = &mut remembered.objects.entry(uid).or_default().written;
             *newest = version.max(*newest);
         }
     }
@@ -153,9 +166,9 @@ impl Memories {
     /// the newer one.
     pub fn behind<K: Object>(&self, object: &K) -> Option<Duration> {
         let mut remembered = self.lock();
-        let remembered = remembered.get_mut(object.meta().uid.as_deref()?)?;
+        let remembered = remembered.objects.get_mut(object.meta().uid.as_deref()?)?;
         let older = version(object).is_some_and(|version| version < remembered.written);
-        if !older && !remembered.released {
+        if !older && !remembered.released && !remembered.gone {
             remembered.behind = None;
             return None;
         }
@@ -167,22 +180,23 @@ impl Memories {
     pub fn caught_up<K: Object>(&self, object: &K) {
         if let (Some(uid), Some(version)) = (object.meta().uid.clone(), version(object)) {
             let mut remembered = self.lock();
-            let remembered = remembered.entry(uid).or_default();
-            *remembered = Remembered { written: version, released: false, behind: None, ..*remembered };
+            let remembered = remembered.objects.entry(uid).or_default();
+            *remembered =
+                Remembered { written: version, released: false, gone: false, behind: None, ..*remembered };
         }
     }
 
     /// Counts a pass that failed, and says how many have in a row.
     pub fn stumbled(&self, uid: &str) -> i64 {
         let mut remembered = self.lock();
-        let stumbles = &mut remembered.entry(uid.to_owned()).or_default().stumbles;
+        let stumbles = &mut remembered.objects.entry(uid.to_owned()).or_default().stumbles;
         *stumbles += 1;
         *stumbles
     }
 
     /// A pass has succeeded.
     pub fn succeeded(&self, uid: &str) {
-        if let Some(remembered) = self.lock().get_mut(uid) {
+        if let Some(remembered) = self.lock().objects.get_mut(uid) {
             remembered.stumbles = 0;
         }
     }
@@ -190,22 +204,30 @@ impl Memories {
     /// Remembers that an object is about to go: from now on the cache shows only the past, until the watch says that it
     /// is gone.
     pub fn release(&self, uid: &str) {
-        self.lock().entry(uid.to_owned()).or_default().released = true;
+        self.lock().objects.entry(uid.to_owned()).or_default().released = true;
     }
 
     /// Takes that back: the object is still there.
     pub fn keep(&self, uid: &str) {
-        if let Some(remembered) = self.lock().get_mut(uid) {
+        if let Some(remembered) = self.lock().objects.get_mut(uid) {
             remembered.released = false;
         }
     }
 
-    /// Forgets an object that is gone.
+    /// Forgets an object that is gone, but for this: whoever still holds it, holds the past.
     pub fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
+        let mut known = self.lock();
+        known.objects.insert(uid.to_owned(), Remembered { gone: true, ..Remembered::default() });
+        known.gone.push_back((Instant::now(), uid.to_owned()));
+        while known.gone.front().is_some_and(|(since, _)| since.elapsed() > LINGER) {
+            let Some((_, uid)) = known.gone.pop_front() else { break };
+            if known.objects.get(&uid).is_some_and(|remembered| remembered.gone) {
+                known.objects.remove(&uid);
+            }
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -246,8 +268,6 @@ mod tests {
         assert!(memories.behind(&instance("9")).is_some());
         assert!(memories.behind(&instance("10")).is_none());
         assert!(memories.behind(&instance("11")).is_none());
-        memories.forget("u");
-        assert!(memories.behind(&instance("9")).is_none());
     }
 
     #[test]
@@ -272,6 +292,28 @@ mod tests {
         let mut gone = instance("11");
         gone.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         memories.wrote(&gone);
-        assert!(memories.lock().is_empty(), "nothing is kept of what is gone");
+        assert!(
+            memories.behind(&instance("10")).is_some(),
+            "a pass that had it from the cache comes too late"
+        );
+        // A restored backup brings it back.
+        memories.caught_up(&instance("3"));
+        assert!(memories.behind(&instance("3")).is_none());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_long_of_what_is_gone() {
+        let memories = Memories::default();
+        memories.forget("u");
+        memories.forget("back");
+        memories.wrote(&instance("9"));
+        let long_ago = Instant::now().checked_sub(LINGER * 2).unwrap();
+        memories.lock().gone.iter_mut().for_each(|(since, _)| *since = long_ago);
+        memories.lock().objects.get_mut("back").unwrap().gone = false;
+        memories.forget("v");
+        let known = memories.lock();
+        let mut kept: Vec<&str> = known.objects.keys().map(String::as_str).collect();
+        kept.sort_unstable();
+        assert_eq!((kept, known.gone.len()), (vec!["back", "v"], 1));
     }
 }

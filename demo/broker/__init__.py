@@ -6,5 +6,8 @@
 - memory: a backend without PostgreSQL, for quick tests
 - postgres: the real one
 - service: the broker, OSB semantics, the same for both backends
-- web: HTTP, that is openbrokerapi's blueprint and what it lacks
+- extensions: what openbrokerapi lacks of OSB 2.17
+- details: what these are used for, such as metadata and maintenance
+- web: HTTP, that is openbrokerapi's blueprint and its extensions
+- mischief: what tests can tell the broker to do wrong
 """

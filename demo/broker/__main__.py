@@ -20,6 +20,7 @@ if not __package__:  # run as a folder, not by -m
 
 from broker.database import Database  # noqa: E402
 from broker.memory import MemoryDatabase  # noqa: E402
+from broker.mischief import Mischief  # noqa: E402
 from broker.service import DatabaseBroker  # noqa: E402
 from broker.web import Journal, make_app, make_http_server  # noqa: E402
 
@@ -32,6 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--journal", type=Path, help="append a JSON line per request to this file")
     parser.add_argument("--async-seconds", type=float, default=3.0, help="how long an asynchronous operation takes")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this one")
+    parser.add_argument("--mischief", action="store_true", help="let tests ask for errors, without authentication")
     arguments = parser.parse_args()
     if arguments.backend == "postgres" and arguments.data_dir is None:
         parser.error("--backend postgres needs --data-dir")
@@ -56,9 +58,13 @@ def main() -> int:
 
     database = _open(arguments)
     try:
-        broker = DatabaseBroker(database, arguments.async_seconds)
+        mischief = Mischief()
+        broker = DatabaseBroker(database, arguments.async_seconds, mischief.pause)
         broker.resume()
-        server = make_http_server(make_app(broker, username, password, Journal(arguments.journal)), arguments.port)
+        app = make_app(broker, username, password, Journal(arguments.journal))
+        if arguments.mischief:
+            mischief.install(app, database)
+        server = make_http_server(app, arguments.port)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         print(json.dumps({"url": url, "port": server.server_port, "pid": os.getpid()}), flush=True)

@@ -36,6 +36,10 @@ PLANS = (
 BY_ID = {plan.id: plan for plan in PLANS}
 
 LONGEST_TIMEOUT_MS = 3_600_000
+LONGEST_LIFETIME_S = 366 * 24 * 3600
+
+# Of every plan: there is one PostgreSQL.
+MAINTENANCE = {"version": "18.6.3", "description": "PostgreSQL 18.6"}
 
 _SCHEMA = "http://json-schema.org/draft-04/schema#"
 _INSTANCE_PARAMETERS: dict[str, Any] = {
@@ -56,7 +60,15 @@ _BINDING_PARAMETERS: dict[str, Any] = {
     "$schema": _SCHEMA,
     "type": "object",
     "additionalProperties": False,
-    "properties": {"async": {"type": "boolean", "description": "Bind and unbind asynchronously"}},
+    "properties": {
+        "lifetime_s": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LONGEST_LIFETIME_S,
+            "description": "The login expires after so many seconds",
+        },
+        "async": {"type": "boolean", "description": "Bind and unbind asynchronously"},
+    },
 }
 
 
@@ -65,17 +77,23 @@ class InvalidParameters(ValueError):
 
 
 def check_instance_parameters(parameters: object) -> dict[str, Any]:
-    """The parameters if they obey `_INSTANCE_PARAMETERS` (two properties do not deserve a schema library)."""
+    """The parameters if they obey `_INSTANCE_PARAMETERS` (a few properties do not deserve a schema library)."""
     checked = _object(parameters, _INSTANCE_PARAMETERS)
-    timeout = checked.get("statement_timeout_ms", 0)
-    if isinstance(timeout, bool) or not isinstance(timeout, int) or not 0 <= timeout <= LONGEST_TIMEOUT_MS:
-        raise InvalidParameters(f"statement_timeout_ms must be a whole number from 0 to {LONGEST_TIMEOUT_MS}")
+    _whole_number(checked, "statement_timeout_ms", 0, LONGEST_TIMEOUT_MS)
     return checked
 
 
 def check_binding_parameters(parameters: object) -> dict[str, Any]:
     """The parameters if they obey `_BINDING_PARAMETERS`."""
-    return _object(parameters, _BINDING_PARAMETERS)
+    checked = _object(parameters, _BINDING_PARAMETERS)
+    _whole_number(checked, "lifetime_s", 1, LONGEST_LIFETIME_S)
+    return checked
+
+
+def _whole_number(parameters: dict[str, Any], name: str, least: int, most: int) -> None:
+    value = parameters.get(name, least)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidParameters(f"{name} must be a whole number from {least} to {most}")
 
 
 def _object(parameters: object, schema: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +125,7 @@ def _plan(plan: Plan) -> ServicePlan:
             service_binding={"create": {"parameters": _BINDING_PARAMETERS}},
         ),
         maximum_polling_duration=600,
+        maintenance_info=MAINTENANCE,
     )
 
 

@@ -53,8 +53,8 @@ class Database(Protocol):
     def drop(self, instance: Instance) -> None:
         """Remove the database, whoever is connected to it."""
 
-    def grant(self, instance: Instance, login: Login) -> None:
-        """Let the login use the instance's database, and no other."""
+    def grant(self, instance: Instance, login: Login, until: str | None) -> None:
+        """Let the login use the instance's database, and no other; until a time, in ISO 8601, if there is one."""
 
     def revoke(self, instance: Instance, binding: Binding) -> None:
         """Remove the binding's login and end its sessions. What it made stays in the database."""

@@ -58,7 +58,7 @@ class MemoryDatabase:
     def drop(self, instance: Instance) -> None:
         """See `Database`."""
 
-    def grant(self, instance: Instance, login: Login) -> None:
+    def grant(self, instance: Instance, login: Login, until: str | None) -> None:
         """See `Database`."""
 
     def revoke(self, instance: Instance, binding: Binding) -> None:

@@ -68,10 +68,13 @@ class Binding:
     operation: Operation
     # Kept because a repeated bind must answer the very same; never shown in a log or a traceback.
     credentials: dict[str, Any] = field(default_factory=dict, repr=False)
+    # `expires_at` and `renew_before`, if the login is for a time only.
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def same_request(self, other: Binding) -> bool:
         """Whether a PUT that asks for `other` asks for what exists already."""
-        return replace(self, operation=other.operation, credentials=other.credentials) == other
+        given = {"operation": other.operation, "credentials": other.credentials, "metadata": other.metadata}
+        return replace(self, **given) == other
 
     def to_json(self) -> dict[str, Any]:
         """As stored."""

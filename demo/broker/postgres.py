@@ -305,7 +305,7 @@ class PostgresDatabase:
             )
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(owner_name(instance.id))))
 
-    def grant(self, instance: Instance, login: Login) -> None:
+    def grant(self, instance: Instance, login: Login, until: str | None) -> None:
         """See `Database`."""
         names = {
             "login": sql.Identifier(login.username),
@@ -322,7 +322,9 @@ class PostgresDatabase:
             connection.execute(sql.SQL("GRANT {owner} TO {login}").format(**names))
             connection.execute(sql.SQL("ALTER ROLE {login} IN DATABASE {database} SET role = {owner}").format(**names))
             connection.execute(
-                sql.SQL("ALTER ROLE {login} LOGIN PASSWORD {verifier}").format(**names, verifier=sql.Literal(verifier))
+                sql.SQL("ALTER ROLE {login} LOGIN PASSWORD {verifier} VALID UNTIL {until}").format(
+                    **names, verifier=sql.Literal(verifier), until=sql.Literal(until or "infinity")
+                )
             )
 
     def revoke(self, instance: Instance, binding: Binding) -> None:

@@ -38,18 +38,11 @@ from openbrokerapi.service_broker import (
 
 from .catalog import BY_ID, SERVICE, SERVICE_ID, InvalidParameters, check_binding_parameters, check_instance_parameters
 from .database import Database, Login, Records, T
+from .details import PRESENT, check_maintenance, describe, instance_metadata, lifetime
+from .extensions import OsbError, also
 from .model import Binding, Instance, Operation
 
 log = logging.getLogger(__name__)
-
-
-class OsbError(Exception):
-    """Any status and body: openbrokerapi knows only some errors, and each of them only on some endpoints."""
-
-    def __init__(self, status: int, description: str, error: str | None = None) -> None:
-        super().__init__(description)
-        self.status = status
-        self.body = {"error": error, "description": description} if error else {"description": description}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +54,12 @@ class Work(Generic[T]):
 
 
 class DatabaseBroker(ServiceBroker):
-    """Sells databases. `slow_seconds` is how long an asynchronous operation takes."""
+    """Sells databases. `slow_seconds` is how long an asynchronous operation takes, `pause` what passes the time."""
 
-    def __init__(self, database: Database, slow_seconds: float) -> None:
+    def __init__(self, database: Database, slow_seconds: float, pause: Callable[[float], None] = time.sleep) -> None:
         self._database = database
         self._slow_seconds = slow_seconds
+        self._pause = pause
         self._locks: dict[str, threading.Lock] = {}
         self._locks_lock = threading.Lock()
 
@@ -92,6 +86,7 @@ class DatabaseBroker(ServiceBroker):
         """See `ServiceBroker`."""
         if details.service_id != SERVICE_ID:
             raise errors.ErrBadRequest("service_id is not in the catalog")
+        check_maintenance()
         parameters = _checked(check_instance_parameters, details.parameters)
         slow = _slow(details.plan_id, parameters)
         if slow and not async_allowed:
@@ -105,6 +100,7 @@ class DatabaseBroker(ServiceBroker):
             space=details.space_guid or "",
             operation=Operation("create", slow),
         )
+        also(metadata=instance_metadata(wanted))
         with self._lock(instance_id):
             known = self._database.instances.get(instance_id)
             if known:
@@ -124,7 +120,11 @@ class DatabaseBroker(ServiceBroker):
 
     def update(self, instance_id: str, details: UpdateDetails, async_allowed: bool, **_: Any) -> UpdateServiceSpec:
         """See `ServiceBroker`."""
-        changes = _checked(check_instance_parameters, details.parameters)
+        check_maintenance()
+        # Nothing has changed, and the same again is refused again.
+        changes = _checked(
+            check_instance_parameters, details.parameters, instance_usable=True, update_repeatable=False
+        )
         with self._lock(instance_id):
             instance = self._database.instances.get(instance_id)
             if instance is None:
@@ -134,6 +134,7 @@ class DatabaseBroker(ServiceBroker):
             operation = instance.operation
             plan_id = details.plan_id or instance.plan_id
             parameters = instance.parameters | changes
+            also(metadata=instance_metadata(replace(instance, plan_id=plan_id)))
             if operation.running:
                 if (operation.kind, operation.plan_id, operation.parameters) != ("update", plan_id, parameters):
                     raise errors.ErrConcurrentInstanceAccess
@@ -197,6 +198,7 @@ class DatabaseBroker(ServiceBroker):
                 if operation.running:
                     return BindAnswer(BindState.IS_ASYNC, operation=operation.id)
                 if (operation.kind, operation.state) != ("create", "failed"):
+                    describe(known)
                     return BindAnswer(BindState.IDENTICAL_ALREADY_EXISTS, credentials=known.credentials)
             instance = self._database.instances.get(instance_id)
             if instance is None or (instance.operation.kind, instance.operation.state) == ("create", "failed"):
@@ -204,10 +206,12 @@ class DatabaseBroker(ServiceBroker):
             if instance.operation.running:
                 raise errors.ErrConcurrentInstanceAccess
             login = Login.for_binding(binding_id)
-            wanted = replace(wanted, credentials=login.credentials(instance_id, *self._database.address()))
+            credentials = login.credentials(instance_id, *self._database.address())
+            wanted = replace(wanted, credentials=credentials, metadata=lifetime(parameters))
             self._carry_out(self._database.bindings, wanted, self._binding_work(wanted))
         if slow:
             return BindAnswer(BindState.IS_ASYNC, operation=wanted.operation.id)
+        describe(wanted)
         return BindAnswer(BindState.SUCCESSFUL_BOUND, credentials=wanted.credentials)
 
     def unbind(
@@ -241,6 +245,7 @@ class DatabaseBroker(ServiceBroker):
             raise errors.ErrInstanceDoesNotExist
         if instance.operation.running:
             raise errors.ErrConcurrentInstanceAccess
+        also(metadata=instance_metadata(instance), maintenance_info=PRESENT)
         return GetInstanceDetailsSpec(instance.service_id, instance.plan_id, parameters=instance.parameters)
 
     def get_binding(self, instance_id: str, binding_id: str, **_: Any) -> GetBindingSpec:
@@ -252,6 +257,7 @@ class DatabaseBroker(ServiceBroker):
             or (binding.operation.kind == "create" and binding.operation.state != "succeeded")
         ):
             raise errors.ErrBindingDoesNotExist
+        describe(binding)
         return GetBindingSpec(credentials=binding.credentials, parameters=binding.parameters)
 
     def last_operation(
@@ -263,6 +269,9 @@ class DatabaseBroker(ServiceBroker):
             raise errors.ErrInstanceDoesNotExist
         if instance.operation.running and plan_id not in (None, instance.plan_id):
             raise OsbError(400, "plan_id is not the plan that the instance has at present")
+        if instance.operation.state == "failed":
+            # A failed update has changed nothing; a database that is half removed is of no use.
+            also(instance_usable=instance.operation.kind == "update", update_repeatable=True)
         return _last_operation(instance.operation, operation_data)
 
     def last_binding_operation(
@@ -328,7 +337,8 @@ class DatabaseBroker(ServiceBroker):
             return Work([("removing the login", lambda: database.revoke(instance, binding))], None)
         login = Login(binding.credentials["username"], binding.credentials["password"])
         done = replace(binding, operation=replace(operation, state="succeeded", description="done"))
-        return Work([("creating the login", lambda: database.grant(instance, login))], done)
+        until = binding.metadata.get("expires_at")
+        return Work([("creating the login", lambda: database.grant(instance, login, until))], done)
 
     def _revoke_all(self, instance: Instance) -> None:
         """A platform must unbind first; one that did not leaves no login behind all the same."""
@@ -353,7 +363,7 @@ class DatabaseBroker(ServiceBroker):
             for description, step in work.steps:
                 if pause:
                     records.put(replace(subject, operation=replace(operation, description=description)))
-                    time.sleep(pause)
+                    self._pause(pause)
                 step()
             if work.outcome is None:
                 records.delete(subject.id)
@@ -371,11 +381,11 @@ def _slow(plan_id: str, parameters: dict[str, Any]) -> bool:
     return BY_ID[plan_id].slow or parameters.get("async", False)
 
 
-def _checked(check: Callable[[object], dict[str, Any]], parameters: object) -> dict[str, Any]:
+def _checked(check: Callable[[object], dict[str, Any]], parameters: object, **more: bool) -> dict[str, Any]:
     try:
         return check(parameters)
     except InvalidParameters as error:
-        raise OsbError(400, str(error), error="InvalidParameters") from None
+        raise OsbError(400, str(error), error="InvalidParameters", **more) from None
 
 
 def _busy() -> OsbError:

@@ -1,5 +1,4 @@
-"""HTTP: openbrokerapi's blueprint, and in a few hooks what it lacks: Retry-After, the echo of the request's identity,
-an ETag on the catalog, and a journal of what was asked."""
+"""HTTP: openbrokerapi's blueprint, what extends it, and a journal of what was asked."""
 
 from __future__ import annotations
 
@@ -9,14 +8,12 @@ import threading
 import time
 from pathlib import Path
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, request
 from openbrokerapi import api
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from .service import DatabaseBroker, OsbError
-
-POLL_AFTER_S = 1
-REQUEST_IDENTITY = "X-Broker-API-Request-Identity"
+from .extensions import extend
+from .service import DatabaseBroker
 
 
 class Journal:
@@ -57,32 +54,16 @@ def make_app(broker: DatabaseBroker, username: str, password: str, journal: Jour
     logger.setLevel(logging.CRITICAL)
     blueprint = api.get_blueprint(broker, api.BrokerCredentials(username, password), logger)
 
-    # On the blueprint, because that has a handler for every Exception.
-    @blueprint.errorhandler(OsbError)
-    def osb_error(error: OsbError) -> tuple[Response, int]:
-        return jsonify(error.body), error.status
-
-    @blueprint.errorhandler(Exception)
-    def unexpected(error: Exception) -> tuple[Response, int]:
-        logging.getLogger(__name__).error("%s %s failed", request.method, request.path, exc_info=error)
-        return jsonify({"description": "The broker has failed; its log says why."}), 500
-
     app = Flask(__name__)
-    app.register_blueprint(blueprint)
 
+    # The first to be registered is the last to be run: what it notes is what is sent.
     @app.after_request
-    def complete(answer: Response) -> Response:
-        body = answer.get_json(silent=True)
-        if request.path.endswith("/last_operation") and body and body.get("state") == "in progress":
-            answer.headers["Retry-After"] = str(POLL_AFTER_S)
-        if identity := request.headers.get(REQUEST_IDENTITY):
-            answer.headers[REQUEST_IDENTITY] = identity
-        if request.path == "/v2/catalog" and answer.status_code == 200:
-            answer.add_etag()
-            answer.make_conditional(request)  # 304 if the platform has it already
+    def note(answer: Response) -> Response:
         journal.note(request, answer)
         return answer
 
+    extend(app, blueprint)
+    app.register_blueprint(blueprint)
     return app
 
 

@@ -20,6 +20,7 @@ import urllib.request
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -67,6 +68,7 @@ class RunningBroker:
                     "--async-seconds",
                     "0.6",
                     "--until-stdin-closes",
+                    "--mischief",
                 ],  # fmt: skip
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -162,6 +164,10 @@ class BrokerCase(unittest.TestCase):
             "DELETE",
             f"{path}?service_id={SERVICE_ID}&plan_id={SMALL}&accepts_incomplete={str(accepts_incomplete).lower()}",
         )
+
+    def mischief(self, **wishes: Any) -> None:
+        """Tell the broker to do wrong."""
+        self.assertEqual(self.broker.ask("PUT", "/mischief", wishes).status, 200)
 
     def poll(self, path: str, operation: str) -> tuple[Answer, list[str]]:
         """Poll to the end: the last answer, and the descriptions on the way."""
@@ -271,6 +277,82 @@ class Semantics:
         deleted = self.delete(path)
         self.assertEqual(self.poll(path, deleted.body["operation"])[0].status, 410)
 
+    def test_metadata_and_endpoints(self: Any) -> None:
+        path, made = self.instance()
+        small = {"labels": {"plan": "small"}, "attributes": {"connections": 2}}
+        self.assertEqual((made.body["metadata"], self.provision(path).body["metadata"]), (small, small))
+        self.assertEqual(self.update(path, plan_id=LARGE).body["metadata"]["attributes"], {"connections": 20})
+        got = self.broker.ask("GET", path).body
+        self.assertEqual(got["metadata"]["labels"], {"plan": "large"})
+        self.assertEqual(got["maintenance_info"], {"version": "18.6.3"})
+
+        binding = f"{path}/service_bindings/{uuid.uuid4()}"
+        for wrong in (0, "1", True):
+            self.assertEqual(self.bind(binding, parameters={"lifetime_s": wrong}).status, 400)
+        bound = self.bind(binding, parameters={"lifetime_s": 3600}).body
+        lasting = self.bind(f"{path}/service_bindings/{uuid.uuid4()}").body
+        self.assertNotIn("metadata", lasting)
+        (endpoint,) = lasting["endpoints"]
+        self.assertEqual(endpoint["ports"], [str(lasting["credentials"]["port"])])
+        renew, expire = (datetime.fromisoformat(bound["metadata"][name]) for name in ("renew_before", "expires_at"))
+        self.assertEqual(expire - renew, timedelta(minutes=30))
+        for again in (self.bind(binding, parameters={"lifetime_s": 3600}), self.broker.ask("GET", binding)):
+            self.assertEqual(again.body["metadata"], bound["metadata"])
+            self.assertEqual(again.body["endpoints"], bound["endpoints"])
+        self.assertEqual(self.delete(path).status, 200)
+
+    def test_maintenance(self: Any) -> None:
+        (service,) = self.broker.ask("GET", "/v2/catalog").body["services"]
+        present = service["plans"][0]["maintenance_info"]
+        path, refused = self.instance(maintenance_info={"version": "17.0.0"})
+        self.assertEqual((refused.status, refused.body["error"]), (422, "MaintenanceInfoConflict"))
+        self.assertEqual(self.provision(path, maintenance_info={"version": present["version"]}).status, 201)
+        refused = self.update(path, plan_id=LARGE, maintenance_info={"version": "17.0.0"})
+        self.assertEqual((refused.status, refused.body["error"]), (422, "MaintenanceInfoConflict"))
+        self.assertEqual(self.update(path, plan_id=LARGE, maintenance_info=present).status, 200)
+        self.delete(path)
+
+    def test_failures_say_what_is_left(self: Any) -> None:
+        path, made = self.instance(parameters={"async": True})
+        self.assertEqual(self.poll(path, made.body["operation"])[0].body["state"], "succeeded")
+        refused = self.update(path, parameters={"statement_timeout_ms": -1})
+        self.assertEqual((refused.status, refused.body["error"]), (400, "InvalidParameters"))
+        self.assertEqual((refused.body["instance_usable"], refused.body["update_repeatable"]), (True, False))
+
+        self.mischief(failing=True)
+        changed = self.update(path, parameters={"statement_timeout_ms": 1}).body["operation"]
+        end, _ = self.poll(path, changed)
+        self.assertEqual((end.body["state"], end.body["instance_usable"]), ("failed", True))
+        end, _ = self.poll(path, self.delete(path).body["operation"])
+        self.assertEqual((end.body["state"], end.body["instance_usable"]), ("failed", False))
+        self.mischief(failing=False)
+        self.assertEqual(self.poll(path, self.delete(path).body["operation"])[0].status, 410)
+
+    def test_mischief(self: Any) -> None:
+        path = f"/v2/service_instances/{uuid.uuid4()}"
+        answer = {"operation": "provision", "status": 503, "headers": {"Retry-After": "7"}}
+        self.mischief(answers=[answer, answer | {"status": 500, "body": {"description": "x"}, "after_effect": True}])
+        before = self.provision(path)
+        self.assertEqual((before.status, before.headers["Retry-After"]), (503, "7"))
+        self.assertEqual(self.broker.ask("GET", path).status, 404)
+        self.assertEqual((self.provision(path).status, self.provision(path).status), (500, 200))
+        self.assertIn(path.rpartition("/")[2], self.broker.ask("GET", "/mischief").body["instances"])
+
+        tag = self.broker.ask("GET", "/v2/catalog").headers["ETag"]
+        self.mischief(offering={"description": "another"})
+        changed = self.broker.ask("GET", "/v2/catalog", headers={"If-None-Match": tag})
+        self.assertEqual((changed.status, changed.body["services"][0]["description"]), (200, "another"))
+        self.mischief(offering={})
+
+        self.poll(path, self.update(path, parameters={"async": True}).body["operation"])
+        self.mischief(held=True)
+        operation = self.delete(path).body["operation"]
+        time.sleep(1)  # longer than it takes
+        progress = self.broker.ask("GET", f"{path}/last_operation?operation={operation}")
+        self.assertEqual(progress.body["state"], "in progress")
+        self.mischief(held=False)
+        self.assertEqual(self.poll(path, operation)[0].status, 410)
+
     def test_journal(self: Any) -> None:
         identity = base64.b64encode(json.dumps({"username": "jane"}).encode()).decode()
         self.broker.ask("GET", "/v2/catalog", headers={"X-Broker-API-Originating-Identity": f"kubernetes {identity}"})
@@ -365,6 +447,15 @@ class PostgresTest(Semantics, BrokerCase):
             self.assertIn("permission denied", self.refused(stolen))
         for path in paths:
             self.delete(path)
+
+    def test_a_login_expires(self) -> None:
+        path, _ = self.instance()
+        bound = self.bind(f"{path}/service_bindings/{uuid.uuid4()}", parameters={"lifetime_s": 3}).body
+        self.connect(bound["credentials"]).close()
+        expired = datetime.fromisoformat(bound["metadata"]["expires_at"])
+        time.sleep(max(0.0, (expired - datetime.now(UTC)).total_seconds()))
+        self.assertIn("authentication failed", self.refused(bound["credentials"]))
+        self.assertEqual(self.delete(path).status, 200)
 
     def test_nothing_is_lost_by_a_kill(self) -> None:
         path, _ = self.instance()

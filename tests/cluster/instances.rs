@@ -151,26 +151,3 @@ async fn the_broker_is_told_where_an_instance_is() {
     assert_eq!(bind.body["bind_resource"]["app_guid"], uid(&namespace));
     case.finish().await;
 }
-
-#[tokio::test]
-async fn a_failed_asynchronous_provision_is_cleaned_up_and_stays_failed_until_the_spec_changes() {
-    let case = namespaced("async-failure").await;
-    case.broker.on(Operation::Provision).once().asynchronously(AsyncScript::failing(1, "out of disks"));
-    let made = case.order("db", "small", json!({})).await;
-    let failed = case
-        .until(INSTANCE, "db", "to have failed and be cleaned up", |object| {
-            condition(object, "Failed").is_some_and(|(status, ..)| status == "True")
-                && object["status"].get("orphanMitigationInProgress").is_none()
-        })
-        .await;
-    assert!(condition(&failed, "Failed").unwrap().2.contains("out of disks"), "{failed}");
-    assert!(case.broker.live_instances().is_empty(), "{}", case.broker.summary());
-    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1);
-
-    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
-    let ready = case.ready(INSTANCE, "db").await;
-    let id = ready["status"]["instanceID"].as_str().unwrap();
-    assert_ne!(id, uid(&made), "the id of an instance that was deleted is not used again");
-    assert!(case.broker.instance(id).is_some());
-    case.finish().await;
-}

@@ -7,6 +7,7 @@
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod answers;
 mod bad_bindings;
 mod bad_brokers;
 mod bad_catalogs;
@@ -15,6 +16,7 @@ mod bindings;
 mod catalog;
 mod connections;
 mod deletion;
+mod flows;
 mod identity;
 mod instances;
 mod old_clients;

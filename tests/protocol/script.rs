@@ -34,6 +34,10 @@ pub enum Act {
     Drip(String),
     /// Writes this, then without end.
     Flood(String),
+    /// Writes this over and over.
+    Repeat(String),
+    /// Writes these bytes and closes the connection in order.
+    SayBytes(Vec<u8>),
 }
 
 pub struct Broker {
@@ -121,18 +125,22 @@ async fn serve(
             requests.push(request);
             acts[(requests.len() - 1).min(acts.len() - 1)].clone()
         };
-        let (Act::Say(text)
-        | Act::SayAndClose(text)
-        | Act::SayAndReset(text)
-        | Act::SayAndHang(text)
-        | Act::Drip(text)
-        | Act::Flood(text)) = &act;
-        if stream.write_all(text.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+        let bytes = match &act {
+            Act::Say(text)
+            | Act::SayAndClose(text)
+            | Act::SayAndReset(text)
+            | Act::SayAndHang(text)
+            | Act::Drip(text)
+            | Act::Flood(text)
+            | Act::Repeat(text) => text.as_bytes(),
+            Act::SayBytes(bytes) => bytes,
+        };
+        if stream.write_all(bytes).await.is_err() || stream.flush().await.is_err() {
             return End::Close;
         }
         match act {
             Act::Say(_) => {}
-            Act::SayAndClose(_) => return End::Close,
+            Act::SayAndClose(_) | Act::SayBytes(_) => return End::Close,
             Act::SayAndReset(_) => return End::Reset,
             Act::SayAndHang(_) => std::future::pending().await,
             Act::Drip(_) => loop {
@@ -141,13 +149,16 @@ async fn serve(
                     return End::Close;
                 }
             },
-            Act::Flood(_) => {
-                let block = vec![b' '; 65536];
-                while stream.write_all(&block).await.is_ok() {}
-                return End::Close;
-            }
+            Act::Flood(_) => return flood(stream, " ").await,
+            Act::Repeat(text) => return flood(stream, &text).await,
         }
     }
+    End::Close
+}
+
+async fn flood(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> End {
+    let block = text.repeat(1 + 65536 / text.len());
+    while stream.write_all(block.as_bytes()).await.is_ok() {}
     End::Close
 }
 

@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::broker::{
-    AsyncScript, Broker, Hold, LARGE, Offering, Operation, POSTGRESQL, Plan, SMALL, catalog, default_catalog,
+    AsyncScript, Broker, Hold, LARGE, Offering, Operation, POSTGRESQL, Plan, Reply, SMALL, catalog,
+    default_catalog,
 };
 use crate::platform::{Platform, bind, binding, body, context, ids, instance, provision};
 
@@ -196,4 +197,38 @@ async fn an_asynchronous_update_takes_effect_at_its_end_and_bindings_wait_for_it
     );
     assert_eq!(body(platform.get(&poll).await).await["state"], "succeeded");
     assert_eq!(body(platform.get(&binding("i1", "b1")).await).await["credentials"]["username"], "b1");
+}
+
+#[tokio::test]
+async fn a_catalog_with_an_etag_is_not_said_twice() {
+    let broker = Broker::start().await;
+    let platform = Platform::of(&broker);
+    assert!(platform.get("/v2/catalog").await.headers().get("etag").is_none());
+    broker.set_etags();
+    let etag = platform.get("/v2/catalog").await.headers()["etag"].clone();
+    let again = async || {
+        let asked = platform.request(Method::GET, "/v2/catalog").header("if-none-match", &etag);
+        asked.send().await.unwrap()
+    };
+    let same = again().await;
+    assert_eq!((same.status().as_u16(), &same.headers()["etag"]), (304, &etag));
+    broker.set_catalog(catalog([]));
+    let changed = again().await;
+    assert_eq!(changed.status(), 200);
+    assert_ne!(changed.headers()["etag"], etag);
+}
+
+#[tokio::test]
+async fn a_deletion_may_end_as_410() {
+    let broker = Broker::start().await;
+    let platform = Platform::of(&broker);
+    platform.provision("i1").await;
+    let gone = AsyncScript::succeeding(1).ending(Reply::json(410, json!({})));
+    broker.set_async_script(Operation::Deprovision, gone);
+    let operation = body(platform.delete(&instance("i1")).await).await["operation"].clone();
+    let poll = format!("{}/last_operation?operation={}", instance("i1"), operation.as_str().unwrap());
+    assert_eq!(platform.get(&poll).await.status(), 200);
+    assert_eq!(broker.live_instances(), ids(["i1"]));
+    assert_eq!(platform.get(&poll).await.status(), 410);
+    assert!(broker.live_instances().is_empty());
 }

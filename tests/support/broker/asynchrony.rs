@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::Reply;
+
 /// Something a test holds back and lets go: a request, or the end of an asynchronous operation.
 #[derive(Clone, Debug)]
 pub struct Hold(Arc<watch::Sender<bool>>);
@@ -50,6 +52,7 @@ pub struct AsyncScript {
     pub(super) progress: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) fields: Vec<(String, Value)>,
+    pub(super) end: Option<Reply>,
 }
 
 impl AsyncScript {
@@ -63,6 +66,7 @@ impl AsyncScript {
             progress: "working on it".to_owned(),
             headers: Vec::new(),
             fields: Vec::new(),
+            end: None,
         }
     }
 
@@ -102,6 +106,12 @@ impl AsyncScript {
     pub fn progress_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The final answer, whatever it says of the end, such as 410 after a deletion.
+    #[must_use]
+    pub fn ending(self, reply: Reply) -> Self {
+        Self { end: Some(reply), ..self }
     }
 
     /// A property of the final answer, such as `instance_usable`.

@@ -91,8 +91,7 @@ impl Request {
                 (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))
             })
             .collect();
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        let (operation, instance_id, binding_id) = route(method, &segments);
+        let (operation, instance_id, binding_id) = Operation::of(method, path);
         Self {
             at: Instant::now(),
             operation,
@@ -108,6 +107,14 @@ impl Request {
             status: None,
             answered_at: None,
         }
+    }
+}
+
+impl Operation {
+    /// What a request asks for, of which instance, and of which binding.
+    pub fn of(method: &str, path: &str) -> (Option<Self>, Option<String>, Option<String>) {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        route(method, &segments)
     }
 }
 

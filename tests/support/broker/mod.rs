@@ -182,6 +182,11 @@ impl Broker {
         self.inner.change(|state| state.model.catalog = catalog);
     }
 
+    /// The catalog has an `ETag` from now on, and 304 is said to who has it already.
+    pub fn set_etags(&self) {
+        self.inner.change(|state| state.model.etags = true);
+    }
+
     /// The credentials of every binding from now on, instead of ones that name the binding.
     pub fn set_credentials(&self, credentials: Value) {
         self.inner.change(|state| state.model.credentials = Some(credentials));

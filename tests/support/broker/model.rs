@@ -1,6 +1,7 @@
 //! The model: what really exists at the broker, whatever the scripts make it say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::{Value, json};
 
@@ -51,6 +52,7 @@ pub(super) struct Model {
     pub(super) asynchronous: HashMap<Operation, AsyncScript>,
     pub(super) credentials: Option<Value>,
     pub(super) serialise_bindings: bool,
+    pub(super) etags: bool,
     /// Every `operation` that a 202 really carried to the platform, by instance or binding id.
     pub(super) issued: BTreeMap<String, Vec<String>>,
     /// The ids that a change was sent for, and whether the newest success was a 202 with an `operation`.
@@ -69,6 +71,7 @@ impl Model {
             asynchronous: HashMap::new(),
             credentials: None,
             serialise_bindings: false,
+            etags: false,
             issued: BTreeMap::new(),
             awaiting: BTreeMap::new(),
             operations: 0,
@@ -92,7 +95,7 @@ impl Model {
             return error(422, Some("AsyncRequired"), "this plan needs asynchronous operations");
         }
         match operation {
-            Operation::Catalog => Reply::json(200, self.catalog.clone()),
+            Operation::Catalog => self.catalog(request),
             Operation::Provision => self.provision(request, script),
             Operation::Update => self.update(request, script),
             Operation::Deprovision => self.deprovision(request, script),
@@ -132,6 +135,18 @@ impl Model {
     pub(super) fn start(&mut self, kind: Operation, script: AsyncScript, plan_before: &str) -> Running {
         self.operations += 1;
         Running::new(kind, script, &format!("operation-{}", self.operations), plan_before)
+    }
+
+    fn catalog(&self, request: &Request) -> Reply {
+        let reply = Reply::json(200, self.catalog.clone());
+        if !self.etags {
+            return reply;
+        }
+        let mut hash = DefaultHasher::new();
+        reply.body.hash(&mut hash);
+        let etag = format!("\"{:x}\"", hash.finish());
+        let known = request.header("if-none-match") == Some(&etag);
+        if known { Reply::bytes(304, "") } else { reply }.header("etag", &etag)
     }
 
     fn provision(&mut self, request: &Request, script: Option<AsyncScript>) -> Reply {

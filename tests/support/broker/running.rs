@@ -78,7 +78,8 @@ impl Running {
             return Polled { reply, finished: None };
         }
         let state = if self.script.succeeds { "succeeded" } else { "failed" };
-        let mut reply = Reply::json(200, json!({ "state": state }));
+        let usual = || Reply::json(200, json!({ "state": state }));
+        let mut reply = self.script.end.clone().unwrap_or_else(usual);
         for (name, value) in &self.script.fields {
             reply.set(name, value.clone());
         }

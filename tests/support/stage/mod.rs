@@ -10,6 +10,7 @@
 )]
 
 pub mod case;
+pub mod either;
 pub mod install;
 pub mod objects;
 pub mod operator;

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -32,6 +33,8 @@ pub struct Line {
     pub path: String,
     pub status: u64,
     pub user: Option<String>,
+    /// When it was answered, since the epoch.
+    pub at: Duration,
 }
 
 impl PythonBroker {
@@ -47,7 +50,15 @@ impl PythonBroker {
         let log = std::fs::File::create(folder.join(format!("{name}.broker.log")))?;
         let mut process = Command::new(python)
             .arg(root.join("demo/broker"))
-            .args(["--backend", "memory", "--until-stdin-closes", "--async-seconds", "0.3", "--journal"])
+            .args([
+                "--backend",
+                "memory",
+                "--until-stdin-closes",
+                "--mischief",
+                "--async-seconds",
+                "0.3",
+                "--journal",
+            ])
             .arg(&journal)
             .env("BROKER_USERNAME", USERNAME)
             .env("BROKER_PASSWORD", PASSWORD)
@@ -76,9 +87,23 @@ impl PythonBroker {
                 path: text("path").unwrap_or_default(),
                 status: line["status"].as_u64().unwrap_or_default(),
                 user: text("user"),
+                at: Duration::from_secs_f64(line["time"].as_f64().unwrap_or_default()),
             })
         };
         text.lines().map(line).collect()
+    }
+
+    /// Tells it to do wrong, or to wait: see `demo/broker/mischief.py`.
+    pub async fn mischief(&self, wishes: Value) -> Result<()> {
+        self.client.put(format!("{}/mischief", self.url)).json(&wishes).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// The ids of the instances and bindings that it remembers.
+    pub async fn remembered(&self) -> Result<Vec<String>> {
+        let answer: Value = self.client.get(format!("{}/mischief", self.url)).send().await?.json().await?;
+        let ids = ["instances", "bindings"].into_iter().filter_map(|kind| answer[kind].as_array()).flatten();
+        Ok(ids.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// The status of a GET, for what exists.
