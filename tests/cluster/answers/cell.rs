@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    play::{DOUBT, FAULT, play},
+    play::{DOUBT, FAULT, UNREADABLE, play},
     table::Row,
 };
 use crate::{
@@ -131,8 +131,10 @@ impl Cell {
         at: usize,
         object: Option<&Value>,
     ) -> Result<(), String> {
-        let (request, next) = (&trace[at], trace.get(at + 1));
         let asked = self.asked().0;
+        // Before a provision is undone whose repetition met a conflict, the broker is asked whether there is anything.
+        let looks = |request: &&Request| asked == Operation::Provision && request.is(Operation::GetInstance);
+        let (request, next) = (&trace[at], trace[at + 1..].iter().find(|request| !looks(request)));
         let follows = |operations: &[Operation]| {
             next.is_some_and(|next| operations.iter().any(|operation| next.is(*operation)))
         };
@@ -145,10 +147,10 @@ impl Cell {
         let mitigated = self.row.operation.ends_with("(mitigation)");
         let right = match expected {
             "success" if mitigated => follows(&[create]) && !same_id,
-            "success" if asked == Operation::PollBinding && self.deed == Deed::Nothing => {
-                follows(&[Operation::GetBinding]) && same_id
+            "success" if asked == poll && self.deed != Deed::Delete => {
+                follows(&[Operation::GetBinding, Operation::GetInstance]) && same_id
             }
-            "success" | "terminal" => next.is_none(),
+            "success" | "terminal" | "keep" => next.is_none(),
             "wait" if asked == Operation::GetBinding => follows(&[poll, asked]) && same_id,
             "wait" => follows(&[poll, asked]) && same_id,
             "retry" if asked == poll => follows(&[delete]) && same_id,
@@ -224,7 +226,7 @@ fn path(operation: &str, ambiguous: bool) -> Option<(Deed, Vec<Step>, Operation)
     use Operation as O;
     let (name, variant) = operation.split_once(" (").unwrap_or((operation, ""));
     let (create, delete, poll) = match name {
-        "provision" | "update" | "deprovision" | "poll instance" => {
+        "provision" | "update" | "deprovision" | "poll instance" | "get instance" => {
             (O::Provision, O::Deprovision, O::PollInstance)
         }
         "bind" | "unbind" | "poll binding" | "get binding" => (O::Bind, O::Unbind, O::PollBinding),
@@ -250,6 +252,10 @@ fn path(operation: &str, ambiguous: bool) -> Option<(Deed, Vec<Step>, Operation)
         ("poll instance" | "poll binding", "mitigation)") => {
             (Deed::Nothing, [vec![(create, lost)], accepted(delete)].concat(), poll)
         }
+        ("get instance", "") if ambiguous => {
+            (Deed::Nothing, vec![(create, UNREADABLE), (create, "409")], O::GetInstance)
+        }
+        ("get instance", "") => (Deed::Nothing, accepted(create), O::GetInstance),
         ("get binding", "") => {
             (Deed::Nothing, [before(create, DOUBT), accepted(create)].concat(), O::GetBinding)
         }

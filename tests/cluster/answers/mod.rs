@@ -2,8 +2,8 @@
 //! answer, and the objects on an API server and the broker's journal show what was made of it.
 //!
 //! Of each outcome that the table has for an operation, one answer is played, both after nothing and after an ambiguous
-//! attempt; `ANSWERS=all` plays them all in some minutes, and `ANSWERS=unbind` those of one operation. [`table`]: which are played. [`play`]: what the broker
-//! does. [`cell`]: what is done with the object, and what must be seen.
+//! attempt; `ANSWERS=all` plays them all in some minutes, and `ANSWERS=unbind` those of one operation. [`table`]: which are
+//! played. [`play`]: what the broker does. [`cell`]: what is done with the object, and what must be seen.
 
 mod cell;
 mod play;
@@ -12,7 +12,6 @@ mod table;
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use service_catalog::osb::{Authentication, Client, Endpoint, Outcome, Settings, wire::Target};
 
 use self::{
     cell::Cell,
@@ -20,10 +19,7 @@ use self::{
     table::{Row, UNPLAYED, representatives, rows},
 };
 use super::{Case, unregistered};
-use crate::{
-    stage::objects::condition,
-    support::broker::{self, Operation},
-};
+use crate::{stage::objects::condition, support::broker::Operation};
 
 /// How many objects there are at a time.
 const CROWD: usize = 120;
@@ -49,7 +45,7 @@ fn every_outcome_of_every_operation_is_played() {
     // Every row is told to somebody, and every cell but those that no object can be brought to.
     for row in rows() {
         let [fresh, ambiguous] = [false, true].map(|ambiguous| Cell::of(0, &row, ambiguous).is_some());
-        let alone = matches!(row.operation, "catalog" | "get instance");
+        let alone = row.operation == "catalog";
         assert_eq!(fresh, !alone, "{}", row.operation);
         assert_eq!(ambiguous, !alone && row.operation != "get binding (restore)", "{}", row.operation);
     }
@@ -113,27 +109,4 @@ async fn catalog(case: &Case, row: &Row, ambiguous: bool) {
     let asked = case.broker.requests_of(Operation::Catalog).len() - earlier;
     let expected = if row.verdicts[earlier] == "success" { 1 } else { 2 };
     assert_eq!(asked, expected, "{} after {earlier} failures", row.answer);
-}
-
-/// No controller fetches instances; what a client makes of an answer is all there is.
-#[tokio::test]
-async fn a_fetched_instance_is_an_answer_or_none() {
-    let broker = broker::Broker::start().await;
-    broker.set_auth(broker::Auth::None);
-    let endpoint = Endpoint {
-        url: broker.url(),
-        auth: Authentication::None,
-        ca_bundle: None,
-        insecure_skip_tls_verify: false,
-    };
-    let settings = Settings { request_timeout: std::time::Duration::from_secs(2), ..Settings::default() };
-    let client = Client::new(&endpoint, &settings).unwrap();
-    let target = Target { service_id: broker::POSTGRESQL.into(), plan_id: broker::SMALL.into() };
-    for row in played().iter().filter(|row| row.operation == "get instance") {
-        play(&broker, Operation::GetInstance, None, row.answer);
-        let outcome = client.get_instance("db", &target).await;
-        let kept = !matches!(outcome, Outcome::Answered(_));
-        assert_eq!(kept, row.verdicts[0] == "keep", "{}", row.answer);
-        broker.clear_scripts();
-    }
 }

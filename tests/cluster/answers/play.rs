@@ -6,6 +6,8 @@ use crate::support::broker::{AsyncScript, Broker, Hold, Operation, Reply};
 
 /// Beside those of the table: nothing is done, and nobody can know that.
 pub const DOUBT: &str = "200 malformed, nothing done";
+/// Beside those of the table: it is done, and nobody can know that.
+pub const UNREADABLE: &str = "200 malformed, done";
 /// Beside those of the table: nothing is done, and the request is repeated.
 pub const FAULT: &str = "500, nothing done";
 
@@ -29,10 +31,6 @@ pub fn play(broker: &Broker, operation: Operation, id: Option<&str>, answer: &st
     let status: u16 = status.trim_end_matches(',').parse().unwrap_or_default();
     match (answer, kind) {
         ("200 valid", _) if creates => script.amend(|reply| reply.status = 200),
-        // There is none: nobody has provisioned it.
-        ("200 valid", _) if operation == Operation::GetInstance => {
-            script.respond(200, json!({ "plan_id": "p" }))
-        }
         ("200 valid", _) => script.truth(),
         ("201 valid", _) => script.amend(|reply| reply.status = 201),
         ("reset before effect", _) => script.reset(),
@@ -40,6 +38,7 @@ pub fn play(broker: &Broker, operation: Operation, id: Option<&str>, answer: &st
         ("stalled after effect", _) => script.after_effect().held_by(&Hold::new()).truth(),
         ("truncated after effect", _) => script.after_effect().truncated().truth(),
         (DOUBT, _) => script.reply(Reply::bytes(200, CUT_OFF)),
+        (UNREADABLE, _) => script.after_effect().reply(Reply::bytes(200, CUT_OFF)),
         (FAULT, _) => script.respond(500, json!({})),
         (_, "with operation") if operation.is_mutation() => script.asynchronously(AsyncScript::succeeding(0)),
         (_, "without operation") if operation.is_mutation() => {
