@@ -17,6 +17,7 @@ mod connections;
 mod deletion;
 mod identity;
 mod instances;
+mod invalid;
 mod old_clients;
 mod references;
 mod samples;
