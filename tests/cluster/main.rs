@@ -18,9 +18,9 @@ mod deletion;
 mod identity;
 mod instances;
 mod invalid;
-mod old_clients;
 mod references;
 mod samples;
+mod svcat;
 mod third_party;
 mod users_view;
 
