@@ -20,6 +20,12 @@ use serde_json::{Value, json};
 use service_catalog::crd::{ClusterServiceBroker, FINALIZER, ServiceBinding, ServiceBroker, ServiceInstance};
 use support::control_plane::ControlPlane;
 
+#[path = "admission/left_behind.rs"]
+mod left_behind;
+#[path = "admission/newer.rs"]
+mod newer;
+#[path = "admission/restrictions.rs"]
+mod restrictions;
 #[path = "admission/secrets.rs"]
 mod secrets;
 mod support;

@@ -32,6 +32,7 @@ mod validating;
 
 use serde_json::{Value, json};
 
+pub use self::newer::keeping;
 use crate::crd;
 
 /// One policy and the binding that puts it into force.

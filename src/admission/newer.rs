@@ -54,13 +54,15 @@ const BROKER: [&str; 8] = [
 pub(super) fn all() -> Vec<Policy> {
     let policies = KNOWN.map(|(kind, plural, known)| {
         let names = cel::spec_fields(plural).into_iter().map(|field| field.name);
-        policies(kind, plural, &names.filter(|name| !known.contains(&name.as_str())).collect::<Vec<_>>())
+        keeping(kind, plural, &names.filter(|name| !known.contains(&name.as_str())).collect::<Vec<_>>())
     });
     policies.into_iter().flatten().collect()
 }
 
-/// The policy that keeps these fields, and the one for clusters where nothing does: it refuses to lose them.
-fn policies(kind: &str, plural: &str, fields: &[String]) -> Vec<Policy> {
+/// For one kind, the policy that keeps these fields of the spec where an UPDATE does not mention them, and the one for
+/// clusters where nothing does: it refuses to lose them. None for no fields.
+#[must_use]
+pub fn keeping(kind: &str, plural: &str, fields: &[String]) -> Vec<Policy> {
     if fields.is_empty() {
         return Vec::new();
     }
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_field_that_old_clients_do_not_know_is_kept_and_not_dropped() {
-        let made = policies("serviceinstance", "serviceinstances", &["deletionPolicy".to_owned()]);
+        let made = keeping("serviceinstance", "serviceinstances", &["deletionPolicy".to_owned()]);
         let topics: Vec<_> = made.iter().map(|policy| policy.topic.as_str()).collect();
         assert_eq!(topics, ["serviceinstance-newer-fields", "serviceinstance-dropped-fields"]);
         let dropped = "has(oldObject.spec.deletionPolicy) && dyn(oldObject.spec.deletionPolicy) != null && \
