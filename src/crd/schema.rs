@@ -232,10 +232,12 @@ pub(super) fn at_most_one(fields: &[&str]) -> String {
     format!("[{list}].filter(isSet, isSet).size() <= 1")
 }
 
-/// CEL: where the n-th plan field has a value, so has the n-th class field.
+/// CEL: where the n-th plan field has a value, so has the n-th class field. An object without a class, or with two plans,
+/// has another fault, which the rules for that name better.
 pub(super) fn same_spelling(classes: &[&str], plans: &[&str]) -> String {
     let pairs = classes.iter().zip(plans).map(|(class, plan)| format!("(!{} || {})", set(plan), set(class)));
-    pairs.collect::<Vec<_>>().join(" && ")
+    let pairs = pairs.collect::<Vec<_>>().join(" && ");
+    format!("!({}) || !({}) || ({pairs})", any_set(classes), at_most_one(plans))
 }
 
 /// CEL: this field has a value.
