@@ -326,3 +326,33 @@ fn what_go_does_not_know_is_lost_and_what_it_always_writes_comes_back() {
         })
     );
 }
+
+/// Bodies of `svcat` v0.3.1 itself, as it logs them with `-v 9`: `register`, `provision`, `bind`.
+#[test]
+fn what_is_made_here_is_what_svcat_sends() {
+    for recorded in [
+        r#"{"kind":"ServiceBroker","apiVersion":"servicecatalog.k8s.io/v1beta1","metadata":{"name":"b","creationTimestamp":null},
+            "spec":{"url":"http://127.0.0.1:36277","relistBehavior":"","relistRequests":0,"catalogRestrictions":{},
+            "authInfo":{"basic":{"secretRef":{"name":"creds"}}}},
+            "status":{"conditions":null,"reconciledGeneration":0,"lastConditionState":""}}"#,
+        r#"{"kind":"ServiceInstance","apiVersion":"servicecatalog.k8s.io/v1beta1","metadata":{"name":"db","namespace":"t",
+            "creationTimestamp":null},"spec":{"serviceClassName":"6d9e3c2a-5f0b-4a86-9a0e-2f3b1c7d8e10",
+            "servicePlanName":"0b7c9f64-1d0e-4d7b-8f55-5a6c2f1e9a01","parameters":{},"externalID":"","updateRequests":0},
+            "status":{"conditions":null,"asyncOpInProgress":false,"orphanMitigationInProgress":false,"reconciledGeneration":0,
+            "observedGeneration":0,"provisionStatus":"","deprovisionStatus":"","lastConditionState":"",
+            "userSpecifiedPlanName":"","userSpecifiedClassName":""}}"#,
+        r#"{"kind":"ServiceBinding","apiVersion":"servicecatalog.k8s.io/v1beta1","metadata":{"name":"db","namespace":"t",
+            "creationTimestamp":null},"spec":{"instanceRef":{"name":"db"},"parameters":{},"externalID":""},
+            "status":{"conditions":null,"asyncOpInProgress":false,"reconciledGeneration":0,
+            "orphanMitigationInProgress":false,"unbindStatus":"","lastConditionState":""}}"#,
+    ] {
+        let recorded: Value = serde_json::from_str(recorded).unwrap();
+        // What a command says itself, without the zero values around it.
+        let mut said = recorded.clone();
+        let object = said.as_object_mut().unwrap();
+        object.shift_remove("status");
+        object["spec"].as_object_mut().unwrap().retain(|_, value| *value != "" && *value != 0);
+        object["metadata"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        assert_eq!(through(&said), recorded);
+    }
+}

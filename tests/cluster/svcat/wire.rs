@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha224};
 use super::go;
 use crate::stage::{
     case::Case,
-    objects::{CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, Kind, name},
+    objects::{BROKER, CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, Kind, name},
     wait,
 };
 
@@ -123,7 +123,7 @@ impl Svcat<'_> {
     pub async fn create(&self, kind: Kind, name: &str, spec: Value) -> kube::Result<Value> {
         let metadata = json!({ "name": name, "namespace": self.0.namespace() });
         let mut object = go::through(&json!({ "kind": kind.name, "metadata": metadata, "spec": spec }));
-        if [CLUSTER_BROKER, CLUSTER_CLASS].contains(&kind) {
+        if [CLUSTER_BROKER, CLUSTER_CLASS, BROKER].contains(&kind) {
             object["metadata"].as_object_mut().unwrap().shift_remove("namespace");
         }
         self.send("POST", &self.path(kind, false, ""), Some(&object)).await
