@@ -20,6 +20,12 @@ use serde_json::{Value, json};
 use service_catalog::crd::{ClusterServiceBroker, FINALIZER, ServiceBinding, ServiceBroker, ServiceInstance};
 use support::control_plane::ControlPlane;
 
+#[path = "admission/left_behind.rs"]
+mod left_behind;
+#[path = "admission/newer.rs"]
+mod newer;
+#[path = "admission/restrictions.rs"]
+mod restrictions;
 #[path = "admission/secrets.rs"]
 mod secrets;
 mod support;
@@ -225,7 +231,7 @@ async fn the_user_of_an_instance_is_whoever_edited_it_last() {
 }
 
 #[tokio::test]
-async fn a_binding_keeps_the_name_of_its_secret_and_knows_who_edited_it() {
+async fn a_binding_stays_as_it_was_made_and_knows_by_whom() {
     plane().await;
     namespace("bindings").await;
     let bob: Api<ServiceBinding> = seen_by("bob", "bindings").await;
@@ -246,11 +252,11 @@ async fn a_binding_keeps_the_name_of_its_secret_and_knows_who_edited_it() {
     let edit =
         json!({"spec": {"secretName": null, "parameters": {"a": 1}, "userInfo": {"username": "root"}}});
     let made = merge(&carol, "c", edit).await.unwrap();
-    assert_eq!(made.spec.secret_name, "x");
-    assert_eq!(made.spec.user_info.unwrap().username, "carol");
+    assert_eq!((made.spec.secret_name.as_str(), &made.spec.parameters), ("x", &None));
+    assert_eq!(made.spec.user_info.unwrap().username, "bob");
     let nothing = json!({"spec": {"secretName": null, "userInfo": {"username": "root"}}});
     let made = merge(&carol, "a", nothing).await.unwrap();
-    assert_eq!(made.spec.secret_name, "a");
+    assert_eq!((made.spec.secret_name.as_str(), made.metadata.generation), ("a", Some(1)));
     assert_eq!(made.spec.user_info.unwrap().username, "bob");
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use stage::{
     Stage, WITHOUT_POLICIES,
     case::Case,
-    objects::{BINDING, INSTANCE, NAMESPACE},
+    objects::{BINDING, INSTANCE, NAMESPACE, name},
 };
 use support::broker::{AsyncScript, Operation};
 
@@ -79,4 +79,38 @@ async fn a_namespace_with_everything_in_it_ends_cleanly() {
     case.delete(NAMESPACE, "whole").await;
     case.gone(NAMESPACE, "whole").await;
     case.audit();
+}
+
+#[tokio::test]
+async fn what_no_policy_puts_back_is_refused() {
+    let case = Case::namespaced(stage().await, "put-back").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({ "parameters": { "role": "reader" } })).await;
+    case.ready(BINDING, "app").await;
+    let transforms = json!([{ "removeKey": { "key": "k" } }]);
+    for (spec, because) in [
+        (
+            json!({ "parameters": { "role": "owner" } }),
+            "ServiceBinding is immutable: delete the binding and create",
+        ),
+        (json!({ "parameters": null }), "ServiceBinding is immutable"),
+        (json!({ "secretTransforms": transforms }), "ServiceBinding is immutable"),
+        (json!({ "instanceRef": { "name": "x" } }), "instanceRef is immutable"),
+        (json!({ "externalID": "x" }), "externalID is immutable"),
+    ] {
+        let said = case.hand.edit(BINDING, "app", json!({ "spec": spec })).await.unwrap_err().to_string();
+        assert!(said.contains(because), "{spec}: {said}");
+    }
+    // Zero values are what a Go client makes of nothing.
+    let zeros = json!({ "externalID": "", "parametersFrom": null, "secretTransforms": [] });
+    case.edit(BINDING, "app", zeros).await;
+    for (kind, field) in [(case.class_kind(), "serviceBrokerName"), (case.plan_kind(), "serviceClassRef")] {
+        let entry = case.hand.list(kind).await.unwrap().remove(0);
+        let other = if field == "serviceClassRef" { json!({ "name": "x" }) } else { json!("x") };
+        for value in [other, json!(null)] {
+            let moved = case.hand.edit(kind, name(&entry), json!({ "spec": { field: value } })).await;
+            assert!(moved.unwrap_err().to_string().contains(&format!("{field} is")), "{value}");
+        }
+    }
+    case.finish().await;
 }

@@ -8,13 +8,18 @@
 //! | `finalizer` | puts the finalizer into the user's own CREATE, which saves the operator a write per object |
 //! | `…-user` | records who asked in `spec.userInfo`, whatever the request says there |
 //! | `servicebinding-secret-name` | fills in `secretName` |
+//! | `servicebinding-spec` | puts the spec of a binding back: it is for good |
+//! | `…-owner` | puts back to which broker and class a class or plan belongs |
 //! | `…-requests` | keeps `relistRequests` and `updateRequests` where a Go client sends its zero value |
+//! | `…-newer-fields`, `…-dropped-fields` | keep what clients of the original do not know |
 //! | `…-forged-user` | refuses a `spec.userInfo` that is not the requesting user |
+//! | `servicebinding-immutable` | refuses another spec of a binding |
 //! | `…-secrets` | refuses to name a Secret that the requesting user may not read |
 //!
-//! The first four are `MutatingAdmissionPolicy` (served as v1 from Kubernetes 1.36), the others
-//! `ValidatingAdmissionPolicy`. `…-forged-user` can never fail where `…-user` runs before it; on a cluster without
-//! mutating policies it is what makes `spec.userInfo` trustworthy.
+//! The first six are `MutatingAdmissionPolicy` (served as v1 from Kubernetes 1.36), the others
+//! `ValidatingAdmissionPolicy`. `…-forged-user` and `…-immutable` can never fail where `…-user` and `…-spec` run before
+//! them; on a cluster without mutating policies they are what makes `spec.userInfo` trustworthy and a binding what it
+//! was.
 //!
 //! Every policy fails closed. So that none can ever stand in the way of the operator, which only adds and removes the
 //! finalizer, an UPDATE that leaves the spec as it was matches no policy at all; and `status` is a resource of its own
@@ -22,17 +27,19 @@
 
 mod cel;
 mod mutating;
+mod newer;
 mod validating;
 
 use serde_json::{Value, json};
 
+pub use self::newer::keeping;
 use crate::crd;
 
 /// One policy and the binding that puts it into force.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// What the policy is about; with the API group behind it, the name of both objects.
-    pub topic: &'static str,
+    pub topic: String,
     /// The policy, then its binding.
     pub documents: [Value; 2],
 }
@@ -42,6 +49,7 @@ pub struct Policy {
 pub fn policies() -> Vec<Policy> {
     let mut policies = mutating::all();
     policies.extend(validating::all());
+    policies.extend(newer::all());
     policies
 }
 
@@ -130,7 +138,7 @@ mod tests {
             if operations == &json!(["CREATE"]) {
                 continue;
             }
-            let conditions = spec["matchConditions"].as_array().expect(topic);
+            let conditions = spec["matchConditions"].as_array().expect(&topic);
             assert!(
                 conditions.iter().any(|condition| condition["expression"]
                     .as_str()

@@ -13,11 +13,20 @@ pub(super) fn all() -> Vec<Policy> {
     vec![
         finalizer(),
         user("serviceinstance-user", "serviceinstances", &edited_instance()),
-        user("servicebinding-user", "servicebindings", &edited_binding()),
+        binding_user(),
         secret_name(),
+        binding_spec(),
         kept("clusterservicebroker-relist-requests", "clusterservicebrokers", "relistRequests"),
         kept("servicebroker-relist-requests", "servicebrokers", "relistRequests"),
         kept("serviceinstance-update-requests", "serviceinstances", "updateRequests"),
+        owner("clusterserviceclass-owner", "clusterserviceclasses", &["clusterServiceBrokerName"]),
+        owner("serviceclass-owner", "serviceclasses", &["serviceBrokerName"]),
+        owner(
+            "clusterserviceplan-owner",
+            "clusterserviceplans",
+            &["clusterServiceBrokerName", "clusterServiceClassRef"],
+        ),
+        owner("serviceplan-owner", "serviceplans", &["serviceBrokerName", "serviceClassRef"]),
     ]
 }
 
@@ -36,8 +45,7 @@ pub(super) fn edited_instance() -> String {
 
 /// CEL: whether the request asks something of the broker of a binding.
 ///
-/// An absent `secretName` is put back by a policy of its own, so it is no edit here, in whichever order the two run; and
-/// it cannot be changed otherwise.
+/// `secretName` is a matter of the definition's rules: it may be given once.
 pub(super) fn edited_binding() -> String {
     let changed = cel::spec_fields("servicebindings").into_iter();
     let changed = changed
@@ -68,7 +76,7 @@ fn finalizer() -> Policy {
 
 /// What stands in `spec.userInfo` is who asked for the present spec, however the request looks: an edit records the
 /// requesting user, anything else puts back what was there.
-fn user(topic: &'static str, plural: &str, edited: &str) -> Policy {
+fn user(topic: &str, plural: &str, edited: &str) -> Policy {
     policy(
         topic,
         &[plural],
@@ -85,32 +93,71 @@ fn user(topic: &'static str, plural: &str, edited: &str) -> Policy {
     )
 }
 
+/// A binding is never edited, so whoever creates it is who asked.
+fn binding_user() -> Policy {
+    policy(
+        "servicebinding-user",
+        &["servicebindings"],
+        &["CREATE"],
+        &[("has-spec".into(), "has(object.spec)".into())],
+        &[],
+        "[JSONPatch{op: 'add', path: '/spec/userInfo', value: request.userInfo}]",
+    )
+}
+
 /// The name of a binding with `generateName` is not known yet: its Secret is named by the operator.
 fn secret_name() -> Policy {
     let field = cel::spec_field("servicebindings", "secretName");
     policy(
         "servicebinding-secret-name",
         &["servicebindings"],
-        &["CREATE", "UPDATE"],
+        &["CREATE"],
         &[(
             "not-said".into(),
             format!(
-                "has(object.spec) && {} == ''\n\
-                 && (request.operation == 'CREATE'\n\
-                 ? has(object.metadata.name) && object.metadata.name != ''\n\
-                 : {} != '')",
-                field.of("object"),
-                field.of("oldObject")
+                "has(object.spec) && {} == '' && has(object.metadata.name) && object.metadata.name != ''",
+                field.of("object")
             ),
         )],
         &[],
-        "[JSONPatch{op: 'add', path: '/spec/secretName',\n\
-         value: request.operation == 'CREATE' ? object.metadata.name : oldObject.spec.secretName}]",
+        "[JSONPatch{op: 'add', path: '/spec/secretName', value: object.metadata.name}]",
+    )
+}
+
+/// The spec of a binding is for good; as in the original, an UPDATE that has another is none of the spec's, and no
+/// error. So a client that replaces objects as a whole loses nothing that it does not know.
+fn binding_spec() -> Policy {
+    policy(
+        "servicebinding-spec",
+        &["servicebindings"],
+        &["UPDATE"],
+        &[("spec-changed".into(), "!has(object.spec) || object.spec != oldObject.spec".into())],
+        &[],
+        "[JSONPatch{op: 'add', path: '/spec', value: oldObject.spec}]",
+    )
+}
+
+/// To whom a class or plan belongs is for good; as in the original, what an UPDATE says of it is not heard.
+fn owner(topic: &str, plural: &str, fields: &[&str]) -> Policy {
+    let fields: Vec<_> = fields.iter().map(|name| cel::spec_field(plural, name)).collect();
+    let patches = fields.iter().map(|field| {
+        let (path, changed) = (format!("oldObject.spec.{}", field.name), field.changed());
+        let given = cel::given("oldObject", &["spec", &field.name], 1);
+        let patch = format!("JSONPatch{{op: 'add', path: '/spec/{}', value: {path}}}", field.name);
+        format!("({given} && {changed}\n? [{patch}]\n: [])")
+    });
+    policy(
+        topic,
+        &[plural],
+        &["UPDATE"],
+        &[("spec-changed".into(), "has(object.spec) && object.spec != oldObject.spec".into())],
+        &[],
+        &patches.collect::<Vec<_>>().join("\n+ "),
     )
 }
 
 /// A counter that only grows; zero in an UPDATE comes from a client that does not know of it.
-fn kept(topic: &'static str, plural: &str, counter: &str) -> Policy {
+fn kept(topic: &str, plural: &str, counter: &str) -> Policy {
     let field = cel::spec_field(plural, counter);
     policy(
         topic,
@@ -125,8 +172,8 @@ fn kept(topic: &'static str, plural: &str, counter: &str) -> Policy {
     )
 }
 
-fn policy(
-    topic: &'static str,
+pub(super) fn policy(
+    topic: &str,
     resources: &[&str],
     operations: &[&str],
     conditions: &[Named],
@@ -146,7 +193,7 @@ fn policy(
     }
     spec["mutations"] = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}]);
     Policy {
-        topic,
+        topic: topic.to_owned(),
         documents: [
             document("MutatingAdmissionPolicy", topic, &spec),
             document("MutatingAdmissionPolicyBinding", topic, &json!({"policyName": name(topic)})),

@@ -12,6 +12,8 @@ use super::{
 /// each authorization check at 350,000, of a budget of 10,000,000 per policy.
 const MAX_SECRETS: usize = 16;
 
+const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
+
 /// Fields of a broker's spec that have no influence on where its credentials are sent.
 const CATALOG_FIELDS: [&str; 4] =
     ["relistBehavior", "relistDuration", "relistRequests", "catalogRestrictions"];
@@ -20,6 +22,7 @@ pub(super) fn all() -> Vec<Policy> {
     vec![
         forged_user("serviceinstance-forged-user", "serviceinstances", &edited_instance()),
         forged_user("servicebinding-forged-user", "servicebindings", &edited_binding()),
+        binding_spec(),
         cluster_broker_secrets(),
         broker_secrets(),
         instance_secrets(),
@@ -27,7 +30,7 @@ pub(super) fn all() -> Vec<Policy> {
     ]
 }
 
-fn forged_user(topic: &'static str, plural: &str, edited: &str) -> Policy {
+fn forged_user(topic: &str, plural: &str, edited: &str) -> Policy {
     let given = cel::given("object", &["spec", "userInfo"], 1);
     let rule = format!(
         "!({given})\n\
@@ -38,11 +41,28 @@ fn forged_user(topic: &'static str, plural: &str, edited: &str) -> Policy {
     policy(
         topic,
         plural,
+        &WRITES,
         &[("spec-changed".into(), cel::SPEC_CHANGED.into())],
         &[("edited".into(), edited.into())],
         &[json!({
             "expression": rule,
             "message": "spec.userInfo says that somebody else asked for this; leave it out, it is not written by hand",
+            "reason": "Forbidden",
+        })],
+    )
+}
+
+/// For clusters without mutating policies, where nothing puts the spec back.
+fn binding_spec() -> Policy {
+    policy(
+        "servicebinding-immutable",
+        "servicebindings",
+        &["UPDATE"],
+        &[("spec-changed".into(), cel::SPEC_CHANGED.into())],
+        &[("edited".into(), edited_binding())],
+        &[json!({
+            "expression": "!variables.edited",
+            "message": "the spec of a ServiceBinding is immutable: delete the binding and create another",
             "reason": "Forbidden",
         })],
     )
@@ -76,13 +96,14 @@ fn broker_secret(method: &str, namespace: &str) -> String {
 
 /// The credentials go to wherever the spec says, so a change of the address is checked like one of the Secret: else a
 /// user who may edit the broker, but not read the Secret, could have it sent to a server of their own.
-fn few_secrets(topic: &'static str, plural: &str, secrets: &[String; 2]) -> Policy {
+fn few_secrets(topic: &str, plural: &str, secrets: &[String; 2]) -> Policy {
     let fields =
         cel::spec_fields(plural).into_iter().filter(|field| !CATALOG_FIELDS.contains(&field.name.as_str()));
     let condition = created_or_changed(fields.map(|field| field.changed()));
     policy(
         topic,
         plural,
+        &WRITES,
         &[("names-secrets".into(), condition)],
         &[("wanted".into(), secrets.join("\n+ ")), ("all".into(), "false".into())],
         &(0..secrets.len()).map(may_get).collect::<Vec<_>>(),
@@ -138,13 +159,7 @@ fn parameter_secrets() -> String {
 
 /// A list of Secrets of the object's namespace that has no fixed length: asks for all Secrets of the namespace first,
 /// then for one by one.
-fn many_secrets(
-    topic: &'static str,
-    plural: &str,
-    condition: String,
-    wanted: &str,
-    rules: Vec<Value>,
-) -> Policy {
+fn many_secrets(topic: &str, plural: &str, condition: String, wanted: &str, rules: Vec<Value>) -> Policy {
     let all = "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()";
     let few_enough = json!({
         "expression": format!("size(variables.wanted) <= {MAX_SECRETS} || variables.all"),
@@ -161,6 +176,7 @@ fn many_secrets(
     policy(
         topic,
         plural,
+        &WRITES,
         &[("names-secrets".into(), condition)],
         &[("wanted".into(), wanted.into()), ("all".into(), all.into())],
         &validations,
@@ -197,22 +213,23 @@ fn created_or_changed(changed: impl IntoIterator<Item = String>) -> String {
     format!("has(object.spec) && (\n{changed})")
 }
 
-fn policy(
-    topic: &'static str,
+pub(super) fn policy(
+    topic: &str,
     plural: &str,
+    operations: &[&str],
     conditions: &[Named],
     variables: &[Named],
     validations: &[Value],
 ) -> Policy {
     let spec = json!({
         "failurePolicy": "Fail",
-        "matchConstraints": match_constraints(&[plural], &["CREATE", "UPDATE"]),
+        "matchConstraints": match_constraints(&[plural], operations),
         "matchConditions": named(conditions),
         "variables": named(variables),
         "validations": validations,
     });
     Policy {
-        topic,
+        topic: topic.to_owned(),
         documents: [
             document("ValidatingAdmissionPolicy", topic, &spec),
             document(

@@ -55,11 +55,11 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.instanceRef.name) && self.instanceRef.name != ''")
-    .message("instanceRef.name is required: name the ServiceInstance of this namespace that the credentials are for"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID is immutable"))]
-#[x_kube(validation = Rule::new("oldSelf.instanceRef == self.instanceRef").message("instanceRef is immutable: create another binding for another instance"))]
+    .message("instanceRef.name is required: name the ServiceInstance of this namespace that the credentials are for").field_path(".instanceRef"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID is immutable").field_path(".externalID"))]
+#[x_kube(validation = Rule::new("oldSelf.instanceRef == self.instanceRef").message("instanceRef is immutable: create another binding for another instance").field_path(".instanceRef"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.secretName) || oldSelf.secretName == '' || (has(self.secretName) && self.secretName == oldSelf.secretName)")
-    .message("secretName is immutable: create another binding for another Secret"))]
+    .message("secretName is immutable: create another binding for another Secret").field_path(".secretName"))]
 pub struct ServiceBindingSpec {
     /// The instance that the credentials are for, in the same namespace.
     pub instance_ref: LocalObjectReference,
@@ -69,16 +69,15 @@ pub struct ServiceBindingSpec {
     pub parameters: Option<JsonObject>,
     /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub parameters_from: Vec<ParametersFromSource>,
     /// Name of the Secret that the credentials are written to; the binding's own name without it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
-    #[schemars(
-        length(max = 253),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$")
-    )]
+    #[schemars(schema_with = "schema::object_name")]
     pub secret_name: String,
     /// Changes to make to the credentials before they are written, in this order.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub secret_transforms: Vec<SecretTransform>,
     /// The id of the binding at the broker, for taking over one that exists. Without it the object's uid is used.
     #[serde(
@@ -87,7 +86,7 @@ pub struct ServiceBindingSpec {
         deserialize_with = "null_default",
         skip_serializing_if = "String::is_empty"
     )]
-    #[schemars(length(max = 253))]
+    #[schemars(schema_with = "schema::id")]
     pub external_id: String,
     /// Who asked for the binding. Written by admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,8 +94,10 @@ pub struct ServiceBindingSpec {
 }
 
 /// One change to the credentials; exactly one of the fields.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.renameKey), has(self.addKey), has(self.addKeysFrom), has(self.removeKey)].filter(isSet, isSet).size() == 1")
+    .message("a transform is exactly one of renameKey, addKey, addKeysFrom and removeKey"))]
 pub struct SecretTransform {
     /// Gives a key another name; does nothing when the key is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,22 +114,26 @@ pub struct SecretTransform {
 }
 
 /// Gives a key another name.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("has(self.from) && has(self.to)").message("renameKey needs both from and to"))]
 pub struct RenameKeyTransform {
     /// The key as it is.
     #[serde(default, deserialize_with = "null_default")]
     pub from: String,
     /// The key as it will be.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(schema_with = "schema::secret_key")]
     pub to: String,
 }
 
 /// Adds a key. `jsonPathExpression` counts before `stringValue`, and that before `value`.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.key)").message("addKey needs a key"))]
 pub struct AddKeyTransform {
     /// The key.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
     /// Its value as bytes, base64-encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,8 +149,9 @@ pub struct AddKeyTransform {
 }
 
 /// Adds all keys of another Secret.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretRef) && has(self.secretRef.name) && self.secretRef.name != ''").message("addKeysFrom needs the name of a Secret in secretRef"))]
 pub struct AddKeysFromTransform {
     /// The Secret. Only one of the binding's own namespace is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +159,8 @@ pub struct AddKeysFromTransform {
 }
 
 /// Removes a key.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("has(self.key) && self.key != ''").message("removeKey needs a key"))]
 pub struct RemoveKeyTransform {
     /// The key.
     #[serde(default, deserialize_with = "null_default")]

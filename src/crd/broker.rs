@@ -45,19 +45,19 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
-    .message("brokers must have a remote url to contact: set url"))]
+    .message("brokers must have a remote url to contact: set url").field_path(".url"))]
 #[x_kube(validation = Rule::new("!(has(self.insecureSkipTLSVerify) && self.insecureSkipTLSVerify && has(self.caBundle) && size(self.caBundle) > 0)")
-    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out"))]
-#[x_kube(validation = Rule::new("!has(self.relistDuration) || duration(self.relistDuration) > duration('0s')")
-    .message("relistDuration must be greater than zero"))]
+    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out").field_path(".caBundle"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.relistRequests) || !has(self.relistRequests) || self.relistRequests == 0 || self.relistRequests >= oldSelf.relistRequests")
-    .message("relistRequests must be strictly increasing"))]
+    .message("relistRequests must be strictly increasing").field_path(".relistRequests"))]
 #[x_kube(validation = Rule::new("!has(self.authInfo) || has(self.authInfo.basic) || has(self.authInfo.bearer)")
-    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out"))]
+    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out").field_path(".authInfo"))]
 #[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.basic) || (has(self.authInfo.basic.secretRef) && has(self.authInfo.basic.secretRef.name) && self.authInfo.basic.secretRef.name != '' && has(self.authInfo.basic.secretRef.namespace) && self.authInfo.basic.secretRef.namespace != '')")
-    .message("a basic auth secret is required: set name and namespace in authInfo.basic.secretRef"))]
+    .message("a basic auth secret is required: set name and namespace in authInfo.basic.secretRef").field_path(".authInfo.basic.secretRef"))]
 #[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.bearer) || (has(self.authInfo.bearer.secretRef) && has(self.authInfo.bearer.secretRef.name) && self.authInfo.bearer.secretRef.name != '' && has(self.authInfo.bearer.secretRef.namespace) && self.authInfo.bearer.secretRef.namespace != '')")
-    .message("a bearer auth secret is required: set name and namespace in authInfo.bearer.secretRef"))]
+    .message("a bearer auth secret is required: set name and namespace in authInfo.bearer.secretRef").field_path(".authInfo.bearer.secretRef"))]
+#[x_kube(validation = Rule::new(schema::no_restriction_by("spec.serviceClass.name"))
+    .message("plans of a ClusterServiceBroker have no property spec.serviceClass.name: use spec.clusterServiceClass.name").field_path(".catalogRestrictions.servicePlan"))]
 pub struct ClusterServiceBrokerSpec {
     /// What both kinds of broker have.
     #[serde(flatten)]
@@ -100,19 +100,19 @@ pub struct ClusterServiceBrokerSpec {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
-    .message("brokers must have a remote url to contact: set url"))]
+    .message("brokers must have a remote url to contact: set url").field_path(".url"))]
 #[x_kube(validation = Rule::new("!(has(self.insecureSkipTLSVerify) && self.insecureSkipTLSVerify && has(self.caBundle) && size(self.caBundle) > 0)")
-    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out"))]
-#[x_kube(validation = Rule::new("!has(self.relistDuration) || duration(self.relistDuration) > duration('0s')")
-    .message("relistDuration must be greater than zero"))]
+    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out").field_path(".caBundle"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.relistRequests) || !has(self.relistRequests) || self.relistRequests == 0 || self.relistRequests >= oldSelf.relistRequests")
-    .message("relistRequests must be strictly increasing"))]
+    .message("relistRequests must be strictly increasing").field_path(".relistRequests"))]
 #[x_kube(validation = Rule::new("!has(self.authInfo) || has(self.authInfo.basic) || has(self.authInfo.bearer)")
-    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out"))]
+    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out").field_path(".authInfo"))]
 #[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.basic) || (has(self.authInfo.basic.secretRef) && has(self.authInfo.basic.secretRef.name) && self.authInfo.basic.secretRef.name != '')")
-    .message("a basic auth secret is required: set name in authInfo.basic.secretRef"))]
+    .message("a basic auth secret is required: set name in authInfo.basic.secretRef").field_path(".authInfo.basic.secretRef"))]
 #[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.bearer) || (has(self.authInfo.bearer.secretRef) && has(self.authInfo.bearer.secretRef.name) && self.authInfo.bearer.secretRef.name != '')")
-    .message("a bearer auth secret is required: set name in authInfo.bearer.secretRef"))]
+    .message("a bearer auth secret is required: set name in authInfo.bearer.secretRef").field_path(".authInfo.bearer.secretRef"))]
+#[x_kube(validation = Rule::new(schema::no_restriction_by("spec.clusterServiceClass.name"))
+    .message("plans of a ServiceBroker have no property spec.clusterServiceClass.name: use spec.serviceClass.name").field_path(".catalogRestrictions.servicePlan"))]
 pub struct ServiceBrokerSpec {
     /// What both kinds of broker have.
     #[serde(flatten)]
@@ -178,9 +178,11 @@ pub enum RelistBehavior {
 pub struct CatalogRestrictions {
     /// On classes: `name`, `spec.externalName`, `spec.externalID`, with `=`, `==`, `!=`, `in (…)`, `notin (…)`.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::class_restrictions")]
     pub service_class: Vec<String>,
     /// On plans: as on classes, and `spec.free`, `spec.clusterServiceClass.name`, `spec.serviceClass.name`.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::plan_restrictions")]
     pub service_plan: Vec<String>,
 }
 

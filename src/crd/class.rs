@@ -43,12 +43,19 @@ use super::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
+#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
+#[x_kube(validation = Rule::new(schema::required("clusterServiceBrokerName")).message("clusterServiceBrokerName is required").field_path(".clusterServiceBrokerName"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ClusterServiceClass").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["clusterServiceBrokerName"])).message("clusterServiceBrokerName is immutable").field_path(".clusterServiceBrokerName"))]
 pub struct ClusterServiceClassSpec {
     /// What both kinds of class have.
     #[serde(flatten)]
     pub common: CommonServiceClassSpec,
     /// Name of the `ClusterServiceBroker` that offers this class.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(length(max = 253))]
     pub cluster_service_broker_name: String,
 }
 
@@ -84,12 +91,19 @@ pub struct ClusterServiceClassSpec {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
+#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
+#[x_kube(validation = Rule::new(schema::required("serviceBrokerName")).message("serviceBrokerName is required").field_path(".serviceBrokerName"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ServiceClass").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["serviceBrokerName"])).message("serviceBrokerName is immutable").field_path(".serviceBrokerName"))]
 pub struct ServiceClassSpec {
     /// What both kinds of class have.
     #[serde(flatten)]
     pub common: CommonServiceClassSpec,
     /// Name of the `ServiceBroker` that offers this class.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(length(max = 253))]
     pub service_broker_name: String,
 }
 
@@ -100,9 +114,11 @@ pub struct ServiceClassSpec {
 pub struct CommonServiceClassSpec {
     /// Name of the offering in the broker's catalog.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(length(max = 63))]
     pub external_name: String,
     /// Id of the offering in the broker's catalog. Never changes.
     #[serde(default, rename = "externalID", deserialize_with = "null_default")]
+    #[schemars(length(max = 256))]
     pub external_id: String,
     /// What the offering is, in a sentence.
     #[serde(default, deserialize_with = "null_default")]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::schema::null_default;
+use super::schema::{self, null_default};
 
 /// A free-form JSON object, kept as the user or the broker wrote it.
 pub type JsonObject = Map<String, Value>;
@@ -16,6 +16,7 @@ pub type JsonObject = Map<String, Value>;
 pub struct LocalObjectReference {
     /// Name of the object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
+    #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 }
 
@@ -24,9 +25,11 @@ pub struct LocalObjectReference {
 pub struct ObjectReference {
     /// Namespace of the object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
+    #[schemars(schema_with = "schema::namespace_name")]
     pub namespace: String,
     /// Name of the object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
+    #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 }
 
@@ -34,10 +37,10 @@ pub struct ObjectReference {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct SecretKeyReference {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::required_object_name")]
     pub name: String,
     /// Key within the Secret. Its value is a JSON object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
 }
 

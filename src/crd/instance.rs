@@ -69,9 +69,13 @@ use super::{
 #[x_kube(validation = Rule::new(schema::unchanged(&CLASS_FIELDS))
     .message("the class of an instance is immutable: create another instance for another class"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.updateRequests) || !has(self.updateRequests) || self.updateRequests == 0 || self.updateRequests >= oldSelf.updateRequests")
-    .message("new updateRequests value must not be less than the old one"))]
+    .message("new updateRequests value must not be less than the old one").field_path(".updateRequests"))]
 #[x_kube(validation = Rule::new(schema::unchanged(&["externalID"]))
-    .message("externalID is immutable"))]
+    .message("externalID is immutable").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::not_both_named("clusterServiceClassRef", "serviceClassRef"))
+    .message("clusterServiceClassRef and serviceClassRef should never be set simultaneously"))]
+#[x_kube(validation = Rule::new(schema::not_both_named("clusterServicePlanRef", "servicePlanRef"))
+    .message("clusterServicePlanRef and servicePlanRef should never be set simultaneously"))]
 pub struct ServiceInstanceSpec {
     /// The class and the plan.
     #[serde(flatten)]
@@ -98,6 +102,7 @@ pub struct ServiceInstanceSpec {
     pub parameters: Option<JsonObject>,
     /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub parameters_from: Vec<ParametersFromSource>,
     /// The id of the instance at the broker, for taking over one that exists. Without it the object's uid is used.
     #[serde(
@@ -106,7 +111,7 @@ pub struct ServiceInstanceSpec {
         deserialize_with = "null_default",
         skip_serializing_if = "String::is_empty"
     )]
-    #[schemars(length(max = 253))]
+    #[schemars(schema_with = "schema::id")]
     pub external_id: String,
     /// Who asked for the present spec. Written by admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,11 +141,11 @@ pub struct PlanReference {
     pub cluster_service_plan_external_name: Option<String>,
     /// The `ClusterServiceClass` by its id in the broker's catalog.
     #[serde(default, rename = "clusterServiceClassExternalID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 256))]
     pub cluster_service_class_external_id: Option<String>,
     /// The `ClusterServicePlan` by its id in the broker's catalog.
     #[serde(default, rename = "clusterServicePlanExternalID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 256))]
     pub cluster_service_plan_external_id: Option<String>,
     /// The `ClusterServiceClass` by the name of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,11 +165,11 @@ pub struct PlanReference {
     pub service_plan_external_name: Option<String>,
     /// The `ServiceClass` by its id in the broker's catalog.
     #[serde(default, rename = "serviceClassExternalID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 256))]
     pub service_class_external_id: Option<String>,
     /// The `ServicePlan` by its id in the broker's catalog.
     #[serde(default, rename = "servicePlanExternalID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 256))]
     pub service_plan_external_id: Option<String>,
     /// The `ServiceClass` by the name of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]

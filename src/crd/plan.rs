@@ -49,12 +49,21 @@ use super::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
+#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
+#[x_kube(validation = Rule::new(schema::required("clusterServiceBrokerName")).message("clusterServiceBrokerName is required").field_path(".clusterServiceBrokerName"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ClusterServicePlan").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["clusterServiceBrokerName"])).message("clusterServiceBrokerName is immutable").field_path(".clusterServiceBrokerName"))]
+#[x_kube(validation = Rule::new("has(self.clusterServiceClassRef) && has(self.clusterServiceClassRef.name) && self.clusterServiceClassRef.name != ''").message("an owning serviceclass is required: name it in clusterServiceClassRef").field_path(".clusterServiceClassRef"))]
+#[x_kube(validation = Rule::new("self.clusterServiceClassRef == oldSelf.clusterServiceClassRef").message("clusterServiceClassRef is immutable").field_path(".clusterServiceClassRef"))]
 pub struct ClusterServicePlanSpec {
     /// What both kinds of plan have.
     #[serde(flatten)]
     pub common: CommonServicePlanSpec,
     /// Name of the `ClusterServiceBroker` that offers this plan.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(length(max = 253))]
     pub cluster_service_broker_name: String,
     /// The `ClusterServiceClass` that this plan belongs to.
     #[serde(default, deserialize_with = "null_default")]
@@ -99,12 +108,21 @@ pub struct ClusterServicePlanSpec {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
+#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
+#[x_kube(validation = Rule::new(schema::required("serviceBrokerName")).message("serviceBrokerName is required").field_path(".serviceBrokerName"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ServicePlan").field_path(".externalID"))]
+#[x_kube(validation = Rule::new(schema::unchanged(&["serviceBrokerName"])).message("serviceBrokerName is immutable").field_path(".serviceBrokerName"))]
+#[x_kube(validation = Rule::new("has(self.serviceClassRef) && has(self.serviceClassRef.name) && self.serviceClassRef.name != ''").message("an owning serviceclass is required: name it in serviceClassRef").field_path(".serviceClassRef"))]
+#[x_kube(validation = Rule::new("self.serviceClassRef == oldSelf.serviceClassRef").message("serviceClassRef is immutable").field_path(".serviceClassRef"))]
 pub struct ServicePlanSpec {
     /// What both kinds of plan have.
     #[serde(flatten)]
     pub common: CommonServicePlanSpec,
     /// Name of the `ServiceBroker` that offers this plan.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(length(max = 253))]
     pub service_broker_name: String,
     /// The `ServiceClass` that this plan belongs to.
     #[serde(default, deserialize_with = "null_default")]
@@ -117,9 +135,11 @@ pub struct ServicePlanSpec {
 pub struct CommonServicePlanSpec {
     /// Name of the plan in the broker's catalog.
     #[serde(default, deserialize_with = "null_default")]
+    #[schemars(length(max = 63))]
     pub external_name: String,
     /// Id of the plan in the broker's catalog. Never changes.
     #[serde(default, rename = "externalID", deserialize_with = "null_default")]
+    #[schemars(length(max = 256))]
     pub external_id: String,
     /// What the plan is, in a sentence.
     #[serde(default, deserialize_with = "null_default")]

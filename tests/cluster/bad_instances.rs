@@ -1,55 +1,13 @@
-//! Instances that ask for what cannot be had: admission refuses what no change elsewhere can mend, a condition tells the
-//! rest, and what is mended goes on by itself.
+//! Instances that ask for what cannot be had (yet): a condition tells, and what is mended goes on by itself. What admission
+//! refuses is in the tables of `invalid`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Case, namespaced};
+use super::namespaced;
 use crate::{
     stage::objects::{INSTANCE, SECRET, condition},
     support::broker::Operation,
 };
-
-/// What admission says of an instance.
-async fn refusal(case: &Case, spec: Value) -> String {
-    case.hand.create(INSTANCE, "refused", spec).await.unwrap_err().to_string()
-}
-
-#[tokio::test]
-async fn references_that_no_class_can_mend_are_refused_at_once() {
-    let case = namespaced("bad-references").await;
-    let (class, plan) = ("serviceClassExternalName", "servicePlanExternalName");
-    for (spec, words) in [
-        (json!({}), ["a class is required", class]),
-        (json!({ plan: "small" }), ["a class is required", class]),
-        (json!({ class: "a", "serviceClassName": "a" }), ["the class is named twice", "serviceClassName"]),
-        (
-            json!({ class: "a", plan: "b", "servicePlanName": "b" }),
-            ["the plan is named twice", "servicePlanName"],
-        ),
-        (json!({ class: "a", "servicePlanName": "b" }), ["in the same way", "Name with Name"]),
-        (json!({ class: "a", "clusterServicePlanExternalName": "b" }), ["cluster or namespaced", "not both"]),
-    ] {
-        let said = refusal(&case, spec.clone()).await;
-        assert!(words.iter().all(|word| said.contains(word)), "{spec}: {said}");
-    }
-    case.provide("db", json!({})).await;
-    let moved =
-        case.hand.edit(INSTANCE, "db", json!({ "spec": { class: "other" } })).await.unwrap_err().to_string();
-    assert!(moved.contains("class of an instance is immutable"), "{moved}");
-    let renamed = case.hand.edit(INSTANCE, "db", json!({ "spec": { "externalID": "x" } })).await.unwrap_err();
-    assert!(renamed.to_string().contains("externalID is immutable"), "{renamed}");
-    case.finish().await;
-}
-
-#[tokio::test]
-async fn parameters_that_are_no_object_are_refused_at_once() {
-    let case = namespaced("bad-parameters").await;
-    for wrong in [json!("size=1"), json!([1]), json!(7)] {
-        let said = refusal(&case, case.instance_spec("small", json!({ "parameters": wrong }))).await;
-        assert!(said.contains("spec.parameters") && said.contains("object"), "{said}");
-    }
-    case.finish().await;
-}
 
 #[tokio::test]
 async fn a_class_that_is_unknown_is_named() {

@@ -35,6 +35,21 @@ async fn a_broker_of_a_namespace_is_authenticated_to_with_a_token() {
 }
 
 #[tokio::test]
+async fn of_two_ways_to_authenticate_the_basic_one_counts() {
+    for (namespace, wide) in [("both-ways", false), ("both-ways-wide", true)] {
+        let case = unregistered(namespace, wide).await;
+        let mut spec = case.broker_spec(json!({}));
+        let mut secret = json!({ "name": "no-such-secret" });
+        if wide {
+            secret["namespace"] = namespace.into();
+        }
+        spec["authInfo"]["bearer"] = json!({ "secretRef": secret });
+        case.register(spec).await;
+        case.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_broker_without_authentication_gets_no_credentials() {
     let case = unregistered("open", false).await;
     case.broker.set_auth(Auth::None);

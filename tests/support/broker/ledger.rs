@@ -16,6 +16,11 @@ impl Broker {
         });
     }
 
+    /// Loses a binding, as by somebody else's hand.
+    pub fn lose_binding(&self, id: &str) {
+        self.inner.change(|state| state.model.bindings.remove(id));
+    }
+
     /// The ids of the instances that exist, those in the making and those left by a failure included.
     pub fn live_instances(&self) -> BTreeSet<String> {
         self.inner.read(|state| state.model.instances.keys().cloned().collect())
