@@ -14,6 +14,7 @@
 //! | `…-newer-fields`, `…-dropped-fields` | keep what clients of the original do not know |
 //! | `…-forged-user` | refuses a `spec.userInfo` that is not the requesting user |
 //! | `servicebinding-immutable` | refuses another spec of a binding |
+//! | `serviceinstance-turns` | refuses an edit while one by another user waits for the broker |
 //! | `…-secrets` | refuses to name a Secret that the requesting user may not read |
 //!
 //! The first six are `MutatingAdmissionPolicy` (served as v1 from Kubernetes 1.36), the others
@@ -28,6 +29,7 @@
 mod cel;
 mod mutating;
 mod newer;
+mod turns;
 mod validating;
 
 use serde_json::{Value, json};
@@ -50,6 +52,7 @@ pub fn policies() -> Vec<Policy> {
     let mut policies = mutating::all();
     policies.extend(validating::all());
     policies.extend(newer::all());
+    policies.extend(turns::all());
     policies
 }
 

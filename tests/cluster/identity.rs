@@ -8,7 +8,7 @@ use crate::{
         case::Case,
         objects::{BINDING, INSTANCE},
     },
-    support::broker::{AsyncScript, Broker, Operation},
+    support::broker::{AsyncScript, Broker, Hold, Operation},
 };
 
 /// The users of the requests of one operation.
@@ -67,5 +67,40 @@ async fn nobody_orders_in_the_name_of_another() {
     case.ready(INSTANCE, "db").await;
     assert_eq!(users(&case, Operation::Provision), ["alice"]);
     assert_eq!(users(&case, Operation::Update), ["admin"]);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn what_two_users_edit_is_asked_for_in_the_name_of_each() {
+    let case = namespaced("turns").await;
+    case.admit(&["alice", "bob"]).await;
+    let (alice, bob) = (case.user("alice"), case.user("bob"));
+    alice.create(INSTANCE, "db", case.instance_spec("small", json!({}))).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    let hold = Hold::new();
+    case.broker.on(Operation::Update).once().asynchronously(AsyncScript::succeeding(1).held_by(&hold));
+    let edit = |value: i64| json!({ "spec": { "parameters": { "size": value } } });
+    bob.edit(INSTANCE, "db", edit(2)).await.unwrap();
+    case.says(INSTANCE, "db", "UpdatingInstance", &[]).await;
+    // Nothing waits yet, so alice may; then bob may not, but she may change her mind.
+    alice.edit(INSTANCE, "db", edit(3)).await.unwrap();
+    let refusal = bob.edit(INSTANCE, "db", edit(4)).await.unwrap_err().to_string();
+    assert!(refusal.contains("an edit by \"alice\" waits"), "{refusal}");
+    bob.edit(INSTANCE, "db", json!({ "metadata": { "labels": { "a": "b" } } })).await.unwrap();
+    alice.edit(INSTANCE, "db", edit(5)).await.unwrap();
+    hold.release();
+    case.ready(INSTANCE, "db").await;
+    bob.edit(INSTANCE, "db", edit(6)).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    let sizes: Vec<_> = case
+        .broker
+        .requests_of(Operation::Update)
+        .iter()
+        .map(|request| request.body["parameters"]["size"].clone())
+        .collect();
+    assert_eq!(
+        (sizes, users(&case, Operation::Update)),
+        (vec![json!(2), json!(5), json!(6)], ["bob", "alice", "bob"].map(str::to_owned).into())
+    );
     case.finish().await;
 }
