@@ -11,7 +11,8 @@ use super::{
     intent::start_mitigation,
     plan::Seen,
     verdict::{
-        Facts, accepted, deprovisioning, give_up, mitigated, not_deleted, settled, stuck, told, try_again,
+        Facts, accepted, deprovisioning, give_up, is_id_ours, mitigated, not_deleted, settled, stuck, told,
+        try_again,
     },
 };
 use crate::{
@@ -89,9 +90,11 @@ fn after_provision(
 /// Whether a refusal may mean that an earlier, unanswered request for the same has made the instance: nobody else uses an
 /// id of ours, and some brokers answer every repetition with 409. Where the broker can be asked, it is.
 fn is_perhaps_done(observed: &Seen, refusal: &Refusal) -> bool {
-    let ours = observed.object.spec.external_id.is_empty();
     let retrievable = observed.world.requested.as_ref().is_some_and(|plan| plan.instances_retrievable);
-    refusal.reason == RefusalReason::Conflict && ours && retrievable && observed.status().unanswered
+    refusal.reason == RefusalReason::Conflict
+        && is_id_ours(observed)
+        && retrievable
+        && observed.status().unanswered
 }
 
 fn provision_answered(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceInstanceStatus {
@@ -123,14 +126,13 @@ fn without_effect(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
 fn provision_refused(observed: &Seen, refusal: &Refusal) -> ServiceInstanceStatus {
     let message = told(observed, "Provision call failed", &refusal.message);
     let mut status = observed.status();
-    // An id that somebody else has at the broker and that the user gave is not ours to delete; and it is not tried again
-    // either, because a later try without an answer would make us delete it.
-    let foreign = refusal.reason == RefusalReason::Conflict && !observed.object.spec.external_id.is_empty();
+    // An id that somebody else has at the broker and that the user gave is not ours to delete.
+    let foreign = refusal.reason == RefusalReason::Conflict && !is_id_ours(observed);
     if foreign {
         status.unanswered = false;
     }
     let for_good = foreign || refusal.reason == RefusalReason::BadRequest;
-    if status.unanswered && !for_good && !refusal.reason.is_passing() {
+    if status.unanswered && !for_good && !refusal.reason.is_passing() && is_id_ours(observed) {
         // The same request will not get another answer, so that none tells what the unanswered one has left. A conflict
         // even says that it has left something: nobody else uses our id.
         return perhaps_left_behind(observed, status, &message);
@@ -160,7 +162,8 @@ fn provision_in_doubt(observed: &Seen, doubt: &Doubt) -> ServiceInstanceStatus {
         Some(_) => Reason::ProvisionCallFailed,
         None => Reason::ErrorCallingProvision,
     };
-    if doubt.mitigate {
+    // 201 and 202 say that there was nothing before.
+    if doubt.mitigate && (is_id_ours(observed) || matches!(doubt.status, Some(201 | 202))) {
         status.retries += 1;
         return start_mitigation(observed, &status, reason, &message, !doubt.answered);
     }

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use super::{
     Call, Cause, InstanceMachine, Recipient, annotations, intent,
     phase::{self, Awaited, Phase, Requested},
-    verdict::available_maintenance,
+    verdict::{available_maintenance, is_id_ours, stuck},
     wanted::{Blocked, wanted},
 };
 use crate::{
@@ -154,10 +154,20 @@ fn converge(
 
 /// What was asked may have been done, and something else is wanted now.
 fn asked_otherwise(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
-    let mut status = status.clone();
-    status.unmark(Failed);
-    let why = "The spec or a parameter Secret has changed while a provision was unanswered";
-    intent::start_mitigation(observed, &status, Reason::ProvisionCallFailed, why, true)
+    let mut status = ServiceInstanceStatus { unanswered: true, ..status.clone() };
+    let reason = Reason::ProvisionCallFailed;
+    if is_id_ours(observed) {
+        status.unmark(Failed);
+        let why = "The spec or a parameter Secret has changed while a provision was unanswered";
+        return intent::start_mitigation(observed, &status, reason, why, true);
+    }
+    let message = format!(
+        "The spec or a parameter Secret has changed while a provision under spec.externalID {:?} was unanswered: set it back \
+         to what it was, or delete this ServiceInstance, and with it what has this id at the broker",
+        observed.object.spec.external_id
+    );
+    intent::observe_spec(observed, &mut status);
+    stuck(observed, status, (reason, reason), &message)
 }
 
 /// Says in status why nothing happens, and waits.

@@ -221,6 +221,13 @@ pub(super) fn stuck_with_orphan(
     start_mitigation(observed, &stuck, reasons.0, message, may_still_come)
 }
 
+/// Whether nobody else can have an instance under the id. Under one that the user gave there may have been an instance
+/// before, and a DELETE to be on the safe side would lose it: so what is in doubt there is asked for again, and deleted
+/// only when the user deletes the object. The orphan table of the spec does not know of such ids.
+pub(super) fn is_id_ours(observed: &Seen) -> bool {
+    observed.object.spec.external_id.is_empty()
+}
+
 /// Nothing more is tried until the spec changes; an earlier create that was never answered is undone.
 pub(super) fn give_up(
     observed: &Seen,
@@ -228,7 +235,7 @@ pub(super) fn give_up(
     reasons: (Reason, Reason),
     message: &str,
 ) -> ServiceInstanceStatus {
-    if status.unanswered && status.current_operation == InstanceOperation::Provision {
+    if status.unanswered && status.current_operation == InstanceOperation::Provision && is_id_ours(observed) {
         stuck_with_orphan(observed, status, reasons, message, true)
     } else {
         stuck(observed, status, reasons, message)

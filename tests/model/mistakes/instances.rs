@@ -164,12 +164,13 @@ fn a_finalizer_that_goes_without_a_delete_is_caught() {
     caught(&mistake, Surroundings::default(), &[Delete], &[Rule::Undoable], Rule::NothingLeft);
 }
 
-/// Every "no" is cleaned up after.
+/// Every "no" is cleaned up after, as if the broker had made something.
 fn mitigates_refusals(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
     let outcome = match outcome {
         Outcome::Provisioned(osb::Outcome::Refused(refusal)) if matches!(call, Call::Provision(..)) => {
             let message = refusal.message;
-            let doubt = Doubt { message, answered: true, mitigate: true, ..Doubt::default() };
+            let status = Some(201);
+            let doubt = Doubt { status, message, answered: true, mitigate: true, ..Doubt::default() };
             Outcome::Provisioned(osb::Outcome::Unknown(doubt))
         }
         other => other,

@@ -220,3 +220,19 @@ fn an_update_that_would_say_nothing_is_not_sent() {
     let after = asked.with_status(&seen);
     assert_eq!(shown(&after.plan(), &after), "wait for a change");
 }
+
+#[test]
+fn what_is_in_doubt_under_an_id_of_the_users_is_asked_again_and_deleted_only_with_the_object() {
+    let lost = || Outcome::Provisioned(doubt(None, false, true));
+    let doubtful = Fixture::new().with_external_id("mine").answered(lost()).answered(broken());
+    assert_eq!(shown(&doubtful.plan(), &doubtful), "wait 2 s");
+    let Call::Provision(recipient, _) = doubtful.clone().asking().1 else { panic!("not asked again") };
+    assert_eq!(recipient.instance_id, "mine");
+    let edited = doubtful.clone().with_parameters(&json!({"size": 2}));
+    let Step::Record(said) = edited.plan() else { panic!("says what to do") };
+    assert!(said.conditions[0].message.contains("set it back to what it was, or delete"));
+    let back = edited.with_status(&said).with_parameters(&json!({"size": 1}));
+    assert_eq!(shown(&back.plan(), &back), "intent, PUT");
+    assert_eq!(name(&doubtful.clone().deleted().asking().1), "DELETE");
+    assert!(!doubtful.answered(done()).status().unanswered);
+}
