@@ -14,6 +14,7 @@ use super::fetched::Validator;
 use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
 use super::text::{clip, display, redact};
 use super::version::{ANNOTATION, ApiVersion};
+use crate::json::has_at_most;
 
 /// What came back over the wire.
 pub struct Response<'a> {
@@ -93,6 +94,9 @@ impl<'a> Response<'a> {
 
     pub(super) fn object(&self) -> Result<Map<String, Value>, Malformed> {
         let body = self.body.map_err(|_| "it is incomplete")?;
+        if !has_at_most(MAX_VALUES, body) {
+            return Err("it has more than 100,000 values");
+        }
         match serde_json::from_slice(body) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(_) => Err("it is not a JSON object"),
@@ -230,6 +234,9 @@ impl<'a> Response<'a> {
         display(&redact(text, self.secrets))
     }
 }
+
+/// The most values of an answer other than a catalog: in memory, what has 1 MiB in the text can take a hundred.
+const MAX_VALUES: usize = 100_000;
 
 /// An error code is "a single word in camel case"; some brokers write sentences into it.
 const MAX_CODE: usize = 256;

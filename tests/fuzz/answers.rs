@@ -192,6 +192,7 @@ fn answered(operation: Operation, status: u16, taken: &Taken, body: &[u8]) -> Ch
         promise!(text.len() <= 20_000, "an operation of {} bytes, which no URL can hold", text.len());
     }
     if let Some(url) = &taken.dashboard_url {
+        promise!(url.len() <= 8192 && !url.contains(char::is_control), "no URL to be shown: {url:?}");
         promise!(!url.is_empty() && document["dashboard_url"] == **url, "another dashboard: {url:?}");
     }
     if let Some(credentials) = &taken.credentials {
