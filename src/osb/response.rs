@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::classify::Operation;
 use super::fetched::Validator;
 use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
-use super::text::{clip, display, redact};
+use super::text::{MAX_TEXT, quote};
 use super::version::{ANNOTATION, ApiVersion};
 use crate::json::has_at_most;
 
@@ -209,7 +209,7 @@ impl<'a> Response<'a> {
         let mut sentence = self.answered();
         let raw = self.body.ok().filter(|_| body.is_empty() && !operation.is_confidential());
         let parts = [
-            error_of(body).map(|code| clip(&redact(code, self.secrets), MAX_CODE)),
+            error_of(body).map(|code| quote(code, self.secrets, MAX_CODE)),
             description_of(body).map(|text| self.clean(text)),
             raw.map(|body| self.unstructured(body)),
         ];
@@ -226,12 +226,12 @@ impl<'a> Response<'a> {
         match text.trim_start() {
             "{}" => String::new(),
             page if page.starts_with('<') => "(an HTML page)".to_owned(),
-            phrase => clip(&redact(phrase, self.secrets), MAX_PHRASE),
+            phrase => quote(phrase, self.secrets, MAX_PHRASE),
         }
     }
 
     fn clean(&self, text: &str) -> String {
-        display(&redact(text, self.secrets))
+        quote(text, self.secrets, MAX_TEXT)
     }
 }
 

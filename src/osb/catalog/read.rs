@@ -50,9 +50,9 @@ impl<'s> Findings<'s> {
         Self { invalid: InvalidCatalog { problems: Vec::new(), more: 0 }, skipped: Vec::new(), secrets }
     }
 
-    /// A piece of the broker's text. Secrets go before the cut, which might leave their beginning.
+    /// A piece of the broker's text, without secrets.
     fn quoted(&self, text: &str) -> String {
-        format!("\"{}\"", text::clip(&text::redact(text, self.secrets), QUOTED))
+        format!("\"{}\"", text::quote(text, self.secrets, QUOTED))
     }
 
     /// Notes a problem that makes the catalog invalid. Always `None`, in place of the value that could not be read.
