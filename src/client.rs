@@ -2,7 +2,10 @@
 
 use anyhow::Context as _;
 use http::{HeaderValue, header::USER_AGENT};
-use kube::{Client, Config};
+use kube::{Client, Config, client::ClientBuilder};
+use tower::util::MapResponseLayer;
+
+mod shallow;
 
 /// Connects to the cluster of the kubeconfig, or of the pod that this runs in.
 ///
@@ -15,7 +18,7 @@ pub async fn connect() -> anyhow::Result<Client> {
 }
 
 /// A client as the operator uses it: it says who it is, and repeats nothing by itself. A pass that failed is repeated as
-/// a whole, and a write that was answered with an error may have been done.
+/// a whole, and a write that was answered with an error may have been done. What is nested too deep is not read.
 ///
 /// # Errors
 /// The TLS set-up of the configuration is not usable.
@@ -25,5 +28,7 @@ pub fn with(mut config: Config) -> anyhow::Result<Client> {
     let agent = HeaderValue::from_static(concat!("service-catalog/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
     config.default_retry = false;
-    Client::try_from(config).context("the configuration of the cluster is not usable")
+    let builder =
+        ClientBuilder::try_from(config).context("the configuration of the cluster is not usable")?;
+    Ok(builder.with_layer(&MapResponseLayer::new(shallow::shallow)).build())
 }

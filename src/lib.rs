@@ -16,7 +16,7 @@
 //! * [`stores`], [`context`]: what is known of the cluster, and what every controller works with. [`annotations`]: what of
 //!   it brokers are told.
 //! * [`runtime`]: watches, controllers, shutdown. [`config`], [`client`], [`cluster_id`], [`telemetry`], [`server`]: the
-//!   process around them.
+//!   process around them. [`json`]: what JSON is like before it is read.
 //!
 //! What must never break: a request that changes something at a broker is announced in the object's status by
 //! compare-and-swap before it is sent, with all that undoing it needs; an id is derived, never drawn; a "maybe" is
@@ -31,6 +31,7 @@ pub mod config;
 pub mod context;
 pub mod crd;
 pub mod generate;
+pub mod json;
 pub mod osb;
 pub mod reconcilers;
 pub mod runtime;

@@ -22,9 +22,11 @@ pub const MAX_NAME: usize = 63;
 pub const MAX_ID: usize = 256;
 /// The largest schema, in bytes ("Schemas Object": 64 kB).
 pub const MAX_SCHEMA: usize = 64 * 1024;
-/// The deepest metadata and schemas. Whoever lists the objects that hold them reads them within other levels, and again in
-/// their `managedFields`; of readers of JSON, ours among them, many give up on a whole list that has 128 levels anywhere.
-pub const MAX_DEPTH: usize = 64;
+pub use crate::json::MAX_DEPTH;
+/// The most values of a catalog. In memory each takes some 230 bytes, however few it has in the text, and while a new catalog
+/// becomes objects it is there three times: this much fits into what the Deployment allows. Ten thousand plans with metadata
+/// and three schemas each are as many.
+pub const MAX_VALUES: usize = 700_000;
 
 /// A valid catalog.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -275,8 +275,13 @@ fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> 
     }
 }
 
+/// The longest `dashboard_url` that is kept, in bytes: as much as programs take for a URL. It stands in the status.
+const MAX_DASHBOARD_URL: usize = 8 * 1024;
+
+/// `dashboard_url`. One that nobody can open is as if absent: an instance is worth more than the link to its pages.
 fn dashboard_url_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
-    text_of(body, "dashboard_url", "dashboard_url is not a string")
+    let url = text_of(body, "dashboard_url", "dashboard_url is not a string")?;
+    Ok(url.filter(|url| url.len() <= MAX_DASHBOARD_URL && !url.contains(char::is_control)))
 }
 
 fn text_of(body: &Map<String, Value>, key: &str, malformed: Malformed) -> Result<Option<String>, Malformed> {

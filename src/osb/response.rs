@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use super::classify::Operation;
 use super::fetched::Validator;
 use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
-use super::text::{clip, display, redact};
+use super::text::{MAX_TEXT, quote};
 use super::version::{ANNOTATION, ApiVersion};
+use crate::json::has_at_most;
 
 /// What came back over the wire.
 pub struct Response<'a> {
@@ -93,6 +94,9 @@ impl<'a> Response<'a> {
 
     pub(super) fn object(&self) -> Result<Map<String, Value>, Malformed> {
         let body = self.body.map_err(|_| "it is incomplete")?;
+        if !has_at_most(MAX_VALUES, body) {
+            return Err("it has more than 100,000 values");
+        }
         match serde_json::from_slice(body) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(_) => Err("it is not a JSON object"),
@@ -205,7 +209,7 @@ impl<'a> Response<'a> {
         let mut sentence = self.answered();
         let raw = self.body.ok().filter(|_| body.is_empty() && !operation.is_confidential());
         let parts = [
-            error_of(body).map(|code| clip(&redact(code, self.secrets), MAX_CODE)),
+            error_of(body).map(|code| quote(code, self.secrets, MAX_CODE)),
             description_of(body).map(|text| self.clean(text)),
             raw.map(|body| self.unstructured(body)),
         ];
@@ -222,14 +226,17 @@ impl<'a> Response<'a> {
         match text.trim_start() {
             "{}" => String::new(),
             page if page.starts_with('<') => "(an HTML page)".to_owned(),
-            phrase => clip(&redact(phrase, self.secrets), MAX_PHRASE),
+            phrase => quote(phrase, self.secrets, MAX_PHRASE),
         }
     }
 
     fn clean(&self, text: &str) -> String {
-        display(&redact(text, self.secrets))
+        quote(text, self.secrets, MAX_TEXT)
     }
 }
+
+/// The most values of an answer other than a catalog: in memory, what has 1 MiB in the text can take a hundred.
+const MAX_VALUES: usize = 100_000;
 
 /// An error code is "a single word in camel case"; some brokers write sentences into it.
 const MAX_CODE: usize = 256;

@@ -61,6 +61,14 @@ fn is_invisible(character: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')
 }
 
+/// A broker's text for people, as [`clip`], without secrets. They are looked for in what is left to be seen, as what is not
+/// seen may stand amid one, and before the cut, which might leave its beginning.
+#[must_use]
+pub fn quote(text: &str, secrets: &[Zeroizing<String>], limit: usize) -> String {
+    let secrets: Vec<_> = secrets.iter().map(|secret| Zeroizing::new(clip(secret, usize::MAX))).collect();
+    clip(&redact(&Zeroizing::new(clip(text, usize::MAX)), &secrets), limit)
+}
+
 /// Replaces every occurrence of a secret by `<redacted>`, the longest that fits at each place, in one pass over the text:
 /// what was put in is not looked at again. To be done before cutting; the beginning of a secret at the end of the text, or
 /// before an ellipsis, is taken out all the same, as somebody may have cut it already.
@@ -141,6 +149,25 @@ mod tests {
     fn secrets_are_replaced_and_empty_ones_do_no_harm() {
         let secrets = [Zeroizing::new(String::new()), Zeroizing::new("hunter2".to_owned())];
         assert_eq!(redact("no hunter2, really: hunter2", &secrets), "no <redacted>, really: <redacted>");
+    }
+
+    #[test]
+    fn a_secret_is_not_quoted_whatever_stands_amid_it_or_in_it() {
+        let secrets: Vec<_> =
+            ["hunter2-hunter2", "of two\n\u{1b}words"].map(|text| Zeroizing::new(text.to_owned())).into();
+        for text in [
+            "hunter2-hu\0nter2",
+            "hunter2\u{ad}-hunter2",
+            "of two \n words",
+            "of two\n\u{1b}words",
+            "hunter2-hun",
+        ] {
+            assert_eq!(quote(&format!("no: {text}"), &secrets, 100), "no: <redacted>", "{text:?}");
+        }
+        assert_eq!(
+            quote(&format!("{}hunter2-hunter2", "x".repeat(95)), &secrets, 100),
+            format!("{}<r…", "x".repeat(95))
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{error::Error, write::timed};
 use crate::{
     crd::common::{JsonObject, ParametersFromSource, SecretKeyReference},
+    json::{MAX_DEPTH, depth, is_within},
     osb::text::{clip, display, redact},
 };
 
@@ -81,9 +82,12 @@ pub async fn read(
 /// Merges the inline parameters and those from Secrets. No key may occur twice. Pure.
 ///
 /// # Errors
-/// A Secret or key is missing, a value is not a JSON object, a key occurs twice.
+/// A Secret or key is missing, a value is not a JSON object or too deep, a key occurs twice.
 pub fn merge(inline: Option<&JsonObject>, sources: &[Source]) -> Result<Parameters, ParametersError> {
     let mut parameters = Parameters::default();
+    if inline.is_some_and(|inline| !is_shallow(inline)) {
+        return Err(ParametersError { message: format!("spec.parameters: the value {TOO_DEEP}") });
+    }
     for (index, source) in sources.iter().enumerate() {
         let object = object_of(index, source)?;
         for (key, value) in object {
@@ -118,14 +122,26 @@ fn object_of(index: usize, source: &Source) -> Result<Map<String, Value>, Parame
         }
         SourceValue::Bytes(bytes) => bytes,
     };
+    let too_deep = || complain(&format!("the value of key {key:?} of the Secret {name:?} {TOO_DEEP}"));
     // The parser's message would quote the secret, so it is not shown.
     match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) if !is_shallow(&object) => Err(too_deep()),
         Ok(Value::Object(object)) => Ok(object),
+        // Deeper still, and the parser has given up.
+        Err(_) if depth(bytes) > MAX_DEPTH => Err(too_deep()),
         Ok(_) | Err(_) => Err(complain(&format!(
             "the value of key {key:?} of the Secret {name:?} is not a JSON object, such as {{\"name\": \"value\"}}"
         ))),
     }
 }
+
+fn is_shallow(object: &JsonObject) -> bool {
+    object.values().all(|value| is_within(value, MAX_DEPTH - 1))
+}
+
+/// What is wrong with parameters that stand in status, in a list of objects, and in a broker's memory: see [`MAX_DEPTH`].
+const TOO_DEEP: &str = "is nested too deep: 64 levels of arrays and objects are the most";
+const _: () = assert!(MAX_DEPTH == 64, "TOO_DEEP names the limit");
 
 fn duplicate(key: &str) -> ParametersError {
     let key = clip(key, QUOTED);
@@ -339,6 +355,31 @@ mod tests {
         );
         let twice = [holding(r#"{"a": 2}"#), holding(r#"{"a": 2}"#)];
         assert!(message(json!({}), &twice).contains("duplicate"));
+    }
+
+    #[test]
+    fn parameters_that_are_too_deep_are_refused_by_field_wherever_they_come_from() {
+        let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        let inline = |levels| object(&serde_json::from_str(&nested(levels)).unwrap());
+        assert!(merge(Some(&inline(64)), &[]).is_ok());
+        assert!(merge(None, &[holding(&nested(64))]).is_ok());
+        let said = |result: Result<Parameters, ParametersError>| result.err().unwrap().message;
+        let message = said(merge(Some(&inline(65)), &[]));
+        assert_eq!(
+            message,
+            "spec.parameters: the value is nested too deep: 64 levels of arrays and objects are the most"
+        );
+        // At the second, our reader of JSON gives up.
+        for levels in [65, 200, 100_000] {
+            let message = said(merge(None, &[holding(&nested(levels))]));
+            assert!(
+                message.starts_with("spec.parametersFrom[0].secretKeyRef: the value of key \"k\""),
+                "{message}"
+            );
+            assert!(message.contains("64 levels"), "{message}");
+        }
+        let brackets = format!("{{\"a\": \"{}\"}}", "[".repeat(100));
+        assert!(merge(None, &[holding(&brackets)]).is_ok());
     }
 
     /// Made with Go: `json.Unmarshal` into `map[string]interface{}`, `json.Marshal`, `sha256.Sum256`.

@@ -9,6 +9,7 @@
 mod budget;
 mod killed;
 mod restart;
+mod too_deep;
 
 #[path = "../support/stage/mod.rs"]
 mod stage;

@@ -9,6 +9,7 @@ use service_catalog::{
         Doubt, Outcome, Refusal,
         classify::{self, CatalogAnswer, Operation, Response},
         outcome::{BindingAnswer, Bound, Deleted, OperationState, Polled, Provisioned},
+        text::clip,
     },
     reconcilers::parameters::{Parameters, Source, SourceValue, merge},
 };
@@ -192,6 +193,7 @@ fn answered(operation: Operation, status: u16, taken: &Taken, body: &[u8]) -> Ch
         promise!(text.len() <= 20_000, "an operation of {} bytes, which no URL can hold", text.len());
     }
     if let Some(url) = &taken.dashboard_url {
+        promise!(url.len() <= 8192 && !url.contains(char::is_control), "no URL to be shown: {url:?}");
         promise!(!url.is_empty() && document["dashboard_url"] == **url, "another dashboard: {url:?}");
     }
     if let Some(credentials) = &taken.credentials {
@@ -225,7 +227,8 @@ fn shown(status: u16, message: &str, body: &[u8]) -> Check {
 
 /// Nothing that the broker was sent in confidence is repeated, as a whole or, where our cut fell into it, in part.
 fn confidential(message: &str, body: &[u8]) -> Check {
-    let body = String::from_utf8_lossy(body);
+    // As it is shown: chance also puts what nobody sees amid a secret.
+    let body = clip(&String::from_utf8_lossy(body), usize::MAX);
     let message = parameters().redact(message);
     for secret in [PASSWORD, PARAMETER] {
         promise!(!message.contains(secret), "{secret} is shown: {message}");

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 use service_catalog::{
     crd::common::SecretKeyReference,
+    json::{MAX_DEPTH, is_within},
     osb::text::display,
     reconcilers::parameters::{Parameters, ParametersError, Source, SourceValue, merge},
 };
@@ -127,13 +128,23 @@ fn check(input: &[u8]) -> Check {
 fn refused(given: &Given, message: &str) -> Check {
     promise!(!message.contains(MARK), "a secret value is shown: {message}");
     promise!(is_shown(message, LONGEST), "not fit to be shown ({} bytes): {message:?}", message.len());
-    let broken =
-        given.sources.iter().position(|bytes| !matches!(serde_json::from_slice(bytes), Ok(Value::Object(_))));
+    let is_broken = |bytes: &Vec<u8>| match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => !is_shallow(&object),
+        Ok(_) | Err(_) => true,
+    };
     let conflict = message.starts_with("conflict: ");
-    let field = broken.map(|index| format!("spec.parametersFrom[{index}]."));
-    let named = field.is_some_and(|field| message.starts_with(&field));
+    let field = match given.sources.iter().position(is_broken) {
+        _ if given.inline.as_ref().is_some_and(|inline| !is_shallow(inline)) => "spec.parameters:".to_owned(),
+        Some(index) => format!("spec.parametersFrom[{index}]."),
+        None => String::new(),
+    };
+    let named = !field.is_empty() && message.starts_with(&field);
     promise!(named || conflict, "neither the field nor a conflict is named: {message}");
     Ok(())
+}
+
+fn is_shallow(object: &Map<String, Value>) -> bool {
+    object.values().all(|value| is_within(value, MAX_DEPTH - 1))
 }
 
 /// All that was given is sent, and nothing else.
@@ -149,6 +160,7 @@ fn merged(given: &Given, parameters: &Parameters) -> Check {
     promise!(count == expected.len(), "a key that is given twice is sent");
     let sent = parameters.to_send();
     promise!(sent.unwrap_or_default() == expected, "what is sent is not what was given");
+    promise!(is_shallow(&expected), "sent, and so deep that no list can be read that shows it");
     promise!(parameters.checksum().is_empty() == expected.is_empty(), "the checksum of nothing");
     let mut changed = given.inline.clone().unwrap_or_default();
     changed.insert("one more".to_owned(), Value::Null);

@@ -6,10 +6,13 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    Catalog, InvalidCatalog, MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA, MaintenanceInfo, Offering, Plan,
-    Problem, Schemas,
+    Catalog, InvalidCatalog, MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA, MAX_VALUES, MaintenanceInfo, Offering,
+    Plan, Problem, Schemas,
 };
-use crate::osb::{semver, text};
+use crate::{
+    json::{has_at_most, is_within},
+    osb::{semver, text},
+};
 
 /// What `requires` may hold ("Service Offering Object").
 const PERMISSIONS: [&str; 3] = ["syslog_drain", "route_forwarding", "volume_mount"];
@@ -18,8 +21,12 @@ const QUOTED: usize = 64;
 
 pub(super) fn catalog(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Catalog, InvalidCatalog> {
     let mut findings = Findings::new(secrets);
+    if !has_at_most(MAX_VALUES, body) {
+        findings.fail::<()>("", format!("it has more than {MAX_VALUES} values, counting arrays and objects"));
+        return Err(findings.invalid);
+    }
     let offerings = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(document)) => services(&document, &mut findings),
+        Ok(Value::Object(document)) => services(document, &mut findings),
         Ok(_) => findings.fail("", "it is not a JSON object"),
         Err(error) => findings.fail("", format!("it is not JSON: {error}")),
     };
@@ -43,9 +50,9 @@ impl<'s> Findings<'s> {
         Self { invalid: InvalidCatalog { problems: Vec::new(), more: 0 }, skipped: Vec::new(), secrets }
     }
 
-    /// A piece of the broker's text. Secrets go before the cut, which might leave their beginning.
+    /// A piece of the broker's text, without secrets.
     fn quoted(&self, text: &str) -> String {
-        format!("\"{}\"", text::clip(&text::redact(text, self.secrets), QUOTED))
+        format!("\"{}\"", text::quote(text, self.secrets, QUOTED))
     }
 
     /// Notes a problem that makes the catalog invalid. Always `None`, in place of the value that could not be read.
@@ -79,15 +86,15 @@ impl Seen {
     }
 }
 
-fn services(document: &Map<String, Value>, findings: &mut Findings<'_>) -> Option<Vec<Offering>> {
-    let services = match document.get("services") {
+fn services(mut document: Map<String, Value>, findings: &mut Findings<'_>) -> Option<Vec<Offering>> {
+    let services = match document.remove("services") {
         Some(Value::Array(services)) => services,
         None | Some(Value::Null) => return findings.fail("", "services is missing"),
         Some(_) => return findings.fail("", "services is not an array"),
     };
     let (mut ids, mut names, mut plan_ids) = (Seen::default(), Seen::default(), Seen::default());
     let mut offerings = Vec::new();
-    for (index, service) in services.iter().enumerate() {
+    for (index, service) in services.into_iter().enumerate() {
         let Some(mut entry) = Entry::new("", "services", index, service, findings) else {
             continue;
         };
@@ -137,7 +144,7 @@ fn offering(entry: &mut Entry<'_, '_>, plan_ids: &mut Seen) -> Option<Offering> 
 }
 
 fn plans(offering: &mut Entry<'_, '_>, ids: &mut Seen) -> Vec<Plan> {
-    let plans = match offering.object.get("plans") {
+    let plans = match offering.object.remove("plans") {
         Some(Value::Array(plans)) if !plans.is_empty() => plans,
         Some(Value::Array(_)) => return offering.fail("plans is empty").unwrap_or_default(),
         None | Some(Value::Null) => return offering.fail("plans is missing").unwrap_or_default(),
@@ -145,7 +152,7 @@ fn plans(offering: &mut Entry<'_, '_>, ids: &mut Seen) -> Vec<Plan> {
     };
     let mut names = Seen::default();
     let mut usable = Vec::new();
-    for (index, value) in plans.iter().enumerate() {
+    for (index, value) in plans.into_iter().enumerate() {
         let Some(mut entry) = Entry::new(&offering.place, "plans", index, value, offering.findings) else {
             continue;
         };
@@ -189,7 +196,7 @@ fn seconds(value: Option<&Value>) -> Option<u64> {
 }
 
 fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
-    let info = entry.object("maintenance_info")?;
+    let info = entry.take("maintenance_info")?;
     let version = match info.get("version") {
         Some(Value::String(version)) if semver::is_valid(version) => version.clone(),
         Some(Value::String(version)) => {
@@ -206,7 +213,8 @@ fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
 /// A schema, unless it is none or too large. It only helps people to fill in a form and the broker validates anyway,
 /// so a bad one costs no more than itself.
 fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<String, Value>> {
-    let schema = entry.object.get("schemas")?.get(kind)?.get(action)?.get("parameters")?;
+    let schemas = entry.object.get_mut("schemas")?;
+    let schema = schemas.get_mut(kind)?.get_mut(action)?.get_mut("parameters")?.take();
     let Value::Object(schema) = schema else {
         if schema.is_null() {
             return None;
@@ -214,26 +222,17 @@ fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<St
         let message = format!("schemas.{kind}.{action}.parameters is not an object");
         return entry.findings.skip(&entry.place, message);
     };
-    if serde_json::to_vec(schema).map_or(usize::MAX, |text| text.len()) > MAX_SCHEMA {
+    if serde_json::to_vec(&schema).map_or(usize::MAX, |text| text.len()) > MAX_SCHEMA {
         let message = format!("schemas.{kind}.{action}.parameters is larger than {MAX_SCHEMA} bytes");
         return entry.findings.skip(&entry.place, message);
     }
     entry.shallow(&format!("schemas.{kind}.{action}.parameters"), schema)
 }
 
-/// Whether a value has so many levels at most.
-fn is_within(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels > 0 && items.iter().all(|item| is_within(item, levels - 1)),
-        Value::Object(members) => levels > 0 && members.values().all(|member| is_within(member, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
-}
-
-/// One offering or plan while it is being read.
+/// One offering or plan while it is being read. What is large is taken out of it: a copy would double what a catalog takes.
 struct Entry<'a, 's> {
     place: String,
-    object: &'a Map<String, Value>,
+    object: Map<String, Value>,
     findings: &'a mut Findings<'s>,
 }
 
@@ -242,7 +241,7 @@ impl<'a, 's> Entry<'a, 's> {
         parent: &str,
         list: &str,
         index: usize,
-        value: &'a Value,
+        value: Value,
         findings: &'a mut Findings<'s>,
     ) -> Option<Self> {
         let separator = if parent.is_empty() { "" } else { ": " };
@@ -265,14 +264,14 @@ impl<'a, 's> Entry<'a, 's> {
         self.object.get(key).is_some_and(|value| !value.is_null())
     }
 
-    fn text(&self, key: &str) -> Option<&'a str> {
+    fn text(&self, key: &str) -> Option<&str> {
         self.object.get(key)?.as_str().filter(|text| !text.is_empty())
     }
 
     fn meet(&mut self, ids: &mut Seen, names: &mut Seen) {
         for (field, seen) in [("id", ids), ("name", names)] {
-            if let Some(value) = self.text(field) {
-                seen.meet(&self.place, field, value, self.findings);
+            if let Some(value) = self.text(field).map(str::to_owned) {
+                seen.meet(&self.place, field, &value, self.findings);
             }
         }
     }
@@ -294,8 +293,8 @@ impl<'a, 's> Entry<'a, 's> {
         }
     }
 
-    fn object(&mut self, key: &str) -> Option<&'a Map<String, Value>> {
-        match self.object.get(key) {
+    fn take(&mut self, key: &str) -> Option<Map<String, Value>> {
+        match self.object.remove(key) {
             None | Some(Value::Null) => None,
             Some(Value::Object(object)) => Some(object),
             Some(_) => self.fail(format!("{key} is not an object")),
@@ -303,14 +302,14 @@ impl<'a, 's> Entry<'a, 's> {
     }
 
     fn metadata(&mut self) -> Option<Map<String, Value>> {
-        let metadata = self.object("metadata")?;
+        let metadata = self.take("metadata")?;
         self.shallow("metadata", metadata)
     }
 
     /// An opaque object, unless it would make the cluster's object unreadable; notes why not.
-    fn shallow(&mut self, what: &str, object: &Map<String, Value>) -> Option<Map<String, Value>> {
+    fn shallow(&mut self, what: &str, object: Map<String, Value>) -> Option<Map<String, Value>> {
         if object.values().all(|member| is_within(member, MAX_DEPTH - 1)) {
-            return Some(object.clone());
+            return Some(object);
         }
         self.findings.skip(&self.place, format!("{what} is nested more than {MAX_DEPTH} levels deep"))
     }

@@ -325,3 +325,35 @@ fn problems_do_not_repeat_our_secrets() {
         assert!(!text.contains("hunt") && text.contains("requires holds \"<redacted>\""), "{text}");
     }
 }
+
+/// A plan as large brokers have them, by the ten thousand. A text, as a tree of so many takes its time.
+fn plan_with_everything(index: usize) -> String {
+    let schema = r#"{ "parameters": {
+        "$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "required": ["size"],
+        "properties": { "size": { "type": "integer", "minimum": 1 }, "name": { "type": "string" }, "backup": { "type": "boolean" } }
+    } }"#;
+    format!(
+        r#"{{ "id": "p-{index}", "name": "plan-{index}", "description": "A plan", "free": false,
+        "metadata": {{ "bullets": ["fast", "cheap"], "costs": [{{ "amount": {{ "usd": 649.0 }}, "unit": "MONTHLY" }}] }},
+        "maintenance_info": {{ "version": "1.0.0" }},
+        "schemas": {{
+            "service_instance": {{ "create": {schema}, "update": {schema} }}, "service_binding": {{ "create": {schema} }}
+        }} }}"#
+    )
+}
+
+#[test]
+fn ten_thousand_plans_are_read_and_what_takes_too_much_memory_is_not() {
+    let plans: Vec<String> = (0..10_000).map(plan_with_everything).collect();
+    let catalog = json!({ "services": [offering("s", "redis", json!([]))] }).to_string();
+    let catalog = catalog.replace("[]", &format!("[{}]", plans.join(",")));
+    let catalog = Catalog::parse(catalog.as_bytes()).unwrap();
+    assert_eq!(catalog.offerings[0].plans.len(), 10_000);
+    assert!(catalog.skipped.is_empty());
+    let zeros = |values: usize| format!(r#"{{"services":[],"x":[{}0]}}"#, "0,".repeat(values - 5));
+    assert!(Catalog::parse(zeros(MAX_VALUES).as_bytes()).is_ok());
+    assert_eq!(
+        problems(Catalog::parse(zeros(MAX_VALUES + 1).as_bytes())),
+        ["it has more than 700000 values, counting arrays and objects"]
+    );
+}

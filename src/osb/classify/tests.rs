@@ -468,6 +468,34 @@ fn no_success_body_and_no_unstructured_body_of_a_bind_is_quoted() {
 }
 
 #[test]
+fn a_dashboard_url_that_nobody_can_open_is_as_if_absent() {
+    for (url, is_kept) in [
+        ("d".repeat(8192), true),
+        ("d".repeat(8193), false),
+        ("é".repeat(4097), false),
+        ("https://d\n".to_owned(), false),
+        ("https://d\u{1b}[2J".to_owned(), false),
+        ("https://\u{9b}d".to_owned(), false),
+    ] {
+        let body = serde_json::json!({ "dashboard_url": url }).to_string();
+        let dashboard_url = is_kept.then_some(url);
+        let response = |status| Response::new(status, body.as_bytes());
+        for outcome in [provision(&response(201)), update(&response(200))] {
+            assert_eq!(answered(outcome), Provisioned::Done { dashboard_url: dashboard_url.clone() });
+        }
+        assert_eq!(answered(get_instance(&response(200))).dashboard_url, dashboard_url);
+    }
+}
+
+#[test]
+fn a_body_of_too_many_values_is_malformed_and_no_tree_is_made_of_it() {
+    let body = |values: usize| format!("{{\"x\":[{}0]}}", "0,".repeat(values - 3));
+    assert!(matches!(provision(&Response::new(201, body(100_000).as_bytes())), Outcome::Answered(_)));
+    let doubt = doubt(kind(provision(&Response::new(201, body(100_001).as_bytes()))));
+    assert!(doubt.message.contains("more than 100,000 values"), "{}", doubt.message);
+}
+
+#[test]
 fn operation_and_dashboard_url_are_texts_or_nothing() {
     type Texts = (Option<&'static str>, Option<&'static str>);
     let rows: [(&str, Option<Texts>); 7] = [
