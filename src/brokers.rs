@@ -1,13 +1,12 @@
 //! The connections to brokers: one client per broker object, made when first needed, with the credentials from its
 //! Secret, and the limits on what may be under way at once.
 
+mod catalogs;
+
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -16,6 +15,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client as KubeClient, ResourceExt as _};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
+use self::catalogs::Kept;
+pub use self::catalogs::Revision;
 use crate::{
     crd::{
         ClusterWide, Namespaced, Scope, ScopeKind,
@@ -23,8 +24,8 @@ use crate::{
         scope::BrokerObject as _,
     },
     osb::{
-        ApiVersion, Authentication, Catalog, Client, Endpoint, Fetched, Hindrance, InvalidCatalog, Outcome,
-        RefusalReason, Settings, Unsent, version::InvalidVersion,
+        ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent,
+        version::InvalidVersion,
     },
     reconcilers::write::timed,
     stores::Stores,
@@ -96,24 +97,6 @@ struct Known {
     catalog: Mutex<Option<Kept>>,
     /// The broker has said that the catalog is not what it was.
     outdated: AtomicBool,
-}
-
-/// The catalog that a broker gave last, if it can be asked whether that still holds.
-struct Kept {
-    /// For which state of the broker object it was fetched.
-    revision: Revision,
-    /// By whom. Not to be kept alive: it holds credentials.
-    client: Weak<Client>,
-    fetched: Fetched,
-}
-
-/// A state of a broker object's spec.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Revision {
-    /// Which object: another one may have had the same name.
-    pub uid: String,
-    /// Its `metadata.generation`.
-    pub generation: i64,
 }
 
 struct Connection {
@@ -209,59 +192,10 @@ impl Brokers {
         }
     }
 
-    /// A `MaintenanceInfoConflict` says that the catalog has changed: it is fetched again (OSB 2.17, "Service Broker
-    /// Errors").
-    fn look_for_conflict<T>(&self, key: &BrokerKey, outcome: &Outcome<T>) {
-        if matches!(outcome, Outcome::Refused(refusal) if refusal.reason == RefusalReason::MaintenanceInfoConflict)
-        {
-            self.known(key).outdated.store(true, Ordering::Relaxed);
-            // Nobody listens any more only when the operator stops.
-            let _ = self.outdated.unbounded_send(key.clone());
-        }
-    }
-
-    /// Whether a broker has said, since its catalog was last fetched, that it has changed.
-    pub fn is_outdated(&self, key: &BrokerKey) -> bool {
-        self.known(key).outdated.load(Ordering::Relaxed)
-    }
-
     /// What in this cluster stands in the way of asking a broker: its object, the Secret that it names. Found out before
     /// an intent is written, so that waiting for a Secret costs no writes.
     pub async fn hindrance(&self, stores: &Stores, key: &BrokerKey) -> Option<String> {
         self.connect(stores, key, None).await.err().map(|unsent| unsent.message)
-    }
-
-    /// The catalog of a broker: fetched, or the last one if the broker says that it still holds.
-    ///
-    /// The broker is asked that only in the circumstances in which it gave the last one: by the same client (at the same
-    /// address, with the same credentials), for the same revision of its object (so that `relistRequests` always has it
-    /// fetched in full), in the same process, and if no request for it has failed since. What has become of the classes
-    /// and plans meanwhile does not matter: a catalog that still holds is compared with them like a new one.
-    pub async fn catalog(
-        &self,
-        stores: &Stores,
-        key: &BrokerKey,
-        revision: &Revision,
-    ) -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
-        let known = self.known(key);
-        known.outdated.store(false, Ordering::Relaxed);
-        let kept = known.replace(None);
-        let fetch = |client: Arc<Client>| {
-            let before = kept.as_ref().and_then(|kept| kept.fits(&client, revision)).cloned();
-            async move {
-                let outcome = client.catalog(before.as_ref()).await;
-                outcome.map(|result| result.map(|fetched| (Arc::downgrade(&client), fetched)))
-            }
-        };
-        let outcome = self.ask(stores, key, fetch).await;
-        outcome.map(|result| {
-            let (client, fetched) = result?;
-            let catalog = Arc::clone(&fetched.catalog);
-            if fetched.validator.is_some() {
-                known.replace(Some(Kept { revision: revision.clone(), client, fetched }));
-            }
-            Ok(catalog)
-        })
     }
 
     /// Forgets a broker whose object is gone.
@@ -367,20 +301,6 @@ impl Brokers {
             instances.retain(|_, lock| Arc::strong_count(lock) > 1);
         }
         Arc::clone(instances.entry(id.to_owned()).or_default())
-    }
-}
-
-impl Known {
-    fn replace(&self, catalog: Option<Kept>) -> Option<Kept> {
-        std::mem::replace(&mut *self.catalog.lock().unwrap_or_else(PoisonError::into_inner), catalog)
-    }
-}
-
-impl Kept {
-    /// The catalog, if it may be asked about in these circumstances.
-    fn fits(&self, client: &Arc<Client>, revision: &Revision) -> Option<&Fetched> {
-        let same = self.revision == *revision && self.client.ptr_eq(&Arc::downgrade(client));
-        same.then_some(&self.fetched)
     }
 }
 

@@ -11,6 +11,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod wanted;
 
 use std::sync::Arc;
 
