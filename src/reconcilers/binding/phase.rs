@@ -103,11 +103,11 @@ pub fn may_exist(status: &ServiceBindingStatus) -> bool {
     }
 }
 
-/// Whether anything was ever asked of a broker for this object, as far as its status tells. From then on a missing
-/// finalizer means that a person has abandoned the object.
+/// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that, so from then
+/// on a missing one means that a person has abandoned the object.
 #[must_use]
 pub fn is_recorded(status: &ServiceBindingStatus) -> bool {
-    !status.binding_id.is_empty() || may_exist(status)
+    !status.conditions.is_empty() || !status.binding_id.is_empty() || may_exist(status)
 }
 
 /// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without

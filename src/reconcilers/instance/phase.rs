@@ -116,11 +116,11 @@ pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
     }
 }
 
-/// Whether anything was ever asked of a broker for this object, as far as its status tells. From then on a missing
-/// finalizer means that a person has abandoned the object.
+/// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that, so from then
+/// on a missing one means that a person has abandoned the object.
 #[must_use]
 pub fn is_recorded(status: &ServiceInstanceStatus) -> bool {
-    !status.instance_id.is_empty() || may_exist(status)
+    !status.conditions.is_empty() || !status.instance_id.is_empty() || may_exist(status)
 }
 
 /// Whether a request of the current operation may have taken effect without our knowing.

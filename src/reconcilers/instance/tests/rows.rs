@@ -236,3 +236,13 @@ fn what_is_in_doubt_under_an_id_of_the_users_is_asked_again_and_deleted_only_wit
     assert_eq!(name(&doubtful.clone().deleted().asking().1), "DELETE");
     assert!(!doubtful.answered(done()).status().unanswered);
 }
+
+#[test]
+fn an_instance_that_was_abandoned_before_it_was_ordered_does_not_get_its_finalizer_back() {
+    let waiting = Fixture::new().unresolved();
+    let Step::Record(said) = waiting.plan() else { panic!("says what is missing") };
+    let abandoned = waiting.with_status(&said).without_finalizer();
+    assert_eq!(shown(&abandoned.plan(), &abandoned), "wait for a change");
+    let resolved = abandoned.resolved();
+    assert_eq!(shown(&resolved.plan(), &resolved), "wait for a change");
+}
