@@ -26,6 +26,7 @@ mod svcat;
 mod third_party;
 mod updates;
 mod users_view;
+mod walkthrough;
 
 #[path = "../support/stage/mod.rs"]
 mod stage;
