@@ -23,6 +23,7 @@ use crate::{
         broker::{AuthMethod, CommonServiceBrokerSpec, SecretAuth},
         scope::BrokerObject as _,
     },
+    metrics::Metrics,
     osb::{
         ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent,
         version::InvalidVersion,
@@ -86,6 +87,7 @@ pub struct Brokers {
     client: KubeClient,
     settings: Settings,
     concurrency: usize,
+    metrics: Arc<Metrics>,
     known: Mutex<HashMap<BrokerKey, Arc<Known>>>,
     outdated: UnboundedSender<BrokerKey>,
     instances: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
@@ -127,10 +129,11 @@ impl Brokers {
         client: KubeClient,
         settings: Settings,
         concurrency: usize,
+        metrics: Arc<Metrics>,
     ) -> (Self, UnboundedReceiver<BrokerKey>) {
         let (outdated, told) = unbounded();
         let (known, instances) = (Mutex::default(), Mutex::default());
-        (Self { client, settings, concurrency, known, outdated, instances }, told)
+        (Self { client, settings, concurrency, metrics, known, outdated, instances }, told)
     }
 
     /// Waits for the right to send a request. Waiting happens *before* an intent is recorded, so that between intent and
@@ -237,7 +240,7 @@ impl Brokers {
         let settings = Settings { api_version: *version, ..self.settings.clone() };
         let client =
             Client::new(&endpoint, &settings).map_err(|error| unusable(format!("{key}: {error}")))?;
-        let client = Arc::new(client);
+        let client = Arc::new(client.counted_by(self.metrics.of(key)));
         *connection = Some(Connection { address, authentication, client: Arc::clone(&client) });
         Ok(client)
     }

@@ -15,7 +15,7 @@
 //! * [`reconcilers`]: the machines, and the shell that runs them.
 //! * [`stores`], [`context`]: what is known of the cluster, and what every controller works with. [`annotations`]: what of
 //!   it brokers are told.
-//! * [`runtime`]: watches, controllers, shutdown. [`config`], [`client`], [`cluster_id`], [`telemetry`], [`server`]: the
+//! * [`runtime`]: watches, controllers, shutdown. [`config`], [`client`], [`cluster_id`], [`telemetry`], [`metrics`], [`server`]: the
 //!   process around them. [`json`]: what JSON is like before it is read.
 //!
 //! What must never break: a request that changes something at a broker is announced in the object's status by
@@ -32,6 +32,7 @@ pub mod context;
 pub mod crd;
 pub mod generate;
 pub mod json;
+pub mod metrics;
 pub mod osb;
 pub mod reconcilers;
 pub mod runtime;

@@ -45,6 +45,7 @@ use crate::{
     config::Config,
     context::{Context, Memories},
     crd::{ClusterWide, Namespaced, ServiceBinding, ServiceInstance, scope::Object},
+    metrics::Metrics,
     reconcilers::{
         binding::BindingMachine,
         broker::BrokerMachine,
@@ -71,8 +72,15 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let stop = stop.boxed().shared();
     let (ready, readiness) = signal::channel(false);
-    let mut probes = tokio::spawn(server::serve(listener, readiness, stop.clone()));
-    let mut operation = std::pin::pin!(operate(client, config, &ready, stop.clone()));
+    let (stores, writers) = caches(!config.no_secret_watch);
+    let (stores, metrics) = (Arc::new(stores), Arc::new(Metrics::new()?));
+    let shown = {
+        let (stores, metrics) = (Arc::clone(&stores), Arc::clone(&metrics));
+        move || Ok(metrics.render(&stores)?)
+    };
+    let mut probes = tokio::spawn(server::serve(listener, readiness, shown, stop.clone()));
+    let caches = (stores, writers);
+    let mut operation = std::pin::pin!(operate(client, config, caches, metrics, &ready, stop.clone()));
     tokio::select! {
         operated = &mut operation => operated?,
         served = &mut probes => {
@@ -90,15 +98,16 @@ type Stop = future::Shared<BoxFuture<'static, ()>>;
 async fn operate(
     client: Client,
     config: &Config,
+    (stores, writers): (Arc<Stores>, Writers),
+    metrics: Arc<Metrics>,
     ready: &signal::Sender<bool>,
     stop: Stop,
 ) -> anyhow::Result<()> {
     let namespace = &config.cluster_id_configmap_namespace;
     let cluster_id = cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name).await?;
-    let (stores, writers) = caches(!config.no_secret_watch);
-    let stores = Arc::new(stores);
     let (fanout, inboxes) = Fanout::new(Arc::clone(&stores));
-    let (brokers, outdated) = Brokers::new(client.clone(), config.settings(), config.broker_concurrency);
+    let (brokers, outdated) =
+        Brokers::new(client.clone(), config.settings(), config.broker_concurrency, metrics);
     let context = Arc::new(Context {
         brokers,
         recorder: Recorder::new(client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),

@@ -1,9 +1,15 @@
-//! The probes: `/livez` (and the original's `/healthz`) while the process runs, `/readyz` once every cache is filled.
+//! The probes: `/livez` (and the original's `/healthz`) while the process runs, `/readyz` (and `/healthz/ready`) once every
+//! cache is filled; and `/metrics`.
 
 use std::{future::Future, net::SocketAddr};
 
 use anyhow::Context as _;
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse as _,
+    routing::get,
+};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Opens the port.
@@ -14,13 +20,14 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (see --listen)"))
 }
 
-/// Serves the probes until told to stop.
+/// Serves the probes and the metrics, whose text `metrics` gives, until told to stop.
 ///
 /// # Errors
 /// The port is lost.
 pub async fn serve(
     listener: TcpListener,
     ready: watch::Receiver<bool>,
+    metrics: impl Fn() -> anyhow::Result<String> + Clone + Send + Sync + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let live = || async { "ok" };
@@ -34,7 +41,20 @@ pub async fn serve(
             }
         }
     };
+    let shown = move || {
+        let text = metrics();
+        async move {
+            match text {
+                Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+                Err(error) => {
+                    tracing::error!(error = %error, "the metrics cannot be shown");
+                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+                }
+            }
+        }
+    };
     let router = Router::new()
+        .route("/metrics", get(shown))
         .route("/livez", get(live))
         .route("/healthz", get(live))
         .route("/readyz", get(readiness.clone()))

@@ -30,6 +30,7 @@ use super::request::{LAST_OPERATION, Request};
 use super::text;
 use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
+use crate::metrics::RequestCounter;
 
 /// The longest catalog that is read.
 pub const MAX_CATALOG: usize = 16 << 20;
@@ -46,6 +47,7 @@ pub struct Client {
     timeout: Duration,
     version: ApiVersion,
     secrets: Vec<Zeroizing<String>>,
+    counter: Option<RequestCounter>,
 }
 
 impl Client {
@@ -57,7 +59,14 @@ impl Client {
             timeout: settings.request_timeout,
             version: settings.api_version,
             secrets: endpoint.auth.secrets(),
+            counter: None,
         })
+    }
+
+    /// Counts its requests from now on.
+    #[must_use]
+    pub fn counted_by(self, counter: RequestCounter) -> Self {
+        Self { counter: Some(counter), ..self }
     }
 
     /// `GET /v2/catalog`, or the one that was fetched `before`, if the broker says that it still holds. That may only be
@@ -220,7 +229,10 @@ impl Client {
         let id = Uuid::new_v4();
         let started = Instant::now();
         let result = self.attempt(request, id).await;
-        let status = result.as_ref().map_or(0, |answer| answer.status);
+        let status = result.as_ref().ok().map(|answer| answer.status);
+        if let Some(counter) = &self.counter {
+            counter.count(operation, status);
+        }
         let milliseconds = started.elapsed().as_millis();
         // The id is what brokers log; nothing else of the request is free of what users may have put there.
         tracing::debug!(operation = operation.name(), request = %id, status, milliseconds, "asked a broker");

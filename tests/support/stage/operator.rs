@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::support::control_plane::{ControlPlane, access::write_kubeconfig, process::Process};
 
@@ -44,6 +44,7 @@ pub struct Operator {
 #[derive(Default)]
 struct Running {
     process: Option<Process>,
+    address: Option<SocketAddr>,
     starts: usize,
 }
 
@@ -84,10 +85,18 @@ impl Operator {
             let process = self.spawn(address)?;
             self.running().process = Some(process);
             if self.is_ready(address).await? {
+                self.running().address = Some(address);
                 return Ok(());
             }
         }
         bail!("the operator found its port in use, {PORT_ATTEMPTS} times in a row")
+    }
+
+    /// What its `/metrics` says.
+    pub async fn metrics(&self) -> Result<String> {
+        let address = self.running().address.context("the operator does not run")?;
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(client.get(format!("http://{address}/metrics")).send().await?.error_for_status()?.text().await?)
     }
 
     /// What it last wrote to its log.
