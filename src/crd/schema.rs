@@ -50,9 +50,6 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
 /// * no schema default: what a user did not write is not written into the spec for them;
 /// * `status` is one atomic value, because it has one writer: the API server then tracks one owner instead of thirty.
 pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
-    // Said although it is the default: definitions of the first API version have `true`, and an apply that does not say it
-    // leaves that.
-    definition.spec.preserve_unknown_fields = Some(false);
     for version in &mut definition.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
             continue;

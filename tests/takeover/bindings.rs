@@ -52,6 +52,17 @@ fn credentials_are_kept_and_restored_when_they_are_lost() {
 }
 
 #[test]
+fn credentials_that_were_lost_before_are_restored() {
+    take_over("binding-secret-lost", |left| async move {
+        secret_is_known(&left).await;
+        left.case.ready(BINDING, "app").await;
+        assert_eq!(left.case.content("app-credentials").await["password"], "kept");
+        assert_eq!(left.changes(), [], "the credentials were fetched");
+        left.case.finish().await;
+    });
+}
+
+#[test]
 fn an_unanswered_bind_is_repeated_and_makes_no_second_binding() {
     take_over("binding-in-flight", |left| async move {
         left.case.ready(BINDING, "app").await;

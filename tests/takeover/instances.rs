@@ -60,12 +60,14 @@ fn one_that_was_just_created_is_provisioned_under_the_id_that_it_was_given() {
 
 #[test]
 fn an_unanswered_provision_is_repeated_and_makes_no_second_instance() {
-    take_over("instance-provision-in-flight", |left| async move {
-        left.case.ready(INSTANCE, "db").await;
-        // The broker takes only the very same request for a repetition.
-        assert_eq!(left.changes(), once(Operation::Provision));
-        left.case.finish().await;
-    });
+    for state in ["instance-provision-in-flight", "instance-provision-in-flight-secret"] {
+        take_over(state, |left| async move {
+            left.case.ready(INSTANCE, "db").await;
+            // The broker takes only the very same request for a repetition.
+            assert_eq!(left.changes(), once(Operation::Provision), "{state}");
+            left.case.finish().await;
+        });
+    }
 }
 
 #[test]
@@ -76,6 +78,16 @@ fn an_asynchronous_provision_is_followed_to_its_end() {
         assert_eq!(ready["status"]["dashboardURL"], dashboard);
         assert_eq!(left.changes(), []);
         polls_name_the_operation(&left);
+        left.case.finish().await;
+    });
+}
+
+#[test]
+fn an_instance_that_is_deleted_while_it_is_made_is_deleted_when_it_is_there() {
+    take_over("instance-provisioning-deleted", |left| async move {
+        left.case.gone(INSTANCE, "db").await;
+        polls_name_the_operation(&left);
+        assert_eq!(left.changes(), once(Operation::Deprovision));
         left.case.finish().await;
     });
 }

@@ -1,8 +1,8 @@
 //! A cluster that the original Service Catalog left behind goes on under this operator.
 //!
 //! The original's definitions, which have no schema, are installed first, and objects are made as it left them: one file
-//! a state under `states/`, with what the broker had at that moment. Then `kubectl apply -k config/default` brings the
-//! new definitions and policies over them, and the operator starts. One namespace and one scripted broker a state.
+//! a state under `states/`, with what the broker had at that moment. Then the new definitions and policies are applied over
+//! them as `docs/migration.md` says, and the operator starts. One namespace and one scripted broker a state.
 
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -69,6 +69,8 @@ async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
         let left = Left::behind(stage, name, &std::fs::read_to_string(&path)?).await;
         all.insert(name.to_owned(), left.with_context(|| format!("states/{name}.yaml"))?);
     }
+    let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/config/migration");
+    kubectl(plane, &["apply", "-k", definitions]).await?;
     install(plane, WITH_POLICIES).await?;
     stage.operator.begin(plane).await?;
     Ok(Mutex::new(all))
