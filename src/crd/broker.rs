@@ -248,6 +248,9 @@ pub struct ServiceBrokerStatus {
     /// `Ready`, or the reason why not.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
+    /// How much of a catalog was read when it was last fetched. An operator that reads more fetches it once more.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    pub catalog_reader: i64,
 }
 
 /// Where the operator finds the credentials for a broker, with the scope resolved.

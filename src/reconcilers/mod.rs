@@ -3,6 +3,7 @@
 //! * [`machine`]: what a machine is. [`shell`]: the pass that runs it.
 //! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
 //!   *observe, phase, plan, absorb*.
+//! * [`inherited`]: what the original left in objects.
 //! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`], [`told`]: what several of them decide with; pure.
 //! * [`mod@write`], [`secret`], [`event`]: the effects on the API server.
 
@@ -15,6 +16,7 @@ pub mod broker;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod inherited;
 pub mod instance;
 pub mod machine;
 pub mod offering;

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Preconditions},
+    api::{DeleteParams, Patch, Preconditions},
     core::{ObjectMeta, PartialObjectMeta},
 };
+use serde_json::json;
 
 use super::{
     error::Error,
-    write::{Refused, has_code, ignore_missing, is_invalid, is_owned, post, timed},
+    write::{Refused, has_code, ignore_missing, is_invalid, is_owned, parameters, post, timed},
 };
 
 /// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
@@ -104,6 +105,16 @@ pub fn taken(namespace: &str, name: &str) -> Refused {
              delete that Secret, or create another binding with another secretName"
         ),
     }
+}
+
+/// Adds labels and annotations to a Secret, this very one. Only metadata travels.
+pub(super) async fn mark_secret(client: &Client, metadata: &ObjectMeta) -> Result<(), Error> {
+    let (namespace, name) =
+        (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
+    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let action = format!("label Secret {namespace}/{name}");
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    ignore_missing(timed(&action, api.patch_metadata(&name, &parameters(), &patch)).await.map(|_| ()))
 }
 
 /// Deletes a Secret of a binding; one that is not ours, or gone already, is left as it is.

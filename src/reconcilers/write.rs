@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     error::Error,
-    secret::{OwnedSecret, apply_secret, delete_secret},
+    secret::{OwnedSecret, apply_secret, delete_secret, mark_secret},
 };
 use crate::{
     context::Context,
@@ -38,6 +38,8 @@ pub enum Write {
     Delete(Box<Target>, Preconditions),
     /// Write credentials, to a Secret that is ours or does not exist yet.
     ApplySecret(Box<OwnedSecret>),
+    /// Add labels and annotations to the Secret of this uid.
+    MarkSecret(Box<ObjectMeta>),
     /// Delete a Secret that is ours.
     DeleteSecret {
         /// Its namespace.
@@ -151,6 +153,7 @@ impl Write {
                     .map(|()| None)
             }
             Self::ApplySecret(secret) => apply_secret(client, secret).await,
+            Self::MarkSecret(metadata) => mark_secret(client, metadata).await.map(|()| None),
             Self::DeleteSecret { namespace, name, owner_uid, uid } => {
                 delete_secret(client, (namespace, name), owner_uid, uid.clone()).await.map(|()| None)
             }
@@ -301,7 +304,7 @@ pub(super) fn is_invalid(error: &kube::Error) -> bool {
     [400, 403, 413, 422].into_iter().any(|code| has_code(error, code))
 }
 
-fn parameters() -> PatchParams {
+pub(super) fn parameters() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 

@@ -141,6 +141,7 @@ impl Subject for InstanceMachine {
             Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
         };
         let world = World {
+            inherited: None,
             present: plan_of(&status.external_properties),
             requested: plan_of(&status.in_progress_properties),
             offering: offering.clone(),

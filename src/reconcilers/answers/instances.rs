@@ -52,6 +52,7 @@ impl Bench {
                 cluster_id: "cluster".into(),
                 context_annotations: None,
                 recorded_broker_exists: true,
+                inherited: None,
             },
             memory: self.memory,
             tunables: Tunables::default(),

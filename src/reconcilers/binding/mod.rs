@@ -7,6 +7,7 @@ mod lifetime;
 pub mod phase;
 mod plan;
 mod secret;
+mod takeover;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -130,7 +131,10 @@ impl Machine for BindingMachine {
         } else {
             None
         };
-        let recorded = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        // A binding of the original is on record with its instance before it is itself.
+        let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
+        let own = object.status.as_ref().and_then(|status| status.resolved.as_ref());
+        let recorded = own.or(of_instance.and_then(|status| status.resolved.as_ref()));
         let resolve = |instance: &Arc<ServiceInstance>| {
             offering::resolve(&instance.spec.plan_reference, &namespace, stores)
         };
@@ -154,7 +158,6 @@ impl Machine for BindingMachine {
                 .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores))
                 .and_then(|offering| offering.maximum_polling_duration),
             hindrance,
-            instance,
             parameters,
             other_secrets,
             secret,
@@ -162,6 +165,7 @@ impl Machine for BindingMachine {
             cluster_id: context.cluster_id.clone(),
             recorded_broker_exists: recorded
                 .is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
+            instance,
         })
     }
 

@@ -9,6 +9,7 @@ use super::{
     lifetime,
     phase::{self, Phase},
     secret::{self, SETTLING, SecretState, secret_name},
+    takeover,
     wanted::{Blocked, wanted},
 };
 use crate::{
@@ -39,6 +40,9 @@ pub(super) fn plan(observed: &Seen) -> Next {
     let status = observed.status();
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     let deleted = object.metadata.deletion_timestamp.is_some();
+    if let Some(taken) = takeover::taken_over(observed, &status).filter(|_| held) {
+        return Step::Record(taken);
+    }
     match (deleted, held) {
         (true, true) => removal(observed, &status),
         (true, false) => Step::Wait(Wait::ForChange),
@@ -63,11 +67,9 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
         Phase::Absent { not_before } => converge(observed, status, not_before),
         Phase::Retrying(at) => converge(observed, status, Some(at)),
         Phase::Intending(sent) => {
-            if let SecretState::Ours { binding_id, lifetime, .. } = &observed.world.secret
-                && *binding_id == status.binding_id
-            {
+            if let Some(lifetime) = secret::is_written(&observed.world.secret, status) {
                 // The answer came and its credentials were written; only the word about it was lost.
-                return Step::Record(intent::settle(observed, status, *lifetime, intent::INJECTED));
+                return Step::Record(intent::settle(observed, status, lifetime, intent::INJECTED));
             }
             let uid = observed.object.uid().unwrap_or_default();
             converge(observed, status, Some(retry_at(sent, status.retries, &uid, &observed.tunables)))
@@ -80,6 +82,9 @@ fn settled(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<Ti
     match &observed.world.secret {
         state if secret::is_lost(state, &observed.object) => {
             pending(not_before, observed.now).unwrap_or_else(|| restore(observed, status))
+        }
+        SecretState::Ours { binding_id, uid, .. } if binding_id.is_empty() => {
+            Step::Write(vec![secret::mark(&observed.object, status, uid.clone())])
         }
         SecretState::Ours { lifetime, .. } => aging(observed, status, *lifetime),
         SecretState::Unchecked | SecretState::Missing => {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    crd::ServiceBinding,
+    crd::{ServiceBinding, ServiceBindingStatus},
     osb::outcome::Lifetime,
     reconcilers::{
         backoff::later,
@@ -57,6 +57,20 @@ pub fn is_lost(state: &SecretState, object: &ServiceBinding) -> bool {
             let status = object.status.clone().unwrap_or_default();
             !binding_id.is_empty() && *binding_id != phase::binding_id(object, &status)
         }
+    }
+}
+
+/// How long the credentials of the request under way are good for, if they are in the Secret. What the original wrote there
+/// belongs to the only binding that it ever asked for.
+#[must_use]
+pub(super) fn is_written(state: &SecretState, status: &ServiceBindingStatus) -> Option<Lifetime> {
+    match state {
+        SecretState::Ours { binding_id, lifetime, .. }
+            if *binding_id == status.binding_id || (binding_id.is_empty() && status.attempt == 0) =>
+        {
+            Some(*lifetime)
+        }
+        _ => None,
     }
 }
 
@@ -135,18 +149,35 @@ pub(super) fn build(
         controller: Some(true),
         block_owner_deletion: Some(true),
     };
-    let labels = [(LABEL_BINDING, uid.as_str()), ("app.kubernetes.io/managed-by", "service-catalog")];
     let annotations = std::iter::once((ANNOTATION_BINDING_ID.to_owned(), binding_id.to_owned()))
         .chain(lifetime::annotations(lifetime));
     let metadata = ObjectMeta {
         name: Some(secret_name(object)),
         namespace: object.namespace(),
-        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+        labels: Some(labels(&uid)),
         annotations: Some(annotations.collect()),
         owner_references: Some(vec![owner]),
         ..ObjectMeta::default()
     };
     Write::ApplySecret(Box::new(OwnedSecret { metadata, owner_uid: uid, data }))
+}
+
+fn labels(uid: &str) -> BTreeMap<String, String> {
+    let labels = [(LABEL_BINDING, uid), ("app.kubernetes.io/managed-by", "service-catalog")];
+    labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Makes a Secret that the original wrote known as one of ours: from then on it is watched. Its content stays.
+pub(super) fn mark(object: &ServiceBinding, status: &ServiceBindingStatus, uid: Option<String>) -> Write {
+    let id = phase::binding_id(object, status);
+    Write::MarkSecret(Box::new(ObjectMeta {
+        name: Some(secret_name(object)),
+        namespace: object.namespace(),
+        uid,
+        labels: Some(labels(&object.uid().unwrap_or_default())),
+        annotations: Some([(ANNOTATION_BINDING_ID.to_owned(), id)].into()),
+        ..ObjectMeta::default()
+    }))
 }
 
 /// The removal of the Secret, if it is ours.

@@ -118,6 +118,10 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
         status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
     }
     if failed {
+        if status.reconciled_generation == 0 {
+            // The original says this last of all; until then the spec would seem to have been edited since.
+            status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
+        }
         return status;
     }
     if is_overdue(observed, since.as_ref()) {

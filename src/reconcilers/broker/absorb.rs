@@ -98,6 +98,7 @@ fn synced<S: Watched>(
     judge(&mut status, ConditionStatus::True, Reason::FetchedCatalog, &message, observed);
     status.operation_start_time = None;
     status.reconciled_generation = broker.meta().generation.unwrap_or_default();
+    status.catalog_reader = plan::CATALOG_READER;
     if !writes.is_empty() || status != present {
         status.last_catalog_retrieval_time = Some(Time(observed.now));
     }

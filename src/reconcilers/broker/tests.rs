@@ -123,7 +123,7 @@ impl Bench {
                 self.patch(&target.name, &patch);
                 format!("mark {} {}", target.name, patch["status"]["removedFromBrokerCatalog"])
             }
-            Write::Delete(..) | Write::ApplySecret(_) | Write::DeleteSecret { .. } => {
+            Write::Delete(..) | Write::ApplySecret(_) | Write::MarkSecret(_) | Write::DeleteSecret { .. } => {
                 panic!("no such write is due")
             }
         }
@@ -619,4 +619,18 @@ fn two_ids_never_share_an_object() {
     let both = json!([service("z54zwo", &["p"]), service("Two", &["q"])]);
     assert_eq!(bench.catalog(&both).last().map(String::as_str), Some("status"));
     assert_eq!(bench.ready().1, "ErrorSyncingCatalog");
+}
+
+#[test]
+fn a_catalog_that_was_read_by_an_operator_that_reads_less_is_fetched_once_more() {
+    let mut bench = Bench::new();
+    bench.catalog(&two());
+    bench.memory = Memory::default();
+    assert!(bench.due().is_some_and(|at| at > bench.now), "not before its time");
+    if let Some(status) = bench.broker.status.as_mut() {
+        status.catalog_reader = 0;
+    }
+    assert_eq!(bench.due(), Some(bench.now));
+    bench.catalog(&two());
+    assert!(bench.due().is_some_and(|at| at > bench.now));
 }

@@ -99,7 +99,7 @@ pub(super) fn update(observed: &Seen, status: &ServiceInstanceStatus, wanted: &W
     // An earlier update may have taken effect unnoticed: then everything that it may have changed is said again.
     // So it is when the user asks for the same again, and when only another update can repair the instance.
     let all = phase::is_in_doubt(status)
-        || observed.object.spec.update_requests > status.observed_update_requests
+        || observed.object.spec.update_requests > phase::seen_update_requests(&observed.object, status)
         || status.unusable;
     // An update that repeats what is acknowledged waits with changed annotations, or it would look like one that says
     // nothing else: a refusal of that leaves no doubt, and its repetition says less.
@@ -217,6 +217,18 @@ pub(super) fn observe_spec(observed: &Seen, status: &mut ServiceInstanceStatus) 
     status.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     status.observed_update_requests = observed.object.spec.update_requests;
     show_spec(observed, status);
+}
+
+/// What the original has ordered goes on record as if it had been ordered here, once: then a deletion needs neither spec
+/// nor catalog any more.
+pub(super) fn taken_over(observed: &Seen, status: &ServiceInstanceStatus) -> Option<ServiceInstanceStatus> {
+    let inherited = observed.world.inherited.as_ref().filter(|_| status.resolved.is_none())?;
+    Some(ServiceInstanceStatus {
+        instance_id: phase::instance_id(&observed.object, status),
+        observed_update_requests: phase::seen_update_requests(&observed.object, status),
+        resolved: Some(inherited.clone()),
+        ..status.clone()
+    })
 }
 
 /// Records what the print columns show.

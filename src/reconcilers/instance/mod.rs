@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 
 use super::{
     error::Error,
+    inherited,
     machine::{Absorbed, Admitted, Machine, Observed, Step},
     offering::{self, Offering, Unresolved},
     parameters::{self, Parameters, ParametersError},
@@ -26,6 +27,7 @@ use crate::{
     context::Context,
     crd::{
         Condition, ServiceInstance, ServiceInstanceStatus,
+        common::ResolvedOffering,
         instance::{ContextAnnotations, InstanceProperties},
     },
     osb::{
@@ -50,6 +52,8 @@ pub struct World {
     pub present: Option<Offering>,
     /// What the plan is now that the operation under way is about, likewise.
     pub requested: Option<Offering>,
+    /// What the original ordered, where that is not on record yet.
+    pub inherited: Option<ResolvedOffering>,
     /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
     pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
@@ -160,7 +164,8 @@ impl Machine for InstanceMachine {
         };
         let status = object.status.clone().unwrap_or_default();
         let asks = phase::asks(object, &status);
-        let recorded = status.resolved.as_ref();
+        let inherited = inherited::ordered(object, &status, &namespace, stores);
+        let recorded = status.resolved.as_ref().or(inherited.as_ref());
         let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
         let plan_of = |properties: Option<&InstanceProperties>| {
             let (record, properties) = recorded.zip(properties)?;
@@ -192,6 +197,7 @@ impl Machine for InstanceMachine {
             cluster_id: context.cluster_id.clone(),
             recorded_broker_exists: recorded
                 .is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
+            inherited,
         })
     }
 

@@ -90,6 +90,13 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
         _ if status.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
         InstanceOperation::Provision => retried(Requested::Provision),
         InstanceOperation::Update => retried(Requested::Update),
+        // The original gave up the deletion of what an unsuccessful create had left.
+        InstanceOperation::None
+            if status.deprovision_status == DeprovisionStatus::Failed
+                && status.provision_status != ProvisionStatus::Provisioned =>
+        {
+            Phase::Mitigating { not_before: next }
+        }
         InstanceOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => {
             Phase::Stuck
         }
@@ -133,7 +140,7 @@ pub fn is_in_doubt(status: &ServiceInstanceStatus) -> bool {
 #[must_use]
 pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
     let seen = object.metadata.generation.unwrap_or(0) <= status.observed_generation
-        && object.spec.update_requests <= status.observed_update_requests;
+        && object.spec.update_requests <= seen_update_requests(object, status);
     match phase(status) {
         Phase::Settled => seen && condition::is_true(&status.conditions, ConditionType::Ready),
         Phase::Stuck => seen,
@@ -144,6 +151,15 @@ pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> b
         | Phase::Mitigating { .. }
         | Phase::Deleting { .. } => false,
     }
+}
+
+/// The `updateRequests` that were acted on. The original did not count them: it acted on every generation of the spec.
+#[must_use]
+pub fn seen_update_requests(object: &ServiceInstance, status: &ServiceInstanceStatus) -> i64 {
+    let by_original = status.instance_id.is_empty()
+        && status.observed_generation > 0
+        && object.metadata.generation.unwrap_or(0) <= status.observed_generation;
+    if by_original { object.spec.update_requests } else { status.observed_update_requests }
 }
 
 /// Whether credentials for the instance may be asked for: it is there, and nothing is being done to it. While a failed

@@ -36,6 +36,9 @@ pub(super) fn plan(observed: &Seen) -> Next {
     let status = observed.status();
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     let deleted = object.metadata.deletion_timestamp.is_some();
+    if let Some(taken) = intent::taken_over(observed, &status).filter(|_| held) {
+        return Step::Record(taken);
+    }
     match (deleted, held) {
         (true, true) => removal(observed, &status),
         (true, false) => Step::Wait(Wait::ForChange),
@@ -100,7 +103,7 @@ fn go_on(
     not_before: Timestamp,
 ) -> Next {
     let seen = !intent::has_moved(observed, status)
-        && observed.object.spec.update_requests <= status.observed_update_requests;
+        && observed.object.spec.update_requests <= phase::seen_update_requests(&observed.object, status);
     (seen && annotations::are_being_told(status))
         .then(|| annotations::tell(observed, status, Some(not_before)))
         .flatten()
@@ -135,7 +138,8 @@ fn converge(
         Requested::Update => {
             let acknowledged = status.external_properties.as_ref();
             let differs = acknowledged.is_none_or(|acknowledged| !wanted.is(acknowledged));
-            let forced = observed.object.spec.update_requests > status.observed_update_requests;
+            let seen = phase::seen_update_requests(&observed.object, status);
+            let forced = observed.object.spec.update_requests > seen;
             let broken = status.unusable;
             // An update that says nothing would be one of the context alone, which an offering has to allow.
             let says_something =

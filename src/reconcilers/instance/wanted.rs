@@ -93,6 +93,15 @@ fn maintenance_version<'a>(
     let acknowledged = observed.object.status.as_ref().and_then(|status| status.external_properties.as_ref());
     let stays = acknowledged
         .filter(|acknowledged| requested == Requested::Update && acknowledged.plan_id() == offering.plan_id);
+    let status = observed.object.status.as_ref().filter(|status| phase::is_in_doubt(status));
+    let in_flight = status.and_then(|status| status.in_progress_properties.as_ref());
+    if asked.is_none()
+        && requested == Requested::Provision
+        && in_flight.is_some_and(|sent| sent.maintenance_version.is_none())
+    {
+        // The repetition of a request that named no version names none: those of the original did not.
+        return Ok(None);
+    }
     let present = stays.and_then(|acknowledged| acknowledged.maintenance_version.as_deref());
     match asked {
         None if stays.is_some() => Ok(present),

@@ -210,10 +210,16 @@ fn against_model(model: &Model, operation: Operation, request: &Request, finding
     }
     match operation {
         O::Provision => {
-            finding(model.deleted.contains(request.instance()), "the id of a deleted instance is reused");
+            finding(
+                !model.ids_return && model.deleted.contains(request.instance()),
+                "the id of a deleted instance is reused",
+            );
         }
         O::Bind => {
-            finding(model.deleted.contains(request.id()), "the id of a deleted binding is reused");
+            finding(
+                !model.ids_return && model.deleted.contains(request.id()),
+                "the id of a deleted binding is reused",
+            );
             let plan = |name| flag(&model.catalog, request.text("service_id"), request.text("plan_id"), name);
             finding(plan("bindable") == Some(false), "a binding of a plan that is not bindable");
             if let Some(predecessor) = body["predecessor_binding_id"].as_str() {

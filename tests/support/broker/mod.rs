@@ -32,6 +32,7 @@ mod ledger;
 mod model;
 mod running;
 mod script;
+mod seed;
 mod serve;
 mod tls;
 mod wire;
@@ -47,6 +48,7 @@ pub use catalog::{LARGE, Offering, POSTGRESQL, Plan, SMALL, catalog, default_cat
 pub use journal::Request;
 pub use model::{Binding, Instance};
 pub use script::{Operation, Reply, Script, ScriptBuilder};
+pub use seed::Begun;
 
 /// The user name a broker expects at first.
 pub const USERNAME: &str = "catalog";

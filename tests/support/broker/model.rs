@@ -53,6 +53,8 @@ pub(super) struct Model {
     pub(super) credentials: Option<Value>,
     pub(super) serialise_bindings: bool,
     pub(super) etags: bool,
+    /// Ids may be used again.
+    pub(super) ids_return: bool,
     /// Every `operation` that a 202 really carried to the platform, by instance or binding id.
     pub(super) issued: BTreeMap<String, Vec<String>>,
     /// The ids that a change was sent for, and whether the newest success was a 202 with an `operation`.
@@ -72,6 +74,7 @@ impl Model {
             credentials: None,
             serialise_bindings: false,
             etags: false,
+            ids_return: false,
             issued: BTreeMap::new(),
             awaiting: BTreeMap::new(),
             operations: 0,

@@ -32,7 +32,7 @@ pub async fn install(plane: &ControlPlane, folder: &str) -> Result<()> {
     if folder == super::WITH_POLICIES { policies_in_force(plane).await } else { Ok(()) }
 }
 
-async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<()> {
+pub async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<()> {
     let output = plane.kubectl(arguments).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "kubectl {} failed: {}", arguments.join(" "), said.trim_end());

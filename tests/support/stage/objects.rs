@@ -35,6 +35,8 @@ pub const INSTANCE: Kind = catalog("ServiceInstance", "serviceinstances", true);
 pub const BINDING: Kind = catalog("ServiceBinding", "servicebindings", true);
 pub const SECRET: Kind =
     Kind { group: "", version: "v1", name: "Secret", plural: "secrets", namespaced: true };
+pub const CONFIG_MAP: Kind =
+    Kind { group: "", version: "v1", name: "ConfigMap", plural: "configmaps", namespaced: true };
 pub const NAMESPACE: Kind =
     Kind { group: "", version: "v1", name: "Namespace", plural: "namespaces", namespaced: false };
 pub const EVENT: Kind =

@@ -52,13 +52,22 @@ impl Operator {
     /// Starts it on a control plane where `config/` is installed, and waits until it is ready. `flags` come after the
     /// short delays, so they count.
     pub async fn start(plane: &ControlPlane, flags: &[&str]) -> Result<Self> {
-        let dir = plane.dir().join("operator");
-        fs::create_dir_all(&dir)?;
-        write_kubeconfig(&plane.service_account(ACCOUNT, ACCOUNT).await?, &dir.join("kubeconfig"))?;
-        let flags = FAST.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
-        let operator = Self { dir, flags, running: Mutex::default() };
-        operator.restart().await?;
+        let operator = Self::idle(plane, flags);
+        operator.begin(plane).await?;
         Ok(operator)
+    }
+
+    /// One that does not run yet.
+    pub fn idle(plane: &ControlPlane, flags: &[&str]) -> Self {
+        let flags = FAST.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
+        Self { dir: plane.dir().join("operator"), flags, running: Mutex::default() }
+    }
+
+    /// Starts an idle one, when `config/` is installed, and waits until it is ready.
+    pub async fn begin(&self, plane: &ControlPlane) -> Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        write_kubeconfig(&plane.service_account(ACCOUNT, ACCOUNT).await?, &self.dir.join("kubeconfig"))?;
+        self.restart().await
     }
 
     /// Kills it, as a crash or the kernel does, and returns when it is gone.

@@ -2,6 +2,7 @@
 
 mod absorb;
 mod plan;
+mod takeover;
 
 use std::sync::{Arc, LazyLock};
 

@@ -5,6 +5,7 @@ pub(in crate::reconcilers) mod absorb;
 mod bodies;
 mod plan;
 mod rows;
+mod takeover;
 mod updates;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::{
     context::{Memory, Tunables},
     crd::{
         FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
+        common::ResolvedOffering,
         instance::{ContextAnnotations, PlanReference},
     },
     osb::{
@@ -71,6 +73,8 @@ pub(in crate::reconcilers) struct Fixture {
     /// The plan of the operation under way, where it matters what the catalog says of it.
     pub requested: Option<Offering>,
     pub annotations: Option<ContextAnnotations>,
+    /// What the original ordered, where that is not on record.
+    pub inherited: Option<ResolvedOffering>,
     unreadable: bool,
     bindings: Vec<String>,
     namespace_known: bool,
@@ -109,6 +113,7 @@ impl Fixture {
             rival: None,
             requested: None,
             annotations: None,
+            inherited: None,
             unreadable: false,
             bindings: vec![],
             namespace_known: true,
@@ -227,7 +232,9 @@ impl Fixture {
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
-                recorded_broker_exists: self.broker_exists && self.status().resolved.is_some(),
+                recorded_broker_exists: self.broker_exists
+                    && self.status().resolved.as_ref().or(self.inherited.as_ref()).is_some(),
+                inherited: self.inherited.clone(),
             },
             memory: self.memory,
             tunables: Tunables::default(),

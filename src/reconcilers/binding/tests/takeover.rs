@@ -1,0 +1,71 @@
+//! What the original left.
+
+use super::*;
+use crate::crd::{
+    ConditionStatus, ConditionType,
+    binding::{BindingOperation, UnbindStatus},
+    condition,
+};
+
+/// The same, but as the original would have left it: nothing of what this operator notes beside.
+fn of_original(fixture: Fixture) -> Fixture {
+    let mut status = fixture.status();
+    status.binding_id.clear();
+    status.instance_id.clear();
+    status.resolved = None;
+    status.last_attempt_time = None;
+    fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
+}
+
+fn unmarked() -> SecretState {
+    SecretState::Ours { binding_id: String::new(), uid: None, lifetime: Lifetime::default() }
+}
+
+fn next(fixture: &Fixture) -> String {
+    shown(&fixture.plan(), fixture)
+}
+
+#[test]
+fn what_was_bound_goes_on_record_and_its_secret_is_marked() {
+    let bound = of_original(Fixture::new().settled()).with_secret(unmarked());
+    let Step::Record(taken) = bound.plan() else { panic!("{}", next(&bound)) };
+    assert_eq!((&*taken.binding_id, &*taken.instance_id), ("made-up-by-the-webhook", instances::UID));
+    assert_eq!(taken.resolved, Some(instances::offering().to_record()));
+    let recorded = bound.with_status(&taken);
+    let Step::Write(writes) = recorded.plan() else { panic!("{}", next(&recorded)) };
+    let [Write::MarkSecret(metadata)] = &writes[..] else { panic!("something else is written") };
+    let marks = metadata.annotations.clone().unwrap_or_default();
+    assert_eq!(marks["servicecatalog.k8s.io/binding-id"], "made-up-by-the-webhook");
+    assert_eq!(metadata.labels.clone().unwrap_or_default()["servicecatalog.k8s.io/binding-uid"], UID);
+}
+
+#[test]
+fn credentials_that_were_written_without_a_word_are_those_of_the_bind_under_way() {
+    let in_flight = of_original(Fixture::new().intending()).with_secret(unmarked());
+    let Step::Record(taken) = in_flight.plan() else { panic!("{}", next(&in_flight)) };
+    let recorded = in_flight.with_status(&taken);
+    assert_eq!(next(&recorded), "say Ready=True:InjectedBindResult");
+    // After an attempt of ours they would be of an earlier one.
+    let later = ServiceBindingStatus { attempt: 1, ..taken };
+    assert_ne!(next(&recorded.with_status(&later)), "say Ready=True:InjectedBindResult");
+}
+
+#[test]
+fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
+    let mut status = ServiceBindingStatus {
+        orphan_mitigation_in_progress: true,
+        current_operation: BindingOperation::Bind,
+        unbind_status: UnbindStatus::Required,
+        ..ServiceBindingStatus::default()
+    };
+    let at = Time(Timestamp::UNIX_EPOCH);
+    for (kind, state) in
+        [(ConditionType::Ready, ConditionStatus::False), (ConditionType::Failed, ConditionStatus::True)]
+    {
+        condition::set(&mut status.conditions, kind, state, "ServiceBindingReturnedFailure", "words", &at);
+    }
+    let mitigated = of_original(Fixture::new().with_status(&status))
+        .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)));
+    assert_eq!(next(&mitigated.clone().after(3600)), "wait for a change");
+    assert_eq!(mitigated.status().unbind_status, UnbindStatus::NotRequired);
+}

@@ -1,0 +1,106 @@
+//! What the original left.
+
+use super::*;
+use crate::crd::{
+    Condition, ConditionStatus, ConditionType, condition,
+    instance::{DeprovisionStatus, InstanceOperation},
+};
+
+fn record() -> ResolvedOffering {
+    offering().to_record()
+}
+
+/// The same, but as the original would have left it: nothing of what this operator notes beside.
+fn of_original(mut fixture: Fixture) -> Fixture {
+    let mut status = fixture.status();
+    status.instance_id.clear();
+    status.resolved = None;
+    status.observed_update_requests = 0;
+    status.last_attempt_time = None;
+    fixture.inherited = phase_may_exist(&status).then(record);
+    fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
+}
+
+fn phase_may_exist(status: &ServiceInstanceStatus) -> bool {
+    crate::reconcilers::instance::phase::may_exist(status)
+}
+
+fn requesting(mut fixture: Fixture, count: i64) -> Fixture {
+    fixture.object.spec.update_requests = count;
+    fixture
+}
+
+fn next(fixture: &Fixture) -> String {
+    shown(&fixture.plan(), fixture)
+}
+
+fn refused_for_good() -> Fixture {
+    Fixture::new().answered(Outcome::Provisioned(refused(400, RefusalReason::BadRequest)))
+}
+
+#[test]
+fn what_was_ordered_goes_on_record_once_and_nothing_is_asked() {
+    let settled = requesting(of_original(Fixture::new().settled()), 2);
+    let before = settled.status();
+    let Step::Record(taken) = settled.plan() else { panic!("{}", next(&settled)) };
+    assert_eq!(taken.conditions.len(), before.conditions.len());
+    assert_eq!(taken.resolved, Some(record()));
+    assert_eq!((&*taken.instance_id, taken.observed_update_requests), ("made-up-by-the-webhook", 2));
+    assert_eq!(next(&settled.with_status(&taken)), "wait for a change");
+}
+
+#[test]
+fn requests_for_an_update_that_were_acted_on_are_not_new() {
+    let stuck = requesting(of_original(refused_for_good()), 1);
+    assert_eq!(next(&stuck), "wait for a change");
+    assert_eq!(next(&stuck.with_update_request()), "intent, PUT");
+}
+
+#[test]
+fn a_deletion_needs_nothing_but_what_went_on_record() {
+    let gone = of_original(Fixture::new().settled()).unresolved().deleted();
+    let (_, call) = gone.asking();
+    let Call::Deprovision(recipient, target, Cause::Deletion) = call else { panic!("{}", name(&call)) };
+    assert_eq!(recipient.instance_id, "made-up-by-the-webhook");
+    assert_eq!((&*target.service_id, &*target.plan_id), ("service-id", "small-id"));
+}
+
+#[test]
+fn without_a_finalizer_nothing_is_taken_over() {
+    let abandoned = of_original(Fixture::new().settled()).without_finalizer();
+    assert_eq!(next(&abandoned), "wait for a change");
+}
+
+#[test]
+fn an_orphan_whose_deletion_was_given_up_is_deleted() {
+    for failed in [false, true] {
+        let mut status = Fixture::new().intending().status();
+        status.current_operation = InstanceOperation::None;
+        status.in_progress_properties = None;
+        status.deprovision_status = DeprovisionStatus::Failed;
+        if failed {
+            let at = Time(Timestamp::UNIX_EPOCH);
+            let (kind, state) = (ConditionType::Failed, ConditionStatus::True);
+            condition::set(&mut status.conditions, kind, state, "ProvisionCallFailed", "words", &at);
+        }
+        let (asked, call) = of_original(Fixture::new().with_status(&status)).asking();
+        assert_eq!(name(&call), "DELETE to mitigate", "{failed}");
+        let deleted = asked.absorbing(&call, Outcome::Deleted(osb::Outcome::Answered(Deleted::Done))).0;
+        let is_failed = |c: &Condition| c.type_ == ConditionType::Failed;
+        assert_eq!(deleted.status().conditions.iter().any(is_failed), failed);
+        assert_eq!(next(&deleted.after(3600)), if failed { "wait for a change" } else { "intent, PUT" });
+    }
+}
+
+#[test]
+fn a_request_that_named_no_version_is_repeated_without_one() {
+    let in_flight = of_original(Fixture::new().intending());
+    let versioned = in_flight.offered(|offering| {
+        let version = "2.0.0".to_owned();
+        offering.maintenance =
+            Some(crate::crd::plan::MaintenanceInfo { version, description: String::new() });
+    });
+    let (_, call) = versioned.asking();
+    let Call::Provision(_, body) = call else { panic!("{}", name(&call)) };
+    assert!(body.maintenance_info.is_none());
+}

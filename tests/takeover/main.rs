@@ -1,0 +1,85 @@
+//! A cluster that the original Service Catalog left behind goes on under this operator.
+//!
+//! The original's definitions, which have no schema, are installed first, and objects are made as it left them: one file
+//! a state under `states/`, with what the broker had at that moment. Then the new definitions and policies are applied over
+//! them as `docs/migration.md` says, and the operator starts. One namespace and one scripted broker a state.
+
+// What the tests share is no test itself, and may unwrap as they do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod bindings;
+mod catalog;
+mod instances;
+mod left;
+
+#[path = "../support/stage/mod.rs"]
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{LazyLock, Mutex},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use stage::{
+    Stage, WITH_POLICIES,
+    install::{install, kubectl},
+    objects::{Hand, NAMESPACE},
+    operator::{ACCOUNT, Operator},
+};
+use support::control_plane::ControlPlane;
+use tokio::{runtime::Runtime, sync::OnceCell};
+
+use left::{CLUSTER_ID, Left};
+
+/// Everything runs here: what one test sets up, the brokers above all, has to outlive it.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Takes the place of the original where a state is `name`, and says what is to come of it.
+fn take_over<F: Future<Output = ()>>(name: &str, expected: impl FnOnce(Left) -> F) {
+    RUNTIME.block_on(async {
+        static TAKEN: OnceCell<Mutex<HashMap<String, Left>>> = OnceCell::const_new();
+        let taken = match TAKEN.get_or_try_init(take_all_over).await {
+            Ok(taken) => taken.lock().unwrap().remove(name),
+            Err(error) => panic!("the takeover failed: {error:#}"),
+        };
+        expected(taken.unwrap_or_else(|| panic!("there is no states/{name}.yaml, or it is tested twice")))
+            .await;
+    });
+}
+
+async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
+    let plane = ControlPlane::shared().await?;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/takeover");
+    // As helm made them: unlike `kubectl apply`, it leaves no note of what it wanted.
+    kubectl(plane, &["create", "-f", &format!("{folder}/crds.yaml")]).await?;
+    let established = ["wait", "--for=condition=Established", "crd", "-l", "svcat=true", "--timeout=60s"];
+    kubectl(plane, &established).await?;
+    keep_cluster_id(plane).await?;
+
+    let stage: &'static Stage = Box::leak(Box::new(Stage { plane, operator: Operator::idle(plane, &[]) }));
+    let mut all = HashMap::new();
+    for file in std::fs::read_dir(format!("{folder}/states"))? {
+        let path = file?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).context("a file without a name")?;
+        let left = Left::behind(stage, name, &std::fs::read_to_string(&path)?).await;
+        all.insert(name.to_owned(), left.with_context(|| format!("states/{name}.yaml"))?);
+    }
+    let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/config/migration");
+    kubectl(plane, &["apply", "-k", definitions]).await?;
+    install(plane, WITH_POLICIES).await?;
+    stage.operator.begin(plane).await?;
+    Ok(Mutex::new(all))
+}
+
+/// What `docs/migration.md` has the administrator do: the id of the cluster goes where the new operator looks for it.
+async fn keep_cluster_id(plane: &ControlPlane) -> Result<()> {
+    let hand = Hand { client: plane.admin_client()?, namespace: ACCOUNT.to_owned() };
+    hand.make(NAMESPACE, ACCOUNT, json!({})).await?;
+    hand.make(left::CONFIG_MAP, "cluster-info", json!({ "data": { "id": CLUSTER_ID } })).await?;
+    Ok(())
+}
