@@ -203,8 +203,12 @@ fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
             format!(
                 "the ServiceInstance {name:?} cannot be used since its update failed: see its conditions, and change its plan or parameters"
             )
+        } else if condition::is_true(&instance_status.conditions, Failed) {
+            format!(
+                "the ServiceInstance {name:?} has failed: see its conditions; the binding goes on when the instance is ready"
+            )
         } else {
-            format!("the ServiceInstance {name:?} is not ready yet")
+            format!("the ServiceInstance {name:?} is not ready yet; the binding goes on when it is")
         };
         return Err(for_change(Reason::ErrorInstanceNotReady, message));
     };
@@ -252,6 +256,7 @@ fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
 /// Says in status why nothing happens, and waits.
 fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> Next {
     let mut said = status.clone();
+    said.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
     // A binding that the broker has is not given up for what its class says today.
     if blocked.for_good && !phase::may_exist(status) {
@@ -403,6 +408,7 @@ fn say(
     wait: Wait,
 ) -> Next {
     let mut said = status.clone();
+    said.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     said.mark(Ready, state, reason, message, observed.now);
     if said == *status { Step::Wait(wait) } else { Step::Record(said) }
 }
