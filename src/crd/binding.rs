@@ -26,8 +26,13 @@ use super::{
     singular = "servicebinding",
     namespaced,
     status = "ServiceBindingStatus",
+    shortname = "svcb",
     category = "all",
     category = "svcat",
+    selectable = ".spec.instanceRef.name",
+    selectable = ".spec.secretName",
+    selectable = ".spec.externalID",
+    selectable = ".status.lastConditionState",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -51,7 +56,28 @@ use super::{
         json_path = ".status.lastConditionState",
         description = "Ready, or the reason why not"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.expiresAt",
+        description = "When the credentials end",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Binding-ID",
+        type_ = "string",
+        json_path = ".status.bindingID",
+        description = "The id at the broker",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "What is the matter, and what is to be done",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.instanceRef.name) && self.instanceRef.name != ''")
@@ -186,6 +212,9 @@ pub struct ServiceBindingStatus {
     /// The generation of the spec that was brought to an end, successfully or not.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub reconciled_generation: i64,
+    /// The generation of the spec that the operator last acted on; -1 before it has seen the object.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    pub observed_generation: i64,
     /// When the current operation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -317,5 +346,9 @@ pub struct BindingProperties {
 impl Conditioned for ServiceBindingStatus {
     fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
         (&mut self.conditions, &mut self.last_condition_state)
+    }
+
+    fn observed_generation(&self) -> i64 {
+        self.observed_generation
     }
 }

@@ -22,8 +22,11 @@ use super::{
     plural = "clusterservicebrokers",
     singular = "clusterservicebroker",
     status = "ServiceBrokerStatus",
+    shortname = "csvcbr",
     category = "all",
     category = "svcat",
+    selectable = ".spec.url",
+    selectable = ".status.lastConditionState",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -41,7 +44,21 @@ use super::{
         json_path = ".status.lastConditionState",
         description = "Ready, or the reason why not"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Last-Fetched",
+        type_ = "date",
+        json_path = ".status.lastCatalogRetrievalTime",
+        description = "When the catalog was last fetched and brought a change",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "What is the matter, and what is to be done",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
@@ -77,8 +94,11 @@ pub struct ClusterServiceBrokerSpec {
     singular = "servicebroker",
     namespaced,
     status = "ServiceBrokerStatus",
+    shortname = "svcbr",
     category = "all",
     category = "svcat",
+    selectable = ".spec.url",
+    selectable = ".status.lastConditionState",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -96,7 +116,21 @@ pub struct ClusterServiceBrokerSpec {
         json_path = ".status.lastConditionState",
         description = "Ready, or the reason why not"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Last-Fetched",
+        type_ = "date",
+        json_path = ".status.lastCatalogRetrievalTime",
+        description = "When the catalog was last fetched and brought a change",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "What is the matter, and what is to be done",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
@@ -237,6 +271,9 @@ pub struct ServiceBrokerStatus {
     /// The generation of the spec with which the catalog was last fetched successfully.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub reconciled_generation: i64,
+    /// The generation of the spec that the operator last acted on, successfully or not; -1 before it has seen the object.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    pub observed_generation: i64,
     /// When fetching the catalog first failed since it last succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -319,5 +356,9 @@ pub(super) fn is_zero(value: &i64) -> bool {
 impl Conditioned for ServiceBrokerStatus {
     fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
         (&mut self.conditions, &mut self.last_condition_state)
+    }
+
+    fn observed_generation(&self) -> i64 {
+        self.observed_generation
     }
 }

@@ -21,8 +21,12 @@ use super::{
     plural = "clusterserviceclasses",
     singular = "clusterserviceclass",
     status = "EntryStatus",
+    shortname = "csvccl",
     category = "all",
     category = "svcat",
+    selectable = ".spec.externalName",
+    selectable = ".spec.externalID",
+    selectable = ".spec.clusterServiceBrokerName",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -40,7 +44,35 @@ use super::{
         json_path = ".spec.clusterServiceBrokerName",
         description = "The broker that offers it"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Bindable",
+        type_ = "boolean",
+        json_path = ".spec.bindable",
+        description = "Whether credentials can be had",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Plan-Updatable",
+        type_ = "boolean",
+        json_path = ".spec.planUpdatable",
+        description = "Whether an instance can be moved to another plan",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Removed",
+        type_ = "boolean",
+        json_path = ".status.removedFromBrokerCatalog",
+        description = "Whether it has left the catalog",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Description",
+        type_ = "string",
+        json_path = ".spec.description",
+        description = "What it is",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
@@ -69,8 +101,12 @@ pub struct ClusterServiceClassSpec {
     singular = "serviceclass",
     namespaced,
     status = "EntryStatus",
+    shortname = "svccl",
     category = "all",
     category = "svcat",
+    selectable = ".spec.externalName",
+    selectable = ".spec.externalID",
+    selectable = ".spec.serviceBrokerName",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -88,7 +124,35 @@ pub struct ClusterServiceClassSpec {
         json_path = ".spec.serviceBrokerName",
         description = "The broker that offers it"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Bindable",
+        type_ = "boolean",
+        json_path = ".spec.bindable",
+        description = "Whether credentials can be had",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Plan-Updatable",
+        type_ = "boolean",
+        json_path = ".spec.planUpdatable",
+        description = "Whether an instance can be moved to another plan",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Removed",
+        type_ = "boolean",
+        json_path = ".status.removedFromBrokerCatalog",
+        description = "Whether it has left the catalog",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Description",
+        type_ = "string",
+        json_path = ".spec.description",
+        description = "What it is",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]

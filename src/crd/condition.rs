@@ -10,7 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{self, null_default};
+use super::{
+    broker::is_zero,
+    schema::{self, null_default},
+};
 
 /// What a condition is about. The order of the variants is the order in the list.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
@@ -43,6 +46,9 @@ pub struct Condition {
     pub type_: ConditionType,
     /// `True`, `False` or `Unknown`.
     pub status: ConditionStatus,
+    /// The generation of the object that this was found of. What it says of an older one may have changed since.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    pub observed_generation: i64,
     /// When `status` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -58,10 +64,10 @@ pub struct Condition {
 /// Sets a condition and keeps `lastTransitionTime` unless the status changes. Pure.
 pub fn set(
     conditions: &mut Vec<Condition>,
-    type_: ConditionType,
-    status: ConditionStatus,
+    (type_, status): (ConditionType, ConditionStatus),
     reason: &str,
     message: &str,
+    observed_generation: i64,
     at: &Time,
 ) {
     let since = conditions
@@ -72,6 +78,7 @@ pub fn set(
     conditions.push(Condition {
         type_,
         status,
+        observed_generation,
         last_transition_time: Some(since.unwrap_or_else(|| at.clone())),
         reason: reason.to_owned(),
         message: message.to_owned(),
@@ -110,7 +117,10 @@ pub trait Conditioned {
     /// Both of them.
     fn parts(&mut self) -> (&mut Vec<Condition>, &mut String);
 
-    /// Sets a condition, and the summary with it.
+    /// The generation of the spec that was last acted on; below 1 when none was.
+    fn observed_generation(&self) -> i64;
+
+    /// Sets a condition, and the summary with it: something is found of the spec that was last acted on.
     fn mark(
         &mut self,
         type_: ConditionType,
@@ -119,9 +129,17 @@ pub trait Conditioned {
         message: &str,
         now: Timestamp,
     ) {
+        let generation = self.observed_generation().max(0);
         let (conditions, shown) = self.parts();
-        set(conditions, type_, status, &reason.to_string(), message, &Time(now));
+        set(conditions, (type_, status), &reason.to_string(), message, generation, &Time(now));
         *shown = summary(conditions);
+    }
+
+    /// Says of this generation what the conditions say already.
+    fn confirm(&mut self, generation: i64) {
+        for condition in self.parts().0 {
+            condition.observed_generation = generation;
+        }
     }
 
     /// Removes a condition, and brings the summary up to date.
@@ -143,11 +161,12 @@ mod tests {
     #[test]
     fn a_transition_time_moves_only_with_the_status() {
         let mut conditions = vec![];
-        set(&mut conditions, ConditionType::Ready, ConditionStatus::False, "A", "a", &at(1));
-        set(&mut conditions, ConditionType::Ready, ConditionStatus::False, "B", "b", &at(2));
+        set(&mut conditions, (ConditionType::Ready, ConditionStatus::False), "A", "a", 1, &at(1));
+        set(&mut conditions, (ConditionType::Ready, ConditionStatus::False), "B", "b", 2, &at(2));
         assert_eq!(conditions[0].last_transition_time, Some(at(1)));
         assert_eq!(conditions[0].reason, "B");
-        set(&mut conditions, ConditionType::Ready, ConditionStatus::True, "C", "c", &at(3));
+        assert_eq!(conditions[0].observed_generation, 2);
+        set(&mut conditions, (ConditionType::Ready, ConditionStatus::True), "C", "c", 3, &at(3));
         assert_eq!(conditions[0].last_transition_time, Some(at(3)));
     }
 
@@ -155,8 +174,8 @@ mod tests {
     fn ready_comes_first_and_the_last_one_is_the_summary() {
         let mut conditions = vec![];
         assert_eq!(summary(&conditions), "");
-        set(&mut conditions, ConditionType::Failed, ConditionStatus::True, "Broken", "", &at(1));
-        set(&mut conditions, ConditionType::Ready, ConditionStatus::False, "Waiting", "", &at(1));
+        set(&mut conditions, (ConditionType::Failed, ConditionStatus::True), "Broken", "", 1, &at(1));
+        set(&mut conditions, (ConditionType::Ready, ConditionStatus::False), "Waiting", "", 1, &at(1));
         assert_eq!(
             conditions.iter().map(|c| c.type_).collect::<Vec<_>>(),
             [ConditionType::Ready, ConditionType::Failed]

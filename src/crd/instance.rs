@@ -28,8 +28,17 @@ use super::{
     singular = "serviceinstance",
     namespaced,
     status = "ServiceInstanceStatus",
+    shortname = "svci",
     category = "all",
     category = "svcat",
+    selectable = ".spec.clusterServiceClassExternalName",
+    selectable = ".spec.clusterServicePlanExternalName",
+    selectable = ".spec.serviceClassExternalName",
+    selectable = ".spec.servicePlanExternalName",
+    selectable = ".spec.externalID",
+    selectable = ".status.resolved.class",
+    selectable = ".status.resolved.plan",
+    selectable = ".status.lastConditionState",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -53,7 +62,42 @@ use super::{
         json_path = ".status.lastConditionState",
         description = "Ready, or the reason why not"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Instance-ID",
+        type_ = "string",
+        json_path = ".status.instanceID",
+        description = "The id at the broker",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Broker",
+        type_ = "string",
+        json_path = ".status.resolved.broker",
+        description = "The broker that was last asked",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Dashboard",
+        type_ = "string",
+        json_path = ".status.dashboardURL",
+        description = "Where the instance can be managed",
+        priority = 1
+    ),
+    printcolumn(
+        name = "New-Version",
+        type_ = "string",
+        json_path = ".status.availableMaintenance.version",
+        description = "The version of the plan, when the instance has another",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "What is the matter, and what is to be done",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(schema::any_set(&CLASS_FIELDS))

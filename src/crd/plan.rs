@@ -21,8 +21,13 @@ use super::{
     plural = "clusterserviceplans",
     singular = "clusterserviceplan",
     status = "EntryStatus",
+    shortname = "csvcpl",
     category = "all",
     category = "svcat",
+    selectable = ".spec.externalName",
+    selectable = ".spec.externalID",
+    selectable = ".spec.clusterServiceBrokerName",
+    selectable = ".spec.clusterServiceClassRef.name",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -46,7 +51,42 @@ use super::{
         json_path = ".spec.clusterServiceClassRef.name",
         description = "The class that it belongs to"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Free",
+        type_ = "boolean",
+        json_path = ".spec.free",
+        description = "Whether it costs nothing",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Bindable",
+        type_ = "boolean",
+        json_path = ".spec.bindable",
+        description = "Whether credentials can be had; the class says, where this is empty",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".spec.maintenanceInfo.version",
+        description = "The version of the software that the broker runs",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Removed",
+        type_ = "boolean",
+        json_path = ".status.removedFromBrokerCatalog",
+        description = "Whether it has left the catalog",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Description",
+        type_ = "string",
+        json_path = ".spec.description",
+        description = "What it is",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
@@ -80,8 +120,13 @@ pub struct ClusterServicePlanSpec {
     singular = "serviceplan",
     namespaced,
     status = "EntryStatus",
+    shortname = "svcpl",
     category = "all",
     category = "svcat",
+    selectable = ".spec.externalName",
+    selectable = ".spec.externalID",
+    selectable = ".spec.serviceBrokerName",
+    selectable = ".spec.serviceClassRef.name",
     label("svcat", "true"),
     annotation(
         "api-approved.kubernetes.io",
@@ -105,7 +150,42 @@ pub struct ClusterServicePlanSpec {
         json_path = ".spec.serviceClassRef.name",
         description = "The class that it belongs to"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Free",
+        type_ = "boolean",
+        json_path = ".spec.free",
+        description = "Whether it costs nothing",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Bindable",
+        type_ = "boolean",
+        json_path = ".spec.bindable",
+        description = "Whether credentials can be had; the class says, where this is empty",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".spec.maintenanceInfo.version",
+        description = "The version of the software that the broker runs",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Removed",
+        type_ = "boolean",
+        json_path = ".status.removedFromBrokerCatalog",
+        description = "Whether it has left the catalog",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Description",
+        type_ = "string",
+        json_path = ".spec.description",
+        description = "What it is",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]

@@ -1,10 +1,10 @@
 //! What the derived schemas need on top: tolerance for old clients, documentation-only formats, CEL expressions that
 //! are built from lists of fields rather than written out.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
@@ -170,8 +170,10 @@ pub(super) fn no_restriction_by(property: &str) -> String {
 ///
 /// * every optional field may be `null`, as in the schemaless definitions of the original (enumerations have the empty
 ///   string instead);
-/// * no schema default: what a user did not write is not written into the spec for them;
-/// * `status` is one atomic value, because it has one writer: the API server then tracks one owner instead of thirty.
+/// * no schema default in the spec: what a user did not write is not written into it for them;
+/// * `status` is one atomic value, because it has one writer: the API server then tracks one owner instead of thirty;
+/// * `status.observedGeneration` is -1 until the operator writes one, so that nobody takes a new object for a finished one:
+///   without it, programs that know nothing of a kind take the silence for success.
 pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
@@ -185,6 +187,10 @@ pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResource
             if name == "status" {
                 property.x_kubernetes_map_type = Some("atomic".to_owned());
                 property.nullable = Some(true);
+                let observes = |below: &BTreeMap<_, _>| below.contains_key("observedGeneration");
+                if property.properties.as_ref().is_some_and(observes) {
+                    property.default = Some(JSON(json!({ "observedGeneration": -1 })));
+                }
             }
         }
     }

@@ -81,6 +81,7 @@ mod tests {
         Condition {
             type_,
             status,
+            observed_generation: 1,
             last_transition_time: None,
             reason: reason.to_string(),
             message: String::new(),

@@ -2,6 +2,7 @@
 //! reads it. Pure.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     backoff::later,
@@ -61,25 +62,48 @@ pub fn holds_secret(shown: Option<&JsonObject>) -> bool {
     shown.into_iter().flatten().any(|(_, value)| value == REDACTED)
 }
 
-/// What follows the cause while an unfinished create is undone.
-const UNDOING: &str = "is deleted at the broker before another attempt";
+/// What precedes the last failure when nothing more is tried.
+pub const TOO_LONG: &str = "Stopping reconciliation retries because too much time has elapsed";
 
-/// Why an unfinished create (of an `instance` or a `binding`) is being undone.
+/// What is said of an unfinished create that has been undone.
+pub const UNDONE: &str = "Orphan mitigation was completed successfully";
+
+/// What follows the cause while an unfinished create is undone.
+const UNDOING: &str = " before another attempt";
+
+/// What the cause follows when something else has to be said.
+const BEFORE: &str = "; before: ";
+
+/// Why an unfinished create (of an `instance` or a `binding`) is being undone, and from when on it can be.
 #[must_use]
-pub fn undoing(cause: &str, what: &str) -> String {
-    format!("{cause}; the {what} {UNDOING}")
+pub fn undoing(cause: &str, what: &str, not_before: Option<&MicroTime>) -> String {
+    let after = not_before.map_or_else(String::new, |time| format!(" after {:.0},", time.0));
+    format!("{cause}; the {what} is deleted at the broker{after}{UNDOING}")
 }
 
-/// That an unfinished create has been undone. The cause stays on show: it is what the user wants to know.
+/// Why an unfinished create is, or was, being undone: what has to be said meanwhile does not hide it.
 #[must_use]
-pub fn undone(shown: Option<&Condition>) -> String {
-    let cause = shown.and_then(|shown| shown.message.strip_suffix(UNDOING)?.rsplit_once("; the "));
-    match cause {
-        Some((cause, _)) => {
-            format!("Orphan mitigation was completed successfully, another attempt follows; before: {cause}")
-        }
-        None => "Orphan mitigation was completed successfully".to_owned(),
-    }
+pub fn cause(shown: &Condition) -> Option<&str> {
+    let undoing = || Some(shown.message.strip_suffix(UNDOING)?.rsplit_once("; the ")?.0);
+    undoing().or_else(|| Some(shown.message.rsplit_once(BEFORE)?.1))
+}
+
+/// Something else, and then the cause: it is what the user wants to know.
+#[must_use]
+pub fn before(message: &str, cause: Option<&str>) -> String {
+    cause.map_or_else(|| message.to_owned(), |cause| format!("{message}{BEFORE}{cause}"))
+}
+
+/// That an unfinished create has been undone, and when the next attempt is.
+#[must_use]
+pub fn undone(cause: Option<&str>, next: Timestamp) -> String {
+    before(&format!("{UNDONE}, another attempt follows at {next:.0}"), cause)
+}
+
+/// That it is the operator's turn, and when.
+#[must_use]
+pub fn again(message: &str, next: Timestamp) -> String {
+    format!("{message}; tried again at {next:.0}")
 }
 
 /// Whether a finding about an operation that is under way is to be written: another reason at once, other words for the
@@ -119,14 +143,22 @@ mod tests {
         let condition = |message: String| Condition {
             type_: ConditionType::Ready,
             status: ConditionStatus::False,
+            observed_generation: 1,
             last_transition_time: None,
             reason: String::new(),
             message,
         };
-        let shown = condition(undoing("the broker answered 500; try the other one", "instance"));
-        assert!(undone(Some(&shown)).ends_with("before: the broker answered 500; try the other one"));
-        assert_eq!(undone(Some(&condition("else".into()))), "Orphan mitigation was completed successfully");
-        assert_eq!(undone(None), "Orphan mitigation was completed successfully");
+        let why = "the broker answered 500; try the other one";
+        let next = Timestamp::UNIX_EPOCH;
+        for not_before in [None, Some(&MicroTime(next))] {
+            let shown = condition(undoing(why, "instance", not_before));
+            assert_eq!(cause(&shown), Some(why), "{}", shown.message);
+            let failed = condition(before("Orphan mitigation failed: so it is", cause(&shown)));
+            assert_eq!(cause(&failed), Some(why), "{}", failed.message);
+            assert_eq!(cause(&condition(undone(cause(&failed), next))), Some(why));
+        }
+        assert_eq!(cause(&condition("else".into())), None);
+        assert_eq!(before("else", None), "else");
     }
 
     #[test]
@@ -163,6 +195,7 @@ mod tests {
         let shown = Condition {
             type_: ConditionType::Ready,
             status: ConditionStatus::False,
+            observed_generation: 1,
             last_transition_time: None,
             reason: "Provisioning".into(),
             message: "10 %".into(),

@@ -20,6 +20,7 @@ mod flows;
 mod identity;
 mod instances;
 mod invalid;
+mod kubectl;
 mod metrics;
 mod references;
 mod samples;

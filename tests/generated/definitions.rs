@@ -65,12 +65,16 @@ fn every_property_of_every_kind_is_described() {
 fn every_kind_is_found_with_the_others() {
     let definitions = definitions();
     assert_eq!(definitions.len(), 8);
+    // The API server's own short name for Services, which begin alike.
+    let mut seen = std::collections::BTreeSet::from(["svc".to_owned()]);
     for definition in &definitions {
         let names = &definition["spec"]["names"];
         let singular = kind(definition).to_lowercase();
         assert_eq!(names["categories"], json!(["all", "svcat"]), "{singular}");
         assert_eq!(names["singular"], singular.as_str());
-        assert!(names.get("shortNames").is_none_or(|names| names == &json!([])), "{singular}");
+        let short: String = names["shortNames"][0].as_str().expect("a short name").to_owned();
+        assert!(short.starts_with("svc") || short.starts_with("csvc"), "{singular}: {short}");
+        assert!(seen.insert(short), "{singular}");
         assert_eq!(definition["metadata"]["labels"]["svcat"], "true", "{singular}");
         let approved = &definition["metadata"]["annotations"]["api-approved.kubernetes.io"];
         assert!(approved.as_str().is_some_and(|approved| !approved.is_empty()), "{singular}: {approved}");
@@ -123,5 +127,28 @@ fn every_kind_has_the_scope_and_the_columns_of_the_original() {
         let age = "Age=.metadata.creationTimestamp";
         let columns: Vec<_> = columns.iter().copied().chain([age]).collect();
         assert_eq!(shown, columns, "{expected}");
+    }
+}
+
+#[test]
+fn what_is_wide_comes_after_what_the_original_showed() {
+    for definition in definitions() {
+        let columns = version(&definition)["additionalPrinterColumns"].as_array().expect("columns");
+        let priority = |column: &Value| column["priority"].as_i64().unwrap_or_default();
+        assert!(columns.iter().map(priority).is_sorted(), "{}", kind(&definition));
+        assert!(columns.iter().any(|column| priority(column) > 0), "{}", kind(&definition));
+        assert!(columns.iter().all(|column| column["name"] == "Age" || column["description"].is_string()));
+    }
+}
+
+#[test]
+fn an_object_that_nobody_has_seen_yet_says_so_where_it_has_conditions() {
+    for definition in definitions() {
+        let status = &version(&definition)["schema"]["openAPIV3Schema"]["properties"]["status"];
+        let judged = status["properties"]["conditions"].is_object();
+        let expected = if judged { json!({ "observedGeneration": -1 }) } else { Value::Null };
+        assert_eq!(status["default"], expected, "{}", kind(&definition));
+        let of_condition = &status["properties"]["conditions"]["items"]["properties"]["observedGeneration"];
+        assert_eq!(of_condition.is_object(), judged, "{}", kind(&definition));
     }
 }

@@ -152,11 +152,12 @@ pub fn patience(since: &mut Option<Time>, now: Timestamp) {
     }
 }
 
-/// Words make no difference, nor since when they are said.
+/// Words make no difference, nor since when they are said, and of which generation.
 pub fn wordless(conditions: &mut [Condition]) {
     for condition in conditions {
         condition.message.clear();
         condition.last_transition_time = None;
+        condition.observed_generation = 0;
     }
 }
 

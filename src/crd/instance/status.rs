@@ -41,7 +41,7 @@ pub struct ServiceInstanceStatus {
     /// Deprecated: the generation that was last brought to the broker successfully.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub reconciled_generation: i64,
-    /// The generation of the spec that the operator last acted on.
+    /// The generation of the spec that the operator last acted on; -1 before it has seen the object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
     /// When the current operation began.
@@ -253,5 +253,9 @@ impl InstanceProperties {
 impl Conditioned for ServiceInstanceStatus {
     fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
         (&mut self.conditions, &mut self.last_condition_state)
+    }
+
+    fn observed_generation(&self) -> i64 {
+        self.observed_generation
     }
 }

@@ -10,7 +10,7 @@ use super::{
     secret,
     verdict::{
         confidential, credentials_lost, give_up, mitigated, not_bound, not_deleted, postpone,
-        stuck_with_orphan, told, try_again, unbinding,
+        stuck_with_orphan, told, try_again, unbinding, why_undone,
     },
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
         backoff::is_polled_out,
         machine::{Absorbed, Next},
         reason::Reason,
-        told::is_news,
+        told::{self, is_news},
         write::Write,
     },
 };
@@ -130,7 +130,8 @@ fn refused(
     } else if conflict && status.unanswered {
         // Nobody else uses our id: it is what the unanswered request has left, and its credentials are lost.
         status.retries += 1;
-        return start_mitigation(observed, &status, message, true);
+        let message = format!("{message}, to the repetition of a request that was not answered");
+        return start_mitigation(observed, &status, &message, true);
     }
     give_up(observed, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message)
 }
@@ -258,8 +259,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
     };
     if overdue {
-        let why =
-            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
+        let why = told(observed, told::TOO_LONG, &problem);
         return Next::Record(failed(observed, awaited, Reason::ErrorReconciliationRetryTimeout, &why));
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
@@ -296,7 +296,8 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
     if gone {
         return (vec![], Next::Record(start_mitigation(observed, &status, &message, false)));
     }
-    postpone(observed, &mut status, retry_after);
+    let message = told::again(&message, postpone(observed, &mut status, retry_after));
+    status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
     (vec![], Next::Record(status))
 }
 
@@ -344,7 +345,12 @@ fn unclear(observed: &Seen, awaited: Awaited, problem: &str, memory: &mut Memory
     let mut status = observed.status();
     let reason = Reason::ErrorPollingLastOperation;
     let message = told(observed, "Error polling last operation", problem);
-    let state = if matches!(awaited, Awaited::Unbind(_)) { Unknown } else { False };
+    let message = format!("{message}; the broker is asked again until it says");
+    let (state, message) = match awaited {
+        Awaited::Bind => (False, message),
+        Awaited::Unbind(Cause::Deletion) => (Unknown, message),
+        Awaited::Unbind(Cause::Mitigation) => (Unknown, told::before(&message, why_undone(&status))),
+    };
     if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
         status.mark(Ready, state, reason, &message, observed.now);
     }

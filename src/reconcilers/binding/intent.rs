@@ -43,6 +43,7 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
     let object = &observed.object;
     let namespace = object.namespace().unwrap_or_default();
     let mut intent = status.clone();
+    intent.observed_generation = object.metadata.generation.unwrap_or(0);
     if matches!(phase::phase(status), Phase::Intending(_)) {
         intent.unanswered = true;
         intent.retries += 1;
@@ -109,6 +110,7 @@ pub(super) fn settle(
     }
     settled.unbind_status = UnbindStatus::Required;
     settled.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
+    settled.observed_generation = settled.reconciled_generation;
     settled.unmark(Failed);
     match lifetime::word(&settled, observed.now) {
         Some((state, reason, message)) => settled.mark(Ready, state, reason, &message, observed.now),
@@ -134,7 +136,7 @@ pub(super) fn start_mitigation(
     started.next_attempt_time =
         started.unanswered.then(|| MicroTime(quiet_until(observed, status.last_attempt_time.as_ref())));
     if !condition::is_true(&started.conditions, Failed) && !is_unfit(&started) {
-        let message = undoing(why, "binding");
+        let message = undoing(why, "binding", started.next_attempt_time.as_ref());
         started.mark(Ready, False, Reason::ServiceBindingNeedsOrphanMitigation, &message, observed.now);
     }
     started

@@ -152,6 +152,7 @@ fn is_asked_otherwise(status: &ServiceBindingStatus, wanted: &Wanted<'_>) -> boo
 /// Says in status why nothing happens, and waits.
 fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> Next {
     let mut said = status.clone();
+    said.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
     // A binding that the broker has is not given up for what its class says today.
     if blocked.for_good && !phase::may_exist(status) {
@@ -303,6 +304,7 @@ fn say(
     wait: Wait,
 ) -> Next {
     let mut said = status.clone();
+    said.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     said.mark(Ready, state, reason, message, observed.now);
     if said == *status { Step::Wait(wait) } else { Step::Record(said) }
 }

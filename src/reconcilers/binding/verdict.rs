@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
@@ -25,7 +26,7 @@ use crate::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
         reason::Reason,
-        told::{Confidential, holds_secret, undone},
+        told::{self, Confidential, holds_secret},
     },
 };
 
@@ -40,7 +41,9 @@ pub(super) fn not_bound(mut status: ServiceBindingStatus) -> ServiceBindingStatu
 /// The broker has bound, but there are no credentials that can be written, and brokers need not give them twice: the
 /// binding is deleted there, and another one asked for later.
 pub(super) fn credentials_lost(observed: &Seen, why: &str) -> ServiceBindingStatus {
-    let mut status = unfit(observed, why);
+    let mut status = observed.status();
+    let message = told::undoing(&format!("Error injecting bind result: {why}"), "binding", None);
+    status.mark(Ready, False, Reason::ErrorInjectingBindResult, &message, observed.now);
     status.retries += 1;
     // It has answered, so nothing can come any more.
     status.unanswered = false;
@@ -52,19 +55,14 @@ pub(super) fn secret_refused(observed: &Seen, why: &str) -> ServiceBindingStatus
     match phase::phase(&observed.status()) {
         // These credentials can be had again, and may be in use: they are not revoked.
         Phase::Settled { .. } => {
-            let mut status = unfit(observed, why);
-            postpone(observed, &mut status, None);
+            let mut status = observed.status();
+            let next = postpone(observed, &mut status, None);
+            let message = told::again(&format!("Error injecting bind result: {why}"), next);
+            status.mark(Ready, False, Reason::ErrorInjectingBindResult, &message, observed.now);
             status
         }
         _ => credentials_lost(observed, why),
     }
-}
-
-fn unfit(observed: &Seen, why: &str) -> ServiceBindingStatus {
-    let mut status = observed.status();
-    let message = format!("Error injecting bind result: {why}");
-    status.mark(Ready, False, Reason::ErrorInjectingBindResult, &message, observed.now);
-    status
 }
 
 /// The broker has not deleted it. Deletion is never given up: a forgotten credential stays valid for ever.
@@ -83,17 +81,26 @@ pub(super) fn not_deleted(
                 status.operation_start_time = Some(Time(observed.now));
                 status.retries = 0;
             }
+            let message = told::again(&message, postpone(observed, &mut status, retry_after));
             status.mark(Ready, Unknown, Reason::UnbindCallFailed, &message, observed.now);
         }
         Cause::Mitigation => {
-            let message = format!("Orphan mitigation failed: {message}");
+            let next = postpone(observed, &mut status, retry_after);
+            let message = told::again(&format!("Orphan mitigation failed: {message}"), next);
+            let message = told::before(&message, why_undone(&status));
             status.mark(Ready, Unknown, Reason::OrphanMitigationFailed, &message, observed.now);
         }
     }
     status.async_op_in_progress = false;
     status.last_operation = None;
-    postpone(observed, &mut status, retry_after);
     status
+}
+
+/// Why what a bind may have left is being deleted. Where that is not said as such, the condition says it: that the binding
+/// has failed, or that its credentials could not be written.
+pub(super) fn why_undone(status: &ServiceBindingStatus) -> Option<&str> {
+    let shown = condition::find(&status.conditions, Ready)?;
+    told::cause(shown).or((shown.status == False).then_some(&*shown.message))
 }
 
 /// What a bind may have left is gone: the next attempt begins afresh, under another id.
@@ -111,13 +118,14 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
         attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
     let failed = condition::is_true(&status.conditions, Failed);
     let shown = condition::find(&status.conditions, Ready);
-    let said = shown.is_some_and(|ready| ready.status == False);
     // Why the binding failed, or why its credentials could not be written, is what the user must mend, so it stays.
-    if !(said && (failed || is_unfit(&status))) {
-        let message = undone(shown);
-        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
-    }
+    let stays = shown.is_some_and(|ready| ready.status == False) && (failed || is_unfit(&status));
+    let cause = why_undone(&status).map(str::to_owned);
     if failed {
+        if !stays {
+            let message = told::before(told::UNDONE, cause.as_deref());
+            status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
+        }
         if status.reconciled_generation == 0 {
             // The original says this last of all; until then the spec would seem to have been edited since.
             status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
@@ -125,9 +133,10 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
         return status;
     }
     if is_overdue(observed, since.as_ref()) {
-        let message = condition::find(&status.conditions, Ready)
-            .map_or_else(String::new, |ready| ready.message.clone());
-        let message = format!("Stopping reconciliation retries, too much time has elapsed: {message}");
+        let message = given_up(&format!("{}: {}", told::TOO_LONG, cause.as_deref().unwrap_or(told::UNDONE)));
+        if !stays {
+            status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
+        }
         status.mark(Failed, True, Reason::ErrorReconciliationRetryTimeout, &message, observed.now);
         status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
         return status;
@@ -135,7 +144,13 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
     // The limit holds for all attempts together.
     status.operation_start_time = since;
     status.retries = retries;
-    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    let next = next_try(observed, retries.max(1) - 1, None);
+    status.next_attempt_time = Some(MicroTime(next));
+    let (reason, message) = match &cause {
+        Some(cause) if stays => (Reason::ErrorInjectingBindResult, told::again(cause, next)),
+        _ => (Reason::OrphanMitigationSuccessful, told::undone(cause.as_deref(), next)),
+    };
+    status.mark(Ready, False, reason, &message, observed.now);
     status
 }
 
@@ -143,6 +158,11 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
 pub(super) fn unbinding(status: &mut ServiceBindingStatus) {
     status.current_operation = BindingOperation::Unbind;
     status.orphan_mitigation_in_progress = false;
+}
+
+/// That it is the user's turn.
+fn given_up(message: &str) -> String {
+    format!("{message}; not tried again: delete this binding and create another")
 }
 
 /// Nothing more is tried.
@@ -155,8 +175,9 @@ fn stuck(
     end_operation(&mut status);
     status.in_progress_properties = None;
     status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
-    status.mark(Ready, False, ready, message, observed.now);
-    status.mark(Failed, True, failed, message, observed.now);
+    let message = given_up(message);
+    status.mark(Ready, False, ready, &message, observed.now);
+    status.mark(Failed, True, failed, &message, observed.now);
     status
 }
 
@@ -203,18 +224,24 @@ pub(super) fn try_again(
     retry_after: Option<Duration>,
 ) -> ServiceBindingStatus {
     if is_overdue(observed, status.operation_start_time.as_ref()) {
-        let message = format!("Stopping reconciliation retries, too much time has elapsed: {message}");
+        let message = format!("{}: {message}", told::TOO_LONG);
         let reasons = (Reason::BindCallFailed, Reason::ErrorReconciliationRetryTimeout);
         return give_up(observed, status, reasons, &message);
     }
-    status.mark(Ready, False, Reason::BindCallFailed, message, observed.now);
-    postpone(observed, &mut status, retry_after);
+    let message = told::again(message, postpone(observed, &mut status, retry_after));
+    status.mark(Ready, False, Reason::BindCallFailed, &message, observed.now);
     status
 }
 
-pub(super) fn postpone(observed: &Seen, status: &mut ServiceBindingStatus, retry_after: Option<Duration>) {
-    status.next_attempt_time = Some(MicroTime(next_try(observed, status.retries, retry_after)));
+pub(super) fn postpone(
+    observed: &Seen,
+    status: &mut ServiceBindingStatus,
+    retry_after: Option<Duration>,
+) -> Timestamp {
+    let next = next_try(observed, status.retries, retry_after);
+    status.next_attempt_time = Some(MicroTime(next));
     status.retries += 1;
+    next
 }
 
 /// A sentence with what the broker said.

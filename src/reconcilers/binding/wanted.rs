@@ -9,7 +9,7 @@ use super::{
     secret::{SecretState, secret_name},
 };
 use crate::{
-    crd::common::ResolvedOffering,
+    crd::{ConditionType, common::ResolvedOffering, condition},
     reconcilers::{
         backoff::later, instance::phase as instance_phase, machine::Wait, offering::BrokerState,
         parameters::Parameters, reason::Reason, secret::taken,
@@ -74,8 +74,12 @@ pub(super) fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
             format!(
                 "the ServiceInstance {name:?} cannot be used since its update failed: see its conditions, and change its plan or parameters"
             )
+        } else if condition::is_true(&instance_status.conditions, ConditionType::Failed) {
+            format!(
+                "the ServiceInstance {name:?} has failed: see its conditions; the binding goes on when the instance is ready"
+            )
         } else {
-            format!("the ServiceInstance {name:?} is not ready yet")
+            format!("the ServiceInstance {name:?} is not ready yet; the binding goes on when it is")
         };
         return Err(for_change(Reason::ErrorInstanceNotReady, message));
     };

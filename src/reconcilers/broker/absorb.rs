@@ -12,7 +12,10 @@ use kube::Resource as _;
 use super::{BrokerMachine, desired::desired, plan, restrictions::Restrictions, sync};
 use crate::{
     context::Memory,
-    crd::{ConditionStatus, ConditionType, ServiceBrokerStatus, condition, scope::BrokerObject as _},
+    crd::{
+        ConditionStatus, ConditionType, ServiceBrokerStatus, condition::Conditioned as _,
+        scope::BrokerObject as _,
+    },
     osb::{self, Catalog, Hindrance, InvalidCatalog},
     reconcilers::{
         backoff,
@@ -117,7 +120,8 @@ fn success_message(left_out: &[String]) -> String {
 
 /// The status after a catalog that could not be had.
 fn not_fetched<S: Watched>(observed: &Observed<BrokerMachine<S>>, why: &str) -> ServiceBrokerStatus {
-    failed(observed, Reason::ErrorFetchingCatalog, &format!("Error fetching catalog. {why}"))
+    let message = format!("Error fetching catalog. {why}; tried again by itself");
+    failed(observed, Reason::ErrorFetchingCatalog, &message)
 }
 
 /// The status after a catalog that cannot be turned into objects.
@@ -155,8 +159,7 @@ fn judge<S: Watched>(
     message: &str,
     observed: &Observed<BrokerMachine<S>>,
 ) {
-    let at = Time(observed.now);
-    condition::set(&mut status.conditions, ConditionType::Ready, ready, &reason.to_string(), message, &at);
-    condition::clear(&mut status.conditions, ConditionType::Failed);
-    status.last_condition_state = condition::summary(&status.conditions);
+    status.observed_generation = observed.object.meta().generation.unwrap_or_default();
+    status.unmark(ConditionType::Failed);
+    status.mark(ConditionType::Ready, ready, reason, message, observed.now);
 }

@@ -428,7 +428,10 @@ fn a_failure_is_told_once_and_leaves_the_last_good_catalog() {
     assert_eq!(bench.answer(unsent()), ["status"]);
     bench.now = at(90_010);
     assert!(bench.answer(unsent()).is_empty());
-    assert_eq!(bench.ready().2, "Error fetching catalog. cannot connect to the broker");
+    assert_eq!(
+        bench.ready().2,
+        "Error fetching catalog. cannot connect to the broker; tried again by itself"
+    );
     let status = bench.broker.status.clone().unwrap();
     assert_eq!(status.operation_start_time, Some(Time(at(90_000))));
     assert_eq!(serde_json::to_value((&bench.classes, &bench.plans)).unwrap(), entries);
@@ -633,4 +636,26 @@ fn a_catalog_that_was_read_by_an_operator_that_reads_less_is_fetched_once_more()
     assert_eq!(bench.due(), Some(bench.now));
     bench.catalog(&two());
     assert!(bench.due().is_some_and(|at| at > bench.now));
+}
+
+#[test]
+fn what_a_broker_says_of_itself_is_of_its_present_spec() {
+    let mut bench = Bench::new();
+    let seen = |bench: &Bench| {
+        let status = bench.broker.status.clone().unwrap();
+        (status.observed_generation, status.conditions[0].observed_generation, status.reconciled_generation)
+    };
+    bench.answer(unsent());
+    assert_eq!(
+        bench.ready().2,
+        "Error fetching catalog. cannot connect to the broker; tried again by itself"
+    );
+    assert_eq!(seen(&bench), (1, 1, 0));
+    bench.catalog(&two());
+    assert_eq!(seen(&bench), (1, 1, 1));
+    bench.broker.metadata.generation = Some(2);
+    bench.answer(unsent());
+    assert_eq!(seen(&bench), (2, 2, 1));
+    // The same again is not written again.
+    assert!(bench.answer(unsent()).is_empty());
 }

@@ -152,7 +152,8 @@ fn perhaps_left_behind(
     message: &str,
 ) -> ServiceInstanceStatus {
     status.retries += 1;
-    start_mitigation(observed, &status, Reason::ProvisionCallFailed, message, true)
+    let message = format!("{message}, to the repetition of a request that was not answered");
+    start_mitigation(observed, &status, Reason::ProvisionCallFailed, &message, true)
 }
 
 fn provision_in_doubt(observed: &Seen, doubt: &Doubt) -> ServiceInstanceStatus {

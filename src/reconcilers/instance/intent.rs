@@ -164,6 +164,7 @@ fn begin(
     operation: InstanceOperation,
 ) {
     let moved = has_moved(observed, intent);
+    observe_spec(observed, intent);
     count_repetition(intent);
     if moved || intent.current_operation != operation {
         // After a mitigation the next attempt goes on counting, or a broker that fails each of them would be asked
@@ -181,7 +182,6 @@ fn begin(
     intent.unmark(Failed);
     intent.current_operation = operation;
     intent.in_progress_properties = Some(properties);
-    observe_spec(observed, intent);
     stamp(intent, observed.now);
 }
 
@@ -275,7 +275,7 @@ pub(super) fn start_mitigation(
     started.next_attempt_time =
         started.unanswered.then(|| MicroTime(quiet_until(observed, status.last_attempt_time.as_ref())));
     if !condition::is_true(&started.conditions, Failed) {
-        let message = undoing(why, "instance");
+        let message = undoing(why, "instance", started.next_attempt_time.as_ref());
         started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
     }
     // As in the original, this one keeps the cause.

@@ -181,6 +181,7 @@ fn report(observed: &Seen, status: &ServiceInstanceStatus, blocked: &Blocked) ->
     intent::show_spec(observed, &mut said);
     said.unmark(Failed);
     said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
+    said.confirm(generation(observed));
     record_or(status, said, Step::Wait(blocked.wait))
 }
 
@@ -192,6 +193,7 @@ fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanc
     settled.in_progress_properties = None;
     if settled.unusable {
         // The broker's last word: nothing that the spec says now can repair it.
+        settled.confirm(generation(observed));
         return settled;
     }
     settled.reconciled_generation = settled.observed_generation;
@@ -206,7 +208,12 @@ fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanc
             observed.now,
         );
     }
+    settled.confirm(generation(observed));
     settled
+}
+
+fn generation(observed: &Seen) -> i64 {
+    observed.object.metadata.generation.unwrap_or(0)
 }
 
 /// For an object that is to go.
@@ -343,6 +350,7 @@ fn say(
 ) -> Next {
     let mut said = status.clone();
     said.mark(Ready, state, reason, message, observed.now);
+    said.confirm(generation(observed));
     record_or(status, said, Step::Wait(wait))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
@@ -24,7 +25,7 @@ use crate::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
         reason::Reason,
-        told::{Confidential, holds_secret, undone},
+        told::{self, Confidential, holds_secret},
     },
 };
 
@@ -119,24 +120,27 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     let failed = condition::is_true(&status.conditions, Failed);
     let shown = condition::find(&status.conditions, Ready);
     // Why the instance failed is what the user must mend, so it stays.
-    if !(failed && shown.is_some_and(|ready| ready.status == False)) {
-        let message = undone(shown);
-        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
-    }
-    if failed {
+    if failed && shown.is_some_and(|ready| ready.status == False) {
         return status;
     }
-    if is_overdue(observed, since.as_ref()) {
-        let message = condition::find(&status.conditions, Ready)
-            .map_or_else(String::new, |ready| ready.message.clone());
-        let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
-        status.mark(Failed, True, Reason::ErrorReconciliationRetryTimeout, &message, observed.now);
+    let cause = shown.and_then(told::cause).map(str::to_owned);
+    if failed || is_overdue(observed, since.as_ref()) {
+        let undone = told::before(told::UNDONE, cause.as_deref());
+        let message = given_up(&format!("{}: {}", told::TOO_LONG, cause.as_deref().unwrap_or(told::UNDONE)));
+        let shown = if failed { &undone } else { &message };
+        status.mark(Ready, False, Reason::OrphanMitigationSuccessful, shown, observed.now);
+        if !failed {
+            status.mark(Failed, True, Reason::ErrorReconciliationRetryTimeout, &message, observed.now);
+        }
         return status;
     }
     // The limit holds for all attempts together.
     status.operation_start_time = since;
     status.retries = retries;
-    status.next_attempt_time = Some(MicroTime(next_try(observed, retries.max(1) - 1, None)));
+    let next = next_try(observed, retries.max(1) - 1, None);
+    status.next_attempt_time = Some(MicroTime(next));
+    let message = told::undone(cause.as_deref(), next);
+    status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
     status
 }
 
@@ -156,16 +160,18 @@ pub(super) fn not_deleted(
                 status.operation_start_time = Some(Time(observed.now));
                 status.retries = 0;
             }
+            let next = postpone(observed, &mut status, retry_after);
+            let message = told::again(&message, next);
             status.mark(Ready, Unknown, Reason::DeprovisionCallFailed, &message, observed.now);
         }
         Cause::Mitigation => {
-            let message = format!("Orphan mitigation failed: {message}");
+            let next = postpone(observed, &mut status, retry_after);
+            let message = told::again(&format!("Orphan mitigation failed: {message}"), next);
             status.mark(OrphanMitigation, True, Reason::OrphanMitigationFailed, &message, observed.now);
         }
     }
     status.async_op_in_progress = false;
     status.last_operation = None;
-    postpone(observed, &mut status, retry_after);
     status
 }
 
@@ -174,6 +180,11 @@ pub(super) fn deprovisioning(status: &mut ServiceInstanceStatus) {
     status.current_operation = InstanceOperation::Deprovision;
     status.orphan_mitigation_in_progress = false;
     status.unmark(OrphanMitigation);
+}
+
+/// That it is the user's turn.
+fn given_up(message: &str) -> String {
+    format!("{message}; not tried again until the spec changes or updateRequests grows")
 }
 
 /// Nothing more is tried until the spec changes.
@@ -190,8 +201,9 @@ pub(super) fn stuck(
     status.last_attempt_time = sent.filter(|_| unanswered);
     status.in_progress_properties = status.in_progress_properties.filter(|_| unanswered);
     let exists = status.provision_status == ProvisionStatus::Provisioned;
+    let message = &given_up(message);
     let (state, shown) = match (exists, status.unusable) {
-        (false, _) => (False, message.to_owned()),
+        (false, _) => (False, message.clone()),
         // No new bindings until it is repaired or deleted (OSB 2.17, "Updating a Service Instance").
         (true, true) => (False, format!("{message}; the broker says that the instance cannot be used")),
         (true, false) => (True, format!("{message}; the instance can still be used")),
@@ -251,20 +263,22 @@ pub(super) fn try_again(
     retry_after: Option<Duration>,
 ) -> ServiceInstanceStatus {
     if is_overdue(observed, status.operation_start_time.as_ref()) {
-        let message = format!("Stopping reconciliation retries because too much time has elapsed: {message}");
+        let message = format!("{}: {message}", told::TOO_LONG);
         return give_up(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
+    let next = postpone(observed, &mut status, retry_after);
     // Whether or not the broker knows of an annotation, the instance is what it was.
     if !annotations::are_being_told(&status) {
-        status.mark(Ready, False, reason, message, observed.now);
+        status.mark(Ready, False, reason, &told::again(message, next), observed.now);
     }
-    postpone(observed, &mut status, retry_after);
     status
 }
 
-fn postpone(observed: &Seen, status: &mut ServiceInstanceStatus, retry_after: Option<Duration>) {
-    status.next_attempt_time = Some(MicroTime(next_try(observed, status.retries, retry_after)));
+fn postpone(observed: &Seen, status: &mut ServiceInstanceStatus, retry_after: Option<Duration>) -> Timestamp {
+    let next = next_try(observed, status.retries, retry_after);
+    status.next_attempt_time = Some(MicroTime(next));
     status.retries += 1;
+    next
 }
 
 /// A sentence with what the broker said.

@@ -1,6 +1,7 @@
 //! Tables of `plan` and `absorb`, as those of instances.
 
 mod absorb;
+mod messages;
 mod plan;
 mod takeover;
 

@@ -62,7 +62,14 @@ fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
     for (kind, state) in
         [(ConditionType::Ready, ConditionStatus::False), (ConditionType::Failed, ConditionStatus::True)]
     {
-        condition::set(&mut status.conditions, kind, state, "ServiceBindingReturnedFailure", "words", &at);
+        condition::set(
+            &mut status.conditions,
+            (kind, state),
+            "ServiceBindingReturnedFailure",
+            "words",
+            1,
+            &at,
+        );
     }
     let mitigated = of_original(Fixture::new().with_status(&status))
         .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)));

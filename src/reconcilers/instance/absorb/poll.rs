@@ -12,8 +12,8 @@ use super::{
 use crate::{
     context::Memory,
     crd::{
-        ConditionStatus::{False, Unknown},
-        ConditionType::Ready,
+        ConditionStatus::{False, True, Unknown},
+        ConditionType::{OrphanMitigation, Ready},
         ServiceInstanceStatus,
         condition::{self, Conditioned as _},
     },
@@ -22,7 +22,12 @@ use crate::{
         outcome::{InstanceAnswer, OperationState, Polled},
         wire::Target,
     },
-    reconcilers::{backoff::is_polled_out, machine::Next, reason::Reason, told::is_news},
+    reconcilers::{
+        backoff::is_polled_out,
+        machine::Next,
+        reason::Reason,
+        told::{self, is_news},
+    },
 };
 
 pub(super) fn after_poll(
@@ -67,8 +72,7 @@ pub(super) fn after_poll(
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
     };
     if overdue {
-        let why =
-            told(observed, "Stopping reconciliation retries because too much time has elapsed", &problem);
+        let why = told(observed, told::TOO_LONG, &problem);
         let verdict = (Reason::ErrorReconciliationRetryTimeout, &*why);
         return Next::Record(failed(observed, observed.status(), awaited, verdict));
     }
@@ -182,9 +186,15 @@ fn unclear(observed: &Seen, awaited: Awaited, problem: &str, memory: &mut Memory
     let mut status = observed.status();
     let reason = Reason::ErrorPollingLastOperation;
     let message = told(observed, "Error polling last operation", problem);
-    let state = if matches!(awaited, Awaited::Deletion(_)) { Unknown } else { False };
-    if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
-        status.mark(Ready, state, reason, &message, observed.now);
+    let message = format!("{message}; the broker is asked again until it says");
+    let (of, state) = match awaited {
+        Awaited::Provision | Awaited::Update => (Ready, False),
+        Awaited::Deletion(Cause::Deletion) => (Ready, Unknown),
+        // `Ready` keeps why there is something to undo.
+        Awaited::Deletion(Cause::Mitigation) => (OrphanMitigation, True),
+    };
+    if is_news(condition::find(&status.conditions, of), (reason, &message), memory, observed.now) {
+        status.mark(of, state, reason, &message, observed.now);
     }
     status
 }

@@ -3,6 +3,7 @@
 
 pub(in crate::reconcilers) mod absorb;
 mod bodies;
+pub(in crate::reconcilers) mod messages;
 mod plan;
 mod rows;
 mod takeover;

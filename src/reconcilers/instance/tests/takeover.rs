@@ -81,7 +81,7 @@ fn an_orphan_whose_deletion_was_given_up_is_deleted() {
         if failed {
             let at = Time(Timestamp::UNIX_EPOCH);
             let (kind, state) = (ConditionType::Failed, ConditionStatus::True);
-            condition::set(&mut status.conditions, kind, state, "ProvisionCallFailed", "words", &at);
+            condition::set(&mut status.conditions, (kind, state), "ProvisionCallFailed", "words", 1, &at);
         }
         let (asked, call) = of_original(Fixture::new().with_status(&status)).asking();
         assert_eq!(name(&call), "DELETE to mitigate", "{failed}");

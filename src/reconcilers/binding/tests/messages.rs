@@ -1,0 +1,110 @@
+//! What a user reads of a binding, word by word, as of instances.
+
+use std::fmt::Write as _;
+
+use super::*;
+use instances::{doubt, messages::words, polled, refused, unsent};
+
+fn saying(fixture: Fixture) -> Fixture {
+    let Step::Record(said) = fixture.plan() else { panic!("{}", shown(&fixture.plan(), &fixture)) };
+    fixture.with_status(&said)
+}
+
+fn put(outcome: osb::Outcome<Bound>) -> Outcome {
+    Outcome::Bound(outcome)
+}
+
+fn broken() -> Outcome {
+    put(doubt(Some(500), true, true))
+}
+
+fn deleting(outcome: osb::Outcome<Deleted>) -> Outcome {
+    Outcome::Deleted(outcome)
+}
+
+fn gone() -> Outcome {
+    deleting(osb::Outcome::Answered(Deleted::Done))
+}
+
+fn later() -> Outcome {
+    deleting(osb::Outcome::Answered(Deleted::Accepted { operation: None }))
+}
+
+fn ended() -> Outcome {
+    Outcome::Polled(polled(OperationState::Succeeded))
+}
+
+fn lost() -> Outcome {
+    Outcome::Polled(unsent())
+}
+
+/// The broker binds, and the credentials cannot be written.
+fn unfit() -> Fixture {
+    let (asked, _) = Fixture::new().asking();
+    let refused = Refused { message: "the Secret is too large".into() };
+    let status = BindingMachine::absorb_refused_write(&asked.observed(), &refused);
+    asked.with_status(&status)
+}
+
+fn waiting() -> Vec<(&'static str, Fixture)> {
+    let instance = |answer: Make| Fixture::new().with_instance(Some(answer().object));
+    let busy = instance(|| instances::Fixture::new().answered(instances::accepted()));
+    let failed = instance(|| {
+        let bad = refused(400, RefusalReason::BadRequest);
+        instances::Fixture::new().answered(crate::reconcilers::instance::Outcome::Provisioned(bad))
+    });
+    vec![
+        ("no instance", saying(Fixture::new().with_instance(None))),
+        ("the instance is on its way", saying(busy)),
+        ("the instance has failed", saying(failed)),
+    ]
+}
+
+type Make = fn() -> instances::Fixture;
+
+fn binds() -> Vec<(&'static str, Fixture)> {
+    let new = Fixture::new;
+    let retrievable = || new().retrievable().answered(accepted());
+    let failed = || retrievable().answered(Outcome::Polled(polled(OperationState::Failed)));
+    vec![
+        ("the request is sent", new().intending()),
+        ("the broker is at it", retrievable()),
+        ("it does not say how far it is", retrievable().answered(lost())),
+        ("done", new().settled()),
+        ("refused for now", new().answered(put(refused(429, RefusalReason::Throttled)))),
+        ("not reached", new().answered(put(unsent()))),
+        ("refused for good", new().answered(put(refused(400, RefusalReason::BadRequest)))),
+        ("broken", new().answered(broken())),
+        ("broken, and the deletion too", new().answered(broken()).answered(deleting(unsent()))),
+        ("broken, and the deletion twice", {
+            new().answered(broken()).answered(deleting(unsent())).answered(deleting(unsent()))
+        }),
+        ("broken, how the deletion stands is not said", {
+            new().retrievable().answered(broken()).answered(later()).answered(lost())
+        }),
+        ("broken, deleted after all that", {
+            new().retrievable().answered(broken()).answered(later()).answered(lost()).answered(ended())
+        }),
+        ("failed at last", failed()),
+        ("failed at last, the deletion too", failed().answered(deleting(unsent()))),
+        ("failed at last, deleted after that", failed().answered(deleting(unsent())).answered(gone())),
+        ("the credentials cannot be written", unfit()),
+        ("they cannot, deleted", unfit().answered(gone())),
+        ("they cannot, and the deletion fails", unfit().answered(deleting(unsent()))),
+        ("they cannot, deleted after that", unfit().answered(deleting(unsent())).answered(gone())),
+        ("unbind: refused", {
+            new().settled().deleted().answered(deleting(refused(400, RefusalReason::BadRequest)))
+        }),
+    ]
+}
+
+#[test]
+fn each_situation_is_told_in_a_sentence() {
+    let mut table = String::new();
+    for (situation, fixture) in waiting().into_iter().chain(binds()) {
+        let status = fixture.status();
+        assert!(status.conditions.iter().all(|it| it.observed_generation == 1), "{situation}");
+        let _ = writeln!(table, "{situation}\n{}", words(&status.conditions));
+    }
+    assert_eq!(table, include_str!("messages.txt"));
+}
