@@ -100,38 +100,53 @@ async fn asynchronous(maker: Maker, namespace: &str) {
     let either = open(maker, namespace).await;
     let case = &either.case;
     let slow = either.slow_parameters();
+    // Polled at least once while it goes on: the next poll is then the one that has to wait.
+    let polls = || {
+        either.requests_of(Operation::PollInstance).len() + either.requests_of(Operation::PollBinding).len()
+    };
+    let polled = async |before: usize| either.until("a poll", |_| polls() > before).await;
+    let before = polls();
     either.slow(false).await;
     case.order("db", "small", slow.clone()).await;
     case.says(INSTANCE, "db", "Provisioning", &["asynchronously"]).await;
+    polled(before).await;
     either.release().await;
     let id = instance_id(&case.ready(INSTANCE, "db").await);
 
+    let before = polls();
     either.slow(false).await;
     case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
     case.says(INSTANCE, "db", "UpdatingInstance", &["asynchronously"]).await;
+    polled(before).await;
     either.release().await;
     case.ready(INSTANCE, "db").await;
 
+    let before = polls();
     either.slow(false).await;
     case.bind("app", "db", slow).await;
     case.says(BINDING, "app", "Binding", &["asynchronously"]).await;
     assert!(case.hand.get(SECRET, "app").await.unwrap().is_none());
+    polled(before).await;
     either.release().await;
     case.ready(BINDING, "app").await;
     let fetched = either.statuses(Operation::GetBinding);
     assert_eq!(fetched, [200], "the credentials of an asynchronous bind are fetched, once");
     assert!(case.content("app").await["password"].is_string());
 
+    let before = polls();
     either.slow(false).await;
     case.delete(BINDING, "app").await;
     case.says(BINDING, "app", "Unbinding", &["asynchronously"]).await;
+    polled(before).await;
     either.release().await;
     case.gone(BINDING, "app").await;
     assert_eq!(either.statuses(Operation::PollBinding).last(), Some(&410));
 
+    let before = polls();
     either.slow(false).await;
     case.delete(INSTANCE, "db").await;
     case.says(INSTANCE, "db", "Deprovisioning", &["asynchronously"]).await;
+    polled(before).await;
     either.release().await;
     case.gone(INSTANCE, "db").await;
     assert_eq!(either.statuses(Operation::PollInstance).last(), Some(&410));
