@@ -15,6 +15,7 @@ use crate::{
 
 /// The settings of `service-catalog run`.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the command line")]
 pub struct Config {
     /// How long one request to a broker may take, all in all.
     #[arg(long, env, default_value = "60s", value_parser = duration, value_name = "DURATION")]
@@ -65,6 +66,20 @@ pub struct Config {
     #[arg(long, env)]
     pub no_secret_watch: bool,
 
+    /// Give a new instance the `defaultProvisionParameters` of its class and plan, under its own parameters. They are
+    /// kept in its status, and stay what they were when it was provisioned.
+    #[arg(long, env)]
+    pub service_plan_defaults: bool,
+
+    /// Delete the bindings of an instance that is deleted, in place of waiting until somebody does. The operator needs
+    /// the right to delete bindings for it: `config/cascading-deletion`.
+    #[arg(long, env)]
+    pub cascading_deletion: bool,
+
+    /// Tell brokers on whose behalf they are asked.
+    #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub originating_identity: bool,
+
     /// Annotations of instances and their namespaces that brokers are told of, separated by commas: keys, or
     /// `example.com/*` for all with that prefix. None by default.
     #[arg(long, env, value_delimiter = ',', value_name = "KEYS")]
@@ -87,6 +102,8 @@ impl Config {
             give_up_after: self.reconciliation_retry_duration,
             relist_interval: self.broker_relist_interval,
             recheck_interval: self.secret_recheck_interval,
+            service_plan_defaults: self.service_plan_defaults,
+            cascading_deletion: self.cascading_deletion,
             ..Tunables::default()
         }
     }
@@ -96,7 +113,8 @@ impl Config {
     pub fn settings(&self) -> Settings {
         // The parser admits only positive durations, which a `std::time::Duration` can hold.
         let request_timeout = std::time::Duration::try_from(self.osb_api_request_timeout).unwrap_or_default();
-        Settings { request_timeout, api_version: ApiVersion::SPOKEN }
+        let originating_identity = self.originating_identity;
+        Settings { request_timeout, api_version: ApiVersion::SPOKEN, originating_identity }
     }
 }
 

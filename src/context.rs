@@ -64,6 +64,10 @@ pub struct Tunables {
     pub relist_interval: SignedDuration,
     /// How often something is looked at that nobody announces changes of: Secrets named by a spec.
     pub recheck_interval: SignedDuration,
+    /// Whether an instance gets the `defaultProvisionParameters` of its class and plan.
+    pub service_plan_defaults: bool,
+    /// Whether the bindings of an instance are deleted with it.
+    pub cascading_deletion: bool,
 }
 
 impl Default for Tunables {
@@ -77,6 +81,8 @@ impl Default for Tunables {
             give_up_after: SignedDuration::from_hours(7 * 24),
             relist_interval: SignedDuration::from_hours(24),
             recheck_interval: SignedDuration::from_secs(10),
+            service_plan_defaults: false,
+            cascading_deletion: false,
         }
     }
 }

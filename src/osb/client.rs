@@ -46,6 +46,7 @@ pub struct Client {
     base: Url,
     timeout: Duration,
     version: ApiVersion,
+    tells_identity: bool,
     secrets: Vec<Zeroizing<String>>,
     counter: Option<RequestCounter>,
 }
@@ -58,6 +59,7 @@ impl Client {
             base: endpoint::base(&endpoint.url)?,
             timeout: settings.request_timeout,
             version: settings.api_version,
+            tells_identity: settings.originating_identity,
             secrets: endpoint.auth.secrets(),
             counter: None,
         })
@@ -275,7 +277,7 @@ impl Client {
             prepared.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *prepared.body_mut() = Some(body.into());
         }
-        if let Some(identity) = request.identity {
+        if let Some(identity) = request.identity.filter(|_| self.tells_identity) {
             prepared.headers_mut().insert(ORIGINATING_IDENTITY, identity.header().clone());
         }
         if let Some(validator) = request.validator {

@@ -82,11 +82,17 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// `X-Broker-API-Version`.
     pub api_version: ApiVersion,
+    /// Whether `X-Broker-API-Originating-Identity` is sent.
+    pub originating_identity: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(60), api_version: ApiVersion::SPOKEN }
+        Self {
+            request_timeout: Duration::from_secs(60),
+            api_version: ApiVersion::SPOKEN,
+            originating_identity: true,
+        }
     }
 }
 

@@ -15,13 +15,14 @@ use crate::{
 const NOTE_LIMIT: usize = 1000;
 
 /// Steps on the way and waiting for something that will announce itself: the conditions say so, no Event is needed.
-const QUIET: [Reason; 12] = [
+const QUIET: [Reason; 13] = [
     Reason::Provisioning,
     Reason::UpdatingInstance,
     Reason::Deprovisioning,
     Reason::ProvisionRequestInFlight,
     Reason::UpdateInstanceRequestInFlight,
     Reason::DeprovisionRequestInFlight,
+    Reason::ServiceBindingsDeletion,
     Reason::Binding,
     Reason::Unbinding,
     Reason::BindingRequestInFlight,

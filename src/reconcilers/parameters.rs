@@ -152,7 +152,45 @@ fn duplicate(key: &str) -> ParametersError {
     }
 }
 
+/// One object over another: what both say are objects is merged in the same way, of anything else the upper one counts.
+/// Nothing where there is nothing in either.
+#[must_use]
+pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Option<JsonObject> {
+    let mut merged = lower.cloned().unwrap_or_default();
+    for (key, value) in upper.into_iter().flatten() {
+        match (merged.get_mut(key), value) {
+            (Some(Value::Object(below)), Value::Object(above)) => {
+                *below = overlaid(Some(below), Some(above)).unwrap_or_default();
+            }
+            _ => {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    (!merged.is_empty()).then_some(merged)
+}
+
 impl Parameters {
+    /// The same over defaults. A key that comes from a Secret is the Secret's alone.
+    ///
+    /// # Errors
+    /// The defaults are too deep.
+    pub fn over(mut self, defaults: Option<&JsonObject>) -> Result<Self, ParametersError> {
+        if defaults.is_some_and(|defaults| !is_shallow(defaults)) {
+            let whose = "the defaultProvisionParameters of the class and the plan";
+            return Err(ParametersError { message: format!("{whose}: the value {TOO_DEEP}") });
+        }
+        let given = |(key, _): &(&String, &Value)| self.secret_keys.contains(*key);
+        let defaults: JsonObject = defaults
+            .into_iter()
+            .flatten()
+            .filter(|default| !given(default))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        self.merged = overlaid(Some(&defaults), Some(&self.merged)).unwrap_or_default();
+        Ok(self)
+    }
+
     /// What is sent to the broker; `None` when there are none.
     #[must_use]
     pub fn to_send(&self) -> Option<JsonObject> {
@@ -325,6 +363,46 @@ mod tests {
         assert_eq!(parameters.to_send(), Some(object(&json!({"a": 1, "b": {"c": "hunter2"}}))));
         assert_eq!(parameters.to_show(), Some(object(&json!({"a": 1, "b": "<redacted>"}))));
         assert_eq!(parameters.redact("bad value hunter2 for c"), "bad value <redacted> for c");
+    }
+
+    #[test]
+    fn one_object_over_another_is_merged_all_the_way_down() {
+        let over = |lower: Value, upper: Value| {
+            overlaid(lower.as_object(), upper.as_object()).map_or(Value::Null, Value::Object)
+        };
+        let rows = [
+            (json!({"a": 1}), json!({"b": 2}), json!({"a": 1, "b": 2})),
+            (
+                json!({"a": {"b": {"c": 1, "d": 2}}}),
+                json!({"a": {"b": {"d": 3}}}),
+                json!({"a": {"b": {"c": 1, "d": 3}}}),
+            ),
+            (json!({"a": {"b": 1}}), json!({"a": 2}), json!({"a": 2})),
+            (json!({"a": 2}), json!({"a": {"b": 1}}), json!({"a": {"b": 1}})),
+            (json!({"a": [1, 2]}), json!({"a": [3]}), json!({"a": [3]})),
+            (json!({"a": 1}), json!({"a": null}), json!({"a": null})),
+            (json!({}), json!({}), Value::Null),
+        ];
+        for (lower, upper, merged) in rows {
+            assert_eq!(over(lower.clone(), upper.clone()), merged, "{upper} over {lower}");
+        }
+    }
+
+    #[test]
+    fn defaults_never_show_through_a_key_of_a_secret() {
+        let given = merge(Some(&object(&json!({"a": {"x": 1}}))), &[holding(r#"{"b": {"c": "hunter2"}}"#)]);
+        let defaults = object(&json!({"a": {"y": 2}, "b": {"c": "plain", "d": 3}, "e": 4}));
+        let parameters = given.ok().unwrap().over(Some(&defaults)).ok().unwrap();
+        let expected = json!({"a": {"x": 1, "y": 2}, "b": {"c": "hunter2"}, "e": 4});
+        assert_eq!(parameters.to_send(), Some(object(&expected)));
+        let shown = json!({"a": {"x": 1, "y": 2}, "b": "<redacted>", "e": 4});
+        assert_eq!(parameters.to_show(), Some(object(&shown)));
+        assert_eq!(merge(None, &[]).ok().unwrap().over(None).ok().unwrap().to_send(), None);
+        let deep = (0..MAX_DEPTH).fold(json!(1), |below, _| json!({ "a": below }));
+        let refused = merge(None, &[]).ok().unwrap().over(Some(&object(&json!({ "b": deep })))).err();
+        assert!(
+            refused.unwrap().message.starts_with("the defaultProvisionParameters of the class and the plan")
+        );
     }
 
     #[test]

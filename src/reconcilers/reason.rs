@@ -34,6 +34,8 @@ pub enum Reason {
     ErrorCallingUpdateInstance,
     DeprovisionCallFailed,
     DeprovisionBlockedByExistingCredentials,
+    /// The bindings of an instance that is being deleted are deleted first.
+    ServiceBindingsDeletion,
     StartingInstanceOrphanMitigation,
     ReferencesDeletedServiceClass,
     ReferencesDeletedServicePlan,

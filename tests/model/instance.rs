@@ -10,7 +10,8 @@ use service_catalog::{
     brokers::BrokerKey,
     context::{Memory, Tunables},
     crd::{
-        ConditionType, FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
+        ConditionType, FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance,
+        ServiceInstanceSpec, ServiceInstanceStatus,
         common::JsonObject,
         condition,
         instance::{ContextAnnotations, InstanceProperties, PlanReference},
@@ -62,6 +63,7 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         instances_retrievable: around.retrievable,
         bindings_retrievable: around.retrievable,
         context_updatable: true,
+        default_parameters: None,
         removed: None,
         broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },
     })
@@ -140,6 +142,7 @@ impl Subject for InstanceMachine {
             let (plan, offering) = properties.as_ref().zip(offering.as_ref().ok())?;
             Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
         };
+        let binding = Arc::new(ServiceBinding::new("creds", ServiceBindingSpec::default()));
         let world = World {
             inherited: None,
             present: plan_of(&status.external_properties),
@@ -149,7 +152,8 @@ impl Subject for InstanceMachine {
             context_annotations: Some(annotations(around)),
             hindrance: None,
             parameters: phase::needs_parameters(&object).then_some(parameters),
-            bindings: if around.bound { vec!["creds".into()] } else { vec![] },
+            defaults: None,
+            bindings: if around.bound { vec![binding] } else { vec![] },
             namespace_uid: Some("namespace-uid".into()),
             cluster_id: "cluster-id".into(),
             recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),

@@ -124,6 +124,16 @@ async fn authentication_version_and_path_prefix_are_the_endpoints() {
 }
 
 #[tokio::test]
+async fn nobody_is_named_where_that_is_switched_off() {
+    let broker = Broker::start(vec![Act::Say(answer(200, "{}"))]).await;
+    let settings = Settings { originating_identity: false, ..Settings::default() };
+    let endpoint = endpoint(&format!("http://{}", broker.address));
+    let client = Client::new(&endpoint, &settings).unwrap();
+    answered(client.deprovision("i", &target(), Some(&identity())).await);
+    assert!(!broker.requests()[0].contains("originating-identity"), "{}", broker.requests()[0]);
+}
+
+#[tokio::test]
 async fn odd_ids_arrive_as_one_segment() {
     let broker = Broker::start(vec![Act::Say(answer(410, ""))]).await;
     let client = broker.client();

@@ -60,7 +60,7 @@ pub struct ServiceInstanceStatus {
     /// Whether the broker must be told when this object is deleted.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeprovisionStatus::is_unset")]
     pub deprovision_status: DeprovisionStatus,
-    /// The defaults of class and plan that the original merged into the parameters. Kept; defaults are not applied yet.
+    /// The defaults of class and plan that the instance was ordered with, under the parameters of its spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<JsonObject>,

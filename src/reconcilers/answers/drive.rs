@@ -139,6 +139,7 @@ pub fn offering() -> Offering {
         instances_retrievable: true,
         bindings_retrievable: true,
         context_updatable: false,
+        default_parameters: None,
         removed: None,
         broker_state: BrokerState::Present,
     }

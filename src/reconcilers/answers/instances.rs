@@ -47,6 +47,7 @@ impl Bench {
                 present: None,
                 requested: self.retrievable.then(offering),
                 parameters: Some(parameters),
+                defaults: None,
                 bindings: vec![],
                 namespace_uid: Some("ns-uid".into()),
                 cluster_id: "cluster".into(),

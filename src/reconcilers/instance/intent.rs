@@ -182,6 +182,7 @@ fn begin(
     intent.unmark(Failed);
     intent.current_operation = operation;
     intent.in_progress_properties = Some(properties);
+    intent.default_provision_parameters.clone_from(&observed.world.defaults);
     stamp(intent, observed.now);
 }
 
@@ -227,6 +228,8 @@ pub(super) fn taken_over(observed: &Seen, status: &ServiceInstanceStatus) -> Opt
         instance_id: phase::instance_id(&observed.object, status),
         observed_update_requests: phase::seen_update_requests(&observed.object, status),
         resolved: Some(inherited.clone()),
+        // The original wrote them into the spec: there they stand, unless a user took them out.
+        default_provision_parameters: None,
         ..status.clone()
     })
 }

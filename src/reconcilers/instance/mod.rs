@@ -2,6 +2,7 @@
 
 mod absorb;
 mod annotations;
+mod defaults;
 mod intent;
 pub mod phase;
 mod plan;
@@ -26,8 +27,8 @@ use crate::{
     brokers::{BrokerKey, Lane},
     context::Context,
     crd::{
-        Condition, ServiceInstance, ServiceInstanceStatus,
-        common::ResolvedOffering,
+        Condition, ServiceBinding, ServiceInstance, ServiceInstanceStatus,
+        common::{JsonObject, ResolvedOffering},
         instance::{ContextAnnotations, InstanceProperties},
     },
     osb::{
@@ -58,8 +59,10 @@ pub struct World {
     pub hindrance: Option<String>,
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
     pub parameters: Option<Result<Parameters, ParametersError>>,
-    /// Names of the bindings of this instance.
-    pub bindings: Vec<String>,
+    /// The parameters that the instance has, or gets, without its spec.
+    pub defaults: Option<JsonObject>,
+    /// The bindings of this instance, by name.
+    pub bindings: Vec<Arc<ServiceBinding>>,
     /// Uid of the namespace; `None` when the cache does not have it.
     pub namespace_uid: Option<String>,
     /// The annotations that brokers are told of; `None` when they are told of none.
@@ -156,17 +159,19 @@ impl Machine for InstanceMachine {
     async fn observe(object: &Arc<ServiceInstance>, context: &Context) -> Result<World, Error> {
         let namespace = object.namespace().unwrap_or_default();
         let stores = &context.stores;
-        let parameters = if phase::needs_parameters(object) {
-            let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
-            Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
-        } else {
-            None
-        };
         let status = object.status.clone().unwrap_or_default();
         let asks = phase::asks(object, &status);
         let inherited = inherited::ordered(object, &status, &namespace, stores);
         let recorded = status.resolved.as_ref().or(inherited.as_ref());
         let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
+        let defaults = defaults::in_force(&status, offering.as_ref().ok(), &context.tunables);
+        let parameters = if phase::needs_parameters(object) {
+            let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
+            let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
+            Some(given.and_then(|given| given.over(defaults.as_ref())))
+        } else {
+            None
+        };
         let plan_of = |properties: Option<&InstanceProperties>| {
             let (record, properties) = recorded.zip(properties)?;
             offering::recorded(record, properties.plan_id(), &namespace, stores)
@@ -180,10 +185,9 @@ impl Machine for InstanceMachine {
             ),
             Ok(_) | Err(_) => (None, None),
         };
-        let bindings = stores.bindings_of(&namespace, &object.name_any());
-        let mut bindings: Vec<String> = bindings.iter().map(|binding| binding.name_any()).collect();
+        let mut bindings = stores.bindings_of(&namespace, &object.name_any());
         // The cache has no order, and a status must not change with it.
-        bindings.sort_unstable();
+        bindings.sort_unstable_by_key(|binding| binding.name_any());
         Ok(World {
             rival,
             offering,
@@ -191,6 +195,7 @@ impl Machine for InstanceMachine {
             requested,
             hindrance,
             parameters,
+            defaults,
             bindings,
             namespace_uid: stores.namespace_uid(&namespace),
             context_annotations: context.passed_on.of(object, stores),

@@ -24,6 +24,7 @@ use crate::{
         machine::{Observed, Step, Wait},
         offering::{self, Offering},
         reason::Reason,
+        write::Write,
     },
 };
 
@@ -226,12 +227,7 @@ fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         return Step::RemoveFinalizer;
     }
     if !observed.world.bindings.is_empty() {
-        let names = observed.world.bindings.join(", ");
-        let message = format!(
-            "All associated ServiceBindings must be removed before this ServiceInstance can be deleted: delete {names}"
-        );
-        let reason = Reason::DeprovisionBlockedByExistingCredentials;
-        return say(observed, status, (False, reason, &message), Wait::ForChange);
+        return unbind_first(observed, status);
     }
     match not_deleted_before(observed, status, phase).filter(|at| *at > observed.now) {
         None => deprovision(observed, status),
@@ -243,6 +239,26 @@ fn removal(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
             say(observed, status, (False, Reason::DeprovisionRequestInFlight, &message), Wait::Until(at))
         }
     }
+}
+
+/// Bindings go before their instance: by themselves where that is set, else when their users delete them.
+fn unbind_first(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
+    let bindings = &observed.world.bindings;
+    let names = bindings.iter().map(|binding| binding.name_any()).collect::<Vec<_>>().join(", ");
+    if !observed.tunables.cascading_deletion {
+        let message = format!(
+            "All associated ServiceBindings must be removed before this ServiceInstance can be deleted: delete {names}"
+        );
+        let reason = Reason::DeprovisionBlockedByExistingCredentials;
+        return say(observed, status, (False, reason, &message), Wait::ForChange);
+    }
+    let message = format!("The ServiceBindings of this ServiceInstance are being deleted first: {names}");
+    let to_delete = bindings.iter().filter(|binding| binding.metadata.deletion_timestamp.is_none());
+    let writes: Vec<Write> = to_delete.map(|binding| Write::delete(&**binding)).collect();
+    let mut said = status.clone();
+    said.mark(Ready, False, Reason::ServiceBindingsDeletion, &message, observed.now);
+    let next = if writes.is_empty() { Step::Wait(Wait::ForChange) } else { Step::Write(writes) };
+    record_or(status, said, next)
 }
 
 /// A DELETE proves something only when no create can take effect any more, and a broker that failed is given time.

@@ -39,14 +39,21 @@ impl Stage {
     /// # Panics
     /// When it cannot be set up: the message says why.
     pub async fn shared(folder: &str) -> &'static Self {
+        Self::shared_with(&[folder], &["--context-annotations=example.com/*"]).await
+    }
+
+    /// The same with more than one folder, and with settings of its own.
+    ///
+    /// # Panics
+    /// When it cannot be set up: the message says why.
+    pub async fn shared_with(folders: &[&str], flags: &[&str]) -> &'static Self {
         static SHARED: OnceCell<Stage> = OnceCell::const_new();
         let start = || async {
             let plane = ControlPlane::shared().await?;
-            install(plane, folder).await?;
-            anyhow::Ok(Self {
-                plane,
-                operator: Operator::start(plane, &["--context-annotations=example.com/*"]).await?,
-            })
+            for folder in folders {
+                install(plane, folder).await?;
+            }
+            anyhow::Ok(Self { plane, operator: Operator::start(plane, flags).await? })
         };
         match SHARED.get_or_try_init(start).await {
             Ok(stage) => stage,

@@ -3,6 +3,7 @@
 
 pub(in crate::reconcilers) mod absorb;
 mod bodies;
+mod defaults;
 pub(in crate::reconcilers) mod messages;
 mod plan;
 mod rows;
@@ -21,7 +22,8 @@ use crate::{
     brokers::BrokerKey,
     context::{Memory, Tunables},
     crd::{
-        FINALIZER, ScopeKind, ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus,
+        FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance, ServiceInstanceSpec,
+        ServiceInstanceStatus,
         common::ResolvedOffering,
         instance::{ContextAnnotations, PlanReference},
     },
@@ -55,6 +57,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         instances_retrievable: false,
         bindings_retrievable: false,
         context_updatable: false,
+        default_parameters: None,
         removed: None,
         broker_state: BrokerState::Present,
     }
@@ -77,7 +80,8 @@ pub(in crate::reconcilers) struct Fixture {
     /// What the original ordered, where that is not on record.
     pub inherited: Option<ResolvedOffering>,
     unreadable: bool,
-    bindings: Vec<String>,
+    bindings: Vec<Arc<ServiceBinding>>,
+    pub tunables: Tunables,
     namespace_known: bool,
     broker_exists: bool,
     pub memory: Memory,
@@ -117,6 +121,7 @@ impl Fixture {
             inherited: None,
             unreadable: false,
             bindings: vec![],
+            tunables: Tunables::default(),
             namespace_known: true,
             broker_exists: true,
             memory: Memory::default(),
@@ -196,7 +201,14 @@ impl Fixture {
     }
 
     pub fn with_binding(mut self, name: &str) -> Self {
-        self.bindings.push(name.into());
+        self.bindings.push(Arc::new(ServiceBinding::new(name, ServiceBindingSpec::default())));
+        self
+    }
+
+    pub fn with_leaving_bindings(mut self) -> Self {
+        for binding in &mut self.bindings {
+            Arc::make_mut(binding).metadata.deletion_timestamp = Some(Time(self.now));
+        }
         self
     }
 
@@ -215,10 +227,12 @@ impl Fixture {
     }
 
     pub fn observed(&self) -> Observed<InstanceMachine> {
+        let defaults = super::defaults::in_force(&self.status(), self.offering.as_ref().ok(), &self.tunables);
         let parameters = if self.unreadable {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
-            parameters::merge(self.object.spec.parameters.as_ref(), &[])
+            let given = parameters::merge(self.object.spec.parameters.as_ref(), &[]);
+            given.and_then(|given| given.over(defaults.as_ref()))
         };
         Observed {
             object: Arc::new(self.object.clone()),
@@ -230,6 +244,7 @@ impl Fixture {
                 requested: self.requested.clone(),
                 context_annotations: self.annotations.clone(),
                 parameters: super::phase::needs_parameters(&self.object).then_some(parameters),
+                defaults,
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
@@ -238,7 +253,7 @@ impl Fixture {
                 inherited: self.inherited.clone(),
             },
             memory: self.memory,
-            tunables: Tunables::default(),
+            tunables: self.tunables,
             now: self.now,
         }
     }

@@ -1,9 +1,12 @@
 //! Single rows: what went wrong once, or would go unnoticed in a table.
 
 use super::*;
-use crate::crd::{
-    ConditionType, condition,
-    instance::{DeprovisionStatus, InstanceOperation},
+use crate::{
+    crd::{
+        ConditionType, condition,
+        instance::{DeprovisionStatus, InstanceOperation},
+    },
+    reconcilers::write::Write,
 };
 
 fn broken() -> Outcome {
@@ -245,4 +248,30 @@ fn an_instance_that_was_abandoned_before_it_was_ordered_does_not_get_its_finaliz
     assert_eq!(shown(&abandoned.plan(), &abandoned), "wait for a change");
     let resolved = abandoned.resolved();
     assert_eq!(shown(&resolved.plan(), &resolved), "wait for a change");
+}
+
+#[test]
+fn bindings_go_with_their_instance_where_that_is_set() {
+    let mut fixture = Fixture::new().settled().with_binding("one").with_binding("two").deleted();
+    fixture.tunables.cascading_deletion = true;
+    let Step::Record(said) = fixture.plan() else { panic!("says what is done first") };
+    assert_eq!(conditions(&said), "Ready=False:ServiceBindingsDeletion");
+    assert!(said.conditions[0].message.ends_with(": one, two"), "{}", said.conditions[0].message);
+    let told = fixture.with_status(&said);
+    let Step::Write(writes) = told.plan() else { panic!("deletes them") };
+    let deleted =
+        |write: &Write| matches!(write, Write::Delete(target, _) if target.resource.kind == "ServiceBinding");
+    assert!(writes.len() == 2 && writes.iter().all(deleted));
+    // Those that are on their way already are waited for.
+    let leaving = told.with_leaving_bindings();
+    assert_eq!(shown(&leaving.plan(), &leaving), "wait for a change");
+}
+
+#[test]
+fn what_a_provision_may_have_left_is_undone_whatever_bindings_wait_for_it() {
+    let mut fixture = Fixture::new().answered(broken()).with_binding("early");
+    fixture.tunables.cascading_deletion = true;
+    assert_eq!(shown(&fixture.plan(), &fixture), "intent, DELETE to mitigate");
+    fixture.tunables.cascading_deletion = false;
+    assert_eq!(shown(&fixture.plan(), &fixture), "intent, DELETE to mitigate");
 }

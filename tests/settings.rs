@@ -1,0 +1,115 @@
+//! What the original had as feature gates and this operator as settings, each the other way round than by default.
+
+// What the tests share is no test itself, and may unwrap as they do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/stage/mod.rs"]
+mod stage;
+mod support;
+
+use serde_json::json;
+use stage::{
+    Stage, WITH_POLICIES,
+    case::Case,
+    objects::{BINDING, INSTANCE, SECRET, name},
+};
+use support::broker::{AsyncScript, Hold, Operation};
+
+async fn namespaced(namespace: &str) -> Case {
+    let folders = [WITH_POLICIES, "config/cascading-deletion"];
+    let flags = ["--cascading-deletion", "--service-plan-defaults", "--originating-identity=false"];
+    Case::namespaced(Stage::shared_with(&folders, &flags).await, namespace).await
+}
+
+#[tokio::test]
+async fn the_bindings_of_an_instance_are_deleted_with_it() {
+    let case = namespaced("cascading").await;
+    for instance in ["db", "other"] {
+        case.provide(instance, json!({})).await;
+    }
+    for (binding, instance) in [("one", "db"), ("two", "db"), ("three", "other")] {
+        case.bind(binding, instance, json!({})).await;
+        case.ready(BINDING, binding).await;
+    }
+    let hold = Hold::new();
+    case.broker.set_async_script(Operation::Unbind, AsyncScript::succeeding(0).held_by(&hold));
+    case.delete(INSTANCE, "db").await;
+    case.says(INSTANCE, "db", "ServiceBindingsDeletion", &["one, two"]).await;
+    for binding in ["one", "two"] {
+        case.says(BINDING, binding, "Unbinding", &[]).await;
+    }
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty(), "the bindings go first");
+    hold.release();
+    case.gone(INSTANCE, "db").await;
+    for binding in ["one", "two"] {
+        case.gone(BINDING, binding).await;
+        assert!(case.hand.get(SECRET, binding).await.unwrap().is_none());
+    }
+    let unbound = case.broker.requests_of(Operation::Unbind).len();
+    assert_eq!((unbound, case.broker.requests_of(Operation::Deprovision).len()), (2, 1));
+    let left = case.ready(BINDING, "three").await;
+    assert!(left["metadata"].get("deletionTimestamp").is_none(), "it belongs to another instance: {left}");
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_instance_gets_the_defaults_of_its_class_and_plan() {
+    let case = namespaced("plan-defaults").await;
+    let class = case.entries(case.class_kind()).await.remove(0);
+    let plans = case.entries(case.plan_kind()).await;
+    let small = plans.iter().find(|plan| plan["spec"]["externalName"] == "small").unwrap();
+    for (kind, entry, defaults) in [
+        (case.class_kind(), &class, json!({ "region": "eu", "backup": { "every": "day", "keep": 7 } })),
+        (case.plan_kind(), small, json!({ "size": 1, "password": "none", "backup": { "keep": 14 } })),
+    ] {
+        case.edit(kind, name(entry), json!({ "defaultProvisionParameters": defaults })).await;
+    }
+    // A relist leaves them alone.
+    case.edit(case.broker_kind(), case.broker_name(), json!({ "relistRequests": 1 })).await;
+    case.ready(case.broker_kind(), case.broker_name()).await;
+    case.hand.secret("secret", json!({ "json": r#"{"password": "hunter2"}"# })).await.unwrap();
+    let from = json!([{ "secretKeyRef": { "name": "secret", "key": "json" } }]);
+    let spec = json!({ "parameters": { "backup": { "every": "hour" } }, "parametersFrom": from });
+    let ready = case.provide("db", spec).await;
+
+    let defaults = json!({
+        "region": "eu", "size": 1, "password": "none", "backup": { "every": "day", "keep": 14 },
+    });
+    assert_eq!(ready["status"]["defaultProvisionParameters"], defaults);
+    assert_eq!(
+        ready["spec"]["parameters"],
+        json!({ "backup": { "every": "hour" } }),
+        "the spec is the user's"
+    );
+    let sent = case.broker.requests_of(Operation::Provision).pop().unwrap();
+    let expected = json!({
+        "region": "eu", "size": 1, "password": "hunter2", "backup": { "every": "hour", "keep": 14 },
+    });
+    assert_eq!(sent.body["parameters"], expected);
+    assert!(!ready.to_string().contains("hunter2"), "{ready}");
+
+    // They were the instance's from then on: what becomes of the catalog does not matter to it.
+    case.edit(case.class_kind(), name(&class), json!({ "defaultProvisionParameters": { "region": "us" } }))
+        .await;
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 3, "backup": null } })).await;
+    case.ready(INSTANCE, "db").await;
+    let sent = case.broker.requests_of(Operation::Update).pop().unwrap();
+    assert_eq!(sent.body["parameters"]["region"], "eu");
+    assert_eq!(sent.body["parameters"]["backup"], json!({ "every": "day", "keep": 14 }));
+    assert_eq!(sent.body["parameters"]["size"], 3);
+    assert_eq!(case.broker.requests_of(Operation::Update).len(), 1);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn no_broker_is_told_who_asked() {
+    let case = namespaced("nobody").await;
+    let ready = case.provide("db", json!({})).await;
+    assert_eq!(ready["spec"]["userInfo"]["username"], "admin", "it is on record all the same: {ready}");
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    let told =
+        |request: &support::broker::Request| request.header("x-broker-api-originating-identity").is_some();
+    assert!(case.broker.requests(told).is_empty());
+    case.finish().await;
+}
