@@ -7,7 +7,7 @@ SHELL := bash
 CARGO ?= cargo
 
 # Test binaries that need neither a cluster nor a broker; which of them are there is looked up.
-FAST_TESTS := $(foreach name,generated conformance fuzz model,$(if $(wildcard tests/$(name).rs tests/$(name)/main.rs),--test $(name)))
+FAST_TESTS := $(foreach name,generated pages fuzz model,$(if $(wildcard tests/$(name).rs tests/$(name)/main.rs),--test $(name)))
 
 .PHONY: help
 help: ## say what there is

@@ -152,15 +152,64 @@ mod tests {
         }
     }
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn read(arguments: &[&str]) -> Result<Config, clap::Error> {
+        let line = <Line as clap::Parser>::try_parse_from([&["run"], arguments].concat());
+        line.map(|line| line.config)
+    }
+
+    #[test]
+    fn settings_of_the_original_keep_their_names_and_defaults() {
+        let original = [
+            "--osb-api-request-timeout=60s",
+            "--broker-relist-interval=24h",
+            "--reconciliation-retry-duration=168h",
+            "--operation-polling-maximum-backoff-duration=20m",
+            "--cluster-id-configmap-name=cluster-info",
+            "--cluster-id-configmap-namespace=default",
+        ];
+        let (said, unsaid) = (read(&original).unwrap(), read(&[]).unwrap());
+        assert_eq!(format!("{said:?}"), format!("{unsaid:?}"));
+        let Config { service_plan_defaults, cascading_deletion, originating_identity, .. } = unsaid;
+        assert_eq!((service_plan_defaults, cascading_deletion, originating_identity), (false, false, true));
+        let gates = ["--service-plan-defaults", "--cascading-deletion", "--originating-identity=false"];
+        let turned = read(&gates).unwrap();
+        assert!(turned.tunables().service_plan_defaults && turned.tunables().cascading_deletion);
+        assert!(!turned.settings().originating_identity);
+    }
+
+    #[test]
+    fn settings_of_the_original_that_are_gone_are_refused() {
+        for gone in [
+            "--concurrent-syncs=5",
+            "--resync-interval=5m",
+            "--k8s-kubeconfig=x",
+            "--k8s-api-server-url=x",
+            "--service-catalog-kubeconfig=x",
+            "--secure-port=8444",
+            "--cert-dir=x",
+            "--profiling=true",
+            "--contention-profiling=true",
+            "-v=10",
+            "--osb-api-preferred-version=2.14",
+            "--enable-osb-api-context-profile=true",
+            "--api-content-type=application/json",
+            "--feature-gates=PodPreset=true",
+        ] {
+            let refused = read(&[gone]).err().map(|error| error.kind());
+            assert_eq!(refused, Some(clap::error::ErrorKind::UnknownArgument), "{gone}");
+        }
+    }
+
     #[test]
     fn the_defaults_on_the_command_line_are_the_defaults_in_the_code() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            config: Config,
-        }
-        let line = <Line as clap::Parser>::try_parse_from(["run"]).unwrap();
-        assert_eq!(line.config.tunables(), Tunables::default());
-        assert_eq!(line.config.settings(), Settings::default());
+        let config = read(&[]).unwrap();
+        assert_eq!(config.tunables(), Tunables::default());
+        assert_eq!(config.settings(), Settings::default());
     }
 }

@@ -64,3 +64,34 @@ pub async fn serve(
         .await
         .context("the probes cannot be served any more")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_original_s_probes_are_served_beside_ours() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (ready, seen) = watch::channel(false);
+        let metrics = || Ok("counted 1\n".to_owned());
+        let server = tokio::spawn(serve(listener, seen, metrics, std::future::pending()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let status = async |path: &str| {
+            client.get(format!("http://{address}{path}")).send().await.unwrap().status().as_u16()
+        };
+        for (alive, answer) in [(false, 503), (true, 200)] {
+            ready.send_replace(alive);
+            for path in ["/livez", "/healthz", "/metrics"] {
+                assert_eq!(status(path).await, 200, "{path}");
+            }
+            for path in ["/readyz", "/healthz/ready"] {
+                assert_eq!(status(path).await, answer, "{path}");
+            }
+        }
+        for path in ["/debug/pprof/", "/configz"] {
+            assert_eq!(status(path).await, 404, "{path}");
+        }
+        server.abort();
+    }
+}

@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use service_catalog::{
     crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance},
     generate,
@@ -101,6 +102,72 @@ fn the_deployment_runs_this_version() {
         text.contains(&format!("image: service-catalog:{}\n", env!("CARGO_PKG_VERSION"))),
         "config/operator/deployment.yaml names another version than Cargo.toml"
     );
+}
+
+/// The documents of a file of this repository.
+fn manifests(path: &str) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(folder(path)).expect("a file");
+    let read = |document: String| serde_json::from_str(&document).expect("JSON");
+    documents(&text).into_iter().map(read).collect()
+}
+
+#[test]
+fn the_deployment_has_no_privileges_and_room_to_work_in() {
+    let deployment = manifests("config/operator/deployment.yaml").remove(0);
+    let spec = &deployment["spec"];
+    // Two of them would only stand in each other's way.
+    assert_eq!((&spec["replicas"], &spec["strategy"]["type"]), (&json!(1), &json!("Recreate")));
+    let pod = &spec["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let operator = &pod["containers"][0];
+    let expected = json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+    });
+    assert_eq!(operator["securityContext"], expected);
+    assert_eq!(operator["resources"]["limits"], json!({"memory": "512Mi"}));
+    // Probes and metrics: nothing else shows what goes on inside.
+    assert_eq!(operator["ports"], json!([{"name": "http", "containerPort": 8080}]));
+}
+
+#[test]
+fn the_operator_may_do_what_it_does_and_no_more() {
+    let roles = manifests("config/rbac/cluster-role.yaml");
+    let rules = roles[0]["rules"].as_array().expect("rules");
+    let texts = |rule: &serde_json::Value, field: &str| {
+        let all = rule[field].as_array().cloned().unwrap_or_default();
+        all.iter().map(|text| text.as_str().expect("text").to_owned()).collect::<BTreeSet<_>>()
+    };
+    let mut users = BTreeSet::new();
+    for rule in rules {
+        let (resources, verbs) = (texts(rule, "resources"), texts(rule, "verbs"));
+        for wildcard in [&resources, &verbs, &texts(rule, "apiGroups")] {
+            assert!(!wildcard.contains("*"), "{rule}");
+        }
+        let others = ["pods", "roles", "deployments", "configmaps"];
+        assert!(others.iter().all(|other| !resources.contains(*other)), "{rule}");
+        if resources.contains("serviceinstances") || resources.contains("servicebindings") {
+            users.extend(verbs);
+        }
+    }
+    // It never writes, makes or deletes what users write; a patch is for its finalizer.
+    assert_eq!(users, ["get", "list", "patch", "watch"].map(str::to_owned).into());
+}
+
+#[test]
+fn no_role_of_a_user_writes_a_status() {
+    let roles = manifests("config/rbac/user-roles.yaml");
+    let mut aggregated = BTreeSet::new();
+    for role in &roles {
+        for rule in role["rules"].as_array().expect("rules") {
+            let about_status = rule["resources"].to_string().contains("/status");
+            assert!(!about_status || rule["verbs"] == json!(["get", "list", "watch"]), "{rule}");
+        }
+        let labels = role["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+        aggregated.extend(labels.into_iter().map(|(label, _)| label));
+    }
+    let to = ["admin", "edit", "view"].map(|role| format!("rbac.authorization.k8s.io/aggregate-to-{role}"));
+    assert_eq!(aggregated, to.into());
 }
 
 /// What the binary prints.

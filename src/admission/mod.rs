@@ -132,6 +132,18 @@ mod tests {
         }
     }
 
+    /// What goes must not be kept by a rule of ours, and who deletes is nobody's business to record.
+    #[test]
+    fn no_policy_is_asked_about_a_deletion() {
+        for Policy { documents, topic } in policies() {
+            for rule in documents[0]["spec"]["matchConstraints"]["resourceRules"].as_array().expect("rules") {
+                let operations = rule["operations"].as_array().expect("operations");
+                let known = operations.iter().all(|operation| operation == "CREATE" || operation == "UPDATE");
+                assert!(known && !operations.is_empty(), "{topic}: {rule}");
+            }
+        }
+    }
+
     /// A finalizer patch, the one write of the operator to the main resource, must reach no policy.
     #[test]
     fn an_update_that_leaves_the_spec_alone_matches_nothing() {

@@ -140,6 +140,26 @@ async fn a_foreign_secret_outlives_the_binding_that_wanted_its_name() {
 }
 
 #[tokio::test]
+async fn a_foreign_secret_outlives_an_asynchronous_binding_that_wanted_its_name() {
+    let case = namespaced("foreign-async").await;
+    case.provide("db", json!({})).await;
+    case.hand.secret("app", json!({ "mine": "do not touch" })).await.unwrap();
+    case.broker.set_async(Operation::Bind, 1);
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "ErrorInjectingBindResult", &["spec.secretName", "delete that Secret"]).await;
+    // What the broker has made in vain is deleted there; the Secret is somebody else's all the while.
+    case.broker_shows("that nothing is left", |broker| broker.live_bindings().is_empty().then_some(())).await;
+    assert_eq!(case.content("app").await, json!({ "mine": "do not touch" }));
+    assert!(
+        case.broker.requests_of(Operation::Bind).len() <= 1,
+        "it is not asked again while the name is taken"
+    );
+    case.remove(BINDING, "app").await;
+    assert_eq!(case.content("app").await, json!({ "mine": "do not touch" }));
+    case.finish().await;
+}
+
+#[tokio::test]
 async fn a_secret_deleted_by_hand_comes_back() {
     let case = namespaced("secret-deleted").await;
     case.provide("db", json!({})).await;

@@ -151,3 +151,30 @@ async fn the_broker_is_told_where_an_instance_is() {
     assert_eq!(bind.body["bind_resource"]["app_guid"], uid(&namespace));
     case.finish().await;
 }
+
+#[tokio::test]
+async fn a_broker_that_fails_to_say_how_it_stands_is_asked_until_it_does() {
+    let case = namespaced("silent-polls").await;
+    case.broker.set_async(Operation::Provision, 0);
+    let failing = case.broker.on(Operation::PollInstance).times(5).respond(503, json!({}));
+    case.order("db", "small", json!({})).await;
+    case.says(INSTANCE, "db", "ErrorPollingLastOperation", &["503"]).await;
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(failing.hits(), 5);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn forty_orders_at_once_are_served_together() {
+    let case = namespaced("forty").await;
+    let names: Vec<String> = (0..40).map(|number| format!("db-{number}")).collect();
+    let started = std::time::Instant::now();
+    futures::future::join_all(names.iter().map(|name| case.order(name, "small", json!({})))).await;
+    for name in &names {
+        case.ready(INSTANCE, name).await;
+    }
+    // With five requests a second, to which clients hold themselves unless told otherwise, it would be a minute.
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 40, "no one was ordered twice");
+    case.finish().await;
+}

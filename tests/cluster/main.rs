@@ -21,6 +21,7 @@ mod identity;
 mod instances;
 mod invalid;
 mod kubectl;
+mod manifests;
 mod metrics;
 mod references;
 mod samples;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Case, cluster_wide, namespaced};
 use crate::{
-    stage::objects::{INSTANCE, name},
-    support::broker::{POSTGRESQL, SMALL},
+    stage::objects::{BROKER, INSTANCE, name, uid},
+    support::broker::{Broker, Offering, POSTGRESQL, Plan, SMALL, catalog},
 };
 
 /// Names of the Kubernetes objects for the class and its small plan.
@@ -87,6 +87,34 @@ async fn the_plan_may_be_left_out_where_there_is_but_one() {
     case.broker.set_catalog(crate::support::broker::catalog([offering]));
     case.register(json!({})).await;
     case.hand.create(INSTANCE, "db", json!({ "serviceClassExternalName": "postgresql" })).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_name_that_two_brokers_offer_is_told_and_the_name_of_the_object_decides() {
+    let case = namespaced("one-name").await;
+    let second = Broker::start().await;
+    let other = Offering::new("other-offering", "postgresql").plan(Plan::new("other-small", "small"));
+    second.set_catalog(catalog([other]));
+    case.hand.create(BROKER, "second", case.broker_spec(json!({ "url": second.url() }))).await.unwrap();
+    case.ready(BROKER, "second").await;
+    case.order("db", "small", json!({})).await;
+    let words =
+        ["spec.serviceClassExternalName", "fits more than one class", "other-offering", "serviceClassName"];
+    case.says(INSTANCE, "db", "ReferencesNonexistentServiceClass", &words).await;
+    let spec = json!({ "serviceClassName": "other-offering", "servicePlanName": "other-small" });
+    case.hand.create(INSTANCE, "named", spec).await.unwrap();
+    let named = case.ready(INSTANCE, "named").await;
+    assert!(second.instance(uid(&named)).is_some());
+    // A plan is looked for in its class only, also by the name of its object.
+    let strange = json!({ "serviceClassName": POSTGRESQL, "servicePlanName": "other-small" });
+    case.hand.create(INSTANCE, "strange", strange).await.unwrap();
+    let words = ["spec.servicePlanName", "has no plan \"other-small\""];
+    case.says(INSTANCE, "strange", "ReferencesNonexistentServicePlan", &words).await;
+    // One of the two goes, and what was ambiguous is not.
+    case.remove(INSTANCE, "named").await;
+    case.remove(BROKER, "second").await;
     case.ready(INSTANCE, "db").await;
     case.finish().await;
 }

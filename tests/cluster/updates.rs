@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{namespaced, unregistered};
 use crate::{
     stage::objects::{BINDING, Hand, INSTANCE, NAMESPACE, condition, uid},
-    support::broker::{AsyncScript, Operation, Plan, Reply, SMALL, catalog},
+    support::broker::{AsyncScript, LARGE, Operation, Plan, Reply, SMALL, catalog},
 };
 
 #[tokio::test]
@@ -94,6 +94,22 @@ async fn a_newer_version_is_offered_and_taken_on_request() {
     let update = case.broker.requests_of(Operation::Update).pop().unwrap();
     assert_eq!(update.body["maintenance_info"], json!({ "version": "2.0.0+build.7" }));
     assert_eq!(update.body["previous_values"]["maintenance_info"], json!({ "version": "1.0.0" }));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_instance_of_a_broker_of_the_namespace_is_moved_to_another_plan() {
+    let case = namespaced("moved").await;
+    let ready = case.provide("db", json!({})).await;
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "large" })).await;
+    let moved = case.ready(INSTANCE, "db").await;
+    assert_eq!(case.broker.instance(uid(&ready)).unwrap().plan_id, LARGE);
+    assert_eq!(moved["status"]["externalProperties"]["servicePlanExternalID"], LARGE);
+    let update = case.broker.requests_of(Operation::Update).pop().unwrap();
+    assert_eq!(
+        (&update.body["plan_id"], &update.body["previous_values"]["plan_id"]),
+        (&json!(LARGE), &json!(SMALL))
+    );
     case.finish().await;
 }
 

@@ -6,6 +6,7 @@
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod api_server;
 mod budget;
 mod killed;
 mod restart;

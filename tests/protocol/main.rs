@@ -5,6 +5,8 @@ mod catalog;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod script;

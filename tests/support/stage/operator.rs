@@ -108,6 +108,19 @@ impl Operator {
         Ok(client.get(format!("http://{address}/metrics")).send().await?.error_for_status()?.text().await?)
     }
 
+    /// From its next start on it finds the API server at this address.
+    pub fn turn_to(&self, plane: &ControlPlane, server: &str) -> Result<()> {
+        let path = self.dir.join("kubeconfig");
+        let lines = fs::read_to_string(&path)?;
+        let is_server = |line: &str| line.trim_start().starts_with("server:");
+        let turned = |line: &str| {
+            let (indent, _) = line.split_once("server:").unwrap_or_default();
+            if is_server(line) { format!("{indent}server: {server}\n") } else { format!("{line}\n") }
+        };
+        anyhow::ensure!(lines.lines().any(is_server), "no server in the kubeconfig for {}", plane.url());
+        Ok(fs::write(&path, lines.lines().map(turned).collect::<String>())?)
+    }
+
     /// What it last wrote to its log.
     pub fn log_tail(&self) -> String {
         match &self.running().process {

@@ -190,3 +190,19 @@ fn credentials_that_can_be_had_again_are_not_revoked_because_the_name_is_taken()
     assert!(!status.orphan_mitigation_in_progress && status.next_attempt_time.is_some());
     assert_eq!(conditions(&status), "Ready=False:ErrorInjectingBindResult");
 }
+
+#[test]
+fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
+    let failure = |words: &str| osb::outcome::Doubt {
+        status: Some(500),
+        message: words.to_owned(),
+        answered: true,
+        ..osb::outcome::Doubt::default()
+    };
+    let (mut fixture, mut waits) = (Fixture::new().settled().deleted(), vec![]);
+    for words in ["request 1", "request 2", "request 3", "request 4"] {
+        fixture = fixture.answered(Outcome::Deleted(osb::Outcome::Unknown(failure(words))));
+        waits.push(shown(&fixture.plan(), &fixture));
+    }
+    assert_eq!(waits, ["wait 1 s", "wait 2 s", "wait 4 s", "wait 8 s"]);
+}

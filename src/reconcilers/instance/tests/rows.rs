@@ -275,3 +275,37 @@ fn what_a_provision_may_have_left_is_undone_whatever_bindings_wait_for_it() {
     fixture.tunables.cascading_deletion = false;
     assert_eq!(shown(&fixture.plan(), &fixture), "intent, DELETE to mitigate");
 }
+
+#[test]
+fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
+    let failure = |words: &str| {
+        let message = words.to_owned();
+        Outcome::Deleted(osb::Outcome::Unknown(Doubt {
+            status: Some(500),
+            message,
+            answered: true,
+            ..Doubt::default()
+        }))
+    };
+    let (mut fixture, mut waits) = (Fixture::new().settled().deleted(), vec![]);
+    for words in ["request 1", "request 2", "request 3", "request 4"] {
+        fixture = fixture.answered(failure(words));
+        assert!(fixture.status().conditions[0].message.contains(words), "{words}");
+        waits.push(shown(&fixture.plan(), &fixture));
+    }
+    assert_eq!(waits, ["wait 1 s", "wait 2 s", "wait 4 s", "wait 8 s"]);
+}
+
+#[test]
+fn polls_that_fail_are_repeated_as_often_as_it_takes() {
+    let mut fixture = Fixture::new().answered(accepted());
+    for number in 0..100 {
+        let (asked, call) = fixture.clone().asking();
+        assert_eq!(name(&call), "GET last_operation", "after {number} failures");
+        let waited = asked.now.duration_since(fixture.now).as_secs();
+        assert!(waited <= 75, "{waited} s after {number} failures");
+        fixture = asked.after(1).absorbing(&call, Outcome::Polled(doubt(Some(503), true, false))).0;
+    }
+    let ready = fixture.answered(Outcome::Polled(polled(OperationState::Succeeded)));
+    assert_eq!(conditions(&ready.status()), "Ready=True:ProvisionedSuccessfully");
+}

@@ -1,0 +1,85 @@
+//! An API server that goes away and comes back, as when it is upgraded.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde_json::json;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use super::{served, turn};
+use crate::{
+    stage::objects::{BINDING, INSTANCE, SECRET},
+    support::broker::Operation,
+};
+
+/// Stands between the operator and the API server, and lets nothing through while it is shut.
+struct Gate {
+    address: SocketAddr,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    async fn before(server: String) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (open, state) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((mut inside, _)) = listener.accept().await {
+                let (mut state, server) = (state.clone(), server.clone());
+                tokio::spawn(async move {
+                    if !*state.borrow() {
+                        return;
+                    }
+                    let Ok(mut outside) = TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut inside, &mut outside) => {}
+                        _ = state.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self { address, open }
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_goes_away_is_waited_for() {
+    let (stage, _turn) = turn().await;
+    let gate = Gate::before(stage.plane.url().trim_start_matches("https://").to_owned()).await;
+    stage.operator.turn_to(stage.plane, &format!("https://{}", gate.address)).unwrap();
+    stage.operator.restart().await.unwrap();
+    let case = served(stage, "outage").await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    let content = case.content("app").await;
+
+    // An answer of the broker comes while nothing can be written, and users go on: their API server is another one.
+    let hold = case.broker.on(Operation::Provision).once().after_effect().hang();
+    case.order("early", "small", json!({})).await;
+    case.broker_shows("the request", |broker| {
+        broker.requests_of(Operation::Provision).get(2).is_some().then_some(())
+    })
+    .await;
+    gate.open.send_replace(false);
+    hold.release();
+    case.order("late", "small", json!({})).await;
+    case.delete(SECRET, "app").await;
+    case.delete(INSTANCE, "db").await;
+    case.says(INSTANCE, "early", "ProvisionRequestInFlight", &[]).await;
+    gate.open.send_replace(true);
+
+    for name in ["early", "late"] {
+        case.ready(INSTANCE, name).await;
+    }
+    case.until(SECRET, "app", "to come back", |_| true).await;
+    assert_eq!(case.content("app").await, content);
+    case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &["delete app"]).await;
+    case.finish().await;
+
+    stage.operator.turn_to(stage.plane, stage.plane.url()).unwrap();
+    stage.operator.restart().await.unwrap();
+}
