@@ -168,8 +168,8 @@ pub struct AddKeyTransform {
     /// Its value as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
-    /// Its value by a JSONPath template over the credentials, as in `{.host}:{.port}`: paths to single values, no
-    /// filters, ranges or functions.
+    /// Its value by a JSONPath template of kubectl over the credentials, as in `{.host}:{.port}` or
+    /// `{range .users[*]}{.name} {end}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_path_expression: Option<String>,
 }

@@ -1,14 +1,35 @@
-//! `addKey.jsonPathExpression`: text with paths into the credentials, as in `postgres://{.host}:{.port}`. Pure.
+//! Text with paths into the credentials, as in `postgres://{.host}:{.port}`: the JSONPath templates of Kubernetes, which
+//! `addKey.jsonPathExpression` takes. Pure.
 //!
-//! The original takes the JSONPath templates of Kubernetes. Of these, what names one value is taken: `.name`, `['name']`,
-//! `[0]`, with or without `$` before. Filters, ranges and functions are refused with a message that says so.
+//! `{range .list[*]}{.name}{"\n"}{end}` repeats what is between for each value; quoted text stands for itself; several values
+//! are written one after the other, with blanks between them.
+
+mod path;
 
 use serde_json::{Map, Value};
 
+use self::path::{Lost, MOST_LOOKS, Path, Quotes};
 use crate::osb::text::clip;
 
 /// How much of a template or path is quoted, in bytes. An error is shown in a condition.
 const QUOTED: usize = 256;
+
+/// How deep ranges may stand in ranges.
+const DEEPEST_RANGE: usize = 8;
+
+/// What [`fill`] says of a text beyond its limit.
+pub const TOO_LONG: &str = "the keys that are added are larger than a Secret can be";
+
+/// A part of a template.
+enum Part<'a> {
+    Text(String),
+    /// A path, and how it is written.
+    Path(Path, &'a str),
+    Range(Path, &'a str, Vec<Part<'a>>),
+}
+
+/// A range that is not closed yet, with what stands in it so far; none for the template itself.
+type Open<'a> = (Option<(Path, &'a str)>, Vec<Part<'a>>);
 
 /// Fills in a template, up to a number of bytes: a template names the same value as often as it likes, and what it makes
 /// may be named by the next one.
@@ -17,84 +38,11 @@ const QUOTED: usize = 256;
 /// A sentence for the user: the template cannot be read, a path leads nowhere, or the text is too long. It names the path,
 /// never a value.
 pub fn fill(template: &str, values: &Map<String, Value>, limit: usize) -> Result<String, String> {
-    let mut filled = String::new();
-    let mut rest = template;
-    while let Some((text, after)) = rest.split_once('{') {
-        filled.push_str(text);
-        let (path, after) = after.split_once('}').ok_or_else(|| unclosed(template))?;
-        let value = follow(path.trim(), values)?;
-        match value {
-            Value::String(text) => filled.push_str(text),
-            other => filled.push_str(&other.to_string()),
-        }
-        if filled.len() > limit {
-            break;
-        }
-        rest = after;
-    }
-    filled.push_str(rest);
-    if filled.len() > limit { Err(TOO_LONG.to_owned()) } else { Ok(filled) }
-}
-
-/// What [`fill`] says of a text beyond its limit.
-pub const TOO_LONG: &str = "the keys that are added are larger than a Secret can be";
-
-fn unclosed(template: &str) -> String {
-    format!("{:?} has a {{ without a }}", clip(template, QUOTED))
-}
-
-fn follow<'a>(path: &str, values: &'a Map<String, Value>) -> Result<&'a Value, String> {
-    let mut steps = steps(path)?.into_iter();
-    let nowhere = || format!("the credentials have nothing at {{{}}}", clip(path, QUOTED));
-    let Some(Step::Key(first)) = steps.next() else { return Err(nowhere()) };
-    let mut value = values.get(first).ok_or_else(nowhere)?;
-    for step in steps {
-        value = match step {
-            Step::Key(key) => value.get(key),
-            Step::Index(index) => value.get(index),
-        }
-        .ok_or_else(nowhere)?;
-    }
-    Ok(value)
-}
-
-enum Step<'a> {
-    Key(&'a str),
-    Index(usize),
-}
-
-fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
-    let strange = || {
-        format!(
-            "{{{}}} is not understood: only paths such as {{.name}}, {{['name']}} and {{.list[0]}} are",
-            clip(path, QUOTED)
-        )
-    };
-    let mut steps = Vec::new();
-    let mut rest = path.strip_prefix('$').unwrap_or(path);
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix('.') {
-            let end = after.find(['.', '[']).unwrap_or(after.len());
-            let (name, after) = after.split_at(end);
-            if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) {
-                return Err(strange());
-            }
-            steps.push(Step::Key(name));
-            rest = after;
-        } else {
-            let (inner, after) =
-                rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).ok_or_else(strange)?;
-            let quoted =
-                ['\'', '"'].iter().find_map(|quote| inner.strip_prefix(*quote)?.strip_suffix(*quote));
-            steps.push(match (quoted, inner.parse()) {
-                (Some(name), _) => Step::Key(name),
-                (None, Ok(index)) => Step::Index(index),
-                (None, Err(_)) => return Err(strange()),
-            });
-            rest = after;
-        }
-    }
-    if steps.is_empty() { Err(strange()) } else { Ok(steps) }
+    let parts = parse(template)?;
+    let root = Value::Object(values.clone());
+    let mut writer = Writer { root: &root, text: String::new(), limit, looks: MOST_LOOKS };
+    writer.write(&parts, &root)?;
+    Ok(writer.text)
 }
 
 /// Whether a template can be read at all, whatever the credentials will be.
@@ -102,13 +50,115 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
 /// # Errors
 /// A sentence for the user.
 pub fn check(template: &str) -> Result<(), String> {
+    parse(template).map(|_| ())
+}
+
+fn parse(template: &str) -> Result<Vec<Part<'_>>, String> {
+    // The innermost range that is open comes last; at the bottom is the template itself.
+    let mut open: Vec<Open<'_>> = vec![(None, vec![])];
     let mut rest = template;
-    while let Some((_, after)) = rest.split_once('{') {
-        let (path, after) = after.split_once('}').ok_or_else(|| unclosed(template))?;
-        steps(path.trim())?;
-        rest = after;
+    loop {
+        let (text, after) = rest.split_once('{').map_or((rest, None), |(text, after)| (text, Some(after)));
+        let Some((_, parts)) = open.last_mut() else { return Err(unclosed(template)) };
+        if !text.is_empty() {
+            parts.push(Part::Text(text.to_owned()));
+        }
+        let Some(after) = after else { break };
+        let end = closing(after).ok_or_else(|| unclosed(template))?;
+        let action = after[..end].trim();
+        rest = &after[end + 1..];
+        if let Some(over) = action.strip_prefix("range ") {
+            if open.len() > DEEPEST_RANGE {
+                return Err(format!("{{{}}} stands in too many ranges", clip(action, QUOTED)));
+            }
+            open.push((Some((path_of(over.trim(), action)?, action)), vec![]));
+        } else if action == "end" {
+            let (Some((Some((path, action)), inner)), Some((_, parts))) = (open.pop(), open.last_mut())
+            else {
+                return Err(format!("{:?} has an {{end}} without a {{range}}", clip(template, QUOTED)));
+            };
+            parts.push(Part::Range(path, action, inner));
+        } else if let Some(text) = path::unquoted(action) {
+            parts.push(Part::Text(text));
+        } else {
+            parts.push(Part::Path(path_of(action, action)?, action));
+        }
     }
-    Ok(())
+    match open.pop() {
+        Some((None, parts)) => Ok(parts),
+        Some((Some((_, action)), _)) => Err(format!("{{{}}} has no {{end}}", clip(action, QUOTED))),
+        None => Err(unclosed(template)),
+    }
+}
+
+/// Where an action ends: at the first closing brace that stands in no quotes.
+fn closing(text: &str) -> Option<usize> {
+    let mut quotes = Quotes::default();
+    let mut outside = text.char_indices().filter(|(_, character)| !quotes.hold(*character));
+    outside.find_map(|(at, character)| (character == '}').then_some(at))
+}
+
+fn path_of(text: &str, action: &str) -> Result<Path, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{{{}}} is not understood: paths are such as {{.name}}, {{['name']}}, {{.list[0]}} and {{.list[?(@.name==\"x\")].value}}",
+            clip(action, QUOTED)
+        )
+    })
+}
+
+fn unclosed(template: &str) -> String {
+    format!("{:?} has a {{ without a }}", clip(template, QUOTED))
+}
+
+struct Writer<'a> {
+    root: &'a Value,
+    text: String,
+    limit: usize,
+    looks: usize,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, parts: &[Part<'_>], current: &Value) -> Result<(), String> {
+        for part in parts {
+            match part {
+                Part::Text(text) => self.push(text)?,
+                Part::Path(path, action) => {
+                    for (index, value) in self.select(path, action, current)?.into_iter().enumerate() {
+                        self.push(if index == 0 { "" } else { " " })?;
+                        match value {
+                            Value::String(text) => self.push(text)?,
+                            other => self.push(&other.to_string())?,
+                        }
+                    }
+                }
+                Part::Range(path, action, inner) => {
+                    for value in self.select(path, action, current)? {
+                        self.write(inner, value)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn select<'v>(&mut self, path: &Path, action: &str, current: &'v Value) -> Result<Vec<&'v Value>, String>
+    where
+        Self: 'v,
+    {
+        path.select(self.root, current, &mut self.looks).map_err(|lost| match lost {
+            Lost::Nowhere => format!("the credentials have nothing at {{{}}}", clip(action, QUOTED)),
+            Lost::TooMuch => format!("{{{}}} leads to more than can be looked at", clip(action, QUOTED)),
+        })
+    }
+
+    fn push(&mut self, text: &str) -> Result<(), String> {
+        if self.text.len() + text.len() > self.limit {
+            return Err(TOO_LONG.to_owned());
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_between_range_and_end_is_repeated() {
+        for (template, text) in [
+            (r#"{range .users[*]}{.name}={$.host}{"\n"}{end}."#, "ann=db\nbob=db\n."),
+            (r#"{range .users[?(@.name=="bob")]}{@.name}{end}"#, "bob"),
+            ("{range .users[*]}{range .ports[*]}{@},{end};{end}", "1,2,;3,;"),
+            ("{.users[*].name}", "ann bob"),
+            ("{range .none[*]}{.x}{end}", ""),
+            ("{'{}'}{\"'\"}", "{}'"),
+        ] {
+            let values = json!({
+                "host": "db", "none": [], "users": [{"name": "ann", "ports": [1, 2]}, {"name": "bob", "ports": [3]}],
+            });
+            let filled = fill(template, values.as_object().unwrap(), 100);
+            assert_eq!(filled.as_deref(), Ok(text), "{template}");
+        }
+    }
+
+    #[test]
     fn what_leads_nowhere_is_named() {
         for template in ["{.missing}", "{.list[1]}", "{.host.x}", "{.list['n']}"] {
             assert!(filled(template).unwrap_err().contains("have nothing at"), "{template}");
@@ -157,9 +225,17 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_beforehand() {
-        for template in
-            ["{.host", "{}", "{range .list[*]}", "{.list[?(@.n)]}", "{..host}", "{host}", "{.list[0:1]}"]
-        {
+        for template in [
+            "{.host",
+            "{}",
+            "{range .list[*]}",
+            "{end}",
+            "{host}",
+            "{range}{end}",
+            "{.a['}",
+            "{\"a}",
+            &"{range .a}".repeat(20),
+        ] {
             assert!(check(template).is_err(), "{template}");
             assert!(filled(template).is_err(), "{template}");
         }
