@@ -125,7 +125,7 @@ async fn obstructed(namespace: &str) -> Case {
 async fn a_foreign_secret_is_not_touched_and_the_binding_recovers_when_it_goes() {
     let case = obstructed("foreign-secret").await;
     assert_eq!(case.content("app").await, json!({ "mine": "do not touch" }));
-    case.remove(SECRET, "app").await;
+    case.delete(SECRET, "app").await;
     case.ready(BINDING, "app").await;
     assert_eq!(case.content("app").await["password"], "s3cret");
     case.finish().await;
