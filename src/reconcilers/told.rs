@@ -44,6 +44,18 @@ impl Confidential<'_> {
         self.redacted(words.filter(|words| !words.is_empty())?)
     }
 
+    /// A sentence of ours, with what the broker said in brackets behind it.
+    #[must_use]
+    pub fn described(self, sentence: &str, words: Option<&str>) -> String {
+        self.quoted(words).map_or_else(|| sentence.to_owned(), |words| format!("{sentence} ({words})"))
+    }
+
+    /// Why an operation came to nothing, as the broker said.
+    #[must_use]
+    pub fn why(self, words: Option<&str>) -> String {
+        self.quoted(words).unwrap_or_else(|| "the broker gave no reason".to_owned())
+    }
+
     /// The Secrets may have changed since the broker was sent what they held; only what was sent can be taken out.
     fn redacted(self, text: &str) -> Option<String> {
         if !self.any {

@@ -233,8 +233,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
                 return deleted(observed, cause);
             }
             (OperationState::Failed, _) => {
-                let words = confidential(observed).quoted(polled.description.as_deref());
-                let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
+                let why = confidential(observed).why(polled.description.as_deref());
                 return Next::Record(failed(observed, awaited, Reason::BindCallFailed, &why));
             }
             (OperationState::InProgress, _) if !overdue => {
@@ -330,10 +329,7 @@ fn described(
         // Its condition says already what is going on.
         Awaited::Unbind(Cause::Mitigation) => return status,
     };
-    let message = match confidential(observed).quoted(description) {
-        Some(words) => format!("{sentence} ({words})"),
-        None => sentence.to_owned(),
-    };
+    let message = confidential(observed).described(sentence, description);
     if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
         status.mark(Ready, False, reason, &message, observed.now);
     }

@@ -6,16 +6,13 @@
 use jiff::Timestamp;
 
 use super::{
-    Call, Recipient, intent, phase,
-    plan::{Next, Seen, pending},
+    Call, Recipient, intent,
+    plan::{Next, Seen, addressee, pending},
 };
 use crate::{
     crd::{ServiceInstanceStatus, instance::InstanceProperties},
     osb::wire::{MaintenanceInfo, PreviousValues, UpdateRequest},
-    reconcilers::{
-        machine::Step,
-        offering::{self, BrokerState},
-    },
+    reconcilers::{machine::Step, offering::BrokerState},
 };
 
 /// Whether the broker is to be told of annotations that have changed since it was last told.
@@ -46,30 +43,23 @@ pub(super) fn tell(
     status: &ServiceInstanceStatus,
     not_before: Option<Timestamp>,
 ) -> Option<Next> {
-    let resolved = status.resolved.as_ref()?;
+    let (recipient, target) = addressee(observed, status)?;
     let acknowledged = status.external_properties.as_ref()?;
     if let Some(wait) = pending(not_before, observed.now) {
         return Some(wait);
     }
     let mut intent = status.clone();
     intent::begin_telling(observed, &mut intent, acknowledged);
-    let recipient = Recipient {
-        broker: offering::recorded_broker(
-            resolved,
-            observed.object.metadata.namespace.as_deref().unwrap_or_default(),
-        ),
-        instance_id: phase::instance_id(&observed.object, status),
-        // Who has changed an annotation is not known.
-        identity: None,
-    };
+    // Who has changed an annotation is not known.
+    let recipient = Recipient { identity: None, ..recipient };
     let body = UpdateRequest {
-        service_id: resolved.service_id.clone(),
+        service_id: target.service_id.clone(),
         plan_id: None,
         parameters: None,
         context: intent::context(observed, observed.world.context_annotations.as_ref()),
         previous_values: PreviousValues {
-            service_id: resolved.service_id.clone(),
-            plan_id: acknowledged.plan_id().to_owned(),
+            service_id: target.service_id,
+            plan_id: target.plan_id,
             maintenance_info: MaintenanceInfo::of(acknowledged.maintenance_version.as_deref()),
         },
         maintenance_info: None,

@@ -45,8 +45,7 @@ pub(super) fn after_poll(
             (OperationState::Succeeded, _) => return succeeded(observed, asked, awaited),
             (OperationState::Gone, Awaited::Deletion(cause)) => return deleted(observed, cause),
             (OperationState::Failed, _) => {
-                let words = confidential(observed).quoted(polled.description.as_deref());
-                let why = words.unwrap_or_else(|| "the broker gave no reason".to_owned());
+                let why = confidential(observed).why(polled.description.as_deref());
                 let status = usable(observed.status(), polled.instance_usable);
                 return Next::Record(failed(observed, status, awaited, (call_failed(awaited), &why)));
             }
@@ -171,10 +170,7 @@ fn described(
         // Its condition says already what is going on.
         Awaited::Deletion(Cause::Mitigation) => return status,
     };
-    let message = match confidential(observed).quoted(description) {
-        Some(words) => format!("{sentence} ({words})"),
-        None => sentence.to_owned(),
-    };
+    let message = confidential(observed).described(sentence, description);
     if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
         status.mark(Ready, False, reason, &message, observed.now);
     }
