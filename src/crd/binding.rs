@@ -131,7 +131,7 @@ pub struct SecretTransform {
     /// Adds a key, or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_key: Option<AddKeyTransform>,
-    /// Adds all keys of another Secret. Not supported yet: a binding that asks for it says so and is not bound.
+    /// Adds all keys of another Secret of the same namespace, once it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_keys_from: Option<AddKeysFromTransform>,
     /// Removes a key.
