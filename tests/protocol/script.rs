@@ -16,6 +16,7 @@ use service_catalog::osb::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -44,6 +45,8 @@ pub struct Broker {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
+    /// One permit for each connection that both sides have closed.
+    parted: Arc<Semaphore>,
 }
 
 impl Broker {
@@ -58,16 +61,19 @@ impl Broker {
             address: listener.local_addr().unwrap(),
             requests: Arc::default(),
             connections: Arc::default(),
+            parted: Arc::new(Semaphore::new(0)),
         };
         let (requests, connections) = (broker.requests.clone(), broker.connections.clone());
+        let parted = broker.parted.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (acts, requests, tls) = (acts.clone(), requests.clone(), tls.clone());
+                let parted = parted.clone();
                 tokio::spawn(async move {
                     match tls {
-                        None => plain(stream, &acts, &requests).await,
+                        None => plain(stream, &acts, &requests, &parted).await,
                         Some(tls) => {
                             if let Ok(mut stream) = tls.accept(stream).await {
                                 serve(&mut stream, &acts, &requests).await;
@@ -89,6 +95,11 @@ impl Broker {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Waits until the client, too, has closed a connection that the broker closed in order.
+    pub async fn parts(&self) {
+        self.parted.acquire().await.unwrap().forget();
+    }
+
     pub fn client(&self) -> Client {
         client(&format!("http://{}", self.address))
     }
@@ -100,11 +111,15 @@ impl Broker {
     }
 }
 
-async fn plain(mut stream: TcpStream, acts: &[Act], requests: &Mutex<Vec<String>>) {
+async fn plain(mut stream: TcpStream, acts: &[Act], requests: &Mutex<Vec<String>>, parted: &Semaphore) {
     if serve(&mut stream, acts, requests).await == End::Reset {
         // Let what was written arrive: a reset discards what is still under way.
         tokio::time::sleep(Duration::from_millis(50)).await;
         stream.set_zero_linger().unwrap();
+    } else if stream.shutdown().await.is_ok() {
+        let mut unread = Vec::new();
+        let _ = stream.read_to_end(&mut unread).await;
+        parted.add_permits(1);
     }
 }
 

@@ -112,10 +112,11 @@ async fn a_port_that_does_not_speak_tls_was_sent_nothing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt as _;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(answer(400, "Bad Request").as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mut greeting = Vec::new();
+        let _ = stream.read_to_end(&mut greeting).await;
     });
     let https = |port: u16, request_timeout| {
         let settings = Settings { request_timeout, ..Settings::default() };

@@ -128,8 +128,7 @@ async fn an_idle_connection_that_was_closed_is_replaced_before_anything_is_sent(
     let broker = Broker::start(vec![Act::SayAndClose(answer(200, "{}")), Act::Say(answer(200, "{}"))]).await;
     let client = broker.client();
     answered(client.provision("i", &provision_request(), None).await);
-    // The end of the connection has to arrive, which nothing on this side shows.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    broker.parts().await;
     answered(client.provision("i", &provision_request(), None).await);
     assert_eq!((broker.requests().len(), broker.connections()), (2, 2));
 }
