@@ -46,15 +46,15 @@ const LONGEST_DESCRIPTION: usize = 1024;
 
 #[test]
 fn every_answer_means_something_and_shows_what_can_be_shown() {
-    harness::run("answers", 500, change, check);
+    harness::run(bolero::check!(), "answers", 500, change, check);
 }
 
 #[test]
 fn every_error_says_why_in_words_that_can_be_shown() {
-    harness::run("errors", 500, change, check);
+    harness::run(bolero::check!(), "errors", 500, change, check);
 }
 
-fn change(input: &[u8], random: &mut Random) -> Vec<u8> {
+fn change(input: &[u8], random: &mut Random<'_>) -> Vec<u8> {
     let (mut operation, mut status, body) = parts(input).unwrap_or(("bind", 201, b"{}"));
     if random.once_in(4) {
         operation = OPERATIONS[random.below(OPERATIONS.len())].0;

@@ -27,7 +27,7 @@ fn parse(body: &[u8]) -> Result<Catalog, InvalidCatalog> {
 
 #[test]
 fn a_catalog_is_what_the_reader_promises_or_every_fault_is_named() {
-    harness::run("catalog", 400, changes::change, check);
+    harness::run(bolero::check!(), "catalog", 400, changes::change, check);
 }
 
 fn check(body: &[u8]) -> Check {
@@ -163,9 +163,9 @@ const FAULTS: [Fault; 6] = [
 
 #[test]
 fn every_fault_of_a_catalog_is_named_where_it_is() {
-    harness::run("catalog", 200, changes::change, |body| {
+    harness::run(bolero::check!(), "catalog", 200, changes::change, |body| {
         let sum: usize = body.iter().map(|byte| usize::from(*byte)).sum();
-        let mut random = Random::new(u64::try_from(sum).unwrap());
+        let mut random = Random::seeded(u64::try_from(sum).unwrap());
         let mut document: Value = match Catalog::parse(body) {
             Ok(_) => serde_json::from_slice(body).unwrap(),
             Err(_) => return Ok(()),
@@ -193,7 +193,7 @@ fn spoil(
     entry: &mut Value,
     list: &str,
     index: usize,
-    random: &mut Random,
+    random: &mut Random<'_>,
     expected: &mut Vec<String>,
 ) -> String {
     entry["name"] = json!(format!("n{index}"));

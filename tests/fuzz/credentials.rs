@@ -23,7 +23,7 @@ const LONGEST: usize = 4096;
 
 #[test]
 fn a_secret_takes_all_credentials_or_the_reason_holds_none_of_them() {
-    harness::run("credentials", 400, changes::change, check);
+    harness::run(bolero::check!(), "credentials", 400, changes::change, check);
 }
 
 fn check(input: &[u8]) -> Check {

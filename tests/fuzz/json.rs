@@ -59,7 +59,7 @@ const WEIGHT: usize = 40_000;
 const LENGTHS: [usize; 8] = [7, 30, 63, 64, 257, 1025, 2000, 10_001];
 
 /// Changes a JSON document in one to four places, and sometimes its bytes; what is no JSON, its bytes only.
-pub fn change(input: &[u8], random: &mut Random) -> Vec<u8> {
+pub fn change(input: &[u8], random: &mut Random<'_>) -> Vec<u8> {
     let mut bytes = match serde_json::from_slice::<Value>(input) {
         Ok(mut document) => {
             for _ in 0..=random.below(4) {
@@ -84,7 +84,7 @@ pub fn change(input: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 /// Changes one node of a document.
-pub fn change_value(document: &mut Value, random: &mut Random) {
+pub fn change_value(document: &mut Value, random: &mut Random<'_>) {
     let count = size(document);
     let other = nth(document, &mut random.below(count)).map(|node| node.clone()).unwrap_or_default();
     let Some(node) = nth(document, &mut random.below(count)) else { return };
@@ -99,7 +99,7 @@ pub fn change_value(document: &mut Value, random: &mut Random) {
 }
 
 /// A change that leaves the node of its type.
-fn inside(node: &mut Value, other: Value, random: &mut Random) {
+fn inside(node: &mut Value, other: Value, random: &mut Random<'_>) {
     match node {
         Value::Object(members) => change_members(members, other, random),
         Value::Array(items) => {
@@ -119,7 +119,7 @@ fn inside(node: &mut Value, other: Value, random: &mut Random) {
     }
 }
 
-fn change_members(members: &mut Map<String, Value>, other: Value, random: &mut Random) {
+fn change_members(members: &mut Map<String, Value>, other: Value, random: &mut Random<'_>) {
     let key = members.keys().nth(random.below(members.len())).cloned();
     let name = NAMES[random.below(NAMES.len())].to_owned();
     match (random.below(5), key) {
@@ -137,7 +137,7 @@ fn change_members(members: &mut Map<String, Value>, other: Value, random: &mut R
     }
 }
 
-pub fn change_text(text: &mut String, random: &mut Random) {
+pub fn change_text(text: &mut String, random: &mut Random<'_>) {
     let strange = TEXTS[random.below(TEXTS.len())];
     match random.below(5) {
         0 => strange.clone_into(text),
@@ -157,7 +157,7 @@ pub fn change_text(text: &mut String, random: &mut Random) {
     }
 }
 
-fn scalar(random: &mut Random) -> Value {
+fn scalar(random: &mut Random<'_>) -> Value {
     match random.below(14) {
         0 => Value::Null,
         1 => json!(true),
@@ -176,7 +176,7 @@ fn scalar(random: &mut Random) -> Value {
 }
 
 /// Lists or objects within each other, as deep as a reader may allow or deeper.
-fn nested(random: &mut Random) -> Value {
+fn nested(random: &mut Random<'_>) -> Value {
     let depth = [5, 30, 70, 110, 118, 121, 124, 126, 130][random.below(9)];
     let in_lists = random.once_in(2);
     let wrap = |inner, _| if in_lists { json!([inner]) } else { json!({ "a": inner }) };
@@ -213,7 +213,7 @@ fn nth<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
 }
 
 /// Writes a document, with so many things that a writer should not write: keys twice, numbers and escapes that mean nothing.
-fn write(bytes: &mut Vec<u8>, value: &Value, strange: &mut usize, random: &mut Random) {
+fn write(bytes: &mut Vec<u8>, value: &Value, strange: &mut usize, random: &mut Random<'_>) {
     let is_strange = *strange > 0 && random.once_in(12);
     *strange -= usize::from(is_strange);
     if is_strange && random.once_in(2) {
@@ -264,7 +264,7 @@ fn write(bytes: &mut Vec<u8>, value: &Value, strange: &mut usize, random: &mut R
 }
 
 /// Changes bytes whatever they mean.
-pub fn change_bytes(input: &[u8], random: &mut Random) -> Vec<u8> {
+pub fn change_bytes(input: &[u8], random: &mut Random<'_>) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len());

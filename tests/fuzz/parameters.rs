@@ -25,7 +25,7 @@ const LONGEST: usize = 1024;
 
 #[test]
 fn parameters_are_one_object_and_what_comes_from_secrets_is_not_shown() {
-    harness::run("parameters", 400, changes::change, check);
+    harness::run(bolero::check!(), "parameters", 400, changes::change, check);
 }
 
 /// What is given: the spec's own, and what stands in each Secret.
@@ -62,8 +62,9 @@ impl Given {
     }
 
     /// The same, in another order, down to the members of each object.
-    fn shuffled(&self, random: &mut Random) -> Self {
-        let shuffle = |bytes: &Vec<u8>, random: &mut Random| match serde_json::from_slice::<Value>(bytes) {
+    fn shuffled(&self, random: &mut Random<'_>) -> Self {
+        let shuffle = |bytes: &Vec<u8>, random: &mut Random<'_>| match serde_json::from_slice::<Value>(bytes)
+        {
             Ok(mut document) => {
                 reorder(&mut document, random);
                 document.to_string().into_bytes()
@@ -80,7 +81,7 @@ impl Given {
     }
 }
 
-fn reorder(value: &mut Value, random: &mut Random) {
+fn reorder(value: &mut Value, random: &mut Random<'_>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| reorder(item, random)),
         Value::Object(members) => {
@@ -111,7 +112,7 @@ fn marked(mut value: Value) -> Vec<u8> {
 fn check(input: &[u8]) -> Check {
     let given = Given::read(input);
     let sum: u64 = input.iter().map(|byte| u64::from(*byte)).sum();
-    let other = given.shuffled(&mut Random::new(sum));
+    let other = given.shuffled(&mut Random::seeded(sum));
     match (given.merge(), other.merge()) {
         (Ok(parameters), Ok(same)) => {
             promise!(parameters.checksum() == same.checksum(), "the checksum is one of the order");

@@ -1,26 +1,34 @@
-//! Chance that can be repeated: the same seed gives the same numbers, on every machine.
+//! Choices: drawn from whatever drives a target, or following from a seed.
 
-/// `SplitMix64`: a few lines, and good enough to choose what to break.
-pub struct Random(u64);
+/// Chooses what to break.
+pub struct Random<'a>(Source<'a>);
 
-impl Random {
-    /// Numbers that follow from a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
+enum Source<'a> {
+    /// Gives a number below its argument, which is never 0.
+    Drawn(&'a mut dyn FnMut(usize) -> usize),
+    Seeded(u64),
+}
+
+impl<'a> Random<'a> {
+    /// Choices that somebody else makes: chance, or a fuzzer that watches what they lead to.
+    pub fn drawn(draw: &'a mut dyn FnMut(usize) -> usize) -> Self {
+        Self(Source::Drawn(draw))
     }
 
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    /// Choices that follow from a seed: the same on every machine.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Source::Seeded(seed))
     }
 
     /// A number below `limit`; 0 if that is 0.
     pub fn below(&mut self, limit: usize) -> usize {
-        let limit = u64::try_from(limit).unwrap().max(1);
-        usize::try_from(self.next() % limit).unwrap()
+        let limit = limit.max(1);
+        match &mut self.0 {
+            Source::Drawn(draw) => draw(limit),
+            Source::Seeded(state) => {
+                usize::try_from(split_mix(state) % u64::try_from(limit).unwrap()).unwrap()
+            }
+        }
     }
 
     /// True once in so many times.
@@ -28,7 +36,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    pub fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+    pub fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
         from[self.below(from.len())]
     }
 
@@ -37,4 +45,13 @@ impl Random {
             items.swap(last, self.below(last + 1));
         }
     }
+}
+
+/// `SplitMix64`: a few lines, and good enough to choose what to break.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

@@ -39,7 +39,7 @@ fn offered(restrictions: &Restrictions) -> Vec<bool> {
 
 #[test]
 fn a_text_is_a_selector_or_named_as_none() {
-    harness::run("restrictions", 1000, json::change_bytes, |text| {
+    harness::run(bolero::check!(), "restrictions", 1000, json::change_bytes, |text| {
         let text = String::from_utf8_lossy(text);
         for scope in SCOPES {
             check(
@@ -110,7 +110,7 @@ enum Test {
 }
 
 impl Requirement {
-    fn any(random: &mut Random) -> Self {
+    fn any(random: &mut Random<'_>) -> Self {
         let key = random.pick(&["name", "spec.externalName", "spec.externalID"]);
         let mut values = || (0..=random.below(3)).map(|_| VALUES[random.below(VALUES.len())]).collect();
         let values: Vec<_> = values();
@@ -138,7 +138,7 @@ impl Requirement {
     }
 
     /// One of the ways in which it can be written.
-    fn written(&self, random: &mut Random) -> String {
+    fn written(&self, random: &mut Random<'_>) -> String {
         let key = self.key;
         let blank = ["", " ", "\n\t"][random.below(3)];
         let (set, signs, values) = match &self.test {
@@ -157,12 +157,13 @@ impl Requirement {
 #[test]
 fn a_selector_means_what_its_requirements_mean() {
     harness::run(
+        bolero::check!(),
         "restrictions",
         1000,
-        |_, random| random.next().to_ne_bytes().to_vec(),
+        |_, random| random.below(usize::MAX).to_ne_bytes().to_vec(),
         |seed| {
             let seed = seed.iter().fold(0_u64, |sum, byte| (sum << 8) + u64::from(*byte));
-            let mut random = Random::new(seed);
+            let mut random = Random::seeded(seed);
             let requirements: Vec<_> = (0..=random.below(3)).map(|_| Requirement::any(&mut random)).collect();
             let texts: Vec<_> = requirements.iter().map(|one| one.written(&mut random)).collect();
             let one = texts.join(",");
