@@ -46,15 +46,18 @@ pub fn is_overdue<M: Machine>(observed: &Observed<M>, since: Option<&Time>) -> b
     since.is_some_and(|since| observed.now > later(since.0, observed.tunables.give_up_after))
 }
 
-/// Whether an operation has been polled for as long as it may: our own limit, or the plan's, whichever comes first (OSB
-/// 2.17, "Polling Interval and Duration").
+/// Until when an operation is polled: for as long as its plan says from when it was `accepted` on (OSB 2.17, "Polling Interval
+/// and Duration"), but no longer than everything together may take, which `began` earlier if it was tried before.
 #[must_use]
-pub fn is_polled_out<M: Machine>(observed: &Observed<M>, since: Timestamp, plans_limit: Option<i64>) -> bool {
-    let own = observed.tunables.give_up_after;
-    let limit = plans_limit
-        .filter(|seconds| *seconds > 0)
-        .map_or(own, |seconds| SignedDuration::from_secs(seconds).min(own));
-    observed.now > later(since, limit)
+pub fn polled_until(
+    tunables: &Tunables,
+    accepted: Timestamp,
+    began: Option<&Time>,
+    plans_limit: Option<i64>,
+) -> Timestamp {
+    let own = later(began.map_or(accepted, |began| began.0), tunables.give_up_after);
+    let plans = plans_limit.filter(|seconds| *seconds > 0);
+    plans.map_or(own, |seconds| later(accepted, SignedDuration::from_secs(seconds)).min(own))
 }
 
 /// When an operation that began at `since` and was last asked about at `last` is asked about next: a quarter of the

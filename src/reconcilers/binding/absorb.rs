@@ -6,7 +6,7 @@ use super::{
     BindingMachine, Call, Cause, Outcome, credentials,
     intent::{INJECTED, settle, start_mitigation},
     phase::{self, Awaited, Phase},
-    plan::{Seen, addressee},
+    plan::{Seen, addressee, polled_until},
     secret,
     verdict::{
         confidential, credentials_lost, give_up, mitigated, not_bound, not_deleted, postpone,
@@ -26,7 +26,6 @@ use crate::{
         outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState, Polled},
     },
     reconcilers::{
-        backoff::is_polled_out,
         machine::{Absorbed, Next},
         reason::Reason,
         told::{self, is_news},
@@ -189,8 +188,9 @@ fn after_unbind(observed: &Seen, cause: Cause, outcome: osb::Outcome<Deleted>) -
             polling.async_op_in_progress = true;
             polling.last_operation = operation;
             polling.next_attempt_time = None;
-            polling.operation_start_time = Some(Time(observed.now));
+            // What is cleaned up keeps the time of the binds: the limit holds for all of them together.
             if cause == Cause::Deletion {
+                polling.operation_start_time = Some(Time(observed.now));
                 unbinding(&mut polling);
                 polling.mark(
                     Ready,
@@ -225,7 +225,7 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     let Phase::Polling(awaited, since) = phase::phase(&status) else {
         return Next::Record(status);
     };
-    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration);
+    let overdue = observed.now >= polled_until(observed, awaited, since);
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
             (OperationState::Succeeded, Awaited::Bind) => return fetch(observed),
@@ -284,8 +284,8 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
     let mut status = observed.status();
     let message = told(observed, "Fetching the binding failed", &why);
     status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
-    if let Phase::Polling(_, since) = phase::phase(&status) {
-        if is_polled_out(observed, since, observed.world.maximum_polling_duration) {
+    if let Phase::Polling(awaited, since) = phase::phase(&status) {
+        if observed.now >= polled_until(observed, awaited, since) {
             let reasons = (Reason::FetchingBindingFailed, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
         }

@@ -7,7 +7,7 @@ use super::{
     BindingMachine, Call, Cause, Recipient,
     intent::{self, Wanted},
     lifetime,
-    phase::{self, Phase},
+    phase::{self, Awaited, Phase},
     secret::{self, SETTLING, SecretState, secret_name},
     takeover,
     wanted::{Blocked, wanted},
@@ -22,7 +22,7 @@ use crate::{
     osb::{outcome::Lifetime, wire::Target},
     reconcilers::{
         attempt::identity_of,
-        backoff::{later, poll_at, retry_at},
+        backoff::{self, later, poll_at, retry_at},
         instance::phase as instance_phase,
         machine::{Observed, Step, Wait},
         offering,
@@ -263,6 +263,15 @@ fn poll(observed: &Seen, status: &ServiceBindingStatus, since: Timestamp) -> Nex
         }
         None => Step::Wait(Wait::ForChange),
     }
+}
+
+/// Until when an operation is polled. A deletion is sent again then, so that the binds before it do not count.
+pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestamp) -> Timestamp {
+    let status = observed.object.status.as_ref();
+    let binds = status.filter(|_| awaited == Awaited::Bind);
+    let began = binds.and_then(|status| status.operation_start_time.as_ref());
+    let plans_limit = observed.world.maximum_polling_duration;
+    backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
 }
 
 /// Asynchronous answers can only be followed where the binding can be fetched afterwards.

@@ -20,7 +20,7 @@ use crate::{
     osb::wire::Target,
     reconcilers::{
         attempt::identity_of,
-        backoff::{later, poll_at, retry_at},
+        backoff::{self, later, poll_at, retry_at},
         machine::{Observed, Step, Wait},
         offering::{self, Offering},
         reason::Reason,
@@ -339,6 +339,15 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
         asked.plan_id().clone_into(&mut target.plan_id);
     }
     Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
+}
+
+/// Until when an operation is polled. A deletion is sent again then, so that the creates before it do not count.
+pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestamp) -> Timestamp {
+    let status = observed.object.status.as_ref();
+    let creates = status.filter(|_| !matches!(awaited, Awaited::Deletion(_)));
+    let began = creates.and_then(|status| status.operation_start_time.as_ref());
+    let plans_limit = observed.world.maximum_polling_duration();
+    backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
 }
 
 /// To whom a request about what exists goes, from what was recorded: class, plan and catalog may have changed since.

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::crd::{ConditionType, condition};
 use instances::{absorb::failures, doubt, polled, refused};
 
 type Make<T> = fn() -> osb::Outcome<T>;
@@ -209,4 +210,32 @@ fn what_a_cluster_cannot_serve_is_told() {
     let bound = Fixture::new().answered(Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer))));
     let message = &bound.status().conditions[0].message;
     assert!(message.contains("volume_mounts, which means nothing to a Kubernetes cluster"), "{message}");
+}
+
+#[test]
+fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let mut late = Fixture::new().retrievable();
+    late.maximum_polling_duration = Some(60);
+    for _ in 0..8 {
+        late = late.answered(Outcome::Bound(refused(422, RefusalReason::ConcurrencyError)));
+    }
+    let polling = late.answered(accepted()).after(50).answered(busy());
+    assert_eq!(conditions(&polling.status()), "Ready=False:Binding");
+    let over = polling.after(61).answered(busy());
+    assert!(over.status().orphan_mitigation_in_progress, "{}", conditions(&over.status()));
+}
+
+#[test]
+fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
+    let broken = || Outcome::Bound(doubt(Some(500), true, true));
+    let deleting = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let gone = || Outcome::Polled(polled(OperationState::Gone));
+    let (mut fixture, mut days) = (Fixture::new(), 0);
+    while !condition::is_true(&fixture.status().conditions, ConditionType::Failed) {
+        days += 1;
+        assert!(days < 9, "asked for ever");
+        fixture = fixture.after(24 * 3600).answered(broken()).answered(deleting()).answered(gone());
+    }
+    assert!(days > 6, "given up after {days} days");
 }

@@ -4,7 +4,7 @@ use super::{
     super::{
         Call, Cause, Fetching, Recipient,
         phase::{self, Awaited, Phase},
-        plan::Seen,
+        plan::{Seen, polled_until},
         verdict::{Facts, confidential, not_deleted, settled, stuck, stuck_with_orphan, told},
     },
     PROVISIONED, PROVISIONING, Then, UPDATED, UPDATING, deleted, perhaps_left_behind, usable,
@@ -23,7 +23,6 @@ use crate::{
         wire::Target,
     },
     reconcilers::{
-        backoff::is_polled_out,
         machine::Next,
         reason::Reason,
         told::{self, is_news},
@@ -39,7 +38,7 @@ pub(super) fn after_poll(
     let Phase::Polling(awaited, since) = phase::phase(&observed.status()) else {
         return Next::Record(observed.status());
     };
-    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration());
+    let overdue = observed.now >= polled_until(observed, awaited, since);
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
             (OperationState::Succeeded, _) => return succeeded(observed, asked, awaited),

@@ -309,3 +309,34 @@ fn polls_that_fail_are_repeated_as_often_as_it_takes() {
     let ready = fixture.answered(Outcome::Polled(polled(OperationState::Succeeded)));
     assert_eq!(conditions(&ready.status()), "Ready=True:ProvisionedSuccessfully");
 }
+
+#[test]
+fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
+    let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
+    let patience = Some(60);
+    let mut late = Fixture::new();
+    for _ in 0..8 {
+        late = late.answered(throttled());
+    }
+    late = late.answered(accepted());
+    late.requested = Some(Offering { maximum_polling_duration: patience, ..offering() });
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let polling = late.after(50).answered(busy());
+    assert_eq!(conditions(&polling.status()), "Ready=False:Provisioning");
+    let over = polling.after(61).answered(busy());
+    assert!(over.status().orphan_mitigation_in_progress, "{}", conditions(&over.status()));
+}
+
+#[test]
+fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
+    let deleting = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let gone = || Outcome::Polled(polled(OperationState::Gone));
+    let mut fixture = Fixture::new();
+    let mut days = 0;
+    while !condition::is_true(&fixture.status().conditions, ConditionType::Failed) {
+        days += 1;
+        assert!(days < 9, "asked for ever");
+        fixture = fixture.after(24 * 3600).answered(broken()).answered(deleting()).answered(gone());
+    }
+    assert!(days > 6, "given up after {days} days");
+}
