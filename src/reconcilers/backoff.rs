@@ -70,6 +70,21 @@ pub fn poll_at(since: Timestamp, last: Timestamp, uid: &str, tunables: &Tunables
     later(last, spread(delay, uid))
 }
 
+/// When an operation that was accepted at `accepted` and is polled `until` a time is asked about next: by our own pace, or later
+/// if the broker says so, but not later than when the polling ends: then it is asked for the last time.
+#[must_use]
+pub fn next_poll<M: Machine>(
+    observed: &Observed<M>,
+    accepted: Timestamp,
+    until: Timestamp,
+) -> Option<Timestamp> {
+    let uid = observed.object.uid().unwrap_or_default();
+    // What is remembered of the future is from before the clock was set back.
+    let last = observed.memory.answered.filter(|last| *last <= observed.now)?;
+    let own = poll_at(accepted, last, &uid, &observed.tunables);
+    Some(observed.memory.not_before.map_or(own, |asked| asked.min(until).max(own)))
+}
+
 /// `from` plus a delay, kept within what a timestamp can hold.
 #[must_use]
 pub fn later(from: Timestamp, delay: SignedDuration) -> Timestamp {

@@ -22,7 +22,7 @@ use crate::{
     osb::{outcome::Lifetime, wire::Target},
     reconcilers::{
         attempt::identity_of,
-        backoff::{self, later, poll_at, retry_at},
+        backoff::{self, later, next_poll, retry_at},
         instance::phase as instance_phase,
         machine::{Observed, Step, Wait},
         offering,
@@ -56,7 +56,7 @@ pub(super) fn plan(observed: &Seen) -> Next {
 /// For an object that is to exist.
 fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     match phase::phase(status) {
-        Phase::Polling(_, since) => poll(observed, status, since),
+        Phase::Polling(awaited, since) => poll(observed, status, awaited, since),
         Phase::Mitigating { not_before } => {
             pending(not_before, observed.now).unwrap_or_else(|| mitigate(observed, status))
         }
@@ -165,8 +165,8 @@ fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> 
 /// For an object that is to go.
 fn removal(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     let phase = phase::phase(status);
-    if let Phase::Polling(_, since) = phase {
-        return poll(observed, status, since);
+    if let Phase::Polling(awaited, since) = phase {
+        return poll(observed, status, awaited, since);
     }
     if !phase::may_exist(status) {
         return Step::RemoveFinalizer;
@@ -251,10 +251,9 @@ fn mitigate(observed: &Seen, status: &ServiceBindingStatus) -> Next {
 }
 
 /// Asks what became of an operation, when it is time.
-fn poll(observed: &Seen, status: &ServiceBindingStatus, since: Timestamp) -> Next {
-    let uid = observed.object.uid().unwrap_or_default();
-    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
-    if let Some(wait) = pending(due.max(observed.memory.not_before), observed.now) {
+fn poll(observed: &Seen, status: &ServiceBindingStatus, awaited: Awaited, since: Timestamp) -> Next {
+    let due = next_poll(observed, since, polled_until(observed, awaited, since));
+    if let Some(wait) = pending(due, observed.now) {
         return wait;
     }
     match addressee(observed, status) {

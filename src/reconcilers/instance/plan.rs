@@ -20,7 +20,7 @@ use crate::{
     osb::wire::Target,
     reconcilers::{
         attempt::identity_of,
-        backoff::{self, later, poll_at, retry_at},
+        backoff::{self, later, next_poll, retry_at},
         machine::{Observed, Step, Wait},
         offering::{self, Offering},
         reason::Reason,
@@ -321,9 +321,7 @@ fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
 
 /// Asks what became of an operation, when it is time.
 fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since: Timestamp) -> Next {
-    let uid = observed.object.uid().unwrap_or_default();
-    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
-    let due = due.max(observed.memory.not_before);
+    let due = next_poll(observed, since, polled_until(observed, awaited, since));
     if let Some(wait) = pending(due, observed.now) {
         return wait;
     }

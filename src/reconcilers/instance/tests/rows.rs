@@ -340,3 +340,29 @@ fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
     }
     assert!(days > 6, "given up after {days} days");
 }
+
+#[test]
+fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_is_asked_at_its_end() {
+    let mut fixture = Fixture::new().answered(accepted());
+    fixture.requested = Some(Offering { maximum_polling_duration: Some(60), ..offering() });
+    let begun = fixture.now;
+    let Outcome::Polled(osb::Outcome::Answered(busy)) = Outcome::Polled(polled(OperationState::InProgress))
+    else {
+        panic!("is an answer")
+    };
+    let patient = Polled { retry_after: Some(std::time::Duration::from_secs(24 * 3600)), ..busy };
+    let told = fixture.answered(Outcome::Polled(osb::Outcome::Answered(patient)));
+    let (asked, _) = told.asking();
+    let waited = asked.now.duration_since(begun).as_secs();
+    assert!((58..=62).contains(&waited), "{waited}");
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_stop_polling() {
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let back = Fixture::new().answered(accepted()).answered(busy()).after(-7 * 24 * 3600);
+    let now = back.now;
+    let (asked, _) = back.asking();
+    let waited = asked.now.duration_since(now).as_secs();
+    assert!(waited <= 70, "{waited}");
+}
