@@ -147,7 +147,7 @@ fn converge(
                 observed.world.is_plan_updatable(wanted.offering) || wanted.parameters.to_send().is_some();
             let asks = differs || ((forced || broken) && says_something) || phase::is_in_doubt(status);
             if !asks {
-                return Step::Record(up_to_date(observed, status));
+                return record_or(status, up_to_date(observed, status), Step::Wait(Wait::ForChange));
             }
             match pending {
                 Some(wait) if !moved => wait,
@@ -194,6 +194,11 @@ fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanc
     settled.in_progress_properties = None;
     if settled.unusable {
         // The broker's last word: nothing that the spec says now can repair it.
+        if !condition::is_true(&settled.conditions, Failed) {
+            let message = "The instance is as its spec asks, but the broker says that it cannot be used since an update of it \
+                           failed: change its plan or parameters, or delete it";
+            settled.mark(Ready, False, Reason::UpdateInstanceCallFailed, message, observed.now);
+        }
         settled.confirm(generation(observed));
         return settled;
     }

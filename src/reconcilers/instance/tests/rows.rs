@@ -366,3 +366,21 @@ fn a_clock_that_is_set_back_does_not_stop_polling() {
     let waited = asked.now.duration_since(now).as_secs();
     assert!(waited <= 70, "{waited}");
 }
+#[test]
+fn an_instance_that_nothing_can_repair_is_at_rest() {
+    let unusable = match refused(422, RefusalReason::Other) {
+        osb::Outcome::Refused(refusal) => {
+            osb::Outcome::Refused(Refusal { instance_usable: Some(false), ..refusal })
+        }
+        other => other,
+    };
+    let mut fixture = Fixture::new().with_parameters(&json!({})).settled();
+    fixture = fixture.offered(|offering| offering.plan_updatable = false);
+    fixture = fixture.with_parameters(&json!({"size": 2})).answered(Outcome::Provisioned(unusable));
+    let mut reverted = fixture.with_parameters(&json!({}));
+    let Step::Record(said) = reverted.plan() else { panic!("takes note of it") };
+    reverted = reverted.with_status(&said);
+    assert_eq!(conditions(&said), "Ready=False:UpdateInstanceCallFailed");
+    assert!(!said.conditions[0].message.contains("tried again"), "{}", said.conditions[0].message);
+    assert_eq!(shown(&reverted.plan(), &reverted), "wait for a change");
+}
