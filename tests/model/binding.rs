@@ -100,6 +100,7 @@ impl Subject for BindingMachine {
             other_secrets: OtherSecrets::default(),
             offering: instance.as_ref().map(|_| offering(around)),
             instance,
+            present: None,
             maximum_polling_duration: None,
             hindrance: None,
             parameters: needs_parameters.then_some(parameters),

@@ -44,6 +44,8 @@ pub(super) struct Fixture {
     pub object: ServiceBinding,
     instance: Option<ServiceInstance>,
     offering: Result<Offering, Unresolved>,
+    /// The plan that the broker has for the instance, where it is another one than the spec asks for.
+    pub present: Option<Offering>,
     unreadable: bool,
     namespace_known: bool,
     broker_exists: bool,
@@ -73,6 +75,7 @@ impl Fixture {
             object,
             instance: Some(INSTANCE.clone()),
             offering: Ok(instances::offering()),
+            present: None,
             unreadable: false,
             namespace_known: true,
             broker_exists: true,
@@ -173,6 +176,7 @@ impl Fixture {
             world: World {
                 instance: self.instance.clone().map(Arc::new),
                 offering: self.instance.as_ref().map(|_| self.offering.clone()),
+                present: self.present.clone(),
                 hindrance: None,
                 maximum_polling_duration: self.maximum_polling_duration,
                 parameters: needed.then_some(parameters),

@@ -206,3 +206,17 @@ fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
     }
     assert_eq!(waits, ["wait 1 s", "wait 2 s", "wait 4 s", "wait 8 s"]);
 }
+
+#[test]
+fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
+    let binding = |present: bool, wanted: bool| {
+        let mut fixture = Fixture::new().offered(|offering| {
+            "wanted-id".clone_into(&mut offering.plan_id);
+            offering.bindable = wanted;
+        });
+        fixture.present = Some(Offering { bindable: present, ..instances::offering() });
+        super::shown(&fixture.plan(), &fixture)
+    };
+    assert_eq!(binding(true, false), "intent, PUT");
+    assert!(binding(false, true).contains("ErrorNonbindableServiceClass"), "{}", binding(false, true));
+}
