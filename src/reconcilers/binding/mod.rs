@@ -74,8 +74,8 @@ pub struct World {
 pub enum Call {
     /// `PUT`; the flag is `accepts_incomplete`.
     Bind(Recipient, Box<BindRequest>, bool),
-    /// `DELETE`; the flag is `accepts_incomplete`.
-    Unbind(Recipient, Target, bool, Cause),
+    /// `DELETE`
+    Unbind(Recipient, Target, Cause),
     /// `GET …/last_operation`
     Poll(Recipient, Target, Option<String>),
     /// `GET`, for the credentials.
@@ -210,10 +210,10 @@ impl Machine for BindingMachine {
                     })
                     .await,
             ),
-            Call::Unbind(_, target, incomplete, _) => Outcome::Deleted(
+            Call::Unbind(_, target, _) => Outcome::Deleted(
                 brokers
                     .ask(stores, broker, async |client| {
-                        client.unbind(instance_id, binding_id, target, *incomplete, identity).await
+                        client.unbind(instance_id, binding_id, target, identity).await
                     })
                     .await,
             ),

@@ -231,10 +231,7 @@ fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     }
     // The credentials disappear before they are revoked, so that nothing starts with ones that are about to fail.
     let before = secret::remove(&observed.object, &observed.world.secret);
-    Step::Call {
-        before,
-        call: Call::Unbind(recipient, target, accepts_incomplete(observed), Cause::Deletion),
-    }
+    Step::Call { before, call: Call::Unbind(recipient, target, Cause::Deletion) }
 }
 
 /// Deletes what an unsuccessful bind may have left.
@@ -243,8 +240,7 @@ fn mitigate(observed: &Seen, status: &ServiceBindingStatus) -> Next {
         Some((recipient, target)) => {
             let mut intent = status.clone();
             intent::stamp(&mut intent, observed.now);
-            let call = Call::Unbind(recipient, target, accepts_incomplete(observed), Cause::Mitigation);
-            Step::Attempt { intent, call }
+            Step::Attempt { intent, call: Call::Unbind(recipient, target, Cause::Mitigation) }
         }
         None => Step::Wait(Wait::ForChange),
     }
@@ -271,11 +267,6 @@ pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestam
     let began = binds.and_then(|status| status.operation_start_time.as_ref());
     let plans_limit = observed.world.maximum_polling_duration;
     backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
-}
-
-/// Asynchronous answers can only be followed where the binding can be fetched afterwards.
-fn accepts_incomplete(observed: &Seen) -> bool {
-    matches!(&observed.world.offering, Some(Ok(offering)) if offering.bindings_retrievable)
 }
 
 /// To whom a request about what exists goes, from what was recorded. An object of the original that records nothing is
