@@ -39,7 +39,7 @@ type Writes = Vec<Vec<Write>>;
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<BindingMachine> {
     // What was last said of an earlier operation does not keep the next one from being described.
-    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..)));
+    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..) | Call::Fetch(..)));
     let answered = Some(observed.now);
     let mut memory = Memory { answered, not_before: None, failures: 0, described, ..observed.memory };
     let (writes, next) = match (call, outcome) {
@@ -48,7 +48,7 @@ pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed
             (vec![], after_unbind(observed, *cause, outcome))
         }
         (Call::Poll(..), Outcome::Polled(outcome)) => (vec![], after_poll(observed, outcome, &mut memory)),
-        (Call::Fetch(..), Outcome::Fetched(outcome)) => after_fetch(observed, outcome),
+        (Call::Fetch(..), Outcome::Fetched(outcome)) => after_fetch(observed, outcome, &mut memory),
         (Call::Bind(..), Outcome::Deleted(_) | Outcome::Polled(_) | Outcome::Fetched(_))
         | (Call::Unbind(..), Outcome::Bound(_) | Outcome::Polled(_) | Outcome::Fetched(_))
         | (Call::Poll(..), Outcome::Bound(_) | Outcome::Deleted(_) | Outcome::Fetched(_))
@@ -274,7 +274,7 @@ fn fetch(observed: &Seen) -> Then {
     }
 }
 
-fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes, Then) {
+fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>, memory: &mut Memory) -> (Writes, Then) {
     let (why, retry_after, gone) = match outcome {
         osb::Outcome::Answered(answer) => return inject(observed, answer),
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after, refusal.status == 404),
@@ -282,21 +282,26 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after, false),
     };
     let mut status = observed.status();
+    let reason = Reason::FetchingBindingFailed;
     let message = told(observed, "Fetching the binding failed", &why);
-    status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
     if let Phase::Polling(awaited, since) = phase::phase(&status) {
         if observed.now >= polled_until(observed, awaited, since) {
-            let reasons = (Reason::FetchingBindingFailed, Reason::ErrorReconciliationRetryTimeout);
+            let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
         }
         // Asked again with the next poll: that the bind has succeeded does not change.
+        memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
+        if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
+            status.mark(Ready, False, reason, &message, observed.now);
+        }
         return (vec![], Next::Record(status));
     }
     if gone {
+        status.mark(Ready, False, reason, &message, observed.now);
         return (vec![], Next::Record(start_mitigation(observed, &status, &message, false)));
     }
     let message = told::again(&message, postpone(observed, &mut status, retry_after));
-    status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
+    status.mark(Ready, False, reason, &message, observed.now);
     (vec![], Next::Record(status))
 }
 

@@ -239,3 +239,26 @@ fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
     }
     assert!(days > 6, "given up after {days} days");
 }
+
+#[test]
+fn a_binding_that_cannot_be_fetched_yet_is_not_written_down_word_by_word_nor_asked_for_too_soon() {
+    let failing = |words: &str| {
+        let message = words.to_owned();
+        let retry_after = Some(std::time::Duration::from_secs(300));
+        let doubt = osb::outcome::Doubt { status: Some(503), message, retry_after, ..Default::default() };
+        Outcome::Fetched(osb::Outcome::Unknown(doubt))
+    };
+    let fetched = |fixture: Fixture, words: &str| {
+        let (asked, call) = fixture.asking();
+        let Call::Poll(recipient, target, _) = call else { panic!("{}", name(&call)) };
+        asked.after(1).absorbing(&Call::Fetch(recipient, target), failing(words)).0
+    };
+    let first = fetched(Fixture::new().retrievable().answered(accepted()), "request 1");
+    assert!(first.status().conditions[0].message.contains("request 1"));
+    assert_eq!(super::shown(&first.plan(), &first), "wait 300 s");
+    let mut soon = first.clone();
+    soon.memory.not_before = None;
+    let second = fetched(soon, "request 2");
+    assert_eq!(second.status(), first.status());
+    assert!(fetched(second, "request 3").status().conditions[0].message.contains("request 3"));
+}
