@@ -223,8 +223,7 @@ fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
             Wait::ForChange,
         );
     }
-    let instance_status = observed.world.instance.as_ref().and_then(|instance| instance.status.as_ref());
-    if instance_status.is_some_and(|status| status.async_op_in_progress) {
+    if is_instance_busy(observed) {
         let message = "the instance has an operation in progress; the binding is deleted when it has ended";
         let said = (False, Reason::ErrorAsyncOperationInProgress, message);
         return say(observed, status, said, Wait::ForChange);
@@ -234,8 +233,18 @@ fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     Step::Call { before, call: Call::Unbind(recipient, target, Cause::Deletion) }
 }
 
-/// Deletes what an unsuccessful bind may have left.
+/// Whether the broker has accepted an operation on the instance: whether another one may overlap it is the broker's choice, so
+/// none does (OSB 2.17, "Blocking Operations").
+fn is_instance_busy(observed: &Seen) -> bool {
+    let status = observed.world.instance.as_ref().and_then(|instance| instance.status.as_ref());
+    status.is_some_and(|status| status.async_op_in_progress)
+}
+
+/// Deletes what an unsuccessful bind may have left. Why is on show already.
 fn mitigate(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    if is_instance_busy(observed) {
+        return Step::Wait(Wait::ForChange);
+    }
     match addressee(observed, status) {
         Some((recipient, target)) => {
             let mut intent = status.clone();

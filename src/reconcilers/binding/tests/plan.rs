@@ -220,3 +220,13 @@ fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
     assert_eq!(binding(true, false), "intent, PUT");
     assert!(binding(false, true).contains("ErrorNonbindableServiceClass"), "{}", binding(false, true));
 }
+
+#[test]
+fn what_a_bind_may_have_left_is_deleted_when_the_operation_of_its_instance_has_ended() {
+    let mut busy = INSTANCE.clone();
+    busy.status.get_or_insert_default().async_op_in_progress = true;
+    let broken = Fixture::new().answered(Outcome::Bound(doubt(Some(500), true, true)));
+    assert_eq!(shown(&broken.plan(), &broken), "intent, DELETE to mitigate");
+    let waiting = broken.with_instance(Some(busy));
+    assert_eq!(shown(&waiting.plan(), &waiting), "wait for a change");
+}
