@@ -42,6 +42,25 @@ async fn a_broker_that_can_only_unbind_asynchronously_is_let_do_so_whatever_its_
 }
 
 #[tokio::test]
+async fn what_a_broker_has_forgotten_the_making_of_can_be_deleted() {
+    let case = namespaced("forgotten").await;
+    case.provide("db", json!({})).await;
+    for (operation, poll) in
+        [(Operation::Provision, Operation::PollInstance), (Operation::Bind, Operation::PollBinding)]
+    {
+        case.broker.set_async(operation, 0);
+        case.broker.on(poll).always().respond(404, json!({}));
+    }
+    case.order("late", "small", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    for (kind, name) in [(INSTANCE, "late"), (BINDING, "app")] {
+        case.says(kind, name, "ErrorPollingLastOperation", &["404"]).await;
+        case.remove(kind, name).await;
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
 async fn a_broker_waits_for_its_instances_to_go() {
     let case = cluster_wide("broker-first").await;
     case.provide("db", json!({})).await;

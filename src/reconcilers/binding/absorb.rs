@@ -226,8 +226,12 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
         return Next::Record(status);
     };
     let overdue = observed.now >= polled_until(observed, awaited, since);
+    let is_leaving = observed.object.metadata.deletion_timestamp.is_some();
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
+            (OperationState::Succeeded, Awaited::Bind) if is_leaving => {
+                return Next::Record(leave(observed, "The binding has been created"));
+            }
             (OperationState::Succeeded, Awaited::Bind) => return fetch(observed),
             (OperationState::Succeeded | OperationState::Gone, Awaited::Unbind(cause)) => {
                 return deleted(observed, cause);
@@ -243,16 +247,21 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
             (OperationState::InProgress, _) => ("the operation takes too long".to_owned(), None),
             // The binding exists or is being made, so this is no valid answer: go on polling.
             (OperationState::Gone, Awaited::Bind) => {
-                ("the broker says that the binding is gone".to_owned(), polled.retry_after)
+                let why = "the broker says that the binding is gone";
+                if is_leaving {
+                    return forgotten(observed, why);
+                }
+                (why.to_owned(), polled.retry_after)
             }
         },
         // Some brokers forget an operation with its binding. Another DELETE tells, and does no harm.
-        osb::Outcome::Refused(refusal)
-            if refusal.status == 404
-                && let Awaited::Unbind(cause) = awaited =>
-        {
-            return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
-        }
+        osb::Outcome::Refused(refusal) if refusal.status == 404 => match awaited {
+            Awaited::Unbind(cause) => {
+                return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
+            }
+            Awaited::Bind if is_leaving => return forgotten(observed, &refusal.message),
+            Awaited::Bind => (refusal.message, refusal.retry_after),
+        },
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after),
         osb::Outcome::Unsent(unsent) => (unsent.message, None),
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
@@ -263,6 +272,30 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     Next::Record(unclear(observed, awaited, &problem, memory))
+}
+
+/// The object is to go: nobody waits for a bind that the broker has forgotten, or for the credentials of one that has
+/// succeeded, and a DELETE during a bind is legal (OSB 2.17, "Unbinding").
+fn leave(observed: &Seen, why: &str) -> ServiceBindingStatus {
+    let mut status = observed.status();
+    unbinding(&mut status);
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    status.operation_start_time = Some(Time(observed.now));
+    status.retries = 0;
+    status.mark(
+        Ready,
+        False,
+        Reason::UnbindingRequestInFlight,
+        &format!("{why}; it is deleted"),
+        observed.now,
+    );
+    status
+}
+
+/// The broker does not know of a bind.
+fn forgotten(observed: &Seen, problem: &str) -> Then {
+    Next::Record(leave(observed, &told(observed, "Error polling last operation", problem)))
 }
 
 /// An asynchronous bind has succeeded: its credentials are to be had by a GET.

@@ -131,7 +131,8 @@ fn every_answer_to_a_poll() {
         Fixture::new().answered(Outcome::Bound(doubt(Some(500), true, true))).answered(accepted_delete());
     for (name, fixture) in [
         ("bind", binding.clone()),
-        ("bind, too long", binding.after(week)),
+        ("bind, too long", binding.clone().after(week)),
+        ("bind, deleted meanwhile", binding.deleted()),
         ("unbind", unbinding.clone()),
         ("unbind, too long", unbinding.after(week)),
         ("mitigation", mitigating.clone()),
