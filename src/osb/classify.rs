@@ -150,8 +150,6 @@ pub fn deprovision(response: &Response<'_>) -> Outcome<Deleted> {
 }
 
 /// Unbinding, as [`deprovision`].
-///
-/// A 202 that was not asked for is accepted, unlike that of [`bind`]: polling does no harm, and a DELETE can be repeated.
 #[must_use]
 pub fn unbind(response: &Response<'_>) -> Outcome<Deleted> {
     deleted(Operation::Unbind, response)

@@ -165,18 +165,19 @@ impl Client {
         self.exchange(request, |response| classify::bind(response, accepts_incomplete)).await
     }
 
-    /// `DELETE /v2/service_instances/:id/service_bindings/:id?service_id&plan_id[&accepts_incomplete=true]`
+    /// `DELETE /v2/service_instances/:id/service_bindings/:id?service_id&plan_id&accepts_incomplete=true`
+    ///
+    /// Always so, unlike [`Self::bind`]: there is nothing to be fetched afterwards, and a broker that can only unbind
+    /// asynchronously must not be left with bindings that nobody can delete.
     pub async fn unbind(
         &self,
         instance_id: &str,
         binding_id: &str,
         target: &Target,
-        accepts_incomplete: bool,
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
-        let request = Request::binding(Operation::Unbind, instance_id, binding_id);
-        let request = request.of(target).accepting(accepts_incomplete).by(identity);
-        self.exchange(request, classify::unbind).await
+        let request = Request::binding(Operation::Unbind, instance_id, binding_id).of(target).accepting(true);
+        self.exchange(request.by(identity), classify::unbind).await
     }
 
     /// `GET /v2/service_instances/:id/service_bindings/:id/last_operation?service_id&plan_id[&operation]`

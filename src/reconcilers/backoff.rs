@@ -46,15 +46,18 @@ pub fn is_overdue<M: Machine>(observed: &Observed<M>, since: Option<&Time>) -> b
     since.is_some_and(|since| observed.now > later(since.0, observed.tunables.give_up_after))
 }
 
-/// Whether an operation has been polled for as long as it may: our own limit, or the plan's, whichever comes first (OSB
-/// 2.17, "Polling Interval and Duration").
+/// Until when an operation is polled: for as long as its plan says from when it was `accepted` on (OSB 2.17, "Polling Interval
+/// and Duration"), but no longer than everything together may take, which `began` earlier if it was tried before.
 #[must_use]
-pub fn is_polled_out<M: Machine>(observed: &Observed<M>, since: Timestamp, plans_limit: Option<i64>) -> bool {
-    let own = observed.tunables.give_up_after;
-    let limit = plans_limit
-        .filter(|seconds| *seconds > 0)
-        .map_or(own, |seconds| SignedDuration::from_secs(seconds).min(own));
-    observed.now > later(since, limit)
+pub fn polled_until(
+    tunables: &Tunables,
+    accepted: Timestamp,
+    began: Option<&Time>,
+    plans_limit: Option<i64>,
+) -> Timestamp {
+    let own = later(began.map_or(accepted, |began| began.0), tunables.give_up_after);
+    let plans = plans_limit.filter(|seconds| *seconds > 0);
+    plans.map_or(own, |seconds| later(accepted, SignedDuration::from_secs(seconds)).min(own))
 }
 
 /// When an operation that began at `since` and was last asked about at `last` is asked about next: a quarter of the
@@ -65,6 +68,21 @@ pub fn poll_at(since: Timestamp, last: Timestamp, uid: &str, tunables: &Tunables
     let elapsed = last.duration_since(since).max(SignedDuration::ZERO);
     let delay = tunables.poll_base.saturating_add(elapsed / 4).min(tunables.poll_limit);
     later(last, spread(delay, uid))
+}
+
+/// When an operation that was accepted at `accepted` and is polled `until` a time is asked about next: by our own pace, or later
+/// if the broker says so, but not later than when the polling ends: then it is asked for the last time.
+#[must_use]
+pub fn next_poll<M: Machine>(
+    observed: &Observed<M>,
+    accepted: Timestamp,
+    until: Timestamp,
+) -> Option<Timestamp> {
+    let uid = observed.object.uid().unwrap_or_default();
+    // What is remembered of the future is from before the clock was set back.
+    let last = observed.memory.answered.filter(|last| *last <= observed.now)?;
+    let own = poll_at(accepted, last, &uid, &observed.tunables);
+    Some(observed.memory.not_before.map_or(own, |asked| asked.min(until).max(own)))
 }
 
 /// `from` plus a delay, kept within what a timestamp can hold.

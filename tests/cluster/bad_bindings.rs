@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Case, namespaced, unregistered};
 use crate::{
     stage::objects::{BINDING, INSTANCE, SECRET, condition, uid},
-    support::broker::{Operation, Reply, catalog},
+    support::broker::{LARGE, Operation, Plan, Reply, SMALL, catalog},
 };
 
 #[tokio::test]
@@ -45,6 +45,26 @@ async fn a_plan_that_is_not_bindable_fails_a_binding_for_good() {
     let failed = case.says(BINDING, "app", "ErrorNonbindableServiceClass", &words).await;
     assert_eq!(condition(&failed, "Failed").unwrap().0, "True");
     assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn an_instance_that_could_not_be_moved_to_a_bindable_plan_is_not_bound_to() {
+    let case = unregistered("still-not-bindable", false).await;
+    let plans = json!([Plan::new(SMALL, "small").not_bindable().json(), Plan::new(LARGE, "large").json()]);
+    case.broker.set_catalog(catalog([case.offering().with("plans", plans)]));
+    case.register(json!({})).await;
+    case.provide("db", json!({})).await;
+    case.broker.on(Operation::Update).once().respond(400, json!({ "description": "not from small" }));
+    case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
+    case.failed(INSTANCE, "db", &["not from small"]).await;
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "ErrorNonbindableServiceClass", &["\"small\"", "not bindable"]).await;
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    // Once it is there, the binding goes on by itself.
+    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
+    case.ready(INSTANCE, "db").await;
+    case.ready(BINDING, "app").await;
     case.finish().await;
 }
 

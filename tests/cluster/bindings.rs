@@ -191,6 +191,32 @@ async fn two_bindings_of_one_instance_have_credentials_of_their_own() {
 }
 
 #[tokio::test]
+async fn what_changes_one_instance_is_asked_for_one_after_the_other() {
+    let case = namespaced("one-at-a-time").await;
+    case.provide("db", json!({ "parameters": { "size": 1 } })).await;
+    let hold = Hold::new();
+    case.broker.on(Operation::Bind).once().held_by(&hold).truth();
+    let names = ["one", "two", "three", "four"];
+    for name in names {
+        case.bind(name, "db", json!({})).await;
+    }
+    case.broker_shows("the first bind", |broker| broker.requests_of(Operation::Bind).pop()).await;
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
+    // Another instance is served meanwhile, and so would all of this have been.
+    case.provide("other", json!({})).await;
+    case.bind("of-the-other", "other", json!({})).await;
+    case.ready(BINDING, "of-the-other").await;
+    hold.release();
+    for name in names {
+        case.ready(BINDING, name).await;
+    }
+    assert_eq!(case.ready(INSTANCE, "db").await["status"]["externalProperties"]["parameters"]["size"], 2);
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), names.len() + 1);
+    // No two of them have overlapped.
+    case.finish().await;
+}
+
+#[tokio::test]
 async fn credentials_that_have_expired_are_not_ready() {
     let case = namespaced("expiring").await;
     case.provide("db", json!({})).await;

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{cluster_wide, namespaced};
+use super::{cluster_wide, namespaced, unregistered};
 use crate::{
     stage::objects::{BINDING, BROKER, CLUSTER_BROKER, INSTANCE, NAMESPACE, SECRET, condition},
-    support::broker::{AsyncScript, Hold, Operation},
+    support::broker::{AsyncScript, Hold, Operation, catalog},
 };
 
 #[tokio::test]
@@ -24,6 +24,39 @@ async fn an_instance_waits_for_its_bindings_to_go() {
     assert!(case.broker.requests_of(Operation::Deprovision).is_empty());
     case.remove(BINDING, "two").await;
     case.gone(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_can_only_unbind_asynchronously_is_let_do_so_whatever_its_catalog_says() {
+    let case = unregistered("only-asynchronously", false).await;
+    case.broker.set_catalog(catalog([case.offering().with("bindings_retrievable", false)]));
+    case.broker.set_async(Operation::Unbind, 1);
+    case.register(json!({})).await;
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.remove(BINDING, "app").await;
+    case.remove(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_broker_has_forgotten_the_making_of_can_be_deleted() {
+    let case = namespaced("forgotten").await;
+    case.provide("db", json!({})).await;
+    for (operation, poll) in
+        [(Operation::Provision, Operation::PollInstance), (Operation::Bind, Operation::PollBinding)]
+    {
+        case.broker.set_async(operation, 0);
+        case.broker.on(poll).always().respond(404, json!({}));
+    }
+    case.order("late", "small", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    for (kind, name) in [(INSTANCE, "late"), (BINDING, "app")] {
+        case.says(kind, name, "ErrorPollingLastOperation", &["404"]).await;
+        case.remove(kind, name).await;
+    }
     case.finish().await;
 }
 

@@ -30,7 +30,10 @@ async fn the_broker_is_told_who_asked() {
     assert_eq!(users(&case, Operation::Provision), ["alice"]);
     let identity = Broker::originating_user(&case.broker.requests_of(Operation::Provision)[0]).unwrap();
     assert_eq!(identity["groups"], json!(["system:authenticated"]));
-    assert!(users(&case, Operation::PollInstance).iter().all(|user| user == "alice"));
+    for asked in [Operation::PollInstance, Operation::GetInstance] {
+        let users = users(&case, asked);
+        assert!(!users.is_empty() && users.iter().all(|user| user == "alice"), "{asked:?} by {users:?}");
+    }
 
     bob.edit(INSTANCE, "db", json!({ "spec": { "parameters": { "size": 2 } } })).await.unwrap();
     case.ready(INSTANCE, "db").await;
@@ -52,6 +55,18 @@ async fn the_broker_is_told_who_asked() {
     assert!(
         case.broker.requests_of(Operation::Catalog).iter().all(|r| Broker::originating_user(r).is_none())
     );
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_clean_up_is_in_the_name_of_who_asked_last() {
+    let case = namespaced("clean-up").await;
+    case.admit(&["alice"]).await;
+    case.broker.on(Operation::Provision).once().after_effect().respond(500, json!({}));
+    case.user("alice").create(INSTANCE, "db", case.instance_spec("small", json!({}))).await.unwrap();
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(users(&case, Operation::Provision), ["alice", "alice"]);
+    assert_eq!(users(&case, Operation::Deprovision), ["alice"]);
     case.finish().await;
 }
 

@@ -100,6 +100,7 @@ impl Subject for BindingMachine {
             other_secrets: OtherSecrets::default(),
             offering: instance.as_ref().map(|_| offering(around)),
             instance,
+            present: None,
             maximum_polling_duration: None,
             hindrance: None,
             parameters: needs_parameters.then_some(parameters),
@@ -119,7 +120,7 @@ impl Subject for BindingMachine {
                 let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
                 (Kind::Create, Wish { plan: Some(body.plan_id.clone()), parameters }, Some(target))
             }
-            Call::Unbind(_, target, _, cause) => {
+            Call::Unbind(_, target, cause) => {
                 let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
                 (kind, Wish::default(), Some(target.clone()))
             }

@@ -270,7 +270,7 @@ async fn no_redirect_of_any_operation_is_followed() {
             refused(client.get_instance("i", &target(), None).await);
             refused(client.poll_instance("i", &target(), None, None).await);
             refused(client.bind("i", "b", &bind_request(), true, None).await);
-            refused(client.unbind("i", "b", &target(), true, None).await);
+            refused(client.unbind("i", "b", &target(), None).await);
             refused(client.get_binding("i", "b", &target(), None).await);
             refused(client.poll_binding("i", "b", &target(), None, None).await);
             assert_eq!(broker.requests().len(), 10, "not even here: {status} {location}");

@@ -61,8 +61,7 @@ async fn every_operation_is_written_as_the_spec_has_it() {
     answered(client.get_instance("i", &target, jane).await);
     answered(client.bind("i", "b", &bind_request(), true, jane).await);
     answered(client.bind("i", "b", &bind_request(), false, None).await);
-    answered(client.unbind("i", "b", &target, true, jane).await);
-    answered(client.unbind("i", "b", &target, false, None).await);
+    answered(client.unbind("i", "b", &target, jane).await);
     answered(client.poll_binding("i", "b", &target, None, jane).await);
     answered(client.get_binding("i", "b", &target, jane).await);
 
@@ -87,7 +86,6 @@ async fn every_operation_is_written_as_the_spec_has_it() {
         (format!("PUT {binding}?accepts_incomplete=true"), bind.as_str(), true),
         (format!("PUT {binding}"), bind.as_str(), false),
         (format!("DELETE {binding}?{ids}&accepts_incomplete=true"), "", true),
-        (format!("DELETE {binding}?{ids}"), "", false),
         (format!("GET {binding}/last_operation?{ids}"), "", true),
         (format!("GET {binding}?{ids}"), "", true),
     ];
@@ -174,7 +172,7 @@ async fn answers_come_through() {
         panic!("accepted")
     };
     assert_eq!(binding.credentials.unwrap().expose()["uri"], "x");
-    let deleted = answered(client.unbind("i", "b", &target(), true, None).await);
+    let deleted = answered(client.unbind("i", "b", &target(), None).await);
     assert_eq!(deleted, Deleted::Accepted { operation: None });
     let invalid = answered(client.catalog(None).await).unwrap_err();
     assert!(invalid.to_string().contains("services[0]: id is missing"));

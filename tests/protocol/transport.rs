@@ -70,7 +70,7 @@ async fn a_status_that_decides_alone_needs_no_body() {
     .await;
     let client = broker.client();
     answered(client.deprovision("i", &target(), None).await);
-    answered(client.unbind("i", "b", &target(), false, None).await);
+    answered(client.unbind("i", "b", &target(), None).await);
     assert_eq!(refused(client.provision("i", &provision_request(), None).await).status, 409);
 }
 

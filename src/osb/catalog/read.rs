@@ -213,20 +213,24 @@ fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
 /// A schema, unless it is none or too large. It only helps people to fill in a form and the broker validates anyway,
 /// so a bad one costs no more than itself.
 fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<String, Value>> {
-    let schemas = entry.object.get_mut("schemas")?;
-    let schema = schemas.get_mut(kind)?.get_mut(action)?.get_mut("parameters")?.take();
-    let Value::Object(schema) = schema else {
-        if schema.is_null() {
-            return None;
+    let (mut holder, mut path) = (entry.object.get_mut("schemas")?, String::from("schemas"));
+    for key in [kind, action, "parameters"] {
+        match holder {
+            Value::Object(members) => holder = members.get_mut(key)?,
+            Value::Null => return None,
+            _ => return entry.skip_once(format!("{path} is not an object")),
         }
-        let message = format!("schemas.{kind}.{action}.parameters is not an object");
-        return entry.findings.skip(&entry.place, message);
+        path = format!("{path}.{key}");
+    }
+    let schema = match holder.take() {
+        Value::Object(schema) => schema,
+        Value::Null => return None,
+        _ => return entry.skip_once(format!("{path} is not an object")),
     };
     if serde_json::to_vec(&schema).map_or(usize::MAX, |text| text.len()) > MAX_SCHEMA {
-        let message = format!("schemas.{kind}.{action}.parameters is larger than {MAX_SCHEMA} bytes");
-        return entry.findings.skip(&entry.place, message);
+        return entry.skip_once(format!("{path} is larger than {MAX_SCHEMA} bytes"));
     }
-    entry.shallow(&format!("schemas.{kind}.{action}.parameters"), schema)
+    entry.shallow(&path, schema)
 }
 
 /// One offering or plan while it is being read. What is large is taken out of it: a copy would double what a catalog takes.
@@ -258,6 +262,15 @@ impl<'a, 's> Entry<'a, 's> {
 
     fn fail<T>(&mut self, message: impl Into<String>) -> Option<T> {
         self.findings.fail(&self.place, message)
+    }
+
+    /// Notes what is left out of the entry, unless that was the last thing noted. Always `None`.
+    fn skip_once<T>(&mut self, message: String) -> Option<T> {
+        let noted = self.findings.skipped.last();
+        if noted.is_some_and(|last| last.place == self.place && last.message == message) {
+            return None;
+        }
+        self.findings.skip(&self.place, message)
     }
 
     fn has(&self, key: &str) -> bool {

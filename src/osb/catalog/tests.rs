@@ -307,6 +307,20 @@ fn a_bad_schema_costs_no_more_than_itself() {
 }
 
 #[test]
+fn what_ought_to_hold_schemas_and_does_not_is_named_once() {
+    for (schemas, place) in [
+        (json!("none"), "schemas"),
+        (json!({ "service_instance": [], "service_binding": null }), "schemas.service_instance"),
+        (json!({ "service_binding": { "create": 7 } }), "schemas.service_binding.create"),
+    ] {
+        let catalog = parse(&[with("plan.schemas", schemas)]).unwrap();
+        let named = format!("services[0] \"redis\": plans[0] \"small\": {place} is not an object");
+        assert_eq!(skipped(&catalog), [named]);
+    }
+    assert!(skipped(&parse(&[with("plan.schemas", json!({ "service_instance": {} }))]).unwrap()).is_empty());
+}
+
+#[test]
 fn only_a_positive_integer_limits_polling() {
     for value in [json!(0), json!(-1), json!(1.5), json!("60"), json!({}), json!(1e30)] {
         let catalog = parse(&[with("plan.maximum_polling_duration", value.clone())]).unwrap();

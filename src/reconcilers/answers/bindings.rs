@@ -50,6 +50,7 @@ impl Bench {
                 instance: Some(Arc::new(instance())),
                 offering: Some(Ok(offering())),
                 hindrance: None,
+                present: None,
                 maximum_polling_duration: None,
                 parameters: Some(parameters::merge(None, &[])),
                 other_secrets: OtherSecrets::default(),

@@ -6,7 +6,7 @@ use super::{
     BindingMachine, Call, Cause, Outcome, credentials,
     intent::{INJECTED, settle, start_mitigation},
     phase::{self, Awaited, Phase},
-    plan::{Seen, addressee},
+    plan::{Seen, addressee, polled_until},
     secret,
     verdict::{
         confidential, credentials_lost, give_up, mitigated, not_bound, not_deleted, postpone,
@@ -26,7 +26,6 @@ use crate::{
         outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState, Polled},
     },
     reconcilers::{
-        backoff::is_polled_out,
         machine::{Absorbed, Next},
         reason::Reason,
         told::{self, is_news},
@@ -40,7 +39,7 @@ type Writes = Vec<Vec<Write>>;
 /// What did that answer mean?
 pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<BindingMachine> {
     // What was last said of an earlier operation does not keep the next one from being described.
-    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..)));
+    let described = observed.memory.described.filter(|_| matches!(call, Call::Poll(..) | Call::Fetch(..)));
     let answered = Some(observed.now);
     let mut memory = Memory { answered, not_before: None, failures: 0, described, ..observed.memory };
     let (writes, next) = match (call, outcome) {
@@ -49,7 +48,7 @@ pub(super) fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed
             (vec![], after_unbind(observed, *cause, outcome))
         }
         (Call::Poll(..), Outcome::Polled(outcome)) => (vec![], after_poll(observed, outcome, &mut memory)),
-        (Call::Fetch(..), Outcome::Fetched(outcome)) => after_fetch(observed, outcome),
+        (Call::Fetch(..), Outcome::Fetched(outcome)) => after_fetch(observed, outcome, &mut memory),
         (Call::Bind(..), Outcome::Deleted(_) | Outcome::Polled(_) | Outcome::Fetched(_))
         | (Call::Unbind(..), Outcome::Bound(_) | Outcome::Polled(_) | Outcome::Fetched(_))
         | (Call::Poll(..), Outcome::Bound(_) | Outcome::Deleted(_) | Outcome::Fetched(_))
@@ -189,8 +188,9 @@ fn after_unbind(observed: &Seen, cause: Cause, outcome: osb::Outcome<Deleted>) -
             polling.async_op_in_progress = true;
             polling.last_operation = operation;
             polling.next_attempt_time = None;
-            polling.operation_start_time = Some(Time(observed.now));
+            // What is cleaned up keeps the time of the binds: the limit holds for all of them together.
             if cause == Cause::Deletion {
+                polling.operation_start_time = Some(Time(observed.now));
                 unbinding(&mut polling);
                 polling.mark(
                     Ready,
@@ -225,9 +225,13 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     let Phase::Polling(awaited, since) = phase::phase(&status) else {
         return Next::Record(status);
     };
-    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration);
+    let overdue = observed.now >= polled_until(observed, awaited, since);
+    let is_leaving = observed.object.metadata.deletion_timestamp.is_some();
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
+            (OperationState::Succeeded, Awaited::Bind) if is_leaving => {
+                return Next::Record(leave(observed, "The binding has been created"));
+            }
             (OperationState::Succeeded, Awaited::Bind) => return fetch(observed),
             (OperationState::Succeeded | OperationState::Gone, Awaited::Unbind(cause)) => {
                 return deleted(observed, cause);
@@ -243,16 +247,21 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
             (OperationState::InProgress, _) => ("the operation takes too long".to_owned(), None),
             // The binding exists or is being made, so this is no valid answer: go on polling.
             (OperationState::Gone, Awaited::Bind) => {
-                ("the broker says that the binding is gone".to_owned(), polled.retry_after)
+                let why = "the broker says that the binding is gone";
+                if is_leaving {
+                    return forgotten(observed, why);
+                }
+                (why.to_owned(), polled.retry_after)
             }
         },
         // Some brokers forget an operation with its binding. Another DELETE tells, and does no harm.
-        osb::Outcome::Refused(refusal)
-            if refusal.status == 404
-                && let Awaited::Unbind(cause) = awaited =>
-        {
-            return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
-        }
+        osb::Outcome::Refused(refusal) if refusal.status == 404 => match awaited {
+            Awaited::Unbind(cause) => {
+                return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
+            }
+            Awaited::Bind if is_leaving => return forgotten(observed, &refusal.message),
+            Awaited::Bind => (refusal.message, refusal.retry_after),
+        },
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after),
         osb::Outcome::Unsent(unsent) => (unsent.message, None),
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
@@ -265,6 +274,30 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
     Next::Record(unclear(observed, awaited, &problem, memory))
 }
 
+/// The object is to go: nobody waits for a bind that the broker has forgotten, or for the credentials of one that has
+/// succeeded, and a DELETE during a bind is legal (OSB 2.17, "Unbinding").
+fn leave(observed: &Seen, why: &str) -> ServiceBindingStatus {
+    let mut status = observed.status();
+    unbinding(&mut status);
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    status.operation_start_time = Some(Time(observed.now));
+    status.retries = 0;
+    status.mark(
+        Ready,
+        False,
+        Reason::UnbindingRequestInFlight,
+        &format!("{why}; it is deleted"),
+        observed.now,
+    );
+    status
+}
+
+/// The broker does not know of a bind.
+fn forgotten(observed: &Seen, problem: &str) -> Then {
+    Next::Record(leave(observed, &told(observed, "Error polling last operation", problem)))
+}
+
 /// An asynchronous bind has succeeded: its credentials are to be had by a GET.
 fn fetch(observed: &Seen) -> Then {
     let status = observed.status();
@@ -274,7 +307,7 @@ fn fetch(observed: &Seen) -> Then {
     }
 }
 
-fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes, Then) {
+fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>, memory: &mut Memory) -> (Writes, Then) {
     let (why, retry_after, gone) = match outcome {
         osb::Outcome::Answered(answer) => return inject(observed, answer),
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after, refusal.status == 404),
@@ -282,21 +315,26 @@ fn after_fetch(observed: &Seen, outcome: osb::Outcome<BindingAnswer>) -> (Writes
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after, false),
     };
     let mut status = observed.status();
+    let reason = Reason::FetchingBindingFailed;
     let message = told(observed, "Fetching the binding failed", &why);
-    status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
-    if let Phase::Polling(_, since) = phase::phase(&status) {
-        if is_polled_out(observed, since, observed.world.maximum_polling_duration) {
-            let reasons = (Reason::FetchingBindingFailed, Reason::ErrorReconciliationRetryTimeout);
+    if let Phase::Polling(awaited, since) = phase::phase(&status) {
+        if observed.now >= polled_until(observed, awaited, since) {
+            let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(stuck_with_orphan(observed, status, reasons, &message, false)));
         }
         // Asked again with the next poll: that the bind has succeeded does not change.
+        memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
+        if is_news(condition::find(&status.conditions, Ready), (reason, &message), memory, observed.now) {
+            status.mark(Ready, False, reason, &message, observed.now);
+        }
         return (vec![], Next::Record(status));
     }
     if gone {
+        status.mark(Ready, False, reason, &message, observed.now);
         return (vec![], Next::Record(start_mitigation(observed, &status, &message, false)));
     }
     let message = told::again(&message, postpone(observed, &mut status, retry_after));
-    status.mark(Ready, False, Reason::FetchingBindingFailed, &message, observed.now);
+    status.mark(Ready, False, reason, &message, observed.now);
     (vec![], Next::Record(status))
 }
 

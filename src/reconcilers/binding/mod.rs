@@ -49,6 +49,9 @@ pub struct World {
     pub instance: Option<Arc<ServiceInstance>>,
     /// What the instance's references mean now; `None` without an instance.
     pub offering: Option<Result<Offering, Unresolved>>,
+    /// The plan that the broker has for the instance, if it is there and the plan still in the cluster. The spec may ask for
+    /// another one.
+    pub present: Option<Offering>,
     /// How long an operation may be polled, in seconds, if the plan says so.
     pub maximum_polling_duration: Option<i64>,
     /// What in this cluster stands in the way of asking the broker; looked for only when it is to be asked.
@@ -71,8 +74,8 @@ pub struct World {
 pub enum Call {
     /// `PUT`; the flag is `accepts_incomplete`.
     Bind(Recipient, Box<BindRequest>, bool),
-    /// `DELETE`; the flag is `accepts_incomplete`.
-    Unbind(Recipient, Target, bool, Cause),
+    /// `DELETE`
+    Unbind(Recipient, Target, Cause),
     /// `GET …/last_operation`
     Poll(Recipient, Target, Option<String>),
     /// `GET`, for the credentials.
@@ -151,8 +154,13 @@ impl Machine for BindingMachine {
             }
             Some(_) | None => None,
         };
+        let acknowledged =
+            of_instance.and_then(|status| status.resolved.as_ref().zip(status.external_properties.as_ref()));
         Ok(World {
             offering,
+            present: acknowledged.and_then(|(record, properties)| {
+                offering::recorded(record, properties.plan_id(), &namespace, stores)
+            }),
             maximum_polling_duration: recorded
                 .filter(|_| status.async_op_in_progress)
                 .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores))
@@ -202,10 +210,10 @@ impl Machine for BindingMachine {
                     })
                     .await,
             ),
-            Call::Unbind(_, target, incomplete, _) => Outcome::Deleted(
+            Call::Unbind(_, target, _) => Outcome::Deleted(
                 brokers
                     .ask(stores, broker, async |client| {
-                        client.unbind(instance_id, binding_id, target, *incomplete, identity).await
+                        client.unbind(instance_id, binding_id, target, identity).await
                     })
                     .await,
             ),

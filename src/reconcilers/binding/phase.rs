@@ -26,7 +26,7 @@ pub enum Phase {
     Intending(Timestamp),
     /// The broker has answered "not now", or could not be reached.
     Retrying(Timestamp),
-    /// The broker is busy.
+    /// The broker is busy since it has accepted a request of this time.
     Polling(Awaited, Timestamp),
     /// What an unsuccessful bind may have left must be deleted.
     Mitigating {
@@ -70,7 +70,9 @@ pub fn phase(status: &ServiceBindingStatus) -> Phase {
             }
             BindingOperation::Bind | BindingOperation::None => Awaited::Bind,
         };
-        return Phase::Polling(awaited, since);
+        // What went before the request that was accepted is not what is polled for. The deletion of an object has no intent.
+        let accepted = if awaited == Awaited::Unbind(Cause::Deletion) { since } else { sent };
+        return Phase::Polling(awaited, accepted);
     }
     match status.current_operation {
         BindingOperation::Unbind => Phase::Unbinding { not_before: next },

@@ -7,7 +7,7 @@ use super::{
     BindingMachine, Call, Cause, Recipient,
     intent::{self, Wanted},
     lifetime,
-    phase::{self, Phase},
+    phase::{self, Awaited, Phase},
     secret::{self, SETTLING, SecretState, secret_name},
     takeover,
     wanted::{Blocked, wanted},
@@ -22,7 +22,7 @@ use crate::{
     osb::{outcome::Lifetime, wire::Target},
     reconcilers::{
         attempt::identity_of,
-        backoff::{later, poll_at, retry_at},
+        backoff::{self, later, next_poll, retry_at},
         instance::phase as instance_phase,
         machine::{Observed, Step, Wait},
         offering,
@@ -56,7 +56,7 @@ pub(super) fn plan(observed: &Seen) -> Next {
 /// For an object that is to exist.
 fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     match phase::phase(status) {
-        Phase::Polling(_, since) => poll(observed, status, since),
+        Phase::Polling(awaited, since) => poll(observed, status, awaited, since),
         Phase::Mitigating { not_before } => {
             pending(not_before, observed.now).unwrap_or_else(|| mitigate(observed, status))
         }
@@ -165,8 +165,8 @@ fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> 
 /// For an object that is to go.
 fn removal(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     let phase = phase::phase(status);
-    if let Phase::Polling(_, since) = phase {
-        return poll(observed, status, since);
+    if let Phase::Polling(awaited, since) = phase {
+        return poll(observed, status, awaited, since);
     }
     if !phase::may_exist(status) {
         return Step::RemoveFinalizer;
@@ -223,38 +223,42 @@ fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
             Wait::ForChange,
         );
     }
-    let instance_status = observed.world.instance.as_ref().and_then(|instance| instance.status.as_ref());
-    if instance_status.is_some_and(|status| status.async_op_in_progress) {
+    if is_instance_busy(observed) {
         let message = "the instance has an operation in progress; the binding is deleted when it has ended";
         let said = (False, Reason::ErrorAsyncOperationInProgress, message);
         return say(observed, status, said, Wait::ForChange);
     }
     // The credentials disappear before they are revoked, so that nothing starts with ones that are about to fail.
     let before = secret::remove(&observed.object, &observed.world.secret);
-    Step::Call {
-        before,
-        call: Call::Unbind(recipient, target, accepts_incomplete(observed), Cause::Deletion),
-    }
+    Step::Call { before, call: Call::Unbind(recipient, target, Cause::Deletion) }
 }
 
-/// Deletes what an unsuccessful bind may have left.
+/// Whether the broker has accepted an operation on the instance: whether another one may overlap it is the broker's choice, so
+/// none does (OSB 2.17, "Blocking Operations").
+fn is_instance_busy(observed: &Seen) -> bool {
+    let status = observed.world.instance.as_ref().and_then(|instance| instance.status.as_ref());
+    status.is_some_and(|status| status.async_op_in_progress)
+}
+
+/// Deletes what an unsuccessful bind may have left. Why is on show already.
 fn mitigate(observed: &Seen, status: &ServiceBindingStatus) -> Next {
+    if is_instance_busy(observed) {
+        return Step::Wait(Wait::ForChange);
+    }
     match addressee(observed, status) {
         Some((recipient, target)) => {
             let mut intent = status.clone();
             intent::stamp(&mut intent, observed.now);
-            let call = Call::Unbind(recipient, target, accepts_incomplete(observed), Cause::Mitigation);
-            Step::Attempt { intent, call }
+            Step::Attempt { intent, call: Call::Unbind(recipient, target, Cause::Mitigation) }
         }
         None => Step::Wait(Wait::ForChange),
     }
 }
 
 /// Asks what became of an operation, when it is time.
-fn poll(observed: &Seen, status: &ServiceBindingStatus, since: Timestamp) -> Next {
-    let uid = observed.object.uid().unwrap_or_default();
-    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
-    if let Some(wait) = pending(due.max(observed.memory.not_before), observed.now) {
+fn poll(observed: &Seen, status: &ServiceBindingStatus, awaited: Awaited, since: Timestamp) -> Next {
+    let due = next_poll(observed, since, polled_until(observed, awaited, since));
+    if let Some(wait) = pending(due, observed.now) {
         return wait;
     }
     match addressee(observed, status) {
@@ -265,9 +269,13 @@ fn poll(observed: &Seen, status: &ServiceBindingStatus, since: Timestamp) -> Nex
     }
 }
 
-/// Asynchronous answers can only be followed where the binding can be fetched afterwards.
-fn accepts_incomplete(observed: &Seen) -> bool {
-    matches!(&observed.world.offering, Some(Ok(offering)) if offering.bindings_retrievable)
+/// Until when an operation is polled. A deletion is sent again then, so that the binds before it do not count.
+pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestamp) -> Timestamp {
+    let status = observed.object.status.as_ref();
+    let binds = status.filter(|_| awaited == Awaited::Bind);
+    let began = binds.and_then(|status| status.operation_start_time.as_ref());
+    let plans_limit = observed.world.maximum_polling_duration;
+    backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
 }
 
 /// To whom a request about what exists goes, from what was recorded. An object of the original that records nothing is

@@ -55,10 +55,12 @@ pub(super) fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
             ));
         }
     };
-    if !offering.bindable {
+    // Until the instance has been moved to the plan that its spec asks for, it has another.
+    let plan = world.present.as_ref().unwrap_or(offering);
+    if !plan.bindable {
         let message = format!(
             "the plan {:?} of the class {:?} is not bindable: there are no credentials to be had for it; delete this binding",
-            offering.plan_name, offering.class
+            plan.plan_name, plan.class
         );
         return Err(Blocked { for_good: true, ..for_change(Reason::ErrorNonbindableServiceClass, message) });
     }

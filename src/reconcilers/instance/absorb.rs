@@ -238,8 +238,9 @@ fn after_deprovision(observed: &Seen, cause: Cause, outcome: osb::Outcome<Delete
             polling.async_op_in_progress = true;
             polling.last_operation = operation;
             polling.next_attempt_time = None;
-            polling.operation_start_time = Some(Time(observed.now));
+            // What is cleaned up keeps the time of the creates: the limit holds for all of them together.
             if cause == Cause::Deletion {
+                polling.operation_start_time = Some(Time(observed.now));
                 deprovisioning(&mut polling);
                 let message = "The instance is being deprovisioned asynchronously";
                 polling.mark(Ready, False, Reason::Deprovisioning, message, observed.now);

@@ -27,7 +27,7 @@ pub enum Phase {
     Intending(Requested, Timestamp),
     /// The broker has answered "not now", or could not be reached.
     Retrying(Requested, Timestamp),
-    /// The broker is busy.
+    /// The broker is busy since it has accepted a request of this time.
     Polling(Awaited, Timestamp),
     /// What an unsuccessful create may have left must be deleted.
     Mitigating {
@@ -81,7 +81,9 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
             }
             InstanceOperation::Provision | InstanceOperation::None => Awaited::Provision,
         };
-        return Phase::Polling(awaited, since);
+        // What went before the request that was accepted is not what is polled for. The deletion of an object has no intent.
+        let accepted = if awaited == Awaited::Deletion(Cause::Deletion) { since } else { sent };
+        return Phase::Polling(awaited, accepted);
     }
     let retried =
         |requested| next.map_or(Phase::Intending(requested, sent), |at| Phase::Retrying(requested, at));

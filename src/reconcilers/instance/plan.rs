@@ -20,7 +20,7 @@ use crate::{
     osb::wire::Target,
     reconcilers::{
         attempt::identity_of,
-        backoff::{later, poll_at, retry_at},
+        backoff::{self, later, next_poll, retry_at},
         machine::{Observed, Step, Wait},
         offering::{self, Offering},
         reason::Reason,
@@ -147,7 +147,7 @@ fn converge(
                 observed.world.is_plan_updatable(wanted.offering) || wanted.parameters.to_send().is_some();
             let asks = differs || ((forced || broken) && says_something) || phase::is_in_doubt(status);
             if !asks {
-                return Step::Record(up_to_date(observed, status));
+                return record_or(status, up_to_date(observed, status), Step::Wait(Wait::ForChange));
             }
             match pending {
                 Some(wait) if !moved => wait,
@@ -194,6 +194,11 @@ fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanc
     settled.in_progress_properties = None;
     if settled.unusable {
         // The broker's last word: nothing that the spec says now can repair it.
+        if !condition::is_true(&settled.conditions, Failed) {
+            let message = "The instance is as its spec asks, but the broker says that it cannot be used since an update of it \
+                           failed: change its plan or parameters, or delete it";
+            settled.mark(Ready, False, Reason::UpdateInstanceCallFailed, message, observed.now);
+        }
         settled.confirm(generation(observed));
         return settled;
     }
@@ -321,9 +326,7 @@ fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
 
 /// Asks what became of an operation, when it is time.
 fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since: Timestamp) -> Next {
-    let uid = observed.object.uid().unwrap_or_default();
-    let due = observed.memory.answered.map(|last| poll_at(since, last, &uid, &observed.tunables));
-    let due = due.max(observed.memory.not_before);
+    let due = next_poll(observed, since, polled_until(observed, awaited, since));
     if let Some(wait) = pending(due, observed.now) {
         return wait;
     }
@@ -339,6 +342,15 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
         asked.plan_id().clone_into(&mut target.plan_id);
     }
     Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
+}
+
+/// Until when an operation is polled. A deletion is sent again then, so that the creates before it do not count.
+pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestamp) -> Timestamp {
+    let status = observed.object.status.as_ref();
+    let creates = status.filter(|_| !matches!(awaited, Awaited::Deletion(_)));
+    let began = creates.and_then(|status| status.operation_start_time.as_ref());
+    let plans_limit = observed.world.maximum_polling_duration();
+    backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
 }
 
 /// To whom a request about what exists goes, from what was recorded: class, plan and catalog may have changed since.

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::crd::{ConditionType, condition};
 use instances::{absorb::failures, doubt, polled, refused};
 
 type Make<T> = fn() -> osb::Outcome<T>;
@@ -130,7 +131,8 @@ fn every_answer_to_a_poll() {
         Fixture::new().answered(Outcome::Bound(doubt(Some(500), true, true))).answered(accepted_delete());
     for (name, fixture) in [
         ("bind", binding.clone()),
-        ("bind, too long", binding.after(week)),
+        ("bind, too long", binding.clone().after(week)),
+        ("bind, deleted meanwhile", binding.deleted()),
         ("unbind", unbinding.clone()),
         ("unbind, too long", unbinding.after(week)),
         ("mitigation", mitigating.clone()),
@@ -209,4 +211,55 @@ fn what_a_cluster_cannot_serve_is_told() {
     let bound = Fixture::new().answered(Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer))));
     let message = &bound.status().conditions[0].message;
     assert!(message.contains("volume_mounts, which means nothing to a Kubernetes cluster"), "{message}");
+}
+
+#[test]
+fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let mut late = Fixture::new().retrievable();
+    late.maximum_polling_duration = Some(60);
+    for _ in 0..8 {
+        late = late.answered(Outcome::Bound(refused(422, RefusalReason::ConcurrencyError)));
+    }
+    let polling = late.answered(accepted()).after(50).answered(busy());
+    assert_eq!(conditions(&polling.status()), "Ready=False:Binding");
+    let over = polling.after(61).answered(busy());
+    assert!(over.status().orphan_mitigation_in_progress, "{}", conditions(&over.status()));
+}
+
+#[test]
+fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
+    let broken = || Outcome::Bound(doubt(Some(500), true, true));
+    let deleting = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let gone = || Outcome::Polled(polled(OperationState::Gone));
+    let (mut fixture, mut days) = (Fixture::new(), 0);
+    while !condition::is_true(&fixture.status().conditions, ConditionType::Failed) {
+        days += 1;
+        assert!(days < 9, "asked for ever");
+        fixture = fixture.after(24 * 3600).answered(broken()).answered(deleting()).answered(gone());
+    }
+    assert!(days > 6, "given up after {days} days");
+}
+
+#[test]
+fn a_binding_that_cannot_be_fetched_yet_is_not_written_down_word_by_word_nor_asked_for_too_soon() {
+    let failing = |words: &str| {
+        let message = words.to_owned();
+        let retry_after = Some(std::time::Duration::from_secs(300));
+        let doubt = osb::outcome::Doubt { status: Some(503), message, retry_after, ..Default::default() };
+        Outcome::Fetched(osb::Outcome::Unknown(doubt))
+    };
+    let fetched = |fixture: Fixture, words: &str| {
+        let (asked, call) = fixture.asking();
+        let Call::Poll(recipient, target, _) = call else { panic!("{}", name(&call)) };
+        asked.after(1).absorbing(&Call::Fetch(recipient, target), failing(words)).0
+    };
+    let first = fetched(Fixture::new().retrievable().answered(accepted()), "request 1");
+    assert!(first.status().conditions[0].message.contains("request 1"));
+    assert_eq!(super::shown(&first.plan(), &first), "wait 300 s");
+    let mut soon = first.clone();
+    soon.memory.not_before = None;
+    let second = fetched(soon, "request 2");
+    assert_eq!(second.status(), first.status());
+    assert!(fetched(second, "request 3").status().conditions[0].message.contains("request 3"));
 }

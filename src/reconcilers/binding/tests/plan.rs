@@ -206,3 +206,27 @@ fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
     }
     assert_eq!(waits, ["wait 1 s", "wait 2 s", "wait 4 s", "wait 8 s"]);
 }
+
+#[test]
+fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
+    let binding = |present: bool, wanted: bool| {
+        let mut fixture = Fixture::new().offered(|offering| {
+            "wanted-id".clone_into(&mut offering.plan_id);
+            offering.bindable = wanted;
+        });
+        fixture.present = Some(Offering { bindable: present, ..instances::offering() });
+        super::shown(&fixture.plan(), &fixture)
+    };
+    assert_eq!(binding(true, false), "intent, PUT");
+    assert!(binding(false, true).contains("ErrorNonbindableServiceClass"), "{}", binding(false, true));
+}
+
+#[test]
+fn what_a_bind_may_have_left_is_deleted_when_the_operation_of_its_instance_has_ended() {
+    let mut busy = INSTANCE.clone();
+    busy.status.get_or_insert_default().async_op_in_progress = true;
+    let broken = Fixture::new().answered(Outcome::Bound(doubt(Some(500), true, true)));
+    assert_eq!(shown(&broken.plan(), &broken), "intent, DELETE to mitigate");
+    let waiting = broken.with_instance(Some(busy));
+    assert_eq!(shown(&waiting.plan(), &waiting), "wait for a change");
+}

@@ -1,11 +1,15 @@
 //! What the answers to polls and to the GET of an instance mean. Pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{
     super::{
         Call, Cause, Fetching, Recipient,
         phase::{self, Awaited, Phase},
-        plan::Seen,
-        verdict::{Facts, confidential, not_deleted, settled, stuck, stuck_with_orphan, told},
+        plan::{Seen, polled_until},
+        verdict::{
+            Facts, confidential, deprovisioning, not_deleted, settled, stuck, stuck_with_orphan, told,
+        },
     },
     PROVISIONED, PROVISIONING, Then, UPDATED, UPDATING, deleted, perhaps_left_behind, usable,
 };
@@ -23,7 +27,6 @@ use crate::{
         wire::Target,
     },
     reconcilers::{
-        backoff::is_polled_out,
         machine::Next,
         reason::Reason,
         told::{self, is_news},
@@ -39,7 +42,8 @@ pub(super) fn after_poll(
     let Phase::Polling(awaited, since) = phase::phase(&observed.status()) else {
         return Next::Record(observed.status());
     };
-    let overdue = is_polled_out(observed, since, observed.world.maximum_polling_duration());
+    let overdue = observed.now >= polled_until(observed, awaited, since);
+    let is_leaving = observed.object.metadata.deletion_timestamp.is_some();
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match (polled.state, awaited) {
             (OperationState::Succeeded, _) => return succeeded(observed, asked, awaited),
@@ -56,16 +60,21 @@ pub(super) fn after_poll(
             (OperationState::InProgress, _) => ("the operation takes too long".to_owned(), None),
             // The instance exists or is being made, so this is no valid answer: go on polling.
             (OperationState::Gone, Awaited::Provision | Awaited::Update) => {
-                ("the broker says that the instance is gone".to_owned(), polled.retry_after)
+                let why = "the broker says that the instance is gone";
+                if is_leaving {
+                    return Next::Record(forgotten(observed, why));
+                }
+                (why.to_owned(), polled.retry_after)
             }
         },
         // Some brokers forget an operation with its instance. Another DELETE tells, and does no harm.
-        osb::Outcome::Refused(refusal)
-            if refusal.status == 404
-                && let Awaited::Deletion(cause) = awaited =>
-        {
-            return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
-        }
+        osb::Outcome::Refused(refusal) if refusal.status == 404 => match awaited {
+            Awaited::Deletion(cause) => {
+                return Next::Record(not_deleted(observed, cause, &refusal.message, refusal.retry_after));
+            }
+            _ if is_leaving => return Next::Record(forgotten(observed, &refusal.message)),
+            Awaited::Provision | Awaited::Update => (refusal.message, refusal.retry_after),
+        },
         osb::Outcome::Refused(refusal) => (refusal.message, refusal.retry_after),
         osb::Outcome::Unsent(unsent) => (unsent.message, None),
         osb::Outcome::Unknown(doubt) => (doubt.message, doubt.retry_after),
@@ -77,6 +86,21 @@ pub(super) fn after_poll(
     }
     memory.not_before = retry_after.and_then(|delay| observed.now.checked_add(delay).ok());
     Next::Record(unclear(observed, awaited, &problem, memory))
+}
+
+/// The broker does not know of the operation, and the object is to go: nobody waits for its end any more, and a DELETE during
+/// an operation is legal (OSB 2.17, "Deprovisioning").
+fn forgotten(observed: &Seen, problem: &str) -> ServiceInstanceStatus {
+    let mut status = observed.status();
+    deprovisioning(&mut status);
+    status.async_op_in_progress = false;
+    status.last_operation = None;
+    status.operation_start_time = Some(Time(observed.now));
+    status.retries = 0;
+    let message = told(observed, "Error polling last operation", problem);
+    let message = format!("{message}; the instance is deleted all the same");
+    status.mark(Ready, False, Reason::DeprovisionRequestInFlight, &message, observed.now);
+    status
 }
 
 /// The operation has come to a good end. What came of it, the broker tells where it can be asked.

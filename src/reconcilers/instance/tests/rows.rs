@@ -309,3 +309,78 @@ fn polls_that_fail_are_repeated_as_often_as_it_takes() {
     let ready = fixture.answered(Outcome::Polled(polled(OperationState::Succeeded)));
     assert_eq!(conditions(&ready.status()), "Ready=True:ProvisionedSuccessfully");
 }
+
+#[test]
+fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
+    let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
+    let patience = Some(60);
+    let mut late = Fixture::new();
+    for _ in 0..8 {
+        late = late.answered(throttled());
+    }
+    late = late.answered(accepted());
+    late.requested = Some(Offering { maximum_polling_duration: patience, ..offering() });
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let polling = late.after(50).answered(busy());
+    assert_eq!(conditions(&polling.status()), "Ready=False:Provisioning");
+    let over = polling.after(61).answered(busy());
+    assert!(over.status().orphan_mitigation_in_progress, "{}", conditions(&over.status()));
+}
+
+#[test]
+fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
+    let deleting = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let gone = || Outcome::Polled(polled(OperationState::Gone));
+    let mut fixture = Fixture::new();
+    let mut days = 0;
+    while !condition::is_true(&fixture.status().conditions, ConditionType::Failed) {
+        days += 1;
+        assert!(days < 9, "asked for ever");
+        fixture = fixture.after(24 * 3600).answered(broken()).answered(deleting()).answered(gone());
+    }
+    assert!(days > 6, "given up after {days} days");
+}
+
+#[test]
+fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_is_asked_at_its_end() {
+    let mut fixture = Fixture::new().answered(accepted());
+    fixture.requested = Some(Offering { maximum_polling_duration: Some(60), ..offering() });
+    let begun = fixture.now;
+    let Outcome::Polled(osb::Outcome::Answered(busy)) = Outcome::Polled(polled(OperationState::InProgress))
+    else {
+        panic!("is an answer")
+    };
+    let patient = Polled { retry_after: Some(std::time::Duration::from_secs(24 * 3600)), ..busy };
+    let told = fixture.answered(Outcome::Polled(osb::Outcome::Answered(patient)));
+    let (asked, _) = told.asking();
+    let waited = asked.now.duration_since(begun).as_secs();
+    assert!((58..=62).contains(&waited), "{waited}");
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_stop_polling() {
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let back = Fixture::new().answered(accepted()).answered(busy()).after(-7 * 24 * 3600);
+    let now = back.now;
+    let (asked, _) = back.asking();
+    let waited = asked.now.duration_since(now).as_secs();
+    assert!(waited <= 70, "{waited}");
+}
+#[test]
+fn an_instance_that_nothing_can_repair_is_at_rest() {
+    let unusable = match refused(422, RefusalReason::Other) {
+        osb::Outcome::Refused(refusal) => {
+            osb::Outcome::Refused(Refusal { instance_usable: Some(false), ..refusal })
+        }
+        other => other,
+    };
+    let mut fixture = Fixture::new().with_parameters(&json!({})).settled();
+    fixture = fixture.offered(|offering| offering.plan_updatable = false);
+    fixture = fixture.with_parameters(&json!({"size": 2})).answered(Outcome::Provisioned(unusable));
+    let mut reverted = fixture.with_parameters(&json!({}));
+    let Step::Record(said) = reverted.plan() else { panic!("takes note of it") };
+    reverted = reverted.with_status(&said);
+    assert_eq!(conditions(&said), "Ready=False:UpdateInstanceCallFailed");
+    assert!(!said.conditions[0].message.contains("tried again"), "{}", said.conditions[0].message);
+    assert_eq!(shown(&reverted.plan(), &reverted), "wait for a change");
+}
