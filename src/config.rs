@@ -1,12 +1,15 @@
 //! The settings of the operator: command line and environment, read once. Names and defaults are the original's where
 //! the concept is the same.
 
+mod election;
+
 use std::{net::SocketAddr, str::FromStr};
 
 use clap::Args;
 use jiff::SignedDuration;
 use kube::core::Duration as GoDuration;
 
+pub use self::election::{Election, ResourceLock};
 use crate::{
     annotations::Pattern,
     context::Tunables,
@@ -88,6 +91,10 @@ pub struct Config {
     /// Where `/livez` and `/readyz` are served.
     #[arg(long, env, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+
+    /// Which of several replicas works.
+    #[command(flatten)]
+    pub election: Election,
 }
 
 impl Config {
@@ -106,6 +113,13 @@ impl Config {
             cascading_deletion: self.cascading_deletion,
             ..Tunables::default()
         }
+    }
+
+    /// The namespace of the lease of the leader: where the operator keeps the id of the cluster, unless it is said.
+    #[must_use]
+    pub fn election_namespace(&self) -> &str {
+        let said = self.election.leader_election_namespace.as_deref();
+        said.unwrap_or(&self.cluster_id_configmap_namespace)
     }
 
     /// The part that requests to brokers depend on.
@@ -172,6 +186,10 @@ mod tests {
             "--operation-polling-maximum-backoff-duration=20m",
             "--cluster-id-configmap-name=cluster-info",
             "--cluster-id-configmap-namespace=default",
+            "--leader-elect",
+            "--leader-elect-lease-duration=15s",
+            "--leader-elect-renew-deadline=10s",
+            "--leader-elect-retry-period=2s",
         ];
         let (said, unsaid) = (read(&original).unwrap(), read(&[]).unwrap());
         assert_eq!(format!("{said:?}"), format!("{unsaid:?}"));

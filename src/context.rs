@@ -12,7 +12,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, runtime::events::Recorder};
 
-use crate::{annotations::PassedOn, brokers::Brokers, crd::scope::Object, osb::ApiVersion, stores::Stores};
+use crate::{
+    annotations::PassedOn, brokers::Brokers, crd::scope::Object, leader::Term, osb::ApiVersion,
+    stores::Stores,
+};
 
 /// Shared by all controllers.
 pub struct Context {
@@ -36,6 +39,8 @@ pub struct Context {
     pub writes: tokio::sync::Semaphore,
     /// Set when the operator is told to stop: no request to a broker is begun from then on.
     pub stopping: AtomicBool,
+    /// For how long this process is the one that works. Nothing is sent or written after that.
+    pub term: Term,
 }
 
 impl Context {

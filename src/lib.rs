@@ -15,8 +15,9 @@
 //! * [`reconcilers`]: the machines, and the shell that runs them.
 //! * [`stores`], [`context`]: what is known of the cluster, and what every controller works with. [`annotations`]: what of
 //!   it brokers are told.
-//! * [`runtime`]: watches, controllers, shutdown. [`config`], [`client`], [`cluster_id`], [`telemetry`], [`metrics`], [`server`]: the
-//!   process around them. [`json`]: what JSON is like before it is read.
+//! * [`runtime`]: watches, controllers, shutdown. [`leader`]: which of several replicas works. [`config`], [`client`],
+//!   [`cluster_id`], [`telemetry`], [`metrics`], [`server`]: the process around them. [`json`]: what JSON is like before it is
+//!   read.
 //!
 //! What must never break: a request that changes something at a broker is announced in the object's status by
 //! compare-and-swap before it is sent, with all that undoing it needs; an id is derived, never drawn; a "maybe" is
@@ -32,6 +33,7 @@ pub mod context;
 pub mod crd;
 pub mod generate;
 pub mod json;
+pub mod leader;
 pub mod metrics;
 pub mod osb;
 pub mod reconcilers;

@@ -30,17 +30,24 @@ enum Command {
     Policies,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run { log_format, config } => {
             telemetry::init(log_format)?;
-            let listener = server::bind(config.listen).await?;
-            runtime::run(client::connect().await?, &config, listener, stop_signal()?).await
+            let threads = tokio::runtime::Runtime::new().context("cannot start threads")?;
+            let ended = threads.block_on(run(&config));
+            // Nothing is waited for: who leads no more is to end at once.
+            threads.shutdown_background();
+            ended
         }
         Command::Crds => print(generate::crds_yaml()?),
         Command::Policies => print(generate::admission_yaml()?),
     }
+}
+
+async fn run(config: &Config) -> anyhow::Result<()> {
+    let listener = server::bind(config.listen).await?;
+    runtime::run(client::connect().await?, config, listener, stop_signal()?).await
 }
 
 /// Ends on the signals that a container runtime and a terminal send.

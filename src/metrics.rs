@@ -5,6 +5,9 @@
 //! | `servicecatalog_osb_request_count` | requests to brokers | `broker`, `method`, `status`: `2xx`…`5xx`, or `client-error` when there was no answer |
 //! | `servicecatalog_broker_service_class_count` | classes in the catalog of a broker | `broker`, `namespace` (empty for cluster-wide ones) |
 //! | `servicecatalog_broker_service_plan_count` | plans, likewise | likewise |
+//! | `leader_election_master_status` | 1 where this replica leads, 0 where it stands by; absent without an election | `name` of the lease |
+//!
+//! The last is client-go's, under its own name.
 //!
 //! The original kept the gauges beside its caches; here they are counted from the caches when somebody looks, so that they
 //! can neither lag behind nor outlive a broker.
@@ -17,6 +20,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use crate::{
     brokers::BrokerKey,
     crd::{Scope, scope::EntryObject},
+    leader,
     osb::classify::Operation,
     stores::{ScopeStores, Stores},
 };
@@ -24,6 +28,7 @@ use crate::{
 /// What is counted as it happens.
 pub struct Metrics {
     requests: IntCounterVec,
+    leads: IntGaugeVec,
 }
 
 /// Counts the requests to one broker.
@@ -41,7 +46,14 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let options =
             Opts::new("servicecatalog_osb_request_count", "Requests to Open Service Broker API brokers");
-        Ok(Self { requests: IntCounterVec::new(options, &["broker", "method", "status"])? })
+        let requests = IntCounterVec::new(options, &["broker", "method", "status"])?;
+        let options = Opts::new("leader_election_master_status", "Whether this replica leads");
+        Ok(Self { requests, leads: IntGaugeVec::new(options, &["name"])? })
+    }
+
+    /// Whether this replica leads, where one is elected.
+    pub fn leads(&self, leads: bool) {
+        self.leads.with_label_values(&[leader::NAME]).set(i64::from(leads));
     }
 
     /// For the requests to one broker.
@@ -57,6 +69,7 @@ impl Metrics {
     pub fn render(&self, stores: &Stores) -> Result<String, prometheus::Error> {
         let registry = Registry::new();
         registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.leads.clone()))?;
         let gauge = |name: &str, help: &str| {
             let gauge = IntGaugeVec::new(Opts::new(name, help), &["broker", "namespace"])?;
             registry.register(Box::new(gauge.clone()))?;

@@ -1,4 +1,4 @@
-//! Puts it all together: one watch per kind, its store and its fan-out; eight controllers; shutdown.
+//! Puts it all together: one watch per kind, its store and its fan-out; eight controllers; who leads; shutdown.
 //!
 //! A watch fills its store *before* its events go on to the controllers that depend on the kind, so none of them decides
 //! on the past. Events of an initial or repeated list go on when the list is complete, because only then the store has
@@ -45,6 +45,7 @@ use crate::{
     config::Config,
     context::{Context, Memories},
     crd::{ClusterWide, Namespaced, ServiceBinding, ServiceInstance, scope::Object},
+    leader::{self, Candidate, Term, lease::Timing, store::ApiLease},
     metrics::Metrics,
     reconcilers::{
         binding::BindingMachine,
@@ -56,31 +57,33 @@ use crate::{
         shell,
         write::MANAGER,
     },
-    server,
+    server::{self, State},
     stores::{ScopeStores, Stores},
 };
 
 /// Runs the operator until `stop` says so: then requests that are under way are finished, and nothing new is begun.
 ///
 /// # Errors
-/// The cluster id cannot be kept, the port is lost, or a part of the operator ends by itself.
+/// The settings contradict each other, the cluster id cannot be kept, the port is lost, another replica leads from now on,
+/// or a part of the operator ends by itself.
 pub async fn run(
     client: Client,
     config: &Config,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let timing = config.election.timing()?;
     let stop = stop.boxed().shared();
-    let (ready, readiness) = signal::channel(false);
+    let (state, shown_state) = signal::channel(State::Starting);
     let (stores, writers) = caches(!config.no_secret_watch);
     let (stores, metrics) = (Arc::new(stores), Arc::new(Metrics::new()?));
     let shown = {
         let (stores, metrics) = (Arc::clone(&stores), Arc::clone(&metrics));
         move || Ok(metrics.render(&stores)?)
     };
-    let mut probes = tokio::spawn(server::serve(listener, readiness, shown, stop.clone()));
-    let caches = (stores, writers);
-    let mut operation = std::pin::pin!(operate(client, config, caches, metrics, &ready, stop.clone()));
+    let mut probes = tokio::spawn(server::serve(listener, shown_state, shown, stop.clone()));
+    let process = Process { client, config, metrics, state, stop: stop.clone() };
+    let mut operation = std::pin::pin!(process.lead(timing, (stores, writers)));
     tokio::select! {
         operated = &mut operation => operated?,
         served = &mut probes => {
@@ -95,56 +98,88 @@ pub async fn run(
 
 type Stop = future::Shared<BoxFuture<'static, ()>>;
 
-async fn operate(
+/// What goes on for as long as the process does.
+struct Process<'a> {
     client: Client,
-    config: &Config,
-    (stores, writers): (Arc<Stores>, Writers),
+    config: &'a Config,
     metrics: Arc<Metrics>,
-    ready: &signal::Sender<bool>,
+    state: signal::Sender<State>,
     stop: Stop,
-) -> anyhow::Result<()> {
-    let namespace = &config.cluster_id_configmap_namespace;
-    let cluster_id = cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name).await?;
-    let (fanout, inboxes) = Fanout::new(Arc::clone(&stores));
-    let (brokers, outdated) =
-        Brokers::new(client.clone(), config.settings(), config.broker_concurrency, metrics);
-    let context = Arc::new(Context {
-        brokers,
-        recorder: Recorder::new(client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
-        stores: Arc::clone(&stores),
-        cluster_id,
-        passed_on: PassedOn::new(&config.context_annotations),
-        tunables: config.tunables(),
-        memories: Memories::default(),
-        writes: tokio::sync::Semaphore::new(config.write_concurrency),
-        stopping: AtomicBool::new(false),
-        client,
-    });
-    let mut watches = JoinSet::new();
-    let fanout = Arc::new(fanout);
-    start_watches(&mut watches, &context, Arc::clone(&fanout), writers);
-    watches.spawn(outdated.for_each(move |broker| {
-        fanout.outdated(&broker);
-        future::ready(())
-    }));
-    tokio::select! {
-        filled = filled(&stores) => filled?,
-        () = stop.clone() => return Ok(()),
+}
+
+impl Process<'_> {
+    /// Operates for as long as this replica is the one that leads, where one is elected. Before that it reads and writes
+    /// nothing but the lease: it has nothing to watch for, and whoever takes over looks at everything anew anyway.
+    async fn lead(self, timing: Option<Timing>, caches: (Arc<Stores>, Writers)) -> anyhow::Result<()> {
+        let Some(timing) = timing else { return self.operate(caches, Term::endless()).await };
+        let lease = ApiLease::new(self.client.clone(), self.config.election_namespace(), leader::NAME);
+        let mut candidate = Candidate::new(lease, leader::identity(), timing);
+        self.metrics.leads(false);
+        let stand_by = || {
+            self.state.send_replace(State::StandingBy);
+        };
+        let Some(term) = candidate.campaign(self.stop.clone(), stand_by).await else { return Ok(()) };
+        self.metrics.leads(true);
+        self.state.send_replace(State::Starting);
+        tokio::select! {
+            biased;
+            lost = candidate.keep() => return Err(lost.into()),
+            operated = self.operate(caches, term) => operated?,
+        }
+        // Nothing is under way any more.
+        candidate.release().await;
+        self.metrics.leads(false);
+        Ok(())
     }
-    tracing::info!(
-        instances = stores.instances.len(),
-        bindings = stores.bindings.len(),
-        "the caches are filled"
-    );
-    ready.send_replace(true);
-    let mut controllers = start_controllers(&context, inboxes, &stop);
-    let (told, stopping) = (stop.clone(), Arc::clone(&context));
-    tokio::spawn(told.map(move |()| stopping.stopping.store(true, Ordering::Relaxed)));
-    // The watches end with the JoinSet; the controllers only when they have finished what they are at.
-    while let Some(ended) = controllers.join_next().await {
-        ended.context("a controller ended in a panic")?;
+
+    async fn operate(&self, (stores, writers): (Arc<Stores>, Writers), term: Term) -> anyhow::Result<()> {
+        let Self { client, config, stop, .. } = self;
+        let namespace = &config.cluster_id_configmap_namespace;
+        let cluster_id =
+            cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name).await?;
+        let (fanout, inboxes) = Fanout::new(Arc::clone(&stores));
+        let metrics = Arc::clone(&self.metrics);
+        let (brokers, outdated) =
+            Brokers::new(client.clone(), config.settings(), config.broker_concurrency, metrics);
+        let context = Arc::new(Context {
+            brokers,
+            recorder: Recorder::new(
+                client.clone(),
+                Reporter { controller: MANAGER.to_owned(), instance: None },
+            ),
+            stores: Arc::clone(&stores),
+            cluster_id,
+            passed_on: PassedOn::new(&config.context_annotations),
+            tunables: config.tunables(),
+            memories: Memories::default(),
+            writes: tokio::sync::Semaphore::new(config.write_concurrency),
+            stopping: AtomicBool::new(false),
+            term,
+            client: client.clone(),
+        });
+        let mut watches = JoinSet::new();
+        let fanout = Arc::new(fanout);
+        start_watches(&mut watches, &context, Arc::clone(&fanout), writers);
+        watches.spawn(outdated.for_each(move |broker| {
+            fanout.outdated(&broker);
+            future::ready(())
+        }));
+        tokio::select! {
+            filled = filled(&stores) => filled?,
+            () = stop.clone() => return Ok(()),
+        }
+        let (instances, bindings) = (stores.instances.len(), stores.bindings.len());
+        tracing::info!(instances, bindings, "the caches are filled");
+        self.state.send_replace(State::Working);
+        let mut controllers = start_controllers(&context, inboxes, stop);
+        let (told, stopping) = (stop.clone(), Arc::clone(&context));
+        tokio::spawn(told.map(move |()| stopping.stopping.store(true, Ordering::Relaxed)));
+        // The watches end with the JoinSet; the controllers only when they have finished what they are at.
+        while let Some(ended) = controllers.join_next().await {
+            ended.context("a controller ended in a panic")?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The writing ends of all stores.

@@ -1,5 +1,5 @@
 //! The probes: `/livez` (and the original's `/healthz`) while the process runs, `/readyz` (and `/healthz/ready`) once every
-//! cache is filled; and `/metrics`.
+//! cache is filled, or while another replica leads; and `/metrics`.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -11,6 +11,27 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, sync::watch};
+
+/// How far this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does not know yet what there is to do.
+    Starting,
+    /// Another replica leads, and this one is there to take over: as ready as it can be.
+    StandingBy,
+    /// It works.
+    Working,
+}
+
+impl State {
+    fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet"),
+            Self::StandingBy => (StatusCode::OK, "ok, standing by: another replica leads"),
+            Self::Working => (StatusCode::OK, "ok"),
+        }
+    }
+}
 
 /// Opens the port.
 ///
@@ -26,20 +47,14 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// The port is lost.
 pub async fn serve(
     listener: TcpListener,
-    ready: watch::Receiver<bool>,
+    state: watch::Receiver<State>,
     metrics: impl Fn() -> anyhow::Result<String> + Clone + Send + Sync + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let live = || async { "ok" };
     let readiness = move || {
-        let ready = *ready.borrow();
-        async move {
-            if ready {
-                (StatusCode::OK, "ok")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
-            }
-        }
+        let state = *state.borrow();
+        async move { state.answer() }
     };
     let shown = move || {
         let text = metrics();
@@ -73,15 +88,15 @@ mod tests {
     async fn the_original_s_probes_are_served_beside_ours() {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (ready, seen) = watch::channel(false);
+        let (ready, seen) = watch::channel(State::Starting);
         let metrics = || Ok("counted 1\n".to_owned());
         let server = tokio::spawn(serve(listener, seen, metrics, std::future::pending()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let status = async |path: &str| {
             client.get(format!("http://{address}{path}")).send().await.unwrap().status().as_u16()
         };
-        for (alive, answer) in [(false, 503), (true, 200)] {
-            ready.send_replace(alive);
+        for (state, answer) in [(State::Starting, 503), (State::StandingBy, 200), (State::Working, 200)] {
+            ready.send_replace(state);
             for path in ["/livez", "/healthz", "/metrics"] {
                 assert_eq!(status(path).await, 200, "{path}");
             }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use service_catalog::{
     crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance},
-    generate,
+    generate, leader,
 };
 
 fn folder(path: &str) -> PathBuf {
@@ -115,8 +115,6 @@ fn manifests(path: &str) -> Vec<serde_json::Value> {
 fn the_deployment_has_no_privileges_and_room_to_work_in() {
     let deployment = manifests("config/operator/deployment.yaml").remove(0);
     let spec = &deployment["spec"];
-    // Two of them would only stand in each other's way.
-    assert_eq!((&spec["replicas"], &spec["strategy"]["type"]), (&json!(1), &json!("Recreate")));
     let pod = &spec["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
@@ -128,6 +126,48 @@ fn the_deployment_has_no_privileges_and_room_to_work_in() {
     assert_eq!(operator["resources"]["limits"], json!({"memory": "512Mi"}));
     // Probes and metrics: nothing else shows what goes on inside.
     assert_eq!(operator["ports"], json!([{"name": "http", "containerPort": 8080}]));
+}
+
+#[test]
+fn of_two_replicas_one_is_always_there() {
+    let deployment = manifests("config/operator/deployment.yaml").remove(0);
+    let budget = manifests("config/operator/pod-disruption-budget.yaml").remove(0);
+    let (spec, pod) = (&deployment["spec"], &deployment["spec"]["template"]);
+    assert_eq!(spec["replicas"], 2);
+    // A new one is ready as soon as it stands by, and only then an old one goes.
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    assert_eq!(spec["strategy"], strategy);
+    // A budget that leaves no pod to evict, or chooses none, would hold up drains or be good for nothing.
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    assert_eq!(budget["metadata"]["namespace"], deployment["metadata"]["namespace"]);
+    let selector = &spec["selector"];
+    assert_eq!(&budget["spec"]["selector"], selector);
+    assert_eq!(selector["matchLabels"], pod["metadata"]["labels"]);
+    let spread = pod["spec"]["topologySpreadConstraints"].as_array().expect("constraints");
+    for (constraint, key) in spread.iter().zip(["kubernetes.io/hostname", "topology.kubernetes.io/zone"]) {
+        assert_eq!((&constraint["topologyKey"], &constraint["labelSelector"]), (&json!(key), selector));
+        // On a cluster of one node both are there.
+        assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
+    }
+    assert_eq!(spread.len(), 2);
+}
+
+#[test]
+fn the_lease_of_the_leader_is_where_the_operator_may_write_it() {
+    let deployment = manifests("config/operator/deployment.yaml").remove(0);
+    let operator = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let arguments = operator["args"].as_array().expect("arguments");
+    assert!(arguments.contains(&json!("--leader-election-namespace=$(POD_NAMESPACE)")), "{arguments:?}");
+    let role = manifests("config/rbac/role.yaml").remove(0);
+    assert_eq!(role["metadata"]["namespace"], deployment["metadata"]["namespace"]);
+    let group = json!(["coordination.k8s.io"]);
+    let rules = role["rules"].as_array().expect("rules");
+    let leases: Vec<_> = rules.iter().filter(|rule| rule["apiGroups"] == group).collect();
+    let named = json!({
+        "apiGroups": group, "resources": ["leases"], "resourceNames": [leader::NAME], "verbs": ["get", "update"],
+    });
+    let unnamed = json!({"apiGroups": group, "resources": ["leases"], "verbs": ["create"]});
+    assert_eq!(leases, [&named, &unnamed], "this lease, and no other");
 }
 
 #[test]
@@ -144,7 +184,7 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         for wildcard in [&resources, &verbs, &texts(rule, "apiGroups")] {
             assert!(!wildcard.contains("*"), "{rule}");
         }
-        let others = ["pods", "roles", "deployments", "configmaps"];
+        let others = ["pods", "roles", "deployments", "configmaps", "leases"];
         assert!(others.iter().all(|other| !resources.contains(*other)), "{rule}");
         if resources.contains("serviceinstances") || resources.contains("servicebindings") {
             users.extend(verbs);

@@ -34,6 +34,9 @@ pub enum Error {
     /// Writing an intent took so long that its request was not sent. It will be, after another intent.
     #[error("writing an intent took too long; the request will be announced and sent again")]
     Late,
+    /// Another replica may lead by now, so nothing is sent or written any more. The process is about to end.
+    #[error("this replica leads no more, and leaves the rest to the one that does")]
+    Deposed,
     /// A status equal to the present one was planned to be written. A bug, and it would loop.
     #[error("a status that is already on record was planned to be written; please report this")]
     Idle,
@@ -64,6 +67,7 @@ impl Error {
             Self::Outdated { .. } => "outdated",
             Self::Unfenced => "unfenced",
             Self::Late => "late",
+            Self::Deposed => "deposed",
             Self::Idle => "idle",
             Self::Restless { .. } => "restless",
             Self::Serialize { .. } => "serialize",

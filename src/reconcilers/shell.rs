@@ -159,6 +159,9 @@ impl<M: Machine> Pass<'_, M> {
         loop {
             let fenced = M::needs_fence(&call);
             let admitted = Admitted::admit(call, fenced, self.seen)?;
+            if !self.context.term.holds() {
+                return Err(Error::Deposed);
+            }
             let outcome = M::call(&admitted, self.context).await;
             self.observed.now = Timestamp::now();
             let Absorbed { writes, next, memory } = M::absorb(&self.observed, admitted.get(), outcome);

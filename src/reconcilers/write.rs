@@ -10,6 +10,7 @@ use kube::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::SemaphorePermit;
 
 use super::{
     error::Error,
@@ -129,7 +130,7 @@ impl Write {
 
     /// Does it. `Ok(Some)` is a refusal for good, `Err` is worth another try.
     pub async fn perform(&self, context: &Context) -> Result<Option<Refused>, Error> {
-        let _permit = context.writes.acquire().await;
+        let _permit = permit(context).await?;
         let client = &context.client;
         match self {
             Self::Create(target, object) => create(client, target, object).await,
@@ -188,7 +189,7 @@ async fn set_finalizers<K: Object>(
     let mut patch = json!({ "metadata": { "finalizers": finalizers } });
     pin(&mut patch, object);
     let target = Target::of(object);
-    let _permit = context.writes.acquire().await;
+    let _permit = permit(context).await?;
     let api = target.api(&context.client);
     let written =
         timed(&target.describe(verb), api.patch(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
@@ -208,7 +209,7 @@ pub async fn record<K: Object, S: Serialize>(
     let mut patch = json!({ "status": status });
     pin(&mut patch, object);
     let target = Target::of(object);
-    let _permit = context.writes.acquire().await;
+    let _permit = permit(context).await?;
     let api = target.api(&context.client);
     let action = target.describe("write the status of");
     let written =
@@ -245,6 +246,13 @@ pub fn is_owned(metadata: &ObjectMeta, owner_uid: &str) -> bool {
         .iter()
         .flatten()
         .any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
+}
+
+/// One of the writes that may be under way, as long as this is the replica that works.
+async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, Error> {
+    // Nobody closes it.
+    let permit = context.writes.acquire().await.ok();
+    if context.term.holds() { Ok(permit) } else { Err(Error::Deposed) }
 }
 
 async fn create(client: &Client, target: &Target, object: &Value) -> Result<Option<Refused>, Error> {

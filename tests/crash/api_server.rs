@@ -16,13 +16,14 @@ use crate::{
 };
 
 /// Stands between the operator and the API server, and lets nothing through while it is shut.
-struct Gate {
+pub struct Gate {
     address: SocketAddr,
     open: watch::Sender<bool>,
 }
 
 impl Gate {
-    async fn before(server: String) -> Self {
+    pub async fn before(server: &str) -> Self {
+        let server = server.trim_start_matches("https://").to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (open, state) = watch::channel(true);
@@ -43,13 +44,21 @@ impl Gate {
         });
         Self { address, open }
     }
+
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub fn open(&self, open: bool) {
+        self.open.send_replace(open);
+    }
 }
 
 #[tokio::test]
 async fn an_api_server_that_goes_away_is_waited_for() {
     let (stage, _turn) = turn().await;
-    let gate = Gate::before(stage.plane.url().trim_start_matches("https://").to_owned()).await;
-    stage.operator.turn_to(stage.plane, &format!("https://{}", gate.address)).unwrap();
+    let gate = Gate::before(stage.plane.url()).await;
+    stage.operator.turn_to(&gate.url()).unwrap();
     stage.operator.restart().await.unwrap();
     let case = served(stage, "outage").await;
     case.provide("db", json!({})).await;
@@ -64,13 +73,13 @@ async fn an_api_server_that_goes_away_is_waited_for() {
         broker.requests_of(Operation::Provision).get(2).is_some().then_some(())
     })
     .await;
-    gate.open.send_replace(false);
+    gate.open(false);
     hold.release();
     case.order("late", "small", json!({})).await;
     case.delete(SECRET, "app").await;
     case.delete(INSTANCE, "db").await;
     case.says(INSTANCE, "early", "ProvisionRequestInFlight", &[]).await;
-    gate.open.send_replace(true);
+    gate.open(true);
 
     for name in ["early", "late"] {
         case.ready(INSTANCE, name).await;
@@ -80,6 +89,6 @@ async fn an_api_server_that_goes_away_is_waited_for() {
     case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &["delete app"]).await;
     case.finish().await;
 
-    stage.operator.turn_to(stage.plane, stage.plane.url()).unwrap();
+    stage.operator.turn_to(stage.plane.url()).unwrap();
     stage.operator.restart().await.unwrap();
 }

@@ -72,7 +72,7 @@ async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
     let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/config/migration");
     kubectl(plane, &["apply", "-k", definitions]).await?;
     install(plane, WITH_POLICIES).await?;
-    stage.operator.begin(plane).await?;
+    stage.operator.begin().await?;
     Ok(Mutex::new(all))
 }
 

@@ -144,12 +144,16 @@ impl Process {
         self.shell.finish();
     }
 
+    /// Sends it a signal, by its name without SIG.
+    pub fn signal(&mut self, name: &str) -> Result<()> {
+        let pipe = self.shell.pipe.as_mut().with_context(|| format!("{} was killed", self.name))?;
+        writeln!(pipe, "{name}").with_context(|| format!("{} has ended", self.name))
+    }
+
     /// Asks it to stop, and kills it when it has not by then. Says whether it stopped by itself.
     pub async fn stop(&mut self, patience: Duration) -> Result<bool> {
-        if let Some(pipe) = &mut self.shell.pipe {
-            // A guard that is gone has taken its server with it; the wait below finds out.
-            let _ = pipe.write_all(b"TERM\n");
-        }
+        // A guard that is gone has taken its server with it; the wait below finds out.
+        let _ = self.signal("TERM");
         let deadline = Instant::now() + patience;
         while self.exited()?.is_none() {
             if Instant::now() >= deadline {

@@ -4,11 +4,14 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, api::DeleteParams};
 
 use crate::support::control_plane::{ControlPlane, access::write_kubeconfig, process::Process};
 
@@ -28,6 +31,9 @@ const FAST: [&str; 6] = [
     "--cluster-id-configmap-namespace=service-catalog",
 ];
 
+/// The lease of the one that leads, in the namespace of its account.
+const LEASE: &str = "service-catalog-controller-manager";
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -36,6 +42,7 @@ const PORT_ATTEMPTS: u32 = 5;
 
 /// The operator. It ends with the value, and with the test process, whatever ends that.
 pub struct Operator {
+    plane: &'static ControlPlane,
     dir: PathBuf,
     flags: Vec<String>,
     running: Mutex<Running>,
@@ -51,23 +58,57 @@ struct Running {
 impl Operator {
     /// Starts it on a control plane where `config/` is installed, and waits until it is ready. `flags` come after the
     /// short delays, so they count.
-    pub async fn start(plane: &ControlPlane, flags: &[&str]) -> Result<Self> {
+    pub async fn start(plane: &'static ControlPlane, flags: &[&str]) -> Result<Self> {
         let operator = Self::idle(plane, flags);
-        operator.begin(plane).await?;
+        operator.begin().await?;
         Ok(operator)
     }
 
     /// One that does not run yet.
-    pub fn idle(plane: &ControlPlane, flags: &[&str]) -> Self {
+    pub fn idle(plane: &'static ControlPlane, flags: &[&str]) -> Self {
+        Self::replica(plane, "operator", flags)
+    }
+
+    /// One beside others, that does not run yet.
+    pub fn replica(plane: &'static ControlPlane, name: &str, flags: &[&str]) -> Self {
         let flags = FAST.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
-        Self { dir: plane.dir().join("operator"), flags, running: Mutex::default() }
+        Self { plane, dir: plane.dir().join(name), flags, running: Mutex::default() }
     }
 
     /// Starts an idle one, when `config/` is installed, and waits until it is ready.
-    pub async fn begin(&self, plane: &ControlPlane) -> Result<()> {
+    pub async fn begin(&self) -> Result<()> {
+        self.begin_as(&self.plane.service_account(ACCOUNT, ACCOUNT).await?, self.plane.url()).await
+    }
+
+    /// The same with the rights of somebody else, and with an API server at this address.
+    pub async fn begin_as(&self, user: &kube::Config, server: &str) -> Result<()> {
         fs::create_dir_all(&self.dir)?;
-        write_kubeconfig(&plane.service_account(ACCOUNT, ACCOUNT).await?, &self.dir.join("kubeconfig"))?;
-        self.restart().await
+        write_kubeconfig(user, &self.dir.join("kubeconfig"))?;
+        self.turn_to(server)?;
+        self.launch().await
+    }
+
+    /// Sends it a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.running().process.as_mut().context("the operator does not run")?.signal(name)
+    }
+
+    /// Waits until it has ended by itself, and says how.
+    pub async fn ended(&self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let exited = self.running().process.as_mut().context("the operator does not run")?.exited()?;
+            if let Some(status) = exited {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "the operator has not ended within {PATIENCE:?}. The end of its log:\n{}",
+                    self.log_tail()
+                );
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Kills it, as a crash or the kernel does, and returns when it is gone.
@@ -86,9 +127,29 @@ impl Operator {
         }
     }
 
-    /// Kills it if it runs, starts it, and waits until it is ready.
+    /// Kills it if it runs, starts it, and waits until it is ready. It need not wait for the end of the lease of the one
+    /// that was killed.
     pub async fn restart(&self) -> Result<()> {
         self.kill();
+        self.take_lease_away().await?;
+        self.launch().await
+    }
+
+    /// Takes away the lease that one that was killed has left behind.
+    pub async fn take_lease_away(&self) -> Result<()> {
+        let leases: Api<Lease> = Api::namespaced(self.plane.admin_client()?, ACCOUNT);
+        match leases.delete(LEASE, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            deleted => deleted.map(|_| ()).context("the lease cannot be deleted"),
+        }
+    }
+
+    /// Whether it was started and not stopped since.
+    pub fn was_started(&self) -> bool {
+        self.running().process.is_some()
+    }
+
+    async fn launch(&self) -> Result<()> {
         for _ in 0..PORT_ATTEMPTS {
             let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
             let process = self.spawn(address)?;
@@ -108,8 +169,16 @@ impl Operator {
         Ok(client.get(format!("http://{address}/metrics")).send().await?.error_for_status()?.text().await?)
     }
 
+    /// Whether it leads, as its `/metrics` say.
+    pub async fn leads(&self) -> Result<bool> {
+        let metrics = self.metrics().await?;
+        let status = format!("leader_election_master_status{{name=\"{LEASE}\"}} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&status));
+        Ok(value.with_context(|| format!("no {status}in\n{metrics}"))? == "1")
+    }
+
     /// From its next start on it finds the API server at this address.
-    pub fn turn_to(&self, plane: &ControlPlane, server: &str) -> Result<()> {
+    pub fn turn_to(&self, server: &str) -> Result<()> {
         let path = self.dir.join("kubeconfig");
         let lines = fs::read_to_string(&path)?;
         let is_server = |line: &str| line.trim_start().starts_with("server:");
@@ -117,7 +186,7 @@ impl Operator {
             let (indent, _) = line.split_once("server:").unwrap_or_default();
             if is_server(line) { format!("{indent}server: {server}\n") } else { format!("{line}\n") }
         };
-        anyhow::ensure!(lines.lines().any(is_server), "no server in the kubeconfig for {}", plane.url());
+        anyhow::ensure!(lines.lines().any(is_server), "no server in the kubeconfig for {}", self.plane.url());
         Ok(fs::write(&path, lines.lines().map(turned).collect::<String>())?)
     }
 
