@@ -197,7 +197,7 @@ pub struct RemoveKeyTransform {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceBindingStatus {
-    /// `Ready` and `Failed`, in this order.
+    /// `Ready`, `Stalled` and `Failed`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
     /// The broker accepted an operation and is being polled.

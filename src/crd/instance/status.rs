@@ -20,7 +20,7 @@ use crate::crd::{
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags, most of them the original's")]
 pub struct ServiceInstanceStatus {
-    /// `Ready`, `Failed` and `OrphanMitigation`, in this order.
+    /// `Ready`, `Stalled`, `Failed` and `OrphanMitigation`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
     /// The broker accepted an operation and is being polled.
