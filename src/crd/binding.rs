@@ -22,6 +22,7 @@ use super::{
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceBinding",
+    doc = "Credentials for a ServiceInstance, which the broker gives and which are written to a Secret.",
     plural = "servicebindings",
     singular = "servicebinding",
     namespaced,

@@ -24,6 +24,7 @@ use super::{
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceInstance",
+    doc = "An instance of a service, ordered from a broker by being created, and given back by being deleted.",
     plural = "serviceinstances",
     singular = "serviceinstance",
     namespaced,

@@ -52,7 +52,9 @@ fn every_property_of_every_kind_is_described() {
     let mut found = Vec::new();
     for definition in definitions() {
         let schema = &version(&definition)["schema"]["openAPIV3Schema"];
-        assert!(schema["description"].is_string(), "{} itself", kind(&definition));
+        // What `kubectl explain` says first. Unless told otherwise the generator speaks of itself.
+        let itself = schema["description"].as_str().unwrap_or("derived type");
+        assert!(!itself.contains("derived type"), "{} itself: {itself}", kind(&definition));
         assert!(undescribed(schema, kind(&definition), &mut found) > 10, "{}", kind(&definition));
     }
     // Those the API server describes by itself.
