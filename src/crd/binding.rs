@@ -132,7 +132,7 @@ pub struct SecretTransform {
     /// Adds a key, or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_key: Option<AddKeyTransform>,
-    /// Adds all keys of another Secret. Not supported yet: a binding that asks for it says so and is not bound.
+    /// Adds all keys of another Secret of the same namespace, once that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_keys_from: Option<AddKeysFromTransform>,
     /// Removes a key.
@@ -194,7 +194,8 @@ pub struct RemoveKeyTransform {
     pub key: String,
 }
 
-/// Status of a binding. The flags are the original's; `reconcilers::binding::phase` is the one place that reads them.
+// The flags are the original's; `reconcilers::binding::phase` is the one place that reads them.
+/// Status of a binding.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceBindingStatus {
@@ -336,7 +337,7 @@ pub struct BindingProperties {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
-    /// SHA-256 of the parameters with the secret values, as the original computed it.
+    /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
     /// On whose behalf the broker is asked.

@@ -214,8 +214,8 @@ pub struct CommonServiceClassSpec {
     /// Permissions that the offering asks of a platform.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
-    /// Parameters for instances of this class that do not set them themselves. Written by people and kept on relist; not
-    /// applied yet.
+    /// Parameters for instances of this class that do not set them themselves. Written by people and kept on relist;
+    /// heeded by an operator with `--service-plan-defaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<JsonObject>,

@@ -260,8 +260,8 @@ pub struct CommonServicePlanSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub service_binding_create_parameter_schema: Option<JsonObject>,
-    /// Parameters for instances of this plan that do not set them themselves. Written by people and kept on relist; not
-    /// applied yet.
+    /// Parameters for instances of this plan that do not set them themselves. Written by people and kept on relist;
+    /// heeded by an operator with `--service-plan-defaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<JsonObject>,
