@@ -22,6 +22,7 @@ use super::{
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceBinding",
+    doc = "Credentials for a ServiceInstance, which the broker gives and which are written to a Secret.",
     plural = "servicebindings",
     singular = "servicebinding",
     namespaced,
@@ -193,11 +194,12 @@ pub struct RemoveKeyTransform {
     pub key: String,
 }
 
-/// Status of a binding. The flags are the original's; `reconcilers::binding::phase` is the one place that reads them.
+// The flags are the original's; `reconcilers::binding::phase` is the one place that reads them.
+/// Status of a binding.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceBindingStatus {
-    /// `Ready` and `Failed`, in this order.
+    /// `Ready`, `Stalled` and `Failed`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
     /// The broker accepted an operation and is being polled.
@@ -335,7 +337,7 @@ pub struct BindingProperties {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
-    /// SHA-256 of the parameters with the secret values, as the original computed it.
+    /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
     /// On whose behalf the broker is asked.

@@ -1,7 +1,8 @@
 //! Conditions, in the shape and the order of the original.
 //!
-//! `svcat` and the print columns read the *last* element of the list, so order matters: `Ready` first, then `Failed`,
-//! then `OrphanMitigation`.
+//! `svcat` and the print columns read the *last* element of the list, and many a script reads the first, so order matters:
+//! `Ready` first, then `Failed`, then `OrphanMitigation`. `Stalled`, which the original does not have, stands between
+//! `Ready` and the `Failed` that it repeats, and so is neither the first nor the last.
 
 use std::fmt::Display;
 
@@ -20,6 +21,8 @@ use super::{
 pub enum ConditionType {
     /// The object is as its spec asks.
     Ready,
+    /// The same as `Failed`, under the name by which programs that know no kind (kstatus) look for it.
+    Stalled,
     /// Nothing more will be tried until the spec changes.
     Failed,
     /// The broker may hold something that it should not; it is being removed.
@@ -41,7 +44,7 @@ pub enum ConditionStatus {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Failed` or `OrphanMitigation`.
+    /// `Ready`, `Stalled`, `Failed` or `OrphanMitigation`.
     #[serde(rename = "type")]
     pub type_: ConditionType,
     /// `True`, `False` or `Unknown`.
@@ -83,12 +86,23 @@ pub fn set(
         reason: reason.to_owned(),
         message: message.to_owned(),
     });
-    conditions.sort_by_key(|c| c.type_);
+    repeat_failure(conditions);
 }
 
 /// Removes a condition.
 pub fn clear(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|c| c.type_ != type_);
+    repeat_failure(conditions);
+}
+
+/// `Stalled` is there while `Failed` is true, and says the same. Puts all in order.
+fn repeat_failure(conditions: &mut Vec<Condition>) {
+    conditions.retain(|c| c.type_ != ConditionType::Stalled);
+    let failed = find(conditions, ConditionType::Failed).filter(|c| c.status == ConditionStatus::True);
+    if let Some(failed) = failed.cloned() {
+        conditions.push(Condition { type_: ConditionType::Stalled, ..failed });
+    }
+    conditions.sort_by_key(|c| c.type_);
 }
 
 /// The condition of this type, if there is one.
@@ -170,16 +184,40 @@ mod tests {
         assert_eq!(conditions[0].last_transition_time, Some(at(3)));
     }
 
+    fn types(conditions: &[Condition]) -> Vec<ConditionType> {
+        conditions.iter().map(|c| c.type_).collect()
+    }
+
+    #[test]
+    fn what_has_failed_is_stalled_and_stalled_is_neither_the_first_nor_the_last() {
+        use ConditionType::{Failed, OrphanMitigation, Ready, Stalled};
+        let mut conditions = vec![];
+        for (type_, wanted) in [
+            (OrphanMitigation, &[OrphanMitigation][..]),
+            (Ready, &[Ready, OrphanMitigation]),
+            (Failed, &[Ready, Stalled, Failed, OrphanMitigation]),
+        ] {
+            set(&mut conditions, (type_, ConditionStatus::True), "Broken", "words", 3, &at(7));
+            assert_eq!(types(&conditions), wanted);
+        }
+        let stalled = find(&conditions, Stalled).unwrap().clone();
+        assert_eq!(Condition { type_: Failed, ..stalled }, *find(&conditions, Failed).unwrap());
+        clear(&mut conditions, OrphanMitigation);
+        assert_eq!(types(&conditions), [Ready, Stalled, Failed]);
+        set(&mut conditions, (Failed, ConditionStatus::False), "Mended", "", 4, &at(8));
+        assert_eq!(types(&conditions), [Ready, Failed]);
+        set(&mut conditions, (Failed, ConditionStatus::True), "Broken", "", 5, &at(9));
+        clear(&mut conditions, Failed);
+        assert_eq!(types(&conditions), [Ready]);
+    }
+
     #[test]
     fn ready_comes_first_and_the_last_one_is_the_summary() {
         let mut conditions = vec![];
         assert_eq!(summary(&conditions), "");
         set(&mut conditions, (ConditionType::Failed, ConditionStatus::True), "Broken", "", 1, &at(1));
         set(&mut conditions, (ConditionType::Ready, ConditionStatus::False), "Waiting", "", 1, &at(1));
-        assert_eq!(
-            conditions.iter().map(|c| c.type_).collect::<Vec<_>>(),
-            [ConditionType::Ready, ConditionType::Failed]
-        );
+        assert_eq!(types(&conditions), [ConditionType::Ready, ConditionType::Stalled, ConditionType::Failed]);
         assert_eq!(summary(&conditions), "Failed");
         clear(&mut conditions, ConditionType::Failed);
         assert_eq!(summary(&conditions), "Waiting");

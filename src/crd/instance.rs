@@ -24,6 +24,7 @@ use super::{
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceInstance",
+    doc = "An instance of a service, ordered from a broker by being created, and given back by being deleted.",
     plural = "serviceinstances",
     singular = "serviceinstance",
     namespaced,
@@ -124,20 +125,20 @@ pub struct ServiceInstanceSpec {
     /// The class and the plan.
     #[serde(flatten)]
     pub plan_reference: PlanReference,
-    /// Written by the original, and read only on objects that it left behind. What the references resolve to now
-    /// stands in status.
+    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
+    /// in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_service_class_ref: Option<LocalObjectReference>,
-    /// Written by the original, and read only on objects that it left behind. What the references resolve to now
-    /// stands in status.
+    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
+    /// in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_service_plan_ref: Option<LocalObjectReference>,
-    /// Written by the original, and read only on objects that it left behind. What the references resolve to now
-    /// stands in status.
+    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
+    /// in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_class_ref: Option<LocalObjectReference>,
-    /// Written by the original, and read only on objects that it left behind. What the references resolve to now
-    /// stands in status.
+    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
+    /// in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_plan_ref: Option<LocalObjectReference>,
     /// Parameters for the broker, in clear: use `parametersFrom` for what is secret.

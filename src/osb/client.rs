@@ -294,7 +294,7 @@ impl Client {
     fn fault(&self, error: reqwest::Error) -> TransportFault {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
-            let hint = if is_certificate(&error) { " (check spec.url and spec.caBundle)" } else { "" };
+            let hint = tls_hint(&error);
             let cause =
                 if error.is_timeout() { "no connection in time".to_owned() } else { endpoint::cause(&error) };
             let host = self.base.host_str().unwrap_or_default();
@@ -351,14 +351,19 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     body.extend_from_slice(chunk);
 }
 
-/// Whether the broker's certificate was refused. An `io::Error` shows what it wraps only through `get_ref` (its `source`
-/// is that of the wrapped error), and the TLS layers wrap twice.
-fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return matches!(tls, rustls::Error::InvalidCertificate(_));
+/// What to look at when TLS has failed. An `io::Error` shows what it wraps only through `get_ref` (its `source` is that of
+/// the wrapped error), and the TLS layers wrap twice.
+fn tls_hint(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(_)) => return " (check spec.url and spec.caBundle)",
+        Some(rustls::Error::InvalidMessage(_)) => {
+            return " (what answers there does not speak TLS: should spec.url begin with http://?)";
+        }
+        Some(_) => return "",
+        None => {}
     }
     match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(wrapped) => is_certificate(wrapped),
-        None => error.source().is_some_and(is_certificate),
+        Some(wrapped) => tls_hint(wrapped),
+        None => error.source().map_or("", tls_hint),
     }
 }

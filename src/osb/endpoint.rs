@@ -156,7 +156,11 @@ impl Identity {
 
 /// Checks `spec.url`.
 pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
-    let mut url = Url::parse(url).map_err(|error| EndpointError::Url(error.to_string()))?;
+    // Without a scheme, what the parser says helps nobody: "relative URL without a base".
+    let wrong = |error: &dyn std::fmt::Display| {
+        if url.contains("://") { EndpointError::Url(error.to_string()) } else { EndpointError::Scheme }
+    };
+    let mut url = Url::parse(url).map_err(|error| wrong(&error))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(EndpointError::Scheme);
     }
@@ -293,8 +297,9 @@ mod tests {
     #[test]
     fn a_bad_url_is_named_but_not_repeated() {
         for (url, message) in [
-            ("", "spec.url is not a URL: relative URL without a base"),
-            ("broker.example", "spec.url is not a URL: relative URL without a base"),
+            ("", "spec.url must begin with http:// or https://"),
+            ("broker.example", "spec.url must begin with http:// or https://"),
+            ("127.0.0.1:8080", "spec.url must begin with http:// or https://"),
             ("http://", "spec.url is not a URL: empty host"),
             ("ftp://b", "spec.url must begin with http:// or https://"),
             ("broker:8080", "spec.url must begin with http:// or https://"),

@@ -36,6 +36,8 @@ const QUIET: [Reason; 13] = [
 #[must_use]
 pub fn worth_telling<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType, &'a Condition)> {
     to.iter()
+        // It repeats `Failed`.
+        .filter(|new| new.type_ != ConditionType::Stalled)
         .filter(|new| {
             !from
                 .iter()
@@ -97,6 +99,20 @@ mod tests {
         assert!(worth_telling(&[], &in_flight).is_empty());
         assert!(matches!(worth_telling(&in_flight, &ready)[..], [(EventType::Normal, _)]));
         assert!(worth_telling(&ready, &ready).is_empty());
+    }
+
+    #[test]
+    fn what_stands_there_for_programs_is_no_news() {
+        let failed = condition(
+            ConditionType::Failed,
+            ConditionStatus::True,
+            Reason::ClusterServiceBrokerReturnedFailure,
+        );
+        let stalled = Condition { type_: ConditionType::Stalled, ..failed.clone() };
+        let both = [stalled, failed.clone()];
+        assert!(worth_telling(std::slice::from_ref(&failed), &both).is_empty());
+        let told = worth_telling(&[], &both).into_iter().map(|(_, told)| told.clone());
+        assert_eq!(told.collect::<Vec<_>>(), [failed]);
     }
 
     #[test]

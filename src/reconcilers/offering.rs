@@ -1,5 +1,7 @@
 //! What an instance's references mean: six spellings, two scopes, one value. Behind this nobody knows the scope.
 
+use std::sync::Arc;
+
 use kube::{Resource as _, core::ObjectMeta};
 
 use super::{parameters, reason::Reason};
@@ -184,14 +186,26 @@ pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Stores) -> R
             message: format!("spec names no class; set one of {}", CLASS_FIELDS.join(", ")),
         });
     };
+    let (plan, of_namespace) = (plan_spelling(reference), Some(namespace));
     match class.scope() {
-        ScopeKind::Cluster => {
-            resolve_in::<ClusterWide>(class, plan_spelling(reference), None, &stores.cluster)
-        }
+        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &stores.cluster, || {
+            is_there::<Namespaced>(class, of_namespace, &stores.namespaced)
+        }),
         ScopeKind::Namespace => {
-            resolve_in::<Namespaced>(class, plan_spelling(reference), Some(namespace), &stores.namespaced)
+            resolve_in::<Namespaced>(class, plan, of_namespace, &stores.namespaced, || {
+                is_there::<ClusterWide>(class, None, &stores.cluster)
+            })
         }
     }
+}
+
+fn is_in(namespace: Option<&str>, object: &ObjectMeta) -> bool {
+    namespace.is_none() || object.namespace.as_deref() == namespace
+}
+
+/// Whether a scope has a class of that name, whichever scope the name was meant for.
+fn is_there<S: Scope>(class: Spelling<'_>, namespace: Option<&str>, stores: &ScopeStores<S>) -> bool {
+    stores.classes.find(|object| is_in(namespace, object.meta()) && class.fits(object)).is_some()
 }
 
 /// What a plan that was recorded is now: it goes by the id at the broker, as its name in the catalog may have changed.
@@ -232,36 +246,13 @@ fn resolve_in<S: Scope>(
     plan: Option<Spelling<'_>>,
     namespace: Option<&str>,
     stores: &ScopeStores<S>,
+    is_elsewhere: impl FnOnce() -> bool,
 ) -> Result<Offering, Unresolved> {
-    let here = |object: &ObjectMeta| namespace.is_none() || object.namespace.as_deref() == namespace;
+    let here = |object: &ObjectMeta| is_in(namespace, object);
     let classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
-    let class_field = CLASS_FIELDS[class.field];
     let class_object = match &classes[..] {
         [only] => only,
-        [] => {
-            return Err(Unresolved {
-                reason: Reason::ReferencesNonexistentServiceClass,
-                message: format!(
-                    "spec.{class_field}: there is no class {:?} (yet); see which there are with `kubectl get clusterserviceclasses,serviceclasses`",
-                    class.value
-                ),
-            });
-        }
-        several => {
-            let mut names: Vec<&str> =
-                several.iter().filter_map(|object| object.meta().name.as_deref()).collect();
-            // The cache has no order, and a status must not change with it.
-            names.sort_unstable();
-            return Err(Unresolved {
-                reason: Reason::ReferencesNonexistentServiceClass,
-                message: format!(
-                    "spec.{class_field}: {:?} fits more than one class ({}); name one of them by {}",
-                    class.value,
-                    names.join(", "),
-                    CLASS_FIELDS[class.field / 3 * 3 + 2]
-                ),
-            });
-        }
+        found => return Err(no_single_class(class, found, is_elsewhere)),
     };
     let class_name = class_object.meta().name.clone().unwrap_or_default();
     let broker_name = class_object.broker_name();
@@ -323,21 +314,70 @@ fn is_removed<E: EntryObject>(entry: &E) -> bool {
     entry.status().is_some_and(|status| status.removed_from_broker_catalog)
 }
 
+/// The class of an instance cannot be changed, so it is no help to say which other one to take.
+fn no_single_class<C: EntryObject>(
+    class: Spelling<'_>,
+    found: &[Arc<C>],
+    is_elsewhere: impl FnOnce() -> bool,
+) -> Unresolved {
+    let (field, value) = (CLASS_FIELDS[class.field], class.value);
+    let message = if !found.is_empty() {
+        format!(
+            "spec.{field}: {value:?} fits more than one class ({}); delete this ServiceInstance and create another that names one of them by {}",
+            named(found, |object| object.meta().name.as_deref()),
+            CLASS_FIELDS[class.field / 3 * 3 + 2]
+        )
+    } else if is_elsewhere() {
+        let (here, there) = match class.scope() {
+            ScopeKind::Cluster => ("the cluster", "this namespace"),
+            ScopeKind::Namespace => ("this namespace", "the cluster"),
+        };
+        format!(
+            "spec.{field}: {here} has no class {value:?} (yet), but {there} has; if that is the one, delete this ServiceInstance and create another with {}",
+            CLASS_FIELDS[(class.field + 3) % 6]
+        )
+    } else {
+        format!(
+            "spec.{field}: there is no class {value:?} (yet), see `kubectl get {}`; if the name is wrong, delete this ServiceInstance and create another",
+            match class.scope() {
+                ScopeKind::Cluster => "clusterserviceclasses",
+                ScopeKind::Namespace => "serviceclasses",
+            }
+        )
+    };
+    Unresolved { reason: Reason::ReferencesNonexistentServiceClass, message }
+}
+
+/// What these objects are called. The cache has no order, and a status must not change with it.
+fn named<E: EntryObject>(entries: &[Arc<E>], name: impl Fn(&E) -> Option<&str>) -> String {
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| name(entry)).collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
 fn no_single_plan<P: EntryObject>(
     class: Spelling<'_>,
     plan: Option<Spelling<'_>>,
-    found: &[std::sync::Arc<P>],
+    found: &[Arc<P>],
 ) -> Unresolved {
     let plan_field = PLAN_FIELDS[plan.map_or(class.field, |plan| plan.field)];
+    // As the field that is to be set would name them.
     let names = || {
-        let mut names: Vec<&str> = found.iter().map(|object| object.external_name()).collect();
-        names.sort_unstable();
-        names.join(", ")
+        named(found, |object| match class.field % 3 {
+            0 => Some(object.external_name()),
+            1 => Some(object.external_id()),
+            _ => object.meta().name.as_deref(),
+        })
     };
     let message = match (plan, found.is_empty()) {
         (Some(plan), true) => format!(
-            "spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which there are with `kubectl get clusterserviceplans,serviceplans`",
-            class.value, plan.value
+            "spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which it has with `kubectl get {}`",
+            class.value,
+            plan.value,
+            match class.scope() {
+                ScopeKind::Cluster => "clusterserviceplans",
+                ScopeKind::Namespace => "serviceplans",
+            }
         ),
         (Some(plan), false) => format!(
             "spec.{plan_field}: {:?} fits more than one plan of the class {:?}",

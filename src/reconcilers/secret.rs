@@ -102,7 +102,7 @@ pub fn taken(namespace: &str, name: &str) -> Refused {
     Refused {
         message: format!(
             "Secret \"{namespace}/{name}\" is not owned by ServiceBinding: spec.secretName is taken by a Secret that this binding did not create; \
-             delete that Secret, or create another binding with another secretName"
+             delete this binding and create another with another secretName, or delete that Secret if nobody uses it"
         ),
     }
 }

@@ -35,6 +35,20 @@ async fn a_binding_to_an_instance_that_is_going_says_so() {
 }
 
 #[tokio::test]
+async fn a_path_that_cannot_be_read_fails_a_binding_for_good() {
+    let case = namespaced("bad-path").await;
+    case.provide("db", json!({})).await;
+    let add = json!([{ "addKey": { "key": "uri", "jsonPathExpression": "{.host" } }]);
+    case.bind("app", "db", json!({ "secretTransforms": add })).await;
+    // The spec of a binding cannot be mended.
+    let words = ["spec.secretTransforms[0]", "without a }", "delete this binding and create another"];
+    let failed = case.says(BINDING, "app", "ErrorInjectingBindResult", &words).await;
+    assert_eq!(condition(&failed, "Failed").map(|(status, ..)| status), Some("True"));
+    assert!(case.broker.requests_of(Operation::Bind).is_empty());
+    case.finish().await;
+}
+
+#[tokio::test]
 async fn a_plan_that_is_not_bindable_fails_a_binding_for_good() {
     let case = unregistered("not-bindable", false).await;
     case.broker.set_catalog(catalog([case.offering().with("bindable", false)]));

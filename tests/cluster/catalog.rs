@@ -103,7 +103,7 @@ async fn what_changes_in_a_catalog_changes_in_the_cluster() {
     }
     let order = json!({ "serviceClassExternalName": "beta", "servicePlanExternalName": "only" });
     case.hand.create(INSTANCE, "late", order).await.unwrap();
-    let words = ["removed from the broker's catalog", "use another class"];
+    let words = ["removed from the broker's catalog", "create one of another class"];
     case.says(INSTANCE, "late", "ReferencesDeletedServiceClass", &words).await;
     case.remove(INSTANCE, "late").await;
     case.remove(INSTANCE, "held").await;

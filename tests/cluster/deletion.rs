@@ -4,8 +4,11 @@ use serde_json::json;
 
 use super::{cluster_wide, namespaced, unregistered};
 use crate::{
-    stage::objects::{BINDING, BROKER, CLUSTER_BROKER, INSTANCE, NAMESPACE, SECRET, condition},
-    support::broker::{AsyncScript, Hold, Operation, catalog},
+    stage::{
+        objects::{BINDING, BROKER, CLUSTER_BROKER, INSTANCE, NAMESPACE, SECRET, condition},
+        wait,
+    },
+    support::broker::{AsyncScript, Broker, Hold, Operation, catalog},
 };
 
 #[tokio::test]
@@ -123,8 +126,15 @@ async fn an_instance_deleted_while_it_is_provisioned_is_deleted_after_that() {
     case.order("db", "small", json!({})).await;
     case.says(INSTANCE, "db", "Provisioning", &[]).await;
     case.delete(INSTANCE, "db").await;
+    // The operator knows of the deletion by the second poll after it, if not by the first.
+    let polls = case.broker.requests_of(Operation::PollInstance).len();
+    let asked_twice =
+        |broker: &Broker| (broker.requests_of(Operation::PollInstance).len() >= polls + 2).then_some(());
+    case.broker.wait_until(asked_twice, wait::PATIENCE, "two more polls").await;
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty(), "{}", case.broker.summary());
     hold.release();
     case.gone(INSTANCE, "db").await;
+    assert_eq!(case.broker.requests_of(Operation::Deprovision).len(), 1);
     case.finish().await;
 }
 

@@ -200,17 +200,23 @@ async fn a_name_can_be_left_to_the_api_server() {
 }
 
 /// What a program concludes that knows nothing of a kind: the rules of kstatus (`sigs.k8s.io/cli-utils`), as Flux and Helm
-/// have them. Whether the object is as it should be.
-fn is_current(object: &Value) -> bool {
+/// have them, in their order.
+fn kstatus(object: &Value) -> &'static str {
     let status = &object["status"];
-    let seen = status.get("observedGeneration").is_none_or(|seen| *seen == object["metadata"]["generation"]);
     let holds = |type_: &str| condition(object, type_).is_some_and(|(status, ..)| status == "True");
-    let ready = condition(object, "Ready").is_none_or(|(status, ..)| status == "True");
-    object["metadata"].get("deletionTimestamp").is_none()
-        && seen
-        && !holds("Reconciling")
-        && !holds("Stalled")
-        && ready
+    let unseen =
+        status.get("observedGeneration").is_some_and(|seen| *seen != object["metadata"]["generation"]);
+    if object["metadata"].get("deletionTimestamp").is_some() {
+        "Terminating"
+    } else if unseen || holds("Reconciling") {
+        "InProgress"
+    } else if holds("Stalled") {
+        "Failed"
+    } else if condition(object, "Ready").is_none_or(|(status, ..)| status == "True") {
+        "Current"
+    } else {
+        "InProgress"
+    }
 }
 
 /// What `kubectl wait --for=condition=Ready` waits for.
@@ -254,10 +260,10 @@ async fn versions(case: &Case, kind: Kind, name: &str, change: impl AsyncFnOnce(
 /// Nobody takes any but the last version for a finished one.
 fn only_the_last_is_finished(versions: &[Value]) {
     let (last, earlier) = versions.split_last().unwrap();
-    assert!(is_current(last) && is_waited_for(last), "{last:#}");
+    assert!(kstatus(last) == "Current" && is_waited_for(last), "{last:#}");
     assert!(!earlier.is_empty());
     for version in earlier {
-        assert!(!is_current(version), "taken for finished: {version:#}");
+        assert_eq!(kstatus(version), "InProgress", "{version:#}");
         assert!(!is_waited_for(version), "kubectl would not wait: {version:#}");
     }
 }
@@ -288,6 +294,40 @@ async fn neither_a_new_object_nor_an_edited_one_is_taken_for_finished() {
     let made = versions(&case, BINDING, "app", bind).await;
     assert_eq!(made[0]["status"], json!({ "observedGeneration": -1 }));
     only_the_last_is_finished(&made);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_not_tried_again_has_failed_to_programs_and_to_svcat_alike() {
+    let case = namespaced("kubectl-stalled").await;
+    let refuse = |operation| {
+        case.broker.on(operation).once().respond(400, json!({ "description": "no such size" }));
+    };
+    let failed = async |kind: Kind, name: &str| {
+        let object = case.until(kind, name, "to have failed", |it| kstatus(it) == "Failed").await;
+        // As scripts and svcat see it: the first condition is `Ready`, the last one the state.
+        let conditions = object["status"]["conditions"].as_array().unwrap();
+        assert_eq!(conditions.first().unwrap()["type"], "Ready", "{object:#}");
+        assert_eq!(conditions.last().unwrap()["type"], "Failed", "{object:#}");
+        assert_eq!(object["status"]["lastConditionState"], "Failed", "{object:#}");
+        assert_eq!(condition(&object, "Stalled"), condition(&object, "Failed"), "{object:#}");
+    };
+    refuse(Operation::Provision);
+    case.order("db", "small", json!({})).await;
+    failed(INSTANCE, "db").await;
+    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
+    case.until(INSTANCE, "db", "to be current", |it| kstatus(it) == "Current").await;
+
+    // It goes on serving, but not as its spec asks.
+    refuse(Operation::Update);
+    case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
+    failed(INSTANCE, "db").await;
+    case.edit(INSTANCE, "db", json!({ case.plan_field(): "small" })).await;
+    case.until(INSTANCE, "db", "to be current", |it| kstatus(it) == "Current").await;
+
+    refuse(Operation::Bind);
+    case.bind("app", "db", json!({})).await;
+    failed(BINDING, "app").await;
     case.finish().await;
 }
 

@@ -92,6 +92,32 @@ async fn the_plan_may_be_left_out_where_there_is_but_one() {
 }
 
 #[tokio::test]
+async fn a_class_of_the_other_scope_and_a_plan_that_is_left_out_are_told_by_the_field_to_set() {
+    let case = namespaced("other-scope").await;
+    let class = |field: &str| {
+        let name = if field.ends_with("ExternalName") { "postgresql" } else { POSTGRESQL };
+        json!({ field: name })
+    };
+    // The class cannot be changed, so that is not what is asked for.
+    case.hand.create(INSTANCE, "scope", class("clusterServiceClassExternalID")).await.unwrap();
+    let words =
+        ["the cluster has no class", "this namespace has", "create another with serviceClassExternalID"];
+    case.says(INSTANCE, "scope", "ReferencesNonexistentServiceClass", &words).await;
+    case.hand.create(INSTANCE, "misspelt", json!({ "serviceClassName": "postgres" })).await.unwrap();
+    let words = ["there is no class \"postgres\"", "`kubectl get serviceclasses`", "create another"];
+    case.says(INSTANCE, "misspelt", "ReferencesNonexistentServiceClass", &words).await;
+    for (name, field, words) in [
+        ("by-name", "serviceClassExternalName", "(large, small): set spec.servicePlanExternalName"),
+        ("by-id", "serviceClassExternalID", "(plan-large, plan-small): set spec.servicePlanExternalID"),
+        ("by-object", "serviceClassName", "(plan-large, plan-small): set spec.servicePlanName"),
+    ] {
+        case.hand.create(INSTANCE, name, class(field)).await.unwrap();
+        case.says(INSTANCE, name, "ReferencesNonexistentServicePlan", &[words]).await;
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
 async fn a_name_that_two_brokers_offer_is_told_and_the_name_of_the_object_decides() {
     let case = namespaced("one-name").await;
     let second = Broker::start().await;

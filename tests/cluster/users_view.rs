@@ -98,7 +98,8 @@ async fn conditions_come_in_the_order_that_old_clients_read_them_in() {
     let failed = case.says(INSTANCE, "db", "ProvisionCallFailed", &["no"]).await;
     let types: Vec<_> =
         failed["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
-    assert_eq!(types, ["Ready", "Failed"]);
+    assert_eq!(types, ["Ready", "Stalled", "Failed"]);
+    assert_eq!(failed["status"]["lastConditionState"], "Failed");
     for condition in failed["status"]["conditions"].as_array().unwrap() {
         assert!(condition["lastTransitionTime"].is_string(), "{condition}");
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use service_catalog::{
     crd::binding::SecretTransform,
     osb::outcome::Credentials,
-    reconcilers::binding::credentials::{OtherSecrets, check as check_transforms, to_data},
+    reconcilers::binding::credentials::{OtherSecrets, check as check_transforms, check_secrets, to_data},
 };
 use std::collections::BTreeMap;
 
@@ -38,7 +38,9 @@ fn check(input: &[u8]) -> Check {
         result == to_data(&credentials, &transforms, &OtherSecrets::default()),
         "the same credentials became two Secrets"
     );
-    if let Err(beforehand) = check_transforms(&transforms, "ns", &OtherSecrets::default()) {
+    let others = OtherSecrets::default();
+    let checked = check_transforms(&transforms, "ns").and_then(|()| check_secrets(&transforms, &others));
+    if let Err(beforehand) = checked {
         promise!(result.is_err(), "{beforehand:?} was refused beforehand, and then done");
         promise!(
             is_shown(&beforehand, LONGEST),

@@ -15,12 +15,13 @@ use crate::crd::{
     schema::{self, null_default},
 };
 
-/// Status of an instance. The flags are the original's; `reconcilers::instance::phase` is the one place that reads them.
+// The flags are the original's; `reconcilers::instance::phase` is the one place that reads them.
+/// Status of an instance.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags, most of them the original's")]
 pub struct ServiceInstanceStatus {
-    /// `Ready`, `Failed` and `OrphanMitigation`, in this order.
+    /// `Ready`, `Stalled`, `Failed` and `OrphanMitigation`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
     /// The broker accepted an operation and is being polled.
@@ -213,7 +214,7 @@ pub struct InstanceProperties {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<JsonObject>,
-    /// SHA-256 of the parameters with the secret values, as the original computed it.
+    /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
     /// The version of the software behind the instance, where the plan has versions.

@@ -187,19 +187,35 @@ impl Drop for OtherSecrets {
     }
 }
 
-/// Whether the transforms of a spec can be made, whatever the credentials will be. Asked before a broker is.
+/// Whether the transforms of a spec can ever be made, whatever the credentials will be. Asked before a broker is.
 ///
 /// # Errors
-/// A sentence for the user.
-pub fn check(transforms: &[SecretTransform], namespace: &str, others: &OtherSecrets) -> Result<(), String> {
+/// A sentence for the user, who cannot change the spec.
+pub fn check(transforms: &[SecretTransform], namespace: &str) -> Result<(), String> {
+    each(transforms, |transform| check_one(transform, namespace))
+}
+
+/// Whether the Secrets are there that the transforms take keys from.
+///
+/// # Errors
+/// A sentence for the user, who can mend it.
+pub fn check_secrets(transforms: &[SecretTransform], others: &OtherSecrets) -> Result<(), String> {
+    each(transforms, |transform| {
+        transform.add_keys_from.iter().try_for_each(|from| others.of(from).map(|_| ()))
+    })
+}
+
+fn each(
+    transforms: &[SecretTransform],
+    check: impl Fn(&SecretTransform) -> Result<(), String>,
+) -> Result<(), String> {
     for (index, transform) in transforms.iter().enumerate() {
-        check_one(transform, namespace, others)
-            .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
+        check(transform).map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
     Ok(())
 }
 
-fn check_one(transform: &SecretTransform, namespace: &str, others: &OtherSecrets) -> Result<(), String> {
+fn check_one(transform: &SecretTransform, namespace: &str) -> Result<(), String> {
     if let Some(AddKeyTransform { json_path_expression: Some(template), .. }) = &transform.add_key {
         template::check(template)?;
     }
@@ -210,7 +226,7 @@ fn check_one(transform: &SecretTransform, namespace: &str, others: &OtherSecrets
             "addKeysFrom.secretRef names a Secret of the namespace {elsewhere:?}; copy it to {namespace:?}, where the binding is"
         ));
     }
-    others.of(from).map(|_| ())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -293,7 +309,8 @@ mod tests {
             {"addKeysFrom": {"secretRef": {"name": "other", "namespace": "ns"}}},
             {"addKey": {"key": "url", "jsonPathExpression": "{.user}:{.port}"}},
         ]));
-        assert_eq!(check(&list, "ns", &others()), Ok(()));
+        assert_eq!(check(&list, "ns"), Ok(()));
+        assert_eq!(check_secrets(&list, &others()), Ok(()));
         let data = transformed(&json!({"user": "u", "port": 5432}), &list).unwrap();
         assert_eq!((&*data["ca.crt"], &*data["port"], &*data["url"]), ("PEM", "1", "u:1"));
     }
@@ -307,7 +324,7 @@ mod tests {
             (json!(null), "names no Secret"),
         ] {
             let list = transforms(&json!([{"addKeysFrom": {"secretRef": secret}}]));
-            let error = check(&list, "ns", &others()).unwrap_err();
+            let error = check(&list, "ns").and_then(|()| check_secrets(&list, &others())).unwrap_err();
             assert!(error.starts_with("spec.secretTransforms[0]: ") && error.contains(words), "{error}");
         }
     }

@@ -161,7 +161,7 @@ pub(super) fn unbinding(status: &mut ServiceBindingStatus) {
 }
 
 /// That it is the user's turn.
-fn given_up(message: &str) -> String {
+pub(super) fn given_up(message: &str) -> String {
     format!("{message}; not tried again: delete this binding and create another")
 }
 

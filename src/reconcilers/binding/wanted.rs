@@ -7,6 +7,7 @@ use super::{
     intent::Wanted,
     plan::Seen,
     secret::{SecretState, secret_name},
+    verdict,
 };
 use crate::{
     crd::{ConditionType, common::ResolvedOffering, condition},
@@ -32,7 +33,7 @@ pub(super) fn wanted(observed: &Seen) -> Result<Wanted<'_>, Blocked> {
     let for_change = |reason, message| Blocked { reason, message, wait: Wait::ForChange, for_good: false };
     let instance = world.instance.as_ref().ok_or_else(|| {
         let message =
-            format!("spec.instanceRef.name: there is no ServiceInstance {name:?} in this namespace (yet)");
+            format!("spec.instanceRef.name: there is no ServiceInstance {name:?} in this namespace (yet); if the name is wrong, delete this binding and create another");
         for_change(Reason::ReferencesNonexistentInstance, message)
     })?;
     if instance.metadata.deletion_timestamp.is_some() {
@@ -111,7 +112,11 @@ fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
         blocked(Reason::ErrorFindingNamespaceForInstance, message)
     })?;
     let transforms = &observed.object.spec.secret_transforms;
-    credentials::check(transforms, &namespace, &observed.world.other_secrets)
+    credentials::check(transforms, &namespace).map_err(|message| Blocked {
+        for_good: true,
+        ..blocked(Reason::ErrorInjectingBindResult, verdict::given_up(&message))
+    })?;
+    credentials::check_secrets(transforms, &observed.world.other_secrets)
         .map_err(|message| blocked(Reason::ErrorInjectingBindResult, message))?;
     if let Some(message) = &observed.world.hindrance {
         return Err(blocked(Reason::ErrorGettingAuthCredentials, message.clone()));

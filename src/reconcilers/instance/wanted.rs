@@ -150,8 +150,12 @@ fn usable(
             return Err((Reason::ReferencesNonexistentBroker, message));
         }
         (_, Some(Removed::Class)) if plan_changes => {
+            let helps = match requested {
+                Requested::Provision => "delete this ServiceInstance, and create one of another class",
+                Requested::Update => "set the plan back to what it was",
+            };
             let message = format!(
-                "the class {:?} has been removed from the broker's catalog; cannot {verb}: use another class",
+                "the class {:?} has been removed from the broker's catalog; cannot {verb}: {helps}",
                 offering.class
             );
             return Err((Reason::ReferencesDeletedServiceClass, message));

@@ -114,7 +114,7 @@ async fn a_refusal_for_good_ends_the_waiting_and_a_touch_begins_anew() {
         assert!(message.contains("size must be even"), "{message}");
         let types: Vec<_> =
             failed["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
-        assert_eq!(types[..2], ["Ready", "Failed"], "{failed}");
+        assert_eq!(types[..3], ["Ready", "Stalled", "Failed"], "{failed}");
         assert_eq!(failed["status"]["asyncOpInProgress"], false);
         case.until(INSTANCE, name, "to be cleaned up", |object| status(object).0 == "Failed").await;
         let row =

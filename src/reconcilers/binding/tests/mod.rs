@@ -29,7 +29,7 @@ use crate::{
         offering::{BrokerState, Offering, Unresolved},
         parameters::{self, ParametersError},
         reason::Reason,
-        tables::{assert_table, gather},
+        tables::{self, assert_table, gather},
         write::{Refused, Write},
     },
 };
@@ -255,7 +255,7 @@ pub(super) fn accepted() -> Outcome {
 
 pub(super) fn conditions(status: &ServiceBindingStatus) -> String {
     let short = |c: &crate::crd::Condition| format!("{:?}={:?}:{}", c.type_, c.status, c.reason);
-    status.conditions.iter().map(short).collect::<Vec<_>>().join(" ")
+    tables::shown(&status.conditions).map(short).collect::<Vec<_>>().join(" ")
 }
 
 fn name(call: &Call) -> &'static str {

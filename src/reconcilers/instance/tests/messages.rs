@@ -15,7 +15,7 @@ fn saying(fixture: Fixture) -> Fixture {
 
 pub(in crate::reconcilers) fn words(conditions: &[Condition]) -> String {
     let word = |it: &Condition| format!("  {:?}={:?}, {}: {}\n", it.type_, it.status, it.reason, it.message);
-    conditions.iter().map(word).collect()
+    tables::shown(conditions).map(word).collect()
 }
 
 fn put(outcome: osb::Outcome<Provisioned>) -> Outcome {

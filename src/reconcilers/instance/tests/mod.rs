@@ -36,7 +36,7 @@ use crate::{
         offering::{BrokerState, Offering, Removed, Unresolved},
         parameters::{self, ParametersError},
         reason::Reason,
-        tables::{assert_table, gather},
+        tables::{self, assert_table, gather},
     },
 };
 
@@ -366,7 +366,7 @@ pub(in crate::reconcilers) fn polled(state: OperationState) -> osb::Outcome<Poll
 /// The conditions in short: `Ready=False:Provisioning`.
 pub(in crate::reconcilers) fn conditions(status: &ServiceInstanceStatus) -> String {
     let short = |c: &crate::crd::Condition| format!("{:?}={:?}:{}", c.type_, c.status, c.reason);
-    status.conditions.iter().map(short).collect::<Vec<_>>().join(" ")
+    tables::shown(&status.conditions).map(short).collect::<Vec<_>>().join(" ")
 }
 
 fn name(call: &Call) -> &'static str {
