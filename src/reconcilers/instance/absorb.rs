@@ -185,7 +185,8 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
             // 4xx to a PATCH: nothing was applied (OSB 2.17, "Service Broker Errors").
             let for_good =
                 refusal.reason == RefusalReason::BadRequest || refusal.update_repeatable == Some(false);
-            if annotations::are_being_told(&status) && !refusal.reason.is_passing() {
+            let unusable = refusal.instance_usable == Some(false);
+            if annotations::are_being_told(&status) && !refusal.reason.is_passing() && !unusable {
                 return settled(observed, Facts::default(), UNTOLD);
             }
             let failure = (Reason::UpdateInstanceCallFailed, &*refusal.message);

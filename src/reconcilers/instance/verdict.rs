@@ -267,8 +267,8 @@ pub(super) fn try_again(
         return give_up(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
     let next = postpone(observed, &mut status, retry_after);
-    // Whether or not the broker knows of an annotation, the instance is what it was.
-    if !annotations::are_being_told(&status) {
+    // Whether or not the broker knows of an annotation, the instance is what it was, unless the broker says otherwise.
+    if status.unusable || !annotations::are_being_told(&status) {
         status.mark(Ready, False, reason, &told::again(message, next), observed.now);
     }
     status

@@ -271,6 +271,27 @@ fn annotations_are_told_again_when_the_broker_could_not_listen() {
 }
 
 #[test]
+fn annotations_that_a_broker_takes_its_time_with_are_an_operation_like_any_other_but_nobodys() {
+    let mut moved = annotated(annotated(Fixture::new(), "a").settled(), "b");
+    moved.object.spec.user_info = Some(UserInfo { username: "alice".into(), ..UserInfo::default() });
+    let telling = moved.clone().answered(accepted());
+    assert_eq!(ready(&telling).0, ConditionStatus::True);
+    assert!(!phase::is_bindable(&telling.status()), "the broker is at it");
+    let Call::Poll(recipient, ..) = telling.clone().asking().1 else { panic!("not polled") };
+    assert!(recipient.identity.is_none(), "nobody knows who has annotated");
+    // That it comes to nothing is not the instance's failure, unless the broker says so.
+    let failed = telling.clone().answered(failed_update(None));
+    assert_eq!(conditions(&failed.status()), "Ready=True:InstanceUpdatedSuccessfully");
+    assert_eq!(shown(&failed.plan(), &failed), "wait for a change");
+    for unusable in
+        [telling.answered(failed_update(Some(false))), moved.answered(refused_update(Some(false)))]
+    {
+        assert_eq!(ready(&unusable).0, ConditionStatus::False);
+        assert!(!phase::is_bindable(&unusable.status()));
+    }
+}
+
+#[test]
 fn a_repeated_request_names_the_annotations_of_the_first() {
     let first = annotated(Fixture::new(), "a").intending().after(60);
     let Call::Provision(_, body) = annotated(first, "b").asking().1 else { panic!("not provisioned") };
