@@ -11,8 +11,7 @@ use super::{
             Facts, confidential, deprovisioning, not_deleted, settled, stuck, stuck_with_orphan, told,
         },
     },
-    PROVISIONED, PROVISIONING, Then, UNTOLD, UPDATED, UPDATING, annotations, deleted, perhaps_left_behind,
-    usable,
+    PROVISIONED, PROVISIONING, Then, UPDATED, UPDATING, annotations, deleted, perhaps_left_behind, usable,
 };
 use crate::{
     context::Memory,
@@ -170,7 +169,7 @@ fn failed(
         }
         // Whether or not the broker knows of an annotation, the instance is what it was.
         Awaited::Update if annotations::are_being_told(&status) && !status.unusable => {
-            settled(observed, Facts::default(), UNTOLD)
+            settled(observed, Facts::default(), annotations::UNTOLD)
         }
         // How far it came nobody knows: the next update says everything.
         Awaited::Update => {

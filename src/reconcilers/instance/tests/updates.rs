@@ -264,6 +264,9 @@ fn annotations_are_told_again_when_the_broker_could_not_listen() {
         assert_eq!(ready(&waiting).0, ConditionStatus::True);
         assert!(shown(&waiting.plan(), &waiting).starts_with("wait "));
         assert_eq!(patch(&waiting).get("parameters"), None);
+        let given_up = waiting.clone().after(8 * 24 * 3600).answered(Outcome::Provisioned(unsent()));
+        assert_eq!(conditions(&given_up.status()), "Ready=True:InstanceUpdatedSuccessfully");
+        assert_eq!(shown(&given_up.plan(), &given_up), "wait for a change");
         // An edit does not wait for that.
         let edited = waiting.with_parameters(&json!({"size": 5}));
         assert_eq!(patch(&edited)["parameters"], json!({"size": 5}));
