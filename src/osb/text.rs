@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil, fmt::rfc2822::DateTimeParser, tz::TimeZone};
 use zeroize::Zeroizing;
 
 /// The longest text of a broker that is shown, in bytes. OSB 2.17 ("Service Broker Errors") leaves the limit to the
@@ -109,7 +109,7 @@ fn repeated(text: &str, secret: &str) -> Option<usize> {
 /// How many bytes of a secret where a text was cut count as its beginning.
 const CUT: usize = 8;
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it were absent; the result is at most
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of its forms. Anything else is as if it were absent; the result is at most
 /// [`MAX_RETRY_AFTER`], and a date that has passed means "now".
 #[must_use]
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
@@ -119,9 +119,17 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         let seconds = value.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
     }
-    let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    let then = date(value)?;
     let pause = Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO);
     Some(pause.min(MAX_RETRY_AFTER))
+}
+
+/// A date in one of the three forms that a recipient must take (RFC 9110, 5.6.7), two of which nobody ought to write any more.
+fn date(value: &str) -> Option<Timestamp> {
+    let obsolete = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"].into_iter();
+    let obsolete = obsolete.filter_map(|form| civil::DateTime::strptime(form, value).ok());
+    let mut obsolete = obsolete.filter_map(|date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp()));
+    DateTimeParser::new().parse_timestamp(value).ok().or_else(|| obsolete.next())
 }
 
 #[cfg(test)]
@@ -182,6 +190,9 @@ mod tests {
             ("Thu, 01 Jan 2026 00:01:00 GMT", Some(60)),
             ("Wed, 31 Dec 2025 23:59:00 GMT", Some(0)),
             ("Fri, 01 Jan 2100 00:00:00 GMT", Some(86400)),
+            ("Thursday, 01-Jan-26 00:01:00 GMT", Some(60)),
+            ("Thu Jan  1 00:01:00 2026", Some(60)),
+            ("Thu Jan 40 00:01:00 2026", None),
             ("-1", None),
             ("1.5", None),
             ("soon", None),

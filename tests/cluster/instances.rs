@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{cluster_wide, namespaced, unregistered};
 use crate::{
-    stage::objects::{INSTANCE, condition, uid},
-    support::broker::{AsyncScript, Hold, LARGE, Operation, SMALL},
+    stage::objects::{BINDING, INSTANCE, condition, uid},
+    support::broker::{AsyncScript, Hold, LARGE, Operation, Plan, SMALL, catalog},
 };
 
 #[tokio::test]
@@ -77,6 +77,37 @@ async fn an_asynchronous_instance_shows_what_the_broker_says() {
             assert!(ready["status"].get("lastOperation").is_none(), "{ready}");
         }
     }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn ids_and_operations_reach_the_broker_as_they_are_whatever_they_hold() {
+    let case = unregistered("odd-ids", false).await;
+    let odd = "../a b/%2F?x=1&y=+#\u{e9}\u{1f600}\u{0}\n\"\\";
+    // An id that a user gives is taken only if every server on the way can be asked for it.
+    let id = "..a&y=+\u{e9}\u{1f600}";
+    let plan = Plan::new(&format!("{odd}plan"), "small").json();
+    let offering = case.offering().with("id", format!("{odd}offering")).with("plans", json!([plan]));
+    case.broker.set_catalog(catalog([offering]));
+    case.register(json!({})).await;
+    // The longest that the specification allows, of characters that take the most room in a URL that it can have.
+    let long = "\u{e9}".repeat(10_000);
+    for (name, operation) in
+        [("odd", json!(odd)), ("long", json!(long)), ("empty", json!("")), ("null", json!(null))]
+    {
+        for kind in [Operation::Provision, Operation::Deprovision, Operation::Bind, Operation::Unbind] {
+            case.broker.set_async_script(kind, AsyncScript::succeeding(1).operation(operation.clone()));
+        }
+        case.provide(name, json!({ "externalID": format!("{id}{name}") })).await;
+        case.bind(name, name, json!({ "externalID": format!("{id}{name}~") })).await;
+        case.ready(BINDING, name).await;
+        assert!(case.broker.instance(&format!("{id}{name}")).is_some(), "{name}");
+        case.remove(BINDING, name).await;
+        case.remove(INSTANCE, name).await;
+    }
+    // The broker has checked that each poll names the operation that it has given, and no other.
+    assert!(case.broker.requests_of(Operation::PollInstance).len() >= 8);
+    assert!(case.broker.requests_of(Operation::PollBinding).len() >= 8);
     case.finish().await;
 }
 

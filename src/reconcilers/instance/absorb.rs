@@ -40,10 +40,6 @@ const PROVISIONING: (Reason, &str) =
     (Reason::Provisioning, "The instance is being provisioned asynchronously");
 const UPDATED: (Reason, &str) =
     (Reason::InstanceUpdatedSuccessfully, "The instance was updated successfully");
-const UNTOLD: (Reason, &str) = (
-    Reason::InstanceUpdatedSuccessfully,
-    "The instance is as its spec asks; the broker did not want to be told of changed annotations",
-);
 const UPDATING: (Reason, &str) = (Reason::UpdatingInstance, "The instance is being updated asynchronously");
 
 /// What did that answer mean?
@@ -185,8 +181,9 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
             // 4xx to a PATCH: nothing was applied (OSB 2.17, "Service Broker Errors").
             let for_good =
                 refusal.reason == RefusalReason::BadRequest || refusal.update_repeatable == Some(false);
-            if annotations::are_being_told(&status) && !refusal.reason.is_passing() {
-                return settled(observed, Facts::default(), UNTOLD);
+            let unusable = refusal.instance_usable == Some(false);
+            if annotations::are_being_told(&status) && !refusal.reason.is_passing() && !unusable {
+                return settled(observed, Facts::default(), annotations::UNTOLD);
             }
             let failure = (Reason::UpdateInstanceCallFailed, &*refusal.message);
             let status = usable(status, refusal.instance_usable);

@@ -12,8 +12,14 @@ use super::{
 use crate::{
     crd::{ServiceInstanceStatus, instance::InstanceProperties},
     osb::wire::{MaintenanceInfo, PreviousValues, UpdateRequest},
-    reconcilers::{machine::Step, offering::BrokerState},
+    reconcilers::{machine::Step, offering::BrokerState, reason::Reason},
 };
+
+/// What is said of an instance whose broker could not be told. It is what it was.
+pub(super) const UNTOLD: (Reason, &str) = (
+    Reason::InstanceUpdatedSuccessfully,
+    "The instance is as its spec asks; the broker has not taken note of changed annotations",
+);
 
 /// Whether the broker is to be told of annotations that have changed since it was last told.
 pub(super) fn have_moved(observed: &Seen, status: &ServiceInstanceStatus) -> bool {

@@ -170,7 +170,9 @@ pub fn seen_update_requests(object: &ServiceInstance, status: &ServiceInstanceSt
 #[must_use]
 pub fn is_bindable(status: &ServiceInstanceStatus) -> bool {
     let settled = condition::is_true(&status.conditions, ConditionType::Ready);
-    !status.unusable && (settled || matches!(phase(status), Phase::Retrying(Requested::Update, _)))
+    !status.unusable
+        && !status.async_op_in_progress
+        && (settled || matches!(phase(status), Phase::Retrying(Requested::Update, _)))
 }
 
 /// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without

@@ -334,8 +334,11 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
         return Step::Wait(Wait::ForChange);
     };
     let asked = status.in_progress_properties.as_ref().and_then(|asked| asked.user_info.as_ref());
-    if asked.is_some() && !matches!(awaited, Awaited::Deletion(_)) {
-        recipient.identity = identity_of(asked);
+    match awaited {
+        // Who has changed an annotation is not known.
+        Awaited::Update if annotations::are_being_told(status) => recipient.identity = None,
+        Awaited::Provision | Awaited::Update if asked.is_some() => recipient.identity = identity_of(asked),
+        Awaited::Provision | Awaited::Update | Awaited::Deletion(_) => {}
     }
     // While a plan changes, the plan before the change is named (OSB 2.17, "Polling Last Operation").
     if let (Awaited::Provision, Some(asked)) = (awaited, &status.in_progress_properties) {

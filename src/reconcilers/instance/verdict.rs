@@ -262,13 +262,17 @@ pub(super) fn try_again(
     message: &str,
     retry_after: Option<Duration>,
 ) -> ServiceInstanceStatus {
+    let as_it_was = annotations::are_being_told(&status) && !status.unusable;
     if is_overdue(observed, status.operation_start_time.as_ref()) {
+        if as_it_was {
+            return settled(observed, Facts::default(), annotations::UNTOLD);
+        }
         let message = format!("{}: {message}", told::TOO_LONG);
         return give_up(observed, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
     let next = postpone(observed, &mut status, retry_after);
-    // Whether or not the broker knows of an annotation, the instance is what it was.
-    if !annotations::are_being_told(&status) {
+    // Whether or not the broker knows of an annotation, the instance is what it was, unless the broker says otherwise.
+    if !as_it_was {
         status.mark(Ready, False, reason, &told::again(message, next), observed.now);
     }
     status

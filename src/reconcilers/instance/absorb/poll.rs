@@ -11,7 +11,7 @@ use super::{
             Facts, confidential, deprovisioning, not_deleted, settled, stuck, stuck_with_orphan, told,
         },
     },
-    PROVISIONED, PROVISIONING, Then, UPDATED, UPDATING, deleted, perhaps_left_behind, usable,
+    PROVISIONED, PROVISIONING, Then, UPDATED, UPDATING, annotations, deleted, perhaps_left_behind, usable,
 };
 use crate::{
     context::Memory,
@@ -166,6 +166,10 @@ fn failed(
         Awaited::Provision => {
             let reasons = (Reason::ProvisionCallFailed, reason);
             stuck_with_orphan(observed, status, reasons, &format!("Provision call failed: {why}"), false)
+        }
+        // Whether or not the broker knows of an annotation, the instance is what it was.
+        Awaited::Update if annotations::are_being_told(&status) && !status.unusable => {
+            settled(observed, Facts::default(), annotations::UNTOLD)
         }
         // How far it came nobody knows: the next update says everything.
         Awaited::Update => {

@@ -264,9 +264,33 @@ fn annotations_are_told_again_when_the_broker_could_not_listen() {
         assert_eq!(ready(&waiting).0, ConditionStatus::True);
         assert!(shown(&waiting.plan(), &waiting).starts_with("wait "));
         assert_eq!(patch(&waiting).get("parameters"), None);
+        let given_up = waiting.clone().after(8 * 24 * 3600).answered(Outcome::Provisioned(unsent()));
+        assert_eq!(conditions(&given_up.status()), "Ready=True:InstanceUpdatedSuccessfully");
+        assert_eq!(shown(&given_up.plan(), &given_up), "wait for a change");
         // An edit does not wait for that.
         let edited = waiting.with_parameters(&json!({"size": 5}));
         assert_eq!(patch(&edited)["parameters"], json!({"size": 5}));
+    }
+}
+
+#[test]
+fn annotations_that_a_broker_takes_its_time_with_are_an_operation_like_any_other_but_nobodys() {
+    let mut moved = annotated(annotated(Fixture::new(), "a").settled(), "b");
+    moved.object.spec.user_info = Some(UserInfo { username: "alice".into(), ..UserInfo::default() });
+    let telling = moved.clone().answered(accepted());
+    assert_eq!(ready(&telling).0, ConditionStatus::True);
+    assert!(!phase::is_bindable(&telling.status()), "the broker is at it");
+    let Call::Poll(recipient, ..) = telling.clone().asking().1 else { panic!("not polled") };
+    assert!(recipient.identity.is_none(), "nobody knows who has annotated");
+    // That it comes to nothing is not the instance's failure, unless the broker says so.
+    let failed = telling.clone().answered(failed_update(None));
+    assert_eq!(conditions(&failed.status()), "Ready=True:InstanceUpdatedSuccessfully");
+    assert_eq!(shown(&failed.plan(), &failed), "wait for a change");
+    for unusable in
+        [telling.answered(failed_update(Some(false))), moved.answered(refused_update(Some(false)))]
+    {
+        assert_eq!(ready(&unusable).0, ConditionStatus::False);
+        assert!(!phase::is_bindable(&unusable.status()));
     }
 }
 
