@@ -16,7 +16,7 @@
 //! * [`stores`], [`context`]: what is known of the cluster, and what every controller works with. [`annotations`]: what of
 //!   it brokers are told.
 //! * [`runtime`]: watches, controllers, shutdown. [`config`], [`client`], [`cluster_id`], [`telemetry`], [`metrics`], [`server`]: the
-//!   process around them. [`json`]: what JSON is like before it is read.
+//!   process around them. [`json`]: what JSON is like before it is read, and how it is kept.
 //!
 //! What must never break: a request that changes something at a broker is announced in the object's status by
 //! compare-and-swap before it is sent, with all that undoing it needs; an id is derived, never drawn; a "maybe" is

@@ -11,6 +11,7 @@ mod budget;
 mod killed;
 mod restart;
 mod too_deep;
+mod too_many;
 
 #[path = "../support/stage/mod.rs"]
 mod stage;
