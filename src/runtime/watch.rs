@@ -176,3 +176,43 @@ fn vanished<K: Resource<DynamicType = ()> + Clone + 'static>(writer: &Writer<K>,
 fn strip<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::{ObjectList, WatchEvent};
+    use serde_json::json;
+
+    use super::*;
+    use crate::crd::ServiceInstance;
+
+    type Guard = Guarded<ServiceInstance>;
+
+    #[test]
+    fn an_object_that_cannot_be_read_does_not_spoil_the_list_that_it_is_in() {
+        let object = |name: &str, parameters| {
+            let metadata = json!({ "name": name, "namespace": "ns", "resourceVersion": "7" });
+            json!({ "metadata": metadata, "spec": { "parameters": parameters } })
+        };
+        let items = [object("bad", json!([0])), object("good", json!({ "b": [1.5, null], "a": 0.1 }))];
+        let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }).to_string();
+        let list: ObjectList<Guard> = serde_json::from_str(&list).unwrap();
+        let names: Vec<_> = list.items.iter().map(|guarded| guarded.meta().name.clone().unwrap()).collect();
+        assert_eq!(names, ["bad", "good"]);
+        let bad = list.items[0].0.as_ref().unwrap_err();
+        assert!(bad.error.contains("not an object"), "{}", bad.error);
+        assert_eq!(bad.metadata.resource_version.as_deref(), Some("7"));
+        let good = list.items[1].0.as_ref().unwrap();
+        assert_eq!(good.spec.parameters.as_ref().unwrap().text(), r#"{"b":[1.5,null],"a":0.1}"#);
+        // Also when the event names its type last, so that the object is buffered.
+        for event in [
+            format!(r#"{{"type":"ADDED","object":{}}}"#, items[1]),
+            format!(r#"{{"object":{},"type":"ADDED"}}"#, items[1]),
+        ] {
+            let WatchEvent::Added(Guarded(read)) = serde_json::from_str::<WatchEvent<Guard>>(&event).unwrap()
+            else {
+                panic!("another event: {event}")
+            };
+            assert_eq!(read.unwrap().spec.parameters, good.spec.parameters);
+        }
+    }
+}

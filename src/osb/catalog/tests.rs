@@ -307,6 +307,16 @@ fn a_bad_schema_costs_no_more_than_itself() {
 }
 
 #[test]
+fn metadata_of_too_many_values_cost_no_more_than_themselves() {
+    let zeros = |values: usize| json!({ "x": vec![0; values - 2] });
+    let fits = parse(&[with("metadata", zeros(crate::json::MAX_VALUES))]).unwrap();
+    assert!(fits.offerings[0].metadata.is_some());
+    let catalog = parse(&[with("metadata", zeros(crate::json::MAX_VALUES + 1))]).unwrap();
+    assert!(catalog.offerings[0].metadata.is_none());
+    assert_eq!(skipped(&catalog), ["services[0] \"redis\": metadata has more than 100000 values"]);
+}
+
+#[test]
 fn only_a_positive_integer_limits_polling() {
     for value in [json!(0), json!(-1), json!(1.5), json!("60"), json!({}), json!(1e30)] {
         let catalog = parse(&[with("plan.maximum_polling_duration", value.clone())]).unwrap();

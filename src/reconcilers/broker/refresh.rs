@@ -156,6 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn an_object_of_more_values_than_a_catalog_can_have_is_replaced_unread() {
+        let new = map(json!({"b": 2, "a": vec![0; MAX_VALUES - 3]}));
+        let old = map(json!({"a": vec![0; MAX_VALUES - 3], "b": 2}));
+        assert_eq!(object(old.as_ref(), new.clone()).unwrap().text(), old.unwrap().text());
+        let huge = map(json!({"b": 2, "a": vec![0; MAX_VALUES]}));
+        let old = map(json!({"a": vec![0; MAX_VALUES], "b": 2}));
+        assert_eq!(object(old.as_ref(), huge.clone()).unwrap().text(), huge.unwrap().text());
+    }
+
+    #[test]
     fn tags_in_another_order_are_the_same_tags() {
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         assert_eq!(set(&list(&["a", "b"]), list(&["b", "a"])), list(&["a", "b"]));

@@ -24,7 +24,7 @@ use crate::{
     crd::{
         FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance, ServiceInstanceSpec,
         ServiceInstanceStatus,
-        common::ResolvedOffering,
+        common::{ParametersFromSource, ResolvedOffering, SecretKeyReference},
         instance::{ContextAnnotations, PlanReference},
     },
     osb::{
@@ -184,6 +184,8 @@ impl Fixture {
     }
 
     pub fn with_bad_parameters(mut self) -> Self {
+        let reference = SecretKeyReference { name: "s".into(), key: "k".into() };
+        self.object.spec.parameters_from = vec![ParametersFromSource { secret_key_ref: reference }];
         self.unreadable = true;
         self
     }
