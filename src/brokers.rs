@@ -136,15 +136,16 @@ impl Brokers {
         (Self { client, settings, concurrency, metrics, known, outdated, instances }, told)
     }
 
-    /// Waits for the right to send a request. Waiting happens *before* an intent is recorded, so that between intent and
-    /// request no time passes and the object is checked to be current after the wait.
-    pub async fn slot(&self, lane: &Lane) -> Slot {
+    /// Waits for the right to send a request, and says so before it does. Waiting happens *before* an intent is recorded, so
+    /// that between intent and request no time passes and the object is checked to be current after the wait.
+    pub async fn slot(&self, lane: &Lane, mut waits: impl FnMut()) -> Slot {
         let mut waited = false;
         let mut instance = None;
         if let Some(id) = &lane.instance_id {
             let lock = self.instance_lock(id);
             instance = Arc::clone(&lock).try_lock_owned().ok();
             if instance.is_none() {
+                waits();
                 waited = true;
                 instance = Some(lock.lock_owned().await);
             }
@@ -152,6 +153,7 @@ impl Brokers {
         let slots = Arc::clone(&self.known(&lane.broker).slots);
         let mut broker = Arc::clone(&slots).try_acquire_owned().ok();
         if broker.is_none() {
+            waits();
             waited = true;
             // The semaphore is never closed, so the error cannot occur; without a permit the request would go anyway.
             broker = slots.acquire_owned().await.ok();

@@ -17,7 +17,7 @@
 //!   it brokers are told.
 //! * [`runtime`]: watches, controllers, shutdown. [`leader`]: which of several replicas works. [`config`], [`client`],
 //!   [`cluster_id`], [`telemetry`], [`metrics`], [`server`]: the process around them. [`json`]: what JSON is like before it is
-//!   read.
+//!   read, and how it is kept.
 //!
 //! What must never break: a request that changes something at a broker is announced in the object's status by
 //! compare-and-swap before it is sent, with all that undoing it needs; an id is derived, never drawn; a "maybe" is

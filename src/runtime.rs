@@ -24,7 +24,7 @@ use futures::{
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt as _,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         Controller, WatchStreamExt as _, controller,
         events::{Recorder, Reporter},
@@ -36,7 +36,7 @@ use tokio::{net::TcpListener, sync::watch as signal, task::JoinSet};
 
 use self::{
     fanout::{Fanout, Inbox, Inboxes, Routed, ScopeInboxes},
-    watch::{Touched, drive, guarded},
+    watch::{Guarded, Touched, drive, guarded},
 };
 use crate::{
     annotations::PassedOn,
@@ -266,7 +266,7 @@ fn start_kind<K: Object>(
     writer: Writer<K>,
     pass_on: impl Fn(&Fanout, &K) + Send + 'static,
 ) {
-    let api: Api<DeserializeGuard<K>> = Api::all(context.client.clone());
+    let api: Api<Guarded<K>> = Api::all(context.client.clone());
     let (context, fanout) = (Arc::clone(context), Arc::clone(fanout));
     watches.spawn(drive(guarded(api), writer, move |touched| match touched {
         Touched::Present(object) => pass_on(&fanout, &object),

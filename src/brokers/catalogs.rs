@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, Weak, atomic::Ordering};
 
 use super::{BrokerKey, Brokers, Known};
 use crate::{
-    osb::{Catalog, Client, Fetched, InvalidCatalog, Outcome, RefusalReason},
+    osb::{Catalog, Client, Document, InvalidCatalog, Outcome, RefusalReason},
     stores::Stores,
 };
 
@@ -14,8 +14,12 @@ pub(super) struct Kept {
     revision: Revision,
     /// By whom. Not to be kept alive: it holds credentials.
     client: Weak<Client>,
-    fetched: Fetched,
+    document: Document,
 }
+
+/// The most that is kept of all catalogs together, in bytes of their text: four of the largest, or what thousands of brokers
+/// offer as a rule. What does not find room is fetched in full every time.
+const ROOM: usize = 64 << 20;
 
 /// A state of a broker object's spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,12 +56,22 @@ impl Brokers {
         let outcome = self.ask(stores, key, fetch).await;
         outcome.map(|result| {
             let (client, fetched) = result?;
-            let catalog = Arc::clone(&fetched.catalog);
-            if fetched.validator.is_some() {
-                known.replace(Some(Kept { revision: revision.clone(), client, fetched }));
+            if let Some(document) = fetched.document {
+                self.keep(&known, Kept { revision: revision.clone(), client, document });
             }
-            Ok(catalog)
+            Ok(fetched.catalog)
         })
+    }
+
+    /// Keeps a catalog, if there is room.
+    fn keep(&self, of: &Known, catalog: Kept) {
+        let all: usize = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.values().map(|known| known.kept()).sum()
+        };
+        if all + catalog.document.body.len() <= ROOM {
+            of.replace(Some(catalog));
+        }
     }
 
     /// A `MaintenanceInfoConflict` says that the catalog has changed: it is fetched again (OSB 2.17, "Service Broker
@@ -78,6 +92,11 @@ impl Brokers {
 }
 
 impl Known {
+    fn kept(&self) -> usize {
+        let kept = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map_or(0, |kept| kept.document.body.len())
+    }
+
     fn replace(&self, catalog: Option<Kept>) -> Option<Kept> {
         std::mem::replace(&mut *self.catalog.lock().unwrap_or_else(PoisonError::into_inner), catalog)
     }
@@ -85,8 +104,36 @@ impl Known {
 
 impl Kept {
     /// The catalog, if it may be asked about in these circumstances.
-    fn fits(&self, client: &Arc<Client>, revision: &Revision) -> Option<&Fetched> {
+    fn fits(&self, client: &Arc<Client>, revision: &Revision) -> Option<&Document> {
         let same = self.revision == *revision && self.client.ptr_eq(&Arc::downgrade(client));
-        same.then_some(&self.fetched)
+        same.then_some(&self.document)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::{crd::ScopeKind, osb::fetched::Validator};
+
+    #[tokio::test]
+    async fn what_is_kept_of_all_catalogs_has_an_end() {
+        let config = kube::Config::new(http::Uri::from_static("http://localhost"));
+        let metrics = Arc::new(crate::metrics::Metrics::new().unwrap());
+        let client = crate::client::with(config).unwrap();
+        let (brokers, _told) = Brokers::new(client, crate::osb::Settings::default(), 1, metrics);
+        let known = |name: usize| brokers.known(&BrokerKey::new(ScopeKind::Cluster, None, &name.to_string()));
+        let keep = |name: usize| {
+            let validator = Validator::Tag(HeaderValue::from_static("\"v\""));
+            let document = Document { body: Arc::new(Zeroizing::new(vec![0; ROOM / 4])), validator };
+            let revision = Revision { uid: String::new(), generation: 1 };
+            brokers.keep(&known(name), Kept { revision, client: Weak::new(), document });
+            known(name).kept() > 0
+        };
+        assert_eq!([0, 1, 2, 3, 4].map(keep), [true, true, true, true, false]);
+        known(2).replace(None);
+        assert!(keep(4));
     }
 }

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Condition, UserInfo,
     broker::{is_false, is_zero},
-    common::{JsonObject, LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
+    common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
     schema::{self, null_default},
 };
+use crate::json::RawObject;
 
 /// Credentials for a `ServiceInstance`, written to a Secret of the same namespace.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -93,7 +94,7 @@ pub struct ServiceBindingSpec {
     /// Parameters for the broker, in clear: use `parametersFrom` for what is secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub parameters: Option<JsonObject>,
+    pub parameters: Option<RawObject>,
     /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -336,7 +337,7 @@ pub struct BindingProperties {
     /// The parameters; values that came from a Secret are shown as `<redacted>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub parameters: Option<JsonObject>,
+    pub parameters: Option<RawObject>,
     /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,

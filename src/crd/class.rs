@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     EntryStatus,
     broker::is_false,
-    common::JsonObject,
     schema::{self, null_default},
     scope::{ClassObject, EntryObject},
 };
+use crate::json::RawObject;
 
 /// An offering of a cluster-wide broker.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -207,7 +207,7 @@ pub struct CommonServiceClassSpec {
     /// What the broker says about the offering for display, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub external_metadata: Option<JsonObject>,
+    pub external_metadata: Option<RawObject>,
     /// Words to find the offering by.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -218,7 +218,7 @@ pub struct CommonServiceClassSpec {
     /// applied to new instances with `--service-plan-defaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub default_provision_parameters: Option<JsonObject>,
+    pub default_provision_parameters: Option<RawObject>,
 }
 
 impl EntryObject for ClusterServiceClass {

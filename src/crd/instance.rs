@@ -14,9 +14,10 @@ pub use status::{
 use super::{
     UserInfo,
     broker::is_zero,
-    common::{JsonObject, LocalObjectReference, ParametersFromSource},
+    common::{LocalObjectReference, ParametersFromSource},
     schema::{self, null_default},
 };
+use crate::json::RawObject;
 
 /// An instance of a service, ordered from a broker.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -144,7 +145,7 @@ pub struct ServiceInstanceSpec {
     /// Parameters for the broker, in clear: use `parametersFrom` for what is secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub parameters: Option<JsonObject>,
+    pub parameters: Option<RawObject>,
     /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     EntryStatus,
     broker::is_false,
-    common::{JsonObject, LocalObjectReference},
+    common::LocalObjectReference,
     schema::{self, null_default},
     scope::{EntryObject, PlanObject},
 };
+use crate::json::RawObject;
 
 /// A plan of a cluster-wide class.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -247,24 +248,24 @@ pub struct CommonServicePlanSpec {
     /// What the broker says about the plan for display, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub external_metadata: Option<JsonObject>,
+    pub external_metadata: Option<RawObject>,
     /// JSON schema of the parameters for creating an instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub instance_create_parameter_schema: Option<JsonObject>,
+    pub instance_create_parameter_schema: Option<RawObject>,
     /// JSON schema of the parameters for updating an instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub instance_update_parameter_schema: Option<JsonObject>,
+    pub instance_update_parameter_schema: Option<RawObject>,
     /// JSON schema of the parameters for creating a binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub service_binding_create_parameter_schema: Option<JsonObject>,
+    pub service_binding_create_parameter_schema: Option<RawObject>,
     /// Parameters for instances of this plan that do not set them themselves. Written by people, kept on relist, and
     /// applied to new instances with `--service-plan-defaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub default_provision_parameters: Option<JsonObject>,
+    pub default_provision_parameters: Option<RawObject>,
 }
 
 /// A version of the software behind a plan ("Maintenance Info Object"). Versions are compared for equality only.

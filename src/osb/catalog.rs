@@ -11,8 +11,9 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 use zeroize::Zeroizing;
+
+use crate::json::RawObject;
 
 mod read;
 
@@ -63,7 +64,7 @@ pub struct Offering {
     /// `requires`: any of `syslog_drain`, `route_forwarding`, `volume_mount`.
     pub requires: Vec<String>,
     /// `metadata`: opaque, kept as it is.
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<RawObject>,
     /// `plans`: at least one.
     pub plans: Vec<Plan>,
 }
@@ -93,7 +94,7 @@ pub struct Plan {
     /// `schemas`
     pub schemas: Schemas,
     /// `metadata`: opaque, kept as it is.
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<RawObject>,
 }
 
 impl Plan {
@@ -123,11 +124,11 @@ pub struct MaintenanceInfo {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Schemas {
     /// `service_instance.create.parameters`
-    pub instance_create: Option<Map<String, Value>>,
+    pub instance_create: Option<RawObject>,
     /// `service_instance.update.parameters`
-    pub instance_update: Option<Map<String, Value>>,
+    pub instance_update: Option<RawObject>,
     /// `service_binding.create.parameters`
-    pub binding_create: Option<Map<String, Value>>,
+    pub binding_create: Option<RawObject>,
 }
 
 /// One thing that is wrong: `services[2] "redis": plans[0]: id is missing`.

@@ -24,7 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::catalog::{Catalog, InvalidCatalog};
 use super::classify::{self, BodyFault, CatalogAnswer, Operation, Response, TransportFault};
 use super::endpoint::{self, Endpoint, EndpointError, Identity, Settings};
-use super::fetched::{Fetched, Validator};
+use super::fetched::{Document, Fetched, Validator};
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
 use super::text;
@@ -73,17 +73,24 @@ impl Client {
 
     /// `GET /v2/catalog`, or the one that was fetched `before`, if the broker says that it still holds. That may only be
     /// one that this client has fetched: another address or user may be offered other things.
-    pub async fn catalog(&self, before: Option<&Fetched>) -> Outcome<Result<Fetched, InvalidCatalog>> {
-        let kept = before.filter(|fetched| fetched.validator.is_some());
+    pub async fn catalog(&self, before: Option<&Document>) -> Outcome<Result<Fetched, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
-        let request = request.unless(kept.and_then(|fetched| fetched.validator.as_ref()));
+        let request = request.unless(before.map(|kept| &kept.validator));
         self.exchange(request, |response| {
-            classify::catalog(response, kept).map(|answer| match answer {
-                CatalogAnswer::Unchanged(fetched) => Ok(fetched.clone()),
-                CatalogAnswer::Body(body) => {
-                    let catalog = Arc::new(Catalog::parse_redacting(body, &self.secrets)?);
-                    Ok(Fetched { catalog, validator: response.validator.clone() })
-                }
+            classify::catalog(response, before).map(|answer| {
+                let document = match answer {
+                    CatalogAnswer::Unchanged(kept) => Some(kept.clone()),
+                    CatalogAnswer::Body(body) => response.validator.clone().map(|validator| Document {
+                        body: Arc::new(Zeroizing::new(body.to_vec())),
+                        validator,
+                    }),
+                };
+                let body = match answer {
+                    CatalogAnswer::Unchanged(kept) => &kept.body,
+                    CatalogAnswer::Body(body) => body,
+                };
+                let catalog = Arc::new(Catalog::parse_redacting(body, &self.secrets)?);
+                Ok(Fetched { catalog, document })
             })
         })
         .await

@@ -1,13 +1,14 @@
 //! A catalog that was fetched, and what to ask later whether it still holds ("Catalog Management"; RFC 9110, 8.8 and
 //! 13.1). Pure.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use reqwest::header::{
     AsHeaderName, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED,
 };
+use zeroize::Zeroizing;
 
 use super::catalog::Catalog;
 
@@ -19,8 +20,23 @@ const MAX_ETAG: usize = 1024;
 pub struct Fetched {
     /// The catalog.
     pub catalog: Arc<Catalog>,
-    /// What the broker is asked by whether it still holds; none if it did not give anything to ask by.
-    pub validator: Option<Validator>,
+    /// The same as text, to be kept; none if the broker gave nothing to ask by whether it still holds.
+    pub document: Option<Document>,
+}
+
+/// A catalog as text, and what the broker is asked by whether it still holds. As values it would take many times the room.
+#[derive(Clone)]
+pub struct Document {
+    /// What the broker sent. It may hold the secret of a `dashboard_client`, so it is wiped, and never shown.
+    pub body: Arc<Zeroizing<Vec<u8>>>,
+    /// What the broker is asked by.
+    pub validator: Validator,
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("validator", &self.validator).finish_non_exhaustive()
+    }
 }
 
 /// What tells a catalog from a later one. Only one of the two that a broker may give: the `ETag`, as it is the exact

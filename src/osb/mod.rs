@@ -21,6 +21,6 @@ pub mod wire;
 pub use catalog::{Catalog, InvalidCatalog};
 pub use client::Client;
 pub use endpoint::{Authentication, Endpoint, EndpointError, Identity, Settings};
-pub use fetched::Fetched;
+pub use fetched::{Document, Fetched};
 pub use outcome::{Doubt, Hindrance, Outcome, Refusal, RefusalReason, Unsent};
 pub use version::ApiVersion;

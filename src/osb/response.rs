@@ -14,7 +14,7 @@ use super::fetched::Validator;
 use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
 use super::text::{MAX_TEXT, quote};
 use super::version::{ANNOTATION, ApiVersion};
-use crate::json::has_at_most;
+use crate::json::{MAX_VALUES, has_at_most};
 
 /// What came back over the wire.
 pub struct Response<'a> {
@@ -234,9 +234,6 @@ impl<'a> Response<'a> {
         quote(text, self.secrets, MAX_TEXT)
     }
 }
-
-/// The most values of an answer other than a catalog: in memory, what has 1 MiB in the text can take a hundred.
-const MAX_VALUES: usize = 100_000;
 
 /// An error code is "a single word in camel case"; some brokers write sentences into it.
 const MAX_CODE: usize = 256;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+
+use crate::json::RawObject;
 
 /// The `platform` of every context and of the originating identity (Kubernetes profile).
 pub const PLATFORM: &str = "kubernetes";
@@ -58,7 +59,7 @@ pub struct ProvisionRequest {
     pub context: Context,
     /// The merged parameters; left out when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
+    pub parameters: Option<RawObject>,
     /// The version that the plan has according to the catalog; left out when the catalog has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance_info: Option<MaintenanceInfo>,
@@ -74,7 +75,7 @@ pub struct UpdateRequest {
     pub plan_id: Option<String>,
     /// The new parameters; left out when they stay, `{}` when all were removed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
+    pub parameters: Option<RawObject>,
     /// Who and where.
     pub context: Context,
     /// What the broker has acknowledged so far.
@@ -109,7 +110,7 @@ pub struct BindRequest {
     pub bind_resource: BindResource,
     /// The merged parameters; left out when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
+    pub parameters: Option<RawObject>,
 }
 
 /// `bind_resource` of a bind.

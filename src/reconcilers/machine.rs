@@ -39,6 +39,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
         context: &Context,
     ) -> impl Future<Output = Result<Self::World, Error>> + Send;
 
+    /// Drops of the world what takes memory. It is observed anew before anything is decided on it.
+    fn lighten(_: &mut Self::World) {}
+
     /// What comes next? Pure.
     fn plan(observed: &Observed<Self>) -> Step<Self>;
 

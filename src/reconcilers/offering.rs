@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use kube::{Resource as _, core::ObjectMeta};
 
-use super::{parameters, reason::Reason};
+use super::reason::Reason;
 use crate::{
     brokers::BrokerKey,
     crd::{
         ClusterWide, Namespaced, Scope, ScopeKind,
-        common::{JsonObject, ResolvedOffering},
+        common::ResolvedOffering,
         instance::{CLASS_FIELDS, PLAN_FIELDS, PlanReference},
         plan::MaintenanceInfo,
         scope::{ClassObject as _, EntryObject, PlanObject as _},
     },
+    json::RawObject,
     stores::{ScopeStores, Stores},
 };
 
@@ -47,8 +48,9 @@ pub struct Offering {
     pub bindings_retrievable: bool,
     /// Whether the broker wants to be told when the context of an instance changes.
     pub context_updatable: bool,
-    /// The parameters that an instance gets where it does not say otherwise: the plan's, over those of the class.
-    pub default_parameters: Option<JsonObject>,
+    /// The parameters that an instance gets where it does not say otherwise: those of the class, and those of the plan, which
+    /// count before them.
+    pub default_parameters: [Option<RawObject>; 2],
     /// The class or the plan has left the catalog.
     pub removed: Option<Removed>,
     /// The broker object is gone or being deleted.
@@ -293,10 +295,10 @@ fn offering<S: Scope>(
         instances_retrievable: of_class.instance_retrievable,
         bindings_retrievable: of_class.binding_retrievable,
         context_updatable: of_class.allow_context_updates,
-        default_parameters: parameters::overlaid(
-            of_class.default_provision_parameters.as_ref(),
-            of_plan.default_provision_parameters.as_ref(),
-        ),
+        default_parameters: [
+            of_class.default_provision_parameters.clone(),
+            of_plan.default_provision_parameters.clone(),
+        ],
         removed: match (is_removed(class), is_removed(plan)) {
             (true, _) => Some(Removed::Class),
             (false, true) => Some(Removed::Plan),

@@ -96,33 +96,36 @@ impl<M: Machine> Pass<'_, M> {
     }
 
     async fn step(&mut self) -> Result<Progress, Error> {
-        match M::plan(&self.observed) {
+        let lane = match M::plan(&self.observed) {
             Step::Wait(Wait::ForChange) => return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL))),
             Step::Wait(Wait::Until(at)) => return Ok(Progress::Rest(requeue(at, self.observed.now))),
             Step::AddFinalizer => {
                 let written = write::add_finalizer(self.context, &*self.observed.object).await?;
                 self.go_on_with(written);
+                return Ok(Progress::GoOn);
             }
             Step::RemoveFinalizer => return self.release().await,
-            Step::Record(status) => self.record(&status).await?,
+            Step::Record(status) => {
+                self.record(&status).await?;
+                return Ok(Progress::GoOn);
+            }
             Step::Write(writes) => {
                 self.write(writes).await?;
                 return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL)));
             }
-            Step::Attempt { call, .. } | Step::Call { call, .. } => {
-                let lane = M::lane(&call);
-                let slot = self.context.brokers.slot(&lane).await;
-                if self.context.is_stopping() {
-                    return Ok(Progress::Rest(Action::await_change()));
-                }
-                if slot.waited {
-                    // It may have been minutes: what is sent is decided on how things are now.
-                    self.look().await?;
-                }
-                return self.ask(&lane).await;
-            }
+            Step::Attempt { call, .. } | Step::Call { call, .. } => M::lane(&call),
+        };
+        // Thousands may wait for one broker: none of them holds on to what it would send.
+        let world = &mut self.observed.world;
+        let slot = self.context.brokers.slot(&lane, || M::lighten(world)).await;
+        if self.context.is_stopping() {
+            return Ok(Progress::Rest(Action::await_change()));
         }
-        Ok(Progress::GoOn)
+        if slot.waited {
+            // It may have been minutes: what is sent is decided on how things are now.
+            self.look().await?;
+        }
+        self.ask(&lane).await
     }
 
     /// Sends the request that is due, if it still is one for this lane: deciding again costs nothing.

@@ -9,10 +9,7 @@ use super::{
     parameters::{Parameters, ParametersError, REDACTED},
     reason::Reason,
 };
-use crate::{
-    context::Memory,
-    crd::{Condition, common::JsonObject},
-};
+use crate::{context::Memory, crd::Condition, json::RawObject};
 
 /// The least time between two messages about one operation that are written for their words alone.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -70,8 +67,11 @@ impl Confidential<'_> {
 
 /// Whether parameters as they are shown in status hold one from a Secret.
 #[must_use]
-pub fn holds_secret(shown: Option<&JsonObject>) -> bool {
-    shown.into_iter().flatten().any(|(_, value)| value == REDACTED)
+pub fn holds_secret(shown: Option<&RawObject>) -> bool {
+    // Most hold none, which the text tells.
+    shown.filter(|shown| shown.text().contains(REDACTED)).is_some_and(|shown| {
+        shown.parse().map_or(true, |members| members.values().any(|value| value == REDACTED))
+    })
 }
 
 /// What precedes the last failure when nothing more is tried.
@@ -180,7 +180,7 @@ mod tests {
         let value = SourceValue::Bytes(Zeroizing::new(text));
         let read = merge(None, &[Source { reference: source(), value }]);
         let lost = merge(None, &[Source { reference: source(), value: SourceValue::NoSecret }]);
-        let sum = read.as_ref().ok().unwrap().checksum();
+        let sum = read.as_ref().ok().unwrap().checksum().to_owned();
         let (shown, ours) = (
             "X: the broker answered 400 Bad Request: <redacted> is weak",
             "X: the broker answered 400 Bad Request",

@@ -4,11 +4,11 @@
 use std::{future::Future, time::Duration};
 
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, DynamicObject, ObjectMeta},
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{ApiResource, DynamicObject, ObjectMeta, Request, request},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 use tokio::sync::SemaphorePermit;
 
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     context::Context,
     crd::{FINALIZER, scope::Object},
+    json::RawObject,
 };
 
 /// The field manager of every write.
@@ -27,12 +28,12 @@ pub const MANAGER: &str = "service-catalog";
 /// How long the API server gets to answer.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// A change of an object other than the one that is being reconciled.
+/// A change of an object other than the one that is being reconciled. A catalog makes thousands of them, so they wait as text.
 pub enum Write {
     /// Create an object that does not exist.
-    Create(Box<Target>, Value),
+    Create(Box<Target>, RawObject),
     /// Merge-patch an object. The patch holds the observed `resourceVersion`.
-    Patch(Box<Target>, Value),
+    Patch(Box<Target>, RawObject),
     /// Merge-patch the status of an object. The patch holds the observed `resourceVersion`.
     PatchStatus(Box<Target>, Value),
     /// Delete an object, if these preconditions hold.
@@ -83,6 +84,10 @@ impl Target {
         }
     }
 
+    fn request(&self) -> Request {
+        Request::new(DynamicObject::url_path(&self.resource, self.namespace.as_deref()))
+    }
+
     fn describe(&self, verb: &str) -> String {
         let Self { resource, namespace, name } = self;
         match namespace {
@@ -102,7 +107,7 @@ pub struct Refused {
 impl Write {
     /// Creates an object.
     pub fn create<K: Object>(object: &K) -> Result<Self, Error> {
-        Ok(Self::Create(Target::of(object), to_value(object)?))
+        Ok(Self::Create(Target::of(object), to_raw(to_value(object)?)?))
     }
 
     /// Changes an object from one form to another; nothing if they are the same.
@@ -111,7 +116,7 @@ impl Write {
             return Ok(None);
         };
         pin(&mut patch, from);
-        Ok(Some(Self::Patch(Target::of(from), patch)))
+        Ok(Some(Self::Patch(Target::of(from), to_raw(patch)?)))
     }
 
     /// Deletes an object, this very one.
@@ -135,15 +140,16 @@ impl Write {
         match self {
             Self::Create(target, object) => create(client, target, object).await,
             Self::Patch(target, patch) => {
-                let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
-                timed(&target.describe("change"), api.patch(&target.name, &parameters, &patch))
-                    .await
-                    .map(|_| None)
+                let request = target.request().patch(&target.name, &parameters(), &Patch::Merge(patch));
+                timed(&target.describe("change"), send(client, request)).await.map(|IgnoredAny| None)
             }
             Self::PatchStatus(target, patch) => {
-                let (api, parameters, patch) = (target.api(client), parameters(), Patch::Merge(patch));
-                let request = api.patch_status(&target.name, &parameters, &patch);
-                timed(&target.describe("change the status of"), request).await.map(|_| None)
+                let patch = Patch::Merge(patch);
+                let request =
+                    target.request().patch_subresource("status", &target.name, &parameters(), &patch);
+                timed(&target.describe("change the status of"), send(client, request))
+                    .await
+                    .map(|IgnoredAny| None)
             }
             Self::Delete(target, preconditions) => {
                 let api = target.api(client);
@@ -190,10 +196,10 @@ async fn set_finalizers<K: Object>(
     pin(&mut patch, object);
     let target = Target::of(object);
     let _permit = permit(context).await?;
-    let api = target.api(&context.client);
-    let written =
-        timed(&target.describe(verb), api.patch(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
-    note(context, &written)
+    let request = target.request().patch(&target.name, &parameters(), &Patch::Merge(&patch));
+    let written = timed(&target.describe(verb), send(&context.client, request)).await?;
+    context.memories.wrote(&written);
+    Ok(written)
 }
 
 /// Writes the difference between the present status and another, by compare-and-swap. This is the fence: an object
@@ -210,32 +216,33 @@ pub async fn record<K: Object, S: Serialize>(
     pin(&mut patch, object);
     let target = Target::of(object);
     let _permit = permit(context).await?;
-    let api = target.api(&context.client);
+    let patch = Patch::Merge(&patch);
+    let request = target.request().patch_subresource("status", &target.name, &parameters(), &patch);
     let action = target.describe("write the status of");
-    let written =
-        timed(&action, api.patch_status(&target.name, &parameters(), &Patch::Merge(&patch))).await?;
-    note(context, &written)
+    let written = timed(&action, send(&context.client, request)).await?;
+    // So that no later pass works on an older one.
+    context.memories.wrote(&written);
+    Ok(written)
 }
 
 /// Reads the object as the API server has it now. `None`: it is gone, or another one has its name.
 pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, Error> {
     let target = Target::of(object);
-    let present = timed(&target.describe("read"), target.api(&context.client).get_opt(&target.name)).await?;
-    let present = present.as_ref().map(typed::<K>).transpose()?;
-    Ok(present.filter(|present| present.meta().uid == object.meta().uid))
+    let request = target.request().get(&target.name, &GetParams::default());
+    let present: K = match timed(&target.describe("read"), send(&context.client, request)).await {
+        Err(Error::Api { source, .. }) if is_missing(&source) => return Ok(None),
+        read => read?,
+    };
+    Ok(Some(present).filter(|present| present.meta().uid == object.meta().uid))
 }
 
-/// The written object as its type, with its version noted, so that no later pass works on an older one.
-fn note<K: Object>(context: &Context, written: &DynamicObject) -> Result<K, Error> {
-    let written = typed(written)?;
-    context.memories.wrote(&written);
-    Ok(written)
-}
-
-fn typed<K: Object>(object: &DynamicObject) -> Result<K, Error> {
-    let value = to_value(object)?;
-    serde_json::from_value(value)
-        .map_err(|source| Error::Serialize { what: "an object of the API server", source })
+/// Sends a request and reads the answer as what it is, or not at all: as a tree of values, which could be any object of its
+/// kind, it would take many times the room.
+async fn send<T: DeserializeOwned>(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, request::Error>,
+) -> kube::Result<T> {
+    client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 
 /// Whether an object belongs to the owner of this uid: by controller reference, and by nothing less.
@@ -255,13 +262,11 @@ async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, Error>
     if context.term.holds() { Ok(permit) } else { Err(Error::Deposed) }
 }
 
-async fn create(client: &Client, target: &Target, object: &Value) -> Result<Option<Refused>, Error> {
+async fn create(client: &Client, target: &Target, object: &RawObject) -> Result<Option<Refused>, Error> {
     let action = target.describe("create");
-    let typed: DynamicObject = serde_json::from_value(object.clone())
-        .map_err(|source| Error::Serialize { what: "an object", source })?;
-    let api = target.api(client);
-    match timed(&action, api.create(&post(), &typed)).await {
-        Ok(_) => Ok(None),
+    let request = target.request().create(&post(), object.text().into());
+    match timed(&action, send(client, request)).await {
+        Ok(IgnoredAny) => Ok(None),
         Err(Error::Api { source, .. }) if is_invalid(&source) => {
             Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
         }
@@ -331,6 +336,10 @@ fn pin<K: Object>(patch: &mut Value, object: &K) {
 
 fn to_value(value: &impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(value).map_err(|source| Error::Serialize { what: "an object", source })
+}
+
+fn to_raw(object: Value) -> Result<RawObject, Error> {
+    serde_json::from_value(object).map_err(|source| Error::Serialize { what: "an object", source })
 }
 
 /// The JSON merge patch (RFC 7396) that turns one value into another; `None` if they are equal.

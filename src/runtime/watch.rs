@@ -1,11 +1,11 @@
 //! One watch: fills a store and then passes on which objects were touched.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use futures::{Stream, StreamExt as _};
 use kube::{
     Api, Resource, ResourceExt as _,
-    core::DeserializeGuard,
+    core::{ObjectMeta, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
         reflector::store::Writer,
@@ -13,7 +13,12 @@ use kube::{
     },
 };
 
-use crate::crd::scope::Object;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::{crd::scope::Object, json::text_of};
+
+/// How many objects a list has on one page. A page is there as a whole, and an object may be as large as the API server takes.
+const PAGE: u32 = 100;
 
 /// What happened to an object, as the watch tells. Nobody decides on it: it only says where to look.
 pub enum Touched<K> {
@@ -32,15 +37,72 @@ impl<K> Touched<K> {
     }
 }
 
+/// An object, or why it cannot be read: one that cannot does not spoil the list or the watch that it is in.
+///
+/// As kube's `DeserializeGuard`, but what is looked at twice is the text. As a tree of values, of which that has two, it would
+/// take a hundred times the room.
+#[derive(Clone, Debug)]
+pub struct Guarded<K>(Result<K, Unreadable>);
+
+/// An object that cannot be read.
+#[derive(Clone, Debug)]
+struct Unreadable {
+    error: String,
+    metadata: ObjectMeta,
+}
+
+impl<'de, K: Object> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = text_of(deserializer)?;
+        Ok(Self(match serde_json::from_str(&text) {
+            Ok(object) => Ok(object),
+            Err(error) => {
+                let PartialObjectMeta { metadata, .. } =
+                    serde_json::from_str::<PartialObjectMeta<K>>(&text).map_err(D::Error::custom)?;
+                Err(Unreadable { error: error.to_string(), metadata })
+            }
+        }))
+    }
+}
+
+impl<K: Object> Resource for Guarded<K> {
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.as_ref().map_or_else(|unreadable| &unreadable.metadata, K::meta)
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.as_mut().map_or_else(|unreadable| &mut unreadable.metadata, K::meta_mut)
+    }
+}
+
 /// The events of a kind. An object that cannot be read is dropped and logged here, so that it neither stalls the watch
 /// nor concerns anybody further in.
-pub fn guarded<K: Object>(api: Api<DeserializeGuard<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {
-    watcher(api, watcher::Config::default())
+pub fn guarded<K: Object>(api: Api<Guarded<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {
+    watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .filter_map(async |event| event.map(readable).transpose())
 }
 
-fn readable<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+fn readable<K: Object>(event: Event<Guarded<K>>) -> Option<Event<K>> {
     Some(match event {
         Event::Apply(object) => Event::Apply(read(object)?),
         Event::Delete(object) => Event::Delete(read(object)?),
@@ -50,7 +112,7 @@ fn readable<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
     })
 }
 
-fn read<K: Object>(DeserializeGuard(object): DeserializeGuard<K>) -> Option<K> {
+fn read<K: Object>(Guarded(object): Guarded<K>) -> Option<K> {
     match object {
         Ok(object) => Some(object),
         Err(invalid) => {
@@ -113,4 +175,44 @@ fn vanished<K: Resource<DynamicType = ()> + Clone + 'static>(writer: &Writer<K>,
 /// Nobody here asks who wrote which field.
 fn strip<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::{ObjectList, WatchEvent};
+    use serde_json::json;
+
+    use super::*;
+    use crate::crd::ServiceInstance;
+
+    type Guard = Guarded<ServiceInstance>;
+
+    #[test]
+    fn an_object_that_cannot_be_read_does_not_spoil_the_list_that_it_is_in() {
+        let object = |name: &str, parameters| {
+            let metadata = json!({ "name": name, "namespace": "ns", "resourceVersion": "7" });
+            json!({ "metadata": metadata, "spec": { "parameters": parameters } })
+        };
+        let items = [object("bad", json!([0])), object("good", json!({ "b": [1.5, null], "a": 0.1 }))];
+        let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }).to_string();
+        let list: ObjectList<Guard> = serde_json::from_str(&list).unwrap();
+        let names: Vec<_> = list.items.iter().map(|guarded| guarded.meta().name.clone().unwrap()).collect();
+        assert_eq!(names, ["bad", "good"]);
+        let bad = list.items[0].0.as_ref().unwrap_err();
+        assert!(bad.error.contains("not an object"), "{}", bad.error);
+        assert_eq!(bad.metadata.resource_version.as_deref(), Some("7"));
+        let good = list.items[1].0.as_ref().unwrap();
+        assert_eq!(good.spec.parameters.as_ref().unwrap().text(), r#"{"b":[1.5,null],"a":0.1}"#);
+        // Also when the event names its type last, so that the object is buffered.
+        for event in [
+            format!(r#"{{"type":"ADDED","object":{}}}"#, items[1]),
+            format!(r#"{{"object":{},"type":"ADDED"}}"#, items[1]),
+        ] {
+            let WatchEvent::Added(Guarded(read)) = serde_json::from_str::<WatchEvent<Guard>>(&event).unwrap()
+            else {
+                panic!("another event: {event}")
+            };
+            assert_eq!(read.unwrap().spec.parameters, good.spec.parameters);
+        }
+    }
 }

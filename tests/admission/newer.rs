@@ -64,7 +64,7 @@ async fn what_an_update_does_not_mention_is_kept_and_what_it_changes_is_changed(
     assert_eq!(kept.spec, made.spec);
     let change = json!({ "spec": { "parameters": { "a": null, "c": 1 }, "parametersFrom": from("l") } });
     let changed = merge(&alice, "db", change).await.unwrap();
-    assert_eq!(changed.spec.parameters, json!({ "c": 1 }).as_object().cloned());
+    assert_eq!(changed.spec.parameters, json!({ "c": 1 }).as_object().cloned().map(Into::into));
     assert_eq!(changed.spec.parameters_from[0].secret_key_ref.key, "l");
 }
 

@@ -12,6 +12,7 @@ mod killed;
 mod replicas;
 mod restart;
 mod too_deep;
+mod too_many;
 
 #[path = "../support/stage/mod.rs"]
 mod stage;

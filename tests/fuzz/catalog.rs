@@ -3,10 +3,13 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value, json};
-use service_catalog::osb::{
-    Catalog, InvalidCatalog,
-    catalog::{MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA, Offering, Plan},
+use serde_json::{Value, json};
+use service_catalog::{
+    json::RawObject,
+    osb::{
+        Catalog, InvalidCatalog,
+        catalog::{MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA, Offering, Plan},
+    },
 };
 use zeroize::Zeroizing;
 
@@ -96,7 +99,7 @@ fn plan(plan: &Plan) -> Check {
     Ok(())
 }
 
-fn shallow(opaque: Option<&Map<String, Value>>) -> Check {
+fn shallow(opaque: Option<&RawObject>) -> Check {
     fn depth(value: &Value) -> usize {
         match value {
             Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
@@ -104,7 +107,7 @@ fn shallow(opaque: Option<&Map<String, Value>>) -> Check {
             _ => 0,
         }
     }
-    let found = opaque.map_or(0, |members| depth(&Value::Object(members.clone())));
+    let found = opaque.map_or(0, |members| depth(&serde_json::to_value(members).unwrap_or_default()));
     promise!(found <= MAX_DEPTH, "{found} levels, which no list of classes can be read with");
     Ok(())
 }

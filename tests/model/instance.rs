@@ -11,11 +11,10 @@ use service_catalog::{
     context::{Memory, Tunables},
     crd::{
         ConditionType, FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance,
-        ServiceInstanceSpec, ServiceInstanceStatus,
-        common::JsonObject,
-        condition,
+        ServiceInstanceSpec, ServiceInstanceStatus, condition,
         instance::{ContextAnnotations, InstanceProperties, PlanReference},
     },
+    json::RawObject,
     osb::{
         outcome::{Deleted, InstanceAnswer, Provisioned},
         wire::Target,
@@ -63,14 +62,14 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         instances_retrievable: around.retrievable,
         bindings_retrievable: around.retrievable,
         context_updatable: true,
-        default_parameters: None,
+        default_parameters: [None, None],
         removed: None,
         broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },
     })
 }
 
 /// The parameters in the spec, as they are merged.
-pub fn merged(spec: Option<&JsonObject>, around: &Surroundings) -> Result<Parameters, ParametersError> {
+pub fn merged(spec: Option<&RawObject>, around: &Surroundings) -> Result<Parameters, ParametersError> {
     if around.bad_parameters {
         return Err(ParametersError { message: "no such Secret".into() });
     }
@@ -78,8 +77,8 @@ pub fn merged(spec: Option<&JsonObject>, around: &Surroundings) -> Result<Parame
 }
 
 /// The parameters of the spec.
-pub fn specified(around: &Surroundings) -> Option<JsonObject> {
-    json!({ "size": if around.other_parameters { 2 } else { 1 } }).as_object().cloned()
+pub fn specified(around: &Surroundings) -> Option<RawObject> {
+    json!({ "size": if around.other_parameters { 2 } else { 1 } }).as_object().cloned().map(Into::into)
 }
 
 /// The annotations that brokers are told of.
@@ -103,8 +102,8 @@ pub fn metadata(name: &str, uid: &str, around: &Surroundings, now: Timestamp) ->
 }
 
 /// The checksum under which parameters are recorded.
-pub fn checksum(parameters: Option<&JsonObject>) -> String {
-    parameters::merge(parameters, &[]).map(|merged| merged.checksum()).unwrap()
+pub fn checksum(parameters: Option<&RawObject>) -> String {
+    parameters::merge(parameters, &[]).map(|merged| merged.checksum().to_owned()).unwrap()
 }
 
 fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp) -> ServiceInstance {

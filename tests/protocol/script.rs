@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Map;
-use service_catalog::osb::{
-    Authentication, Client, Doubt, Endpoint, Outcome, Refusal, Settings,
-    wire::{
-        BindRequest, BindResource, Context, PLATFORM, PreviousValues, ProvisionRequest, Target, UpdateRequest,
+use service_catalog::{
+    json::RawObject,
+    osb::{
+        Authentication, Client, Doubt, Endpoint, Outcome, Refusal, Settings,
+        wire::{
+            BindRequest, BindResource, Context, PLATFORM, PreviousValues, ProvisionRequest, Target,
+            UpdateRequest,
+        },
     },
 };
 use tokio::{
@@ -243,7 +246,7 @@ pub fn update_request() -> UpdateRequest {
     UpdateRequest {
         service_id: "s".into(),
         plan_id: None,
-        parameters: Some(Map::new()),
+        parameters: Some(RawObject::default()),
         context: context(),
         previous_values: PreviousValues {
             service_id: "s".into(),

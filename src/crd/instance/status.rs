@@ -6,13 +6,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::crd::{
-    Condition, UserInfo,
-    broker::{is_false, is_zero},
-    common::{JsonObject, ResolvedOffering},
-    condition::Conditioned,
-    plan::MaintenanceInfo,
-    schema::{self, null_default},
+use crate::{
+    crd::{
+        Condition, UserInfo,
+        broker::{is_false, is_zero},
+        common::ResolvedOffering,
+        condition::Conditioned,
+        plan::MaintenanceInfo,
+        schema::{self, null_default},
+    },
+    json::RawObject,
 };
 
 // The flags are the original's; `reconcilers::instance::phase` is the one place that reads them.
@@ -64,7 +67,7 @@ pub struct ServiceInstanceStatus {
     /// The defaults of class and plan that the instance was ordered with, under the parameters of its spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub default_provision_parameters: Option<JsonObject>,
+    pub default_provision_parameters: Option<RawObject>,
     /// `Ready`, `Failed`, or the reason why not.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
@@ -213,7 +216,7 @@ pub struct InstanceProperties {
     /// The parameters; values that came from a Secret are shown as `<redacted>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
-    pub parameters: Option<JsonObject>,
+    pub parameters: Option<RawObject>,
     /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,

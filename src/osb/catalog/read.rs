@@ -10,7 +10,7 @@ use super::{
     Plan, Problem, Schemas,
 };
 use crate::{
-    json::{has_at_most, is_within},
+    json::{self, RawObject, depth, has_at_most},
     osb::{semver, text},
 };
 
@@ -212,7 +212,7 @@ fn maintenance_info(entry: &mut Entry<'_, '_>) -> Option<MaintenanceInfo> {
 
 /// A schema, unless it is none or too large. It only helps people to fill in a form and the broker validates anyway,
 /// so a bad one costs no more than itself.
-fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<String, Value>> {
+fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<RawObject> {
     let (mut holder, mut path) = (entry.object.get_mut("schemas")?, String::from("schemas"));
     for key in [kind, action, "parameters"] {
         match holder {
@@ -227,10 +227,11 @@ fn schema(entry: &mut Entry<'_, '_>, [kind, action]: [&str; 2]) -> Option<Map<St
         Value::Null => return None,
         _ => return entry.skip_once(format!("{path} is not an object")),
     };
-    if serde_json::to_vec(&schema).map_or(usize::MAX, |text| text.len()) > MAX_SCHEMA {
+    let schema = RawObject::from(schema);
+    if schema.text().len() > MAX_SCHEMA {
         return entry.skip_once(format!("{path} is larger than {MAX_SCHEMA} bytes"));
     }
-    entry.shallow(&path, schema)
+    entry.opaque(&path, schema)
 }
 
 /// One offering or plan while it is being read. What is large is taken out of it: a copy would double what a catalog takes.
@@ -314,17 +315,25 @@ impl<'a, 's> Entry<'a, 's> {
         }
     }
 
-    fn metadata(&mut self) -> Option<Map<String, Value>> {
+    fn metadata(&mut self) -> Option<RawObject> {
         let metadata = self.take("metadata")?;
-        self.shallow("metadata", metadata)
+        self.opaque("metadata", metadata.into())
     }
 
-    /// An opaque object, unless it would make the cluster's object unreadable; notes why not.
-    fn shallow(&mut self, what: &str, object: Map<String, Value>) -> Option<Map<String, Value>> {
-        if object.values().all(|member| is_within(member, MAX_DEPTH - 1)) {
-            return Some(object);
+    /// An opaque object, unless it would make the cluster's object unreadable, or reading it too dear; notes why not.
+    fn opaque(&mut self, what: &str, object: RawObject) -> Option<RawObject> {
+        let text = object.text().as_bytes();
+        if depth(text) > MAX_DEPTH {
+            return self
+                .findings
+                .skip(&self.place, format!("{what} is nested more than {MAX_DEPTH} levels deep"));
         }
-        self.findings.skip(&self.place, format!("{what} is nested more than {MAX_DEPTH} levels deep"))
+        if !has_at_most(json::MAX_VALUES, text) {
+            return self
+                .findings
+                .skip(&self.place, format!("{what} has more than {} values", json::MAX_VALUES));
+        }
+        Some(object)
     }
 
     fn texts(&mut self, key: &str) -> Vec<String> {

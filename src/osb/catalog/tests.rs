@@ -1,6 +1,6 @@
 //! "Catalog Management", row by row.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn everything_the_spec_has_is_kept_and_the_rest_is_dropped() {
         (&["a".into()][..], &["route_forwarding".into()][..])
     );
     assert_eq!(
-        Value::from(offering.metadata.clone().unwrap()),
+        serde_json::to_value(&offering.metadata).unwrap(),
         json!({ "displayName": "R", "x": [1, null] })
     );
     let plan = &offering.plans[0];
@@ -86,8 +86,8 @@ fn everything_the_spec_has_is_kept_and_the_rest_is_dropped() {
         (maintenance.version.as_str(), maintenance.description.as_deref()),
         ("2.1.1+abcdef", Some("u"))
     );
-    assert_eq!(Value::from(plan.schemas.instance_create.clone().unwrap()), json!({ "type": "object" }));
-    assert_eq!(plan.schemas.instance_update, Some(Map::new()));
+    assert_eq!(serde_json::to_value(&plan.schemas.instance_create).unwrap(), json!({ "type": "object" }));
+    assert_eq!(plan.schemas.instance_update, Some(RawObject::default()));
     assert!(plan.schemas.binding_create.is_some());
     assert!(!format!("{catalog:?}").contains("hunter2"));
 }
@@ -318,6 +318,16 @@ fn what_ought_to_hold_schemas_and_does_not_is_named_once() {
         assert_eq!(skipped(&catalog), [named]);
     }
     assert!(skipped(&parse(&[with("plan.schemas", json!({ "service_instance": {} }))]).unwrap()).is_empty());
+}
+
+#[test]
+fn metadata_of_too_many_values_cost_no_more_than_themselves() {
+    let zeros = |values: usize| json!({ "x": vec![0; values - 2] });
+    let fits = parse(&[with("metadata", zeros(crate::json::MAX_VALUES))]).unwrap();
+    assert!(fits.offerings[0].metadata.is_some());
+    let catalog = parse(&[with("metadata", zeros(crate::json::MAX_VALUES + 1))]).unwrap();
+    assert!(catalog.offerings[0].metadata.is_none());
+    assert_eq!(skipped(&catalog), ["services[0] \"redis\": metadata has more than 100000 values"]);
 }
 
 #[test]

@@ -139,7 +139,7 @@ pub fn offering() -> Offering {
         instances_retrievable: true,
         bindings_retrievable: true,
         context_updatable: false,
-        default_parameters: None,
+        default_parameters: [None, None],
         removed: None,
         broker_state: BrokerState::Present,
     }

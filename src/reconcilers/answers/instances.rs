@@ -143,7 +143,7 @@ impl Bench {
 
     fn edited(mut self) -> Self {
         self.object.metadata.generation = Some(2);
-        self.object.spec.parameters = serde_json::json!({ "size": 2 }).as_object().cloned();
+        self.object.spec.parameters = serde_json::json!({ "size": 2 }).as_object().cloned().map(Into::into);
         self
     }
 

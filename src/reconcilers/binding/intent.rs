@@ -65,7 +65,7 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
     intent.resolved = Some(wanted.resolved.clone());
     intent.in_progress_properties = Some(BindingProperties {
         parameters: wanted.parameters.to_show(),
-        parameter_checksum: wanted.parameters.checksum(),
+        parameter_checksum: wanted.parameters.checksum().to_owned(),
         user_info: None,
     });
     stamp(&mut intent, observed.now);

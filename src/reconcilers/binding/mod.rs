@@ -177,6 +177,10 @@ impl Machine for BindingMachine {
         })
     }
 
+    fn lighten(world: &mut World) {
+        world.parameters = None;
+    }
+
     fn plan(observed: &Observed<Self>) -> Step<Self> {
         plan::plan(observed)
     }

@@ -123,6 +123,13 @@ fn materials(observed: &Seen) -> Result<(&str, &Parameters), Blocked> {
     }
     match &observed.world.parameters {
         Some(Ok(parameters)) => Ok((namespace_uid, parameters)),
+        // What stands in the spec is announced when it changes.
+        Some(Err(error)) if observed.object.spec.parameters_from.is_empty() => Err(Blocked {
+            reason: Reason::ErrorWithParameters,
+            message: error.message.clone(),
+            wait: Wait::ForChange,
+            for_good: false,
+        }),
         Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),
         None => Err(blocked(
             Reason::ErrorWithParameters,

@@ -11,10 +11,10 @@ use crate::{
     crd::{
         Scope,
         class::CommonServiceClassSpec,
-        common::JsonObject,
         plan::{CommonServicePlanSpec, MaintenanceInfo},
         scope::{ClassObject as _, EntryObject, PlanObject as _},
     },
+    json::RawObject,
     osb::catalog::{Catalog, Offering, Plan},
     reconcilers::entry::labels,
 };
@@ -158,6 +158,6 @@ fn plan_fields(plan: &Plan) -> CommonServicePlanSpec {
 }
 
 /// An object that says nothing is as good as none.
-fn object(value: Option<&JsonObject>) -> Option<JsonObject> {
+fn object(value: Option<&RawObject>) -> Option<RawObject> {
     value.filter(|object| !object.is_empty()).cloned()
 }

@@ -15,6 +15,7 @@ use crate::{
         plan::CommonServicePlanSpec,
         scope::{BrokerObject, ClassObject, EntryObject, PlanObject},
     },
+    json::{MAX_VALUES, RawObject, has_at_most},
     reconcilers::entry::labels,
 };
 
@@ -76,9 +77,21 @@ fn set(old: &[String], new: Vec<String>) -> Vec<String> {
 }
 
 /// The new object, unless it means the same as the old one.
-fn object(old: Option<&JsonObject>, new: Option<JsonObject>) -> Option<JsonObject> {
-    let meaning = |object: Option<&JsonObject>| object.map(members).filter(|members| !members.is_empty());
-    if meaning(old) == meaning(new.as_ref()) { old.cloned() } else { new }
+fn object(old: Option<&RawObject>, new: Option<RawObject>) -> Option<RawObject> {
+    let same = old.map(RawObject::text) == new.as_ref().map(RawObject::text)
+        || meaning(old).is_some_and(|old| meaning(new.as_ref()).is_some_and(|new| old == new));
+    if same { old.cloned() } else { new }
+}
+
+/// What an object says, nothing being as good as an empty one. `None` for what no catalog can have made: that is not read.
+fn meaning(object: Option<&RawObject>) -> Option<JsonObject> {
+    let Some(object) = object else {
+        return Some(JsonObject::new());
+    };
+    if !has_at_most(MAX_VALUES, object.text().as_bytes()) {
+        return None;
+    }
+    Some(members(&object.parse().ok()?))
 }
 
 fn members(object: &JsonObject) -> JsonObject {
@@ -115,9 +128,9 @@ mod tests {
 
     use super::*;
 
-    fn map(value: Value) -> Option<JsonObject> {
+    fn map(value: Value) -> Option<RawObject> {
         match value {
-            Value::Object(map) => Some(map),
+            Value::Object(map) => Some(map.into()),
             Value::Null => None,
             other => panic!("{other} is not an object"),
         }
@@ -140,6 +153,16 @@ mod tests {
             let result = object(map(old.clone()).as_ref(), map(new.clone()));
             assert_eq!(result, map(if kept { old } else { new }));
         }
+    }
+
+    #[test]
+    fn an_object_of_more_values_than_a_catalog_can_have_is_replaced_unread() {
+        let new = map(json!({"b": 2, "a": vec![0; MAX_VALUES - 3]}));
+        let old = map(json!({"a": vec![0; MAX_VALUES - 3], "b": 2}));
+        assert_eq!(object(old.as_ref(), new.clone()).unwrap().text(), old.unwrap().text());
+        let huge = map(json!({"b": 2, "a": vec![0; MAX_VALUES]}));
+        let old = map(json!({"a": vec![0; MAX_VALUES], "b": 2}));
+        assert_eq!(object(old.as_ref(), huge.clone()).unwrap().text(), huge.unwrap().text());
     }
 
     #[test]

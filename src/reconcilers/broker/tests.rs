@@ -108,15 +108,15 @@ impl Bench {
     fn perform(&mut self, write: Write) -> String {
         match write {
             Write::Create(target, object) if target.resource.kind == "ClusterServiceClass" => {
-                self.classes.push(serde_json::from_value(object).unwrap());
+                self.classes.push(serde_json::from_str(object.text()).unwrap());
                 format!("create {}", target.name)
             }
             Write::Create(target, object) => {
-                self.plans.push(serde_json::from_value(object).unwrap());
+                self.plans.push(serde_json::from_str(object.text()).unwrap());
                 format!("create {}", target.name)
             }
             Write::Patch(target, patch) => {
-                self.patch(&target.name, &patch);
+                self.patch(&target.name, &serde_json::to_value(patch).unwrap());
                 format!("patch {}", target.name)
             }
             Write::PatchStatus(target, patch) => {
@@ -229,7 +229,7 @@ fn the_same_catalog_in_any_order_writes_nothing() {
 fn only_what_has_changed_is_written_and_what_people_set_is_kept() {
     let mut bench = Bench::new();
     bench.catalog(&two());
-    let defaults = json!({"size": 1}).as_object().cloned();
+    let defaults = json!({"size": 1}).as_object().cloned().map(Into::into);
     bench.classes[0].spec.common.default_provision_parameters.clone_from(&defaults);
     bench.classes[0].metadata.labels.get_or_insert_default().insert("mine".into(), "x".into());
     let mut changed = two();

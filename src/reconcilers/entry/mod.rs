@@ -10,7 +10,7 @@ pub mod usage;
 use std::{convert::Infallible, marker::PhantomData, sync::Arc};
 
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::{
     error::Error,
@@ -141,7 +141,7 @@ fn plan<E: EntryObject>(entry: &E, world: &World) -> Option<Write> {
     let meta = entry.meta();
     (!wrong.is_empty()).then(|| {
         let metadata = json!({ "labels": wrong, "uid": meta.uid, "resourceVersion": meta.resource_version });
-        Write::Patch(Target::of(entry), json!({ "metadata": metadata }))
+        Write::Patch(Target::of(entry), Map::from_iter([("metadata".to_owned(), metadata)]).into())
     })
 }
 
@@ -195,6 +195,7 @@ mod tests {
             labels.remove("servicecatalog.k8s.io/spec.externalID");
         }
         let Some(Write::Patch(_, patch)) = plan(&unlabelled, &world(false)) else { panic!("no patch") };
+        let patch = patch.parse().unwrap();
         let labels = patch["metadata"]["labels"].as_object().unwrap();
         assert_eq!(labels.keys().collect::<Vec<_>>(), ["servicecatalog.k8s.io/spec.externalID"]);
         assert_eq!(patch["metadata"]["resourceVersion"], "7");

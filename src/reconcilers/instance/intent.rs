@@ -49,7 +49,7 @@ impl Wanted<'_> {
         let Offering { broker, plan_id, plan_name, .. } = self.offering;
         let shared = InstanceProperties {
             parameters: self.parameters.to_show(),
-            parameter_checksum: self.parameters.checksum(),
+            parameter_checksum: self.parameters.checksum().to_owned(),
             maintenance_version: self.maintenance_version.map(str::to_owned),
             context_annotations,
             ..InstanceProperties::default()

@@ -28,9 +28,10 @@ use crate::{
     context::Context,
     crd::{
         Condition, ServiceBinding, ServiceInstance, ServiceInstanceStatus,
-        common::{JsonObject, ResolvedOffering},
+        common::ResolvedOffering,
         instance::{ContextAnnotations, InstanceProperties},
     },
+    json::RawObject,
     osb::{
         self, Identity,
         outcome::{Deleted, InstanceAnswer, Polled, Provisioned},
@@ -60,7 +61,7 @@ pub struct World {
     /// The parameters; `None` when they were not looked at, because nothing can come of it.
     pub parameters: Option<Result<Parameters, ParametersError>>,
     /// The parameters that the instance has, or gets, without its spec.
-    pub defaults: Option<JsonObject>,
+    pub defaults: Option<RawObject>,
     /// The bindings of this instance, by name.
     pub bindings: Vec<Arc<ServiceBinding>>,
     /// Uid of the namespace; `None` when the cache does not have it.
@@ -168,7 +169,7 @@ impl Machine for InstanceMachine {
         let parameters = if phase::needs_parameters(object) {
             let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;
             let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
-            Some(given.and_then(|given| given.over(defaults.as_ref())))
+            Some(given.and_then(|given| given.over(defaults.clone()?.as_ref())))
         } else {
             None
         };
@@ -195,7 +196,8 @@ impl Machine for InstanceMachine {
             requested,
             hindrance,
             parameters,
-            defaults,
+            // Where they are in the way, nothing is ordered.
+            defaults: defaults.unwrap_or_default(),
             bindings,
             namespace_uid: stores.namespace_uid(&namespace),
             context_annotations: context.passed_on.of(object, stores),
@@ -204,6 +206,10 @@ impl Machine for InstanceMachine {
                 .is_some_and(|recorded| stores.has_broker(&offering::recorded_broker(recorded, &namespace))),
             inherited,
         })
+    }
+
+    fn lighten(world: &mut World) {
+        world.parameters = None;
     }
 
     fn plan(observed: &Observed<Self>) -> Step<Self> {

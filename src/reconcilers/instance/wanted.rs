@@ -73,6 +73,10 @@ pub(super) fn wanted<'a>(
         .map_err(|message| for_change(Reason::MaintenanceVersionNotOffered, message))?;
     match &world.parameters {
         Some(Ok(parameters)) => Ok(Wanted { offering, parameters, namespace_uid, maintenance_version }),
+        // What stands in the spec, or in the catalog, is announced when it changes.
+        Some(Err(error)) if observed.object.spec.parameters_from.is_empty() => {
+            Err(for_change(Reason::ErrorWithParameters, error.message.clone()))
+        }
         Some(Err(error)) => Err(blocked(Reason::ErrorWithParameters, error.message.clone())),
         None => {
             let message = "the parameters have not been read yet; this mends itself".to_owned();

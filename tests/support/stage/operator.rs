@@ -190,6 +190,27 @@ impl Operator {
         Ok(fs::write(&path, lines.lines().map(turned).collect::<String>())?)
     }
 
+    /// The most memory that it has had since it was last started, in MiB.
+    pub fn peak_memory(&self) -> Result<usize> {
+        let address = self.running().address.context("the operator does not run")?;
+        let listen = format!("--listen={address}");
+        for entry in fs::read_dir("/proc")? {
+            let process = entry?.path();
+            // Others come and go meanwhile.
+            let Ok(command) = fs::read_to_string(process.join("cmdline")) else { continue };
+            let mut arguments = command.split('\0');
+            if arguments.next() == Some(env!("CARGO_BIN_EXE_service-catalog"))
+                && arguments.any(|it| it == listen)
+            {
+                let status = fs::read_to_string(process.join("status"))?;
+                let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).context("no peak")?;
+                return Ok(kibibytes.trim().parse::<usize>()? / 1024);
+            }
+        }
+        bail!("there is no process with {listen}")
+    }
+
     /// What it last wrote to its log.
     pub fn log_tail(&self) -> String {
         match &self.running().process {

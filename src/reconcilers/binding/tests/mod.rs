@@ -59,7 +59,7 @@ impl Fixture {
     pub fn new() -> Self {
         let spec = ServiceBindingSpec {
             instance_ref: LocalObjectReference { name: "name".into() },
-            parameters: json!({"role": "reader"}).as_object().cloned(),
+            parameters: json!({"role": "reader"}).as_object().cloned().map(Into::into),
             ..ServiceBindingSpec::default()
         };
         let mut object = ServiceBinding::new("creds", spec);
@@ -102,7 +102,7 @@ impl Fixture {
     }
 
     pub fn with_parameters(mut self, parameters: &Value) -> Self {
-        self.object.spec.parameters = parameters.as_object().cloned();
+        self.object.spec.parameters = parameters.as_object().cloned().map(Into::into);
         *self.object.metadata.generation.get_or_insert(0) += 1;
         self
     }

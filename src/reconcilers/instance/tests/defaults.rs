@@ -2,14 +2,16 @@
 
 use super::*;
 
-fn object(value: &Value) -> Option<crate::crd::common::JsonObject> {
-    value.as_object().cloned()
+fn object(value: &Value) -> Option<crate::json::RawObject> {
+    value.as_object().cloned().map(Into::into)
 }
 
 /// An instance of a class and plan with defaults, where they are applied.
 fn fixture() -> Fixture {
-    let defaults = json!({"size": 9, "backup": {"every": "day", "keep": 7}});
-    let mut fixture = Fixture::new().offered(|offering| offering.default_parameters = object(&defaults));
+    let (class, plan) =
+        (json!({"size": 3, "backup": {"every": "day"}}), json!({"size": 9, "backup": {"keep": 7}}));
+    let mut fixture =
+        Fixture::new().offered(|offering| offering.default_parameters = [object(&class), object(&plan)]);
     fixture.tunables.service_plan_defaults = true;
     fixture
 }
@@ -31,9 +33,9 @@ fn defaults_stand_below_what_the_spec_says_and_are_recorded() {
     let status = asked.status();
     let recorded = object(&json!({"size": 9, "backup": {"every": "day", "keep": 7}}));
     assert_eq!(status.default_provision_parameters, recorded);
-    assert_eq!(status.in_progress_properties.unwrap().parameters.map(Value::Object), Some(parameters));
+    assert_eq!(status.in_progress_properties.unwrap().parameters, object(&parameters));
     let spec = json!({"size": 1, "backup": {"keep": 30}});
-    assert_eq!(asked.object.spec.parameters.map(Value::Object), Some(spec), "the spec is the user's");
+    assert_eq!(asked.object.spec.parameters, object(&spec), "the spec is the user's");
 }
 
 #[test]
@@ -48,8 +50,8 @@ fn without_the_setting_there_are_no_defaults() {
 fn an_instance_keeps_the_defaults_that_it_was_ordered_with() {
     let mut ready = fixture().settled();
     ready.tunables.service_plan_defaults = false;
-    let ready =
-        ready.offered(|offering| offering.default_parameters = object(&json!({"size": 77, "new": 1})));
+    let ready = ready
+        .offered(|offering| offering.default_parameters = [None, object(&json!({"size": 77, "new": 1}))]);
     assert_eq!(shown(&ready.plan(), &ready), "wait for a change");
     let (asked, parameters) = sent(ready.with_parameters(&json!({"backup": {"keep": 1}})));
     assert_eq!(parameters, json!({"size": 9, "backup": {"every": "day", "keep": 1}}));
@@ -69,7 +71,8 @@ fn an_instance_that_was_ordered_without_defaults_never_gets_any() {
 
 #[test]
 fn a_request_that_is_repeated_says_the_defaults_of_the_first() {
-    let changed = fixture().intending().offered(|offering| offering.default_parameters = None).after(60);
+    let changed =
+        fixture().intending().offered(|offering| offering.default_parameters = [None, None]).after(60);
     let (_, parameters) = sent(changed);
     assert_eq!(parameters, json!({"size": 1, "backup": {"every": "day", "keep": 7}}));
 }
@@ -78,7 +81,7 @@ fn a_request_that_is_repeated_says_the_defaults_of_the_first() {
 fn another_attempt_after_a_refusal_has_the_defaults_of_its_own_plan() {
     let refused = fixture().answered(Outcome::Provisioned(refused(400, RefusalReason::BadRequest)));
     let other = refused.with_plan("big-id");
-    let other = other.offered(|offering| offering.default_parameters = object(&json!({"big": true})));
+    let other = other.offered(|offering| offering.default_parameters = [object(&json!({"big": true})), None]);
     let (asked, parameters) = sent(other);
     assert_eq!(parameters, json!({"size": 1, "big": true}));
     assert_eq!(asked.status().default_provision_parameters, object(&json!({"big": true})));

@@ -24,7 +24,7 @@ use crate::{
     crd::{
         FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance, ServiceInstanceSpec,
         ServiceInstanceStatus,
-        common::ResolvedOffering,
+        common::{ParametersFromSource, ResolvedOffering, SecretKeyReference},
         instance::{ContextAnnotations, PlanReference},
     },
     osb::{
@@ -57,7 +57,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         instances_retrievable: false,
         bindings_retrievable: false,
         context_updatable: false,
-        default_parameters: None,
+        default_parameters: [None, None],
         removed: None,
         broker_state: BrokerState::Present,
     }
@@ -98,7 +98,7 @@ impl Fixture {
         };
         let spec = ServiceInstanceSpec {
             plan_reference: reference,
-            parameters: json!({"size": 1}).as_object().cloned(),
+            parameters: json!({"size": 1}).as_object().cloned().map(Into::into),
             ..ServiceInstanceSpec::default()
         };
         let mut object = ServiceInstance::new("name", spec);
@@ -146,7 +146,7 @@ impl Fixture {
 
     /// The spec is edited.
     pub fn with_parameters(mut self, parameters: &Value) -> Self {
-        self.object.spec.parameters = parameters.as_object().cloned();
+        self.object.spec.parameters = parameters.as_object().cloned().map(Into::into);
         self.edited()
     }
 
@@ -184,6 +184,8 @@ impl Fixture {
     }
 
     pub fn with_bad_parameters(mut self) -> Self {
+        let reference = SecretKeyReference { name: "s".into(), key: "k".into() };
+        self.object.spec.parameters_from = vec![ParametersFromSource { secret_key_ref: reference }];
         self.unreadable = true;
         self
     }
@@ -232,7 +234,7 @@ impl Fixture {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
             let given = parameters::merge(self.object.spec.parameters.as_ref(), &[]);
-            given.and_then(|given| given.over(defaults.as_ref()))
+            given.and_then(|given| given.over(defaults.clone()?.as_ref()))
         };
         Observed {
             object: Arc::new(self.object.clone()),
@@ -244,7 +246,7 @@ impl Fixture {
                 requested: self.requested.clone(),
                 context_annotations: self.annotations.clone(),
                 parameters: super::phase::needs_parameters(&self.object).then_some(parameters),
-                defaults,
+                defaults: defaults.unwrap_or_default(),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
