@@ -12,11 +12,11 @@ use crate::{
     support::broker::Operation,
 };
 
-/// The most memory that the operator may ever have had, in MiB. The objects are 6 MiB of text.
+/// The most memory that the operator may ever have had, in MiB. The objects are 5 MiB of text.
 const MEMORY: usize = 200;
 
 /// What there is half a million of, in turn, in the parameters of instances.
-const VALUES: [&str; 4] = ["0", "[]", "{\"\":0}", "0"];
+const VALUES: [&str; 3] = ["0", "[]", "{\"\":0}"];
 
 /// An object of 1 MiB that consists of little else than values.
 fn values(of: &str) -> Value {
