@@ -119,6 +119,23 @@ async fn a_broker_that_is_down_delays_a_deletion_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn instances_of_a_broker_that_was_torn_out_go_when_it_is_back() {
+    let case = cluster_wide("broker-torn-out").await;
+    case.provide("db", json!({})).await;
+    let broker = case.broker_name();
+    case.delete(CLUSTER_BROKER, broker).await;
+    case.says(CLUSTER_BROKER, broker, "DeletionBlockedByExistingInstances", &[]).await;
+    case.hand.edit(CLUSTER_BROKER, broker, json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    case.gone(CLUSTER_BROKER, broker).await;
+    case.delete(INSTANCE, "db").await;
+    case.says(INSTANCE, "db", "ReferencesNonexistentBroker", &[broker, "create the broker again"]).await;
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty());
+    case.create_broker(json!({})).await;
+    case.gone(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
 async fn an_instance_deleted_while_it_is_provisioned_is_deleted_after_that() {
     let case = namespaced("deleted-early").await;
     let hold = Hold::new();
