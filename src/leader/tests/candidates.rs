@@ -102,7 +102,9 @@ async fn the_others_only_look_while_the_leader_renews() {
     assert!(asked.iter().all(|verb| *verb == "get"), "{asked:?}");
     // A period each, and at most a fifth more.
     assert!((62..=75).contains(&asked.len()), "{} times", asked.len());
-    assert_eq!(stood_by.load(Ordering::Relaxed), asked.len());
+    // The last look may not be answered yet.
+    let seen = stood_by.load(Ordering::Relaxed);
+    assert!((asked.len() - 1..=asked.len()).contains(&seen), "{seen} of {}", asked.len());
 }
 
 #[tokio::test(start_paused = true)]
