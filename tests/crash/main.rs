@@ -20,7 +20,13 @@ mod stage;
 mod support;
 
 use serde_json::json;
-use stage::{Stage, WITH_POLICIES, case::Case, objects::INSTANCE, operator::USER, wait::PATIENCE};
+use stage::{
+    Stage, WITH_POLICIES,
+    case::Case,
+    objects::{BINDING, INSTANCE},
+    operator::USER,
+    wait::PATIENCE,
+};
 use support::control_plane::AuditEvent;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -100,4 +106,13 @@ async fn served(stage: &'static Stage, namespace: &str) -> Case {
     let last = |event: &AuditEvent| released(event) && event.subresource.is_empty();
     stage.plane.audit_of(PATIENCE, last).await.unwrap();
     case
+}
+
+/// Orders and binds, and takes it away again.
+async fn is_served(case: &Case, name: &str) {
+    case.provide(name, json!({})).await;
+    case.bind(name, name, json!({})).await;
+    case.ready(BINDING, name).await;
+    case.remove(BINDING, name).await;
+    case.remove(INSTANCE, name).await;
 }

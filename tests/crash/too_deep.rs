@@ -2,12 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{namespaced, turn};
+use super::{is_served, namespaced, turn};
 use crate::{
-    stage::{
-        case::Case,
-        objects::{BINDING, CLASS, INSTANCE, PLAN},
-    },
+    stage::objects::{BINDING, CLASS, INSTANCE, PLAN},
     support::broker::Operation,
 };
 
@@ -16,15 +13,6 @@ const LEVELS: [usize; 3] = [120, 126, 500];
 
 fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }))
-}
-
-/// Orders and binds, and takes it away again.
-async fn is_served(case: &Case, name: &str) {
-    case.provide(name, json!({})).await;
-    case.bind(name, name, json!({})).await;
-    case.ready(BINDING, name).await;
-    case.remove(BINDING, name).await;
-    case.remove(INSTANCE, name).await;
 }
 
 #[tokio::test]

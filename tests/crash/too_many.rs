@@ -3,12 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::{namespaced, turn};
+use super::{is_served, namespaced, turn};
 use crate::{
-    stage::{
-        case::Case,
-        objects::{BINDING, CLASS, INSTANCE},
-    },
+    stage::objects::{BINDING, CLASS, INSTANCE},
     support::broker::Operation,
 };
 
@@ -22,15 +19,6 @@ const VALUES: [&str; 3] = ["0", "[]", "{\"\":0}"];
 fn values(of: &str) -> Value {
     serde_json::from_str(&format!("{{\"a\":[{}{of}]}}", format!("{of},").repeat((1 << 20) / (of.len() + 1))))
         .unwrap()
-}
-
-/// Orders and binds, and takes it away again.
-async fn is_served(case: &Case, name: &str) {
-    case.provide(name, json!({})).await;
-    case.bind(name, name, json!({})).await;
-    case.ready(BINDING, name).await;
-    case.remove(BINDING, name).await;
-    case.remove(INSTANCE, name).await;
 }
 
 #[tokio::test]
