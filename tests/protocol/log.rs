@@ -5,24 +5,24 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tracing::Level;
-
 use crate::script::{Act, Broker, answer, answered, bind_request};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Keeps what this thread tells, for as long as the guard is held.
-    fn keep(&self) -> tracing::subscriber::DefaultGuard {
+    /// Keeps what is told in this process from now on: a subscriber of one thread is not always heard while others have none.
+    fn keep(&self) {
         let log = self.clone();
-        let lines = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
-        tracing::subscriber::set_default(lines.with_writer(move || log.clone()).finish())
+        let lines = tracing_subscriber::fmt().with_env_filter("service_catalog=debug").with_ansi(false);
+        tracing::subscriber::set_global_default(lines.with_writer(move || log.clone()).finish()).unwrap();
     }
 
-    fn lines(&self) -> Vec<String> {
+    /// The lines about these requests.
+    fn about(&self, ids: &[String]) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains("service_catalog")).map(str::to_owned).collect()
+        let lines = text.lines().filter(|line| ids.iter().any(|id| line.contains(id.as_str())));
+        lines.map(str::to_owned).collect()
     }
 }
 
@@ -45,18 +45,17 @@ async fn a_request_is_logged_by_its_id_and_so_is_an_answer_that_names_another() 
     );
     let broker = Broker::start(vec![Act::Say(answer(200, body)), Act::Say(odd)]).await;
     let (client, log) = (broker.client(), Log::default());
-    let guard = log.keep();
+    log.keep();
     for _ in 0..2 {
         answered(client.bind("i", "b", &bind_request(), true, None).await);
     }
-    drop(guard);
     let id = |request: &String| {
         let header = request.lines().find(|line| line.starts_with("x-broker-api-request-identity"));
         header.and_then(|line| line.split_once(": ")).unwrap().1.to_owned()
     };
     let ids: Vec<String> = broker.requests().iter().map(id).collect();
     assert_ne!(ids[0], ids[1], "an id names one request");
-    let lines = log.lines();
+    let lines = log.about(&ids);
     let expected =
         [("asked a broker", &ids[0]), ("names another request", &ids[1]), ("asked a broker", &ids[1])];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
