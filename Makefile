@@ -45,6 +45,10 @@ broker: ## make the Python environment of the demo broker (once)
 	@echo 'make: the Python environment of the demo broker, which is made once'
 	demo/run --venv
 
+.PHONY: fuzz
+fuzz: ## look for inputs that break a promise: SECONDS (60) at each kind of input
+	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(or $(SECONDS),60) * 1000 )) $(CARGO) test --locked --test fuzz
+
 .PHONY: crds
 crds: ## write the generated files anew: crds/ and config/admission/
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated

@@ -12,7 +12,7 @@ use std::{
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client as KubeClient, ResourceExt as _};
+use kube::{Client as KubeClient, ResourceExt as _};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use self::catalogs::Kept;
@@ -26,9 +26,9 @@ use crate::{
     metrics::Metrics,
     osb::{
         ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent,
-        version::InvalidVersion,
+        text::display, version::InvalidVersion,
     },
-    reconcilers::write::timed,
+    reconcilers::secret::find_secret,
     stores::Stores,
 };
 
@@ -265,9 +265,8 @@ impl Brokers {
             );
             return Err(unusable(message));
         }
-        let place = format!("{}/{}", auth.namespace, auth.name);
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &auth.namespace);
-        let secret = timed(&format!("read Secret {place}"), secrets.get_opt(&auth.name))
+        let place = display(&format!("{}/{}", auth.namespace, auth.name));
+        let secret = find_secret(&self.client, &auth.namespace, &auth.name)
             .await
             .map_err(|error| unusable(format!("{key}: {field}: {error}")))?;
         let secret = secret.ok_or_else(|| {

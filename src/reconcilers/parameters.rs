@@ -8,21 +8,20 @@ mod go;
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 use serde::Deserialize as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{error::Error, write::timed};
+use super::{error::Error, secret::find_secret};
 use crate::{
     crd::common::{JsonObject, ParametersFromSource, SecretKeyReference},
     json::{MAX_DEPTH, MAX_VALUES, RawObject, depth, values},
     osb::text::{clip, display, redact},
 };
 
-/// How much of a key is quoted, in bytes. Keys of a Secret's JSON may be as long as the Secret.
+/// How much of a name or a key is quoted, in bytes. Keys of a Secret's JSON may be as long as the Secret.
 const QUOTED: usize = 256;
 
 /// The most that is read of Secrets for one request, in bytes: four Secrets as large as there can be. One Secret may be named
@@ -78,12 +77,10 @@ pub async fn read(
     namespace: &str,
     sources: &[ParametersFromSource],
 ) -> Result<Vec<Source>, Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut read = Vec::with_capacity(sources.len());
     let mut room = MAX_SECRETS;
     for ParametersFromSource { secret_key_ref: reference } in sources {
-        let action = format!("read Secret {namespace}/{}", reference.name);
-        let value = match timed(&action, api.get_opt(&reference.name)).await? {
+        let value = match find_secret(client, namespace, &reference.name).await? {
             None => SourceValue::NoSecret,
             Some(secret) => match secret.data.and_then(|mut data| data.remove(&reference.key)) {
                 None => SourceValue::NoKey,
@@ -124,7 +121,7 @@ pub fn merge(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameter
 }
 
 fn object_of(index: usize, source: &Source, room: &mut Room) -> Result<JsonObject, ParametersError> {
-    let SecretKeyReference { name, key } = &source.reference;
+    let (name, key) = (clip(&source.reference.name, QUOTED), clip(&source.reference.key, QUOTED));
     let field = format!("spec.parametersFrom[{index}].secretKeyRef");
     let complain = |what: &str| ParametersError { message: format!("{field}: {what}") };
     let bytes = match &source.value {

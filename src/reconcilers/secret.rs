@@ -1,4 +1,5 @@
-//! The Secrets that hold credentials: created where the name is free, replaced and deleted only where they are ours.
+//! Secrets: those that specs name are read, and those that hold credentials created where the name is free, replaced and deleted
+//! only where they are ours.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -33,6 +34,25 @@ pub struct OwnedSecret {
     pub owner_uid: String,
     /// The credentials.
     pub data: BTreeMap<String, ByteString>,
+}
+
+/// Reads a Secret that somebody's spec names. A name that no object can have (specs from before the CRDs had rules may hold
+/// one) finds nothing: it becomes part of a path, and must not lead to another Secret.
+///
+/// # Errors
+/// The API server did not answer.
+pub async fn find_secret(client: &Client, namespace: &str, name: &str) -> Result<Option<Secret>, Error> {
+    if !(is_path_segment(namespace) && is_path_segment(name)) {
+        return Ok(None);
+    }
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    timed(&format!("read Secret {namespace}/{name}"), api.get_opt(name)).await
+}
+
+/// What is true of the name of every object. The rest of what names must be is for the API server to say.
+fn is_path_segment(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && !matches!(name, "" | "." | "..")
 }
 
 /// Reads the metadata of a Secret as the API server has it now.
@@ -138,4 +158,21 @@ pub(super) async fn delete_secret(
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let action = format!("delete Secret {namespace}/{name}");
     ignore_missing(timed(&action, api.delete(name, &only)).await.map(|_| ()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_its_place_in_a_path() {
+        for name in ["db", "db.example.com", "0", "a-b", "Capital"] {
+            assert!(is_path_segment(name), "{name}");
+        }
+        for name in
+            ["", ".", "..", "../other/secrets/db", "db/log", "db?watch=1", "db#", "%2e%2e", "a b", "é"]
+        {
+            assert!(!is_path_segment(name), "{name}");
+        }
+    }
 }

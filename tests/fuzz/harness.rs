@@ -1,8 +1,8 @@
-//! One target: its corpus as it is, then changed entries. Which changes are made is drawn by bolero: by chance in
-//! `cargo test`, by what they lead to under `cargo bolero`.
+//! One target: its corpus as it is, then changed entries. In `cargo test` the changes are always the same ones, so that what
+//! has passed passes again. Who looks for more lets bolero draw them: by chance, or by what they lead to.
 
 use std::{
-    fmt, fs,
+    env, fmt, fs,
     ops::Bound,
     panic::RefUnwindSafe,
     path::{Path, PathBuf},
@@ -32,12 +32,12 @@ const SMALLER: Duration = Duration::from_secs(5);
 /// `bolero::check!()`, which stands in the test itself, to be found by the test's name.
 type Target = TestTarget<ByteSliceGenerator, DefaultEngine, BorrowedInput>;
 
-/// Runs a target: `change` makes a new input of one that is known, `check` says what is promised of every input.
-/// `iterations` is for `cargo test`.
+/// Runs a target: `change` makes a new input of one that is known, `check` says what is promised of every input. So many
+/// inputs are made, unless bolero is asked for others.
 pub fn run(
     target: Target,
     corpus: &str,
-    iterations: usize,
+    inputs: u64,
     change: impl Fn(&[u8], &mut Random<'_>) -> Vec<u8>,
     check: impl Fn(&[u8]) -> Check + RefUnwindSafe,
 ) {
@@ -45,16 +45,35 @@ pub fn run(
     for (path, input) in &known {
         hold(&path.display(), &check, input);
     }
-    target
-        .with_generator(Changed { known, change })
-        .with_iterations(iterations)
-        .with_shrink_time(SMALLER)
-        .for_each(|input: &Input| hold(&corpus, &check, &input.0));
+    let changed = Changed { known, change };
+    if is_bolero_asked() {
+        let target = target.with_generator(changed).with_shrink_time(SMALLER);
+        target.for_each(|input: &Input| hold(&corpus, &check, input));
+    } else {
+        for seed in 0..inputs {
+            hold(&format_args!("{corpus}, seed {seed}"), &check, &changed.input(&mut Random::seeded(seed)));
+        }
+    }
+}
+
+/// Whether `cargo bolero` runs this, or somebody has set one of bolero's variables (`BOLERO_RANDOM_TEST_TIME_MS`).
+fn is_bolero_asked() -> bool {
+    env::vars_os().any(|(name, _)| name.to_string_lossy().contains("BOLERO_"))
 }
 
 struct Changed<F> {
-    known: Vec<(PathBuf, Vec<u8>)>,
+    known: Vec<(PathBuf, Input)>,
     change: F,
+}
+
+impl<F: Fn(&[u8], &mut Random<'_>) -> Vec<u8>> Changed<F> {
+    fn input(&self, random: &mut Random<'_>) -> Input {
+        let mut input = self.known[random.below(self.known.len())].1.clone();
+        for _ in 0..=random.below(3) {
+            input = Input((self.change)(&input.0, random));
+        }
+        input
+    }
 }
 
 impl<F: Fn(&[u8], &mut Random<'_>) -> Vec<u8>> ValueGenerator for Changed<F> {
@@ -65,16 +84,12 @@ impl<F: Fn(&[u8], &mut Random<'_>) -> Vec<u8>> ValueGenerator for Changed<F> {
             // A fuzzer that has nothing more to say says 0.
             driver.gen_usize(Bound::Included(&0), Bound::Excluded(&limit)).unwrap_or(0)
         };
-        let mut random = Random::drawn(&mut draw);
-        let mut input = self.known[random.below(self.known.len())].1.clone();
-        for _ in 0..=random.below(3) {
-            input = (self.change)(&input, &mut random);
-        }
-        Some(Input(input))
+        Some(self.input(&mut Random::drawn(&mut draw)))
     }
 }
 
 /// An input that prints so that it can be copied.
+#[derive(Clone)]
 struct Input(Vec<u8>);
 
 impl fmt::Debug for Input {
@@ -87,18 +102,18 @@ impl fmt::Debug for Input {
 }
 
 /// Panics when a promise is broken.
-fn hold(what: &dyn fmt::Display, check: &impl Fn(&[u8]) -> Check, input: &[u8]) {
-    if let Err(broken) = check(input) {
-        panic!("{what}: {broken}");
+fn hold(what: &dyn fmt::Display, check: &impl Fn(&[u8]) -> Check, input: &Input) {
+    if let Err(broken) = check(&input.0) {
+        panic!("{what}: {broken}\nthe input: {input:?}");
     }
 }
 
 /// The committed inputs of a target, in the order of their names.
-fn known(corpus: &str) -> Vec<(PathBuf, Vec<u8>)> {
+fn known(corpus: &str) -> Vec<(PathBuf, Input)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(corpus);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", folder.display());
-    paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    paths.into_iter().map(|path| (path.clone(), Input(fs::read(path).unwrap()))).collect()
 }

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, Client};
+use k8s_openapi::ByteString;
+use kube::Client;
 use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::template;
 use crate::{
     crd::binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
-    osb::outcome::Credentials,
-    reconcilers::{error::Error, write::timed},
+    osb::{outcome::Credentials, text::clip},
+    reconcilers::{error::Error, secret::find_secret},
 };
 
 /// What the API server accepts as a Secret, all values together.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
-/// The length of a key that the API server accepts.
+/// The length of a key, or of an object's name, that the API server accepts.
 const KEY_LIMIT: usize = 253;
 
 /// Turns credentials into Secret data: strings as they are, anything else as JSON (the original's rule).
@@ -43,11 +43,7 @@ pub fn to_data(
         return Err(format!(
             "the credentials have keys that cannot stand in a Secret ({}): keys may hold letters, digits, '-', '_' and '.'; \
              rename them with spec.secretTransforms, or ask the broker's operator",
-            illegal
-                .iter()
-                .map(|key| format!("{:?}", crate::osb::text::clip(key, 64)))
-                .collect::<Vec<_>>()
-                .join(", ")
+            illegal.iter().map(|key| format!("{:?}", clip(key, 64))).collect::<Vec<_>>().join(", ")
         ));
     }
     let size: usize = data.values().map(|value| value.0.len()).sum();
@@ -157,12 +153,11 @@ impl OtherSecrets {
         namespace: &str,
         transforms: &[SecretTransform],
     ) -> Result<Self, Error> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let mut read = BTreeMap::new();
         for from in transforms.iter().filter_map(|transform| transform.add_keys_from.as_ref()) {
             let name = from.secret_ref.as_ref().map(|secret| secret.name.clone()).unwrap_or_default();
             if !name.is_empty() && !read.contains_key(&name) {
-                let secret = timed(&format!("read Secret {namespace}/{name}"), api.get_opt(&name)).await?;
+                let secret = find_secret(client, namespace, &name).await?;
                 read.insert(name, secret.map(|secret| secret.data.unwrap_or_default()));
             }
         }
@@ -175,7 +170,8 @@ impl OtherSecrets {
             _ if name.is_empty() => Err("addKeysFrom.secretRef names no Secret; set its name".to_owned()),
             Some(Some(data)) => Ok(data),
             Some(None) | None => Err(format!(
-                "addKeysFrom.secretRef: the Secret {name:?} does not exist; create it in the namespace of the binding"
+                "addKeysFrom.secretRef: the Secret {:?} does not exist; create it in the namespace of the binding",
+                clip(name, KEY_LIMIT)
             )),
         }
     }
@@ -223,7 +219,8 @@ fn check_one(transform: &SecretTransform, namespace: &str) -> Result<(), String>
     let elsewhere = from.secret_ref.as_ref().map(|secret| &*secret.namespace).unwrap_or_default();
     if !elsewhere.is_empty() && elsewhere != namespace {
         return Err(format!(
-            "addKeysFrom.secretRef names a Secret of the namespace {elsewhere:?}; copy it to {namespace:?}, where the binding is"
+            "addKeysFrom.secretRef names a Secret of the namespace {:?}; copy it to {namespace:?}, where the binding is",
+            clip(elsewhere, KEY_LIMIT)
         ));
     }
     Ok(())
