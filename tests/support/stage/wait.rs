@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Much more than anything takes, because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until an object (or its absence, `None`) is as wanted.
 ///
