@@ -1,18 +1,16 @@
 //! `ServiceBinding`: credentials for an instance, in a Secret.
 
-use k8s_openapi::{
-    ByteString,
-    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
-};
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
-    broker::{is_false, is_zero},
+    broker::is_zero,
     common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
+    progress::Progress,
     schema::{self, null_default},
 };
 use crate::json::RawObject;
@@ -203,12 +201,9 @@ pub struct ServiceBindingStatus {
     /// `Ready`, `Stalled` and `Failed`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
-    /// The broker accepted an operation and is being polled.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
-    pub async_op_in_progress: bool,
-    /// What the broker calls the operation that is being polled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_operation: Option<String>,
+    /// How far the work at the broker is.
+    #[serde(flatten)]
+    pub progress: Progress,
     /// The operation that is under way.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BindingOperation::is_none")]
     pub current_operation: BindingOperation,
@@ -218,19 +213,12 @@ pub struct ServiceBindingStatus {
     /// The generation of the spec that the operator last acted on; -1 before it has seen the object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// When the current operation began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub operation_start_time: Option<Time>,
     /// What the broker is being asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_progress_properties: Option<BindingProperties>,
     /// What the broker has acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_properties: Option<BindingProperties>,
-    /// The broker may hold a binding that must be removed before another attempt.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
-    pub orphan_mitigation_in_progress: bool,
     /// Whether the broker must be told when this object is deleted.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "UnbindStatus::is_unset")]
     pub unbind_status: UnbindStatus,
@@ -253,25 +241,6 @@ pub struct ServiceBindingStatus {
         skip_serializing_if = "String::is_empty"
     )]
     pub instance_id: String,
-    /// How many ids were used up by attempts that had to be cleaned up.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
-    #[schemars(range(min = 0))]
-    pub attempt: i64,
-    /// How often the current operation has been tried without success.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
-    #[schemars(range(min = 0))]
-    pub retries: i64,
-    /// When the latest request that changes something at the broker was recorded, just before it was sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub last_attempt_time: Option<MicroTime>,
-    /// The broker is not asked again before this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub next_attempt_time: Option<MicroTime>,
-    /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
-    pub unanswered: bool,
     /// When the credentials end, if the broker says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]

@@ -11,6 +11,7 @@ pub mod common;
 pub mod condition;
 pub mod instance;
 pub mod plan;
+pub mod progress;
 pub mod schema;
 pub mod scope;
 

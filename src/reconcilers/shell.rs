@@ -3,7 +3,7 @@
 //! A pass goes on with the object that each write *returned*, so it does not wait for its own watch events; and an
 //! object in the cache that is older than our own last write is left alone until the watch has caught up.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -79,39 +79,34 @@ struct Pass<'a, M: Machine> {
     seen: Seen,
 }
 
-enum Progress {
-    GoOn,
-    Rest(Action),
-}
-
 impl<M: Machine> Pass<'_, M> {
     async fn run(mut self) -> Result<Action, Error> {
         for _ in 0..STEP_LIMIT {
             self.observed.now = Timestamp::now();
-            if let Progress::Rest(action) = self.step().await? {
+            if let ControlFlow::Break(action) = self.step().await? {
                 return Ok(action);
             }
         }
         Err(Error::Restless { steps: STEP_LIMIT })
     }
 
-    async fn step(&mut self) -> Result<Progress, Error> {
+    async fn step(&mut self) -> Result<ControlFlow<Action>, Error> {
         let lane = match M::plan(&self.observed) {
-            Step::Wait(Wait::ForChange) => return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL))),
-            Step::Wait(Wait::Until(at)) => return Ok(Progress::Rest(requeue(at, self.observed.now))),
+            Step::Wait(Wait::ForChange) => return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL))),
+            Step::Wait(Wait::Until(at)) => return Ok(ControlFlow::Break(requeue(at, self.observed.now))),
             Step::AddFinalizer => {
                 let written = write::add_finalizer(self.context, &*self.observed.object).await?;
                 self.go_on_with(written);
-                return Ok(Progress::GoOn);
+                return Ok(ControlFlow::Continue(()));
             }
             Step::RemoveFinalizer => return self.release().await,
             Step::Record(status) => {
                 self.record(&status).await?;
-                return Ok(Progress::GoOn);
+                return Ok(ControlFlow::Continue(()));
             }
             Step::Write(writes) => {
                 self.write(writes).await?;
-                return Ok(Progress::Rest(Action::requeue(SAFETY_INTERVAL)));
+                return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL)));
             }
             Step::Attempt { call, .. } | Step::Call { call, .. } => M::lane(&call),
         };
@@ -119,7 +114,7 @@ impl<M: Machine> Pass<'_, M> {
         let world = &mut self.observed.world;
         let slot = self.context.brokers.slot(&lane, || M::lighten(world)).await;
         if self.context.is_stopping() {
-            return Ok(Progress::Rest(Action::await_change()));
+            return Ok(ControlFlow::Break(Action::await_change()));
         }
         if slot.waited {
             // It may have been minutes: what is sent is decided on how things are now.
@@ -129,7 +124,7 @@ impl<M: Machine> Pass<'_, M> {
     }
 
     /// Sends the request that is due, if it still is one for this lane: deciding again costs nothing.
-    async fn ask(&mut self, lane: &Lane) -> Result<Progress, Error> {
+    async fn ask(&mut self, lane: &Lane) -> Result<ControlFlow<Action>, Error> {
         self.observed.now = Timestamp::now();
         match M::plan(&self.observed) {
             Step::Attempt { intent, call } if M::lane(&call) == *lane => {
@@ -147,7 +142,7 @@ impl<M: Machine> Pass<'_, M> {
                 self.send(call).await
             }
             // Something else is due now; the next step does it.
-            _ => Ok(Progress::GoOn),
+            _ => Ok(ControlFlow::Continue(())),
         }
     }
 
@@ -158,7 +153,7 @@ impl<M: Machine> Pass<'_, M> {
     }
 
     /// Sends a request and what follows from its answers.
-    async fn send(&mut self, mut call: M::Call) -> Result<Progress, Error> {
+    async fn send(&mut self, mut call: M::Call) -> Result<ControlFlow<Action>, Error> {
         loop {
             let fenced = M::needs_fence(&call);
             let admitted = Admitted::admit(call, fenced, self.seen)?;
@@ -182,7 +177,7 @@ impl<M: Machine> Pass<'_, M> {
                 Next::Record(status) => {
                     self.record_result(&status).await?;
                     self.look().await?;
-                    return Ok(Progress::GoOn);
+                    return Ok(ControlFlow::Continue(()));
                 }
             }
         }
@@ -219,7 +214,7 @@ impl<M: Machine> Pass<'_, M> {
         self.record(status).await
     }
 
-    async fn release(&mut self) -> Result<Progress, Error> {
+    async fn release(&mut self) -> Result<ControlFlow<Action>, Error> {
         let object = &*self.observed.object;
         if object.finalizers().iter().any(|name| name == crate::crd::FINALIZER) {
             // Before the write, as the watch may be faster than its answer.
@@ -230,7 +225,7 @@ impl<M: Machine> Pass<'_, M> {
             }
             released?;
         }
-        Ok(Progress::Rest(Action::await_change()))
+        Ok(ControlFlow::Break(Action::await_change()))
     }
 
     /// Removes the finalizer. `None`: that was the end of the object.

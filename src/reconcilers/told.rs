@@ -9,7 +9,11 @@ use super::{
     parameters::{Parameters, ParametersError, REDACTED},
     reason::Reason,
 };
-use crate::{context::Memory, crd::Condition, json::RawObject};
+use crate::{
+    context::Memory,
+    crd::{Condition, common::ParametersFromSource},
+    json::RawObject,
+};
 
 /// The least time between two messages about one operation that are written for their words alone.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -23,6 +27,35 @@ pub struct Confidential<'a> {
     pub sent: Option<&'a str>,
     /// Whether some of the parameters that the broker has, or will have, come from Secrets.
     pub any: bool,
+}
+
+/// Parameters that a broker was sent, as they are on record.
+#[derive(Clone, Copy)]
+pub struct Sent<'a> {
+    /// As they are shown, without what came from Secrets.
+    pub parameters: Option<&'a RawObject>,
+    /// Checksum of all of them.
+    pub checksum: &'a str,
+}
+
+impl<'a> Confidential<'a> {
+    /// Of an object whose parameters were `read`, in part `from` Secrets, what must not be shown: what the broker is being
+    /// `asked` for was sent last; without it, what it has `acknowledged`.
+    #[must_use]
+    pub fn new(
+        read: Option<&'a Result<Parameters, ParametersError>>,
+        from: &[ParametersFromSource],
+        asked: Option<Sent<'a>>,
+        acknowledged: Option<Sent<'a>>,
+    ) -> Self {
+        let sent = [asked, acknowledged];
+        let secret = sent.iter().flatten().any(|sent| holds_secret(sent.parameters));
+        Self {
+            parameters: read,
+            sent: asked.or(acknowledged).map(|sent| sent.checksum),
+            any: secret || !from.is_empty(),
+        }
+    }
 }
 
 impl Confidential<'_> {

@@ -55,7 +55,7 @@ static INSTANCE: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
 static BUSY: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
     let mut busy = ServiceInstance::clone(&INSTANCE);
     let status = busy.status.get_or_insert_default();
-    status.async_op_in_progress = true;
+    status.progress.async_op_in_progress = true;
     condition::clear(&mut status.conditions, ConditionType::Ready);
     Arc::new(busy)
 });
@@ -144,11 +144,12 @@ impl Subject for BindingMachine {
 
     fn shape(status: &ServiceBindingStatus, now: Timestamp) -> ServiceBindingStatus {
         let mut shape = status.clone();
-        near_time(&mut shape.last_attempt_time, now);
-        near_time(&mut shape.next_attempt_time, now);
-        patience(&mut shape.operation_start_time, now);
+        near_time(&mut shape.progress.last_attempt_time, now);
+        near_time(&mut shape.progress.next_attempt_time, now);
+        patience(&mut shape.progress.operation_start_time, now);
         wordless(&mut shape.conditions);
-        (shape.retries, shape.attempt) = (shape.retries.min(2), shape.attempt.min(1));
+        (shape.progress.retries, shape.progress.attempt) =
+            (shape.progress.retries.min(2), shape.progress.attempt.min(1));
         shape
     }
 

@@ -197,11 +197,12 @@ impl Subject for InstanceMachine {
 
     fn shape(status: &ServiceInstanceStatus, now: Timestamp) -> ServiceInstanceStatus {
         let mut shape = status.clone();
-        near_time(&mut shape.last_attempt_time, now);
-        near_time(&mut shape.next_attempt_time, now);
-        patience(&mut shape.operation_start_time, now);
+        near_time(&mut shape.progress.last_attempt_time, now);
+        near_time(&mut shape.progress.next_attempt_time, now);
+        patience(&mut shape.progress.operation_start_time, now);
         wordless(&mut shape.conditions);
-        (shape.retries, shape.attempt) = (shape.retries.min(2), shape.attempt.min(1));
+        (shape.progress.retries, shape.progress.attempt) =
+            (shape.progress.retries.min(2), shape.progress.attempt.min(1));
         shape
     }
 

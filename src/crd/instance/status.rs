@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +12,7 @@ use crate::{
         common::ResolvedOffering,
         condition::Conditioned,
         plan::MaintenanceInfo,
+        progress::Progress,
         schema::{self, null_default},
     },
     json::RawObject,
@@ -22,20 +22,13 @@ use crate::{
 /// Status of an instance.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "independent flags, most of them the original's")]
 pub struct ServiceInstanceStatus {
     /// `Ready`, `Stalled`, `Failed` and `OrphanMitigation`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
-    /// The broker accepted an operation and is being polled.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
-    pub async_op_in_progress: bool,
-    /// The broker may hold an instance that must be removed before another attempt.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
-    pub orphan_mitigation_in_progress: bool,
-    /// What the broker calls the operation that is being polled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_operation: Option<String>,
+    /// How far the work at the broker is.
+    #[serde(flatten)]
+    pub progress: Progress,
     /// Where the instance can be managed.
     #[serde(default, rename = "dashboardURL", skip_serializing_if = "Option::is_none")]
     pub dashboard_url: Option<String>,
@@ -48,10 +41,6 @@ pub struct ServiceInstanceStatus {
     /// The generation of the spec that the operator last acted on; -1 before it has seen the object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// When the current operation began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub operation_start_time: Option<Time>,
     /// What the broker is being asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_progress_properties: Option<InstanceProperties>,
@@ -85,25 +74,6 @@ pub struct ServiceInstanceStatus {
         skip_serializing_if = "String::is_empty"
     )]
     pub instance_id: String,
-    /// How many ids were used up by attempts that had to be cleaned up.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
-    #[schemars(range(min = 0))]
-    pub attempt: i64,
-    /// How often the current operation has been tried without success.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
-    #[schemars(range(min = 0))]
-    pub retries: i64,
-    /// When the latest request that changes something at the broker was recorded, just before it was sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub last_attempt_time: Option<MicroTime>,
-    /// The broker is not asked again before this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub next_attempt_time: Option<MicroTime>,
-    /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
-    pub unanswered: bool,
     /// What the references in spec were resolved to when the broker was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,

@@ -115,13 +115,13 @@ impl Bench {
     fn facts(&self) -> Facts {
         let status = self.object.status.clone().unwrap_or_default();
         Facts {
-            polling: status.async_op_in_progress,
-            mitigating: status.orphan_mitigation_in_progress,
+            polling: status.progress.async_op_in_progress,
+            mitigating: status.progress.orphan_mitigation_in_progress,
             under_way: !status.current_operation.is_none(),
             failed: condition::is_true(&status.conditions, ConditionType::Failed),
             ready: condition::is_true(&status.conditions, ConditionType::Ready),
-            again: status.next_attempt_time.is_some(),
-            attempt: status.attempt,
+            again: status.progress.next_attempt_time.is_some(),
+            attempt: status.progress.attempt,
         }
     }
 
@@ -163,7 +163,7 @@ impl Bench {
     /// Whatever brought the object here: an earlier request is in doubt.
     fn doubtful(mut self, ambiguous: bool) -> Self {
         if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
-            status.unanswered = true;
+            status.progress.unanswered = true;
         }
         self
     }

@@ -65,10 +65,9 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
         osb::Outcome::Answered(Bound::Done(answer)) => return inject(observed, given(&status, answer)),
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             let mut polling = status;
-            polling.async_op_in_progress = true;
-            polling.last_operation = operation;
-            polling.retries = 0;
-            polling.unanswered = false;
+            polling.progress.poll(operation);
+            polling.progress.retries = 0;
+            polling.progress.unanswered = false;
             polling.mark(
                 Ready,
                 False,
@@ -90,7 +89,8 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
             try_again(observed, not_bound(status), &told(observed, "Bind call failed", &unsent.message), None)
         }
         osb::Outcome::Unknown(doubt) if doubt.mitigate => {
-            let doubtful = ServiceBindingStatus { retries: status.retries + 1, ..status };
+            let mut doubtful = status;
+            doubtful.progress.retries += 1;
             start_mitigation(
                 observed,
                 &doubtful,
@@ -99,7 +99,8 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
             )
         }
         osb::Outcome::Unknown(doubt) => {
-            let doubtful = ServiceBindingStatus { unanswered: true, ..status };
+            let mut doubtful = status;
+            doubtful.progress.unanswered = true;
             try_again(
                 observed,
                 doubtful,
@@ -125,10 +126,10 @@ fn refused(
     let conflict = reason == RefusalReason::Conflict;
     if conflict && !observed.object.spec.external_id.is_empty() {
         // An id that somebody else has at the broker and that the user gave is not ours to delete.
-        status.unanswered = false;
-    } else if conflict && status.unanswered {
+        status.progress.unanswered = false;
+    } else if conflict && status.progress.unanswered {
         // Nobody else uses our id: it is what the unanswered request has left, and its credentials are lost.
-        status.retries += 1;
+        status.progress.retries += 1;
         let message = format!("{message}, to the repetition of a request that was not answered");
         return start_mitigation(observed, &status, &message, true);
     }
@@ -138,7 +139,7 @@ fn refused(
 /// A binding need not have credentials ("Binding", "Response"). But a broker that gives them once only answers a repeated
 /// request without them, and then they are lost.
 fn given(status: &ServiceBindingStatus, answer: BindingAnswer) -> BindingAnswer {
-    let asked_before = status.unanswered || status.external_properties.is_some();
+    let asked_before = status.progress.unanswered || status.external_properties.is_some();
     let none = || (!asked_before).then(|| Credentials::new(serde_json::Map::new()));
     BindingAnswer { credentials: answer.credentials.or_else(none), ..answer }
 }
@@ -185,12 +186,10 @@ fn after_unbind(observed: &Seen, cause: Cause, outcome: osb::Outcome<Deleted>) -
         osb::Outcome::Answered(Deleted::Done) => deleted(observed, cause),
         osb::Outcome::Answered(Deleted::Accepted { operation }) => {
             let mut polling = observed.status();
-            polling.async_op_in_progress = true;
-            polling.last_operation = operation;
-            polling.next_attempt_time = None;
+            polling.progress.poll(operation);
             // What is cleaned up keeps the time of the binds: the limit holds for all of them together.
             if cause == Cause::Deletion {
-                polling.operation_start_time = Some(Time(observed.now));
+                polling.progress.operation_start_time = Some(Time(observed.now));
                 unbinding(&mut polling);
                 polling.mark(
                     Ready,
@@ -279,10 +278,8 @@ fn after_poll(observed: &Seen, outcome: osb::Outcome<Polled>, memory: &mut Memor
 fn leave(observed: &Seen, why: &str) -> ServiceBindingStatus {
     let mut status = observed.status();
     unbinding(&mut status);
-    status.async_op_in_progress = false;
-    status.last_operation = None;
-    status.operation_start_time = Some(Time(observed.now));
-    status.retries = 0;
+    status.progress.stop_polling();
+    status.progress.begin(observed.now);
     status.mark(
         Ready,
         False,

@@ -1,7 +1,6 @@
 //! What is recorded before a broker is asked for credentials, and when it has given them. Pure.
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{
@@ -45,14 +44,15 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
     let mut intent = status.clone();
     intent.observed_generation = object.metadata.generation.unwrap_or(0);
     if matches!(phase::phase(status), Phase::Intending(_)) {
-        intent.unanswered = true;
-        intent.retries += 1;
+        intent.progress.repeat();
     }
     if intent.current_operation.is_none() {
-        intent.retries = if intent.next_attempt_time.is_some() { intent.retries } else { 0 };
-        intent.operation_start_time = intent.operation_start_time.or(Some(Time(observed.now)));
+        intent.progress.retries =
+            if intent.progress.next_attempt_time.is_some() { intent.progress.retries } else { 0 };
+        intent.progress.operation_start_time =
+            intent.progress.operation_start_time.or(Some(Time(observed.now)));
         // A later attempt leaves on show why the one before failed.
-        if intent.retries == 0 {
+        if intent.progress.retries == 0 {
             let message = "Binding request for ServiceBinding in-flight to Broker";
             intent.mark(Ready, False, Reason::BindingRequestInFlight, message, observed.now);
         }
@@ -68,7 +68,7 @@ pub(super) fn bind(observed: &Seen, status: &ServiceBindingStatus, wanted: &Want
         parameter_checksum: wanted.parameters.checksum().to_owned(),
         user_info: None,
     });
-    stamp(&mut intent, observed.now);
+    intent.progress.stamp(observed.now);
     let body = BindRequest {
         service_id: wanted.resolved.service_id.clone(),
         plan_id: wanted.resolved.plan_id.clone(),
@@ -128,15 +128,11 @@ pub(super) fn start_mitigation(
     may_still_come: bool,
 ) -> ServiceBindingStatus {
     let mut started = status.clone();
-    started.unanswered |= may_still_come;
-    started.orphan_mitigation_in_progress = true;
-    started.async_op_in_progress = false;
-    started.last_operation = None;
+    started.progress.unanswered |= may_still_come;
+    started.progress.undo(quiet_until(observed, status.progress.last_attempt_time.as_ref()));
     started.unbind_status = UnbindStatus::Required;
-    started.next_attempt_time =
-        started.unanswered.then(|| MicroTime(quiet_until(observed, status.last_attempt_time.as_ref())));
     if !condition::is_true(&started.conditions, Failed) && !is_unfit(&started) {
-        let message = undoing(why, "binding", started.next_attempt_time.as_ref());
+        let message = undoing(why, "binding", started.progress.next_attempt_time.as_ref());
         started.mark(Ready, False, Reason::ServiceBindingNeedsOrphanMitigation, &message, observed.now);
     }
     started
@@ -148,20 +144,8 @@ pub(super) fn is_unfit(status: &ServiceBindingStatus) -> bool {
         .is_some_and(|ready| ready.reason == Reason::ErrorInjectingBindResult.to_string())
 }
 
-/// Records the moment of a request. It differs from every earlier one, so the write is never empty and always a fence.
-pub(super) fn stamp(status: &mut ServiceBindingStatus, now: Timestamp) {
-    status.last_attempt_time = Some(MicroTime(now));
-    status.next_attempt_time = None;
-}
-
 /// Clears what belongs to an operation that has come to its end.
 pub(super) fn end_operation(status: &mut ServiceBindingStatus) {
     status.current_operation = BindingOperation::None;
-    status.async_op_in_progress = false;
-    status.last_operation = None;
-    status.operation_start_time = None;
-    status.last_attempt_time = None;
-    status.next_attempt_time = None;
-    status.retries = 0;
-    status.unanswered = false;
+    status.progress.end();
 }

@@ -162,7 +162,7 @@ impl Machine for BindingMachine {
                 offering::recorded(record, properties.plan_id(), &namespace, stores)
             }),
             maximum_polling_duration: recorded
-                .filter(|_| status.async_op_in_progress)
+                .filter(|_| status.progress.async_op_in_progress)
                 .and_then(|record| offering::recorded(record, &record.plan_id, &namespace, stores))
                 .and_then(|offering| offering.maximum_polling_duration),
             hindrance,

@@ -59,24 +59,25 @@ pub enum Awaited {
 /// Reads the flags.
 #[must_use]
 pub fn phase(status: &ServiceBindingStatus) -> Phase {
-    let since = status.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let next = status.next_attempt_time.as_ref().map(|time| time.0);
-    let sent = status.last_attempt_time.as_ref().map_or(since, |time| time.0);
-    if status.async_op_in_progress {
+    let (sent, next) = (status.progress.sent(), status.progress.not_before());
+    if status.progress.async_op_in_progress {
         let awaited = match status.current_operation {
             BindingOperation::Unbind => Awaited::Unbind(Cause::Deletion),
-            BindingOperation::Bind | BindingOperation::None if status.orphan_mitigation_in_progress => {
+            BindingOperation::Bind | BindingOperation::None
+                if status.progress.orphan_mitigation_in_progress =>
+            {
                 Awaited::Unbind(Cause::Mitigation)
             }
             BindingOperation::Bind | BindingOperation::None => Awaited::Bind,
         };
         // What went before the request that was accepted is not what is polled for. The deletion of an object has no intent.
-        let accepted = if awaited == Awaited::Unbind(Cause::Deletion) { since } else { sent };
+        let accepted =
+            if awaited == Awaited::Unbind(Cause::Deletion) { status.progress.began() } else { sent };
         return Phase::Polling(awaited, accepted);
     }
     match status.current_operation {
         BindingOperation::Unbind => Phase::Unbinding { not_before: next },
-        BindingOperation::Bind | BindingOperation::None if status.orphan_mitigation_in_progress => {
+        BindingOperation::Bind | BindingOperation::None if status.progress.orphan_mitigation_in_progress => {
             Phase::Mitigating { not_before: next }
         }
         BindingOperation::Bind => next.map_or(Phase::Intending(sent), Phase::Retrying),
@@ -94,11 +95,11 @@ pub fn phase(status: &ServiceBindingStatus) -> Phase {
 pub fn may_exist(status: &ServiceBindingStatus) -> bool {
     match status.unbind_status {
         UnbindStatus::Required | UnbindStatus::Failed => true,
-        UnbindStatus::NotRequired | UnbindStatus::Succeeded => status.unanswered,
+        UnbindStatus::NotRequired | UnbindStatus::Succeeded => status.progress.unanswered,
         UnbindStatus::Unset => {
             !status.current_operation.is_none()
-                || status.async_op_in_progress
-                || status.orphan_mitigation_in_progress
+                || status.progress.async_op_in_progress
+                || status.progress.orphan_mitigation_in_progress
                 || status.external_properties.is_some()
                 || status.in_progress_properties.is_some()
         }
@@ -164,7 +165,7 @@ pub fn is_reopened(object: &ServiceBinding, status: &ServiceBindingStatus) -> bo
 #[must_use]
 pub fn binding_id(object: &ServiceBinding, status: &ServiceBindingStatus) -> String {
     if status.binding_id.is_empty() {
-        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.attempt)
+        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.progress.attempt)
     } else {
         status.binding_id.clone()
     }
@@ -173,7 +174,7 @@ pub fn binding_id(object: &ServiceBinding, status: &ServiceBindingStatus) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::binding::BindingProperties;
+    use crate::crd::{binding::BindingProperties, progress::Progress};
 
     #[test]
     fn a_new_object_is_absent_and_owes_the_broker_nothing() {
@@ -184,11 +185,12 @@ mod tests {
 
     #[test]
     fn unknown_combinations_are_read_as_may_exist() {
+        let under_way = |progress| ServiceBindingStatus { progress, ..Default::default() };
         for strange in [
             ServiceBindingStatus { unbind_status: UnbindStatus::Required, ..Default::default() },
             ServiceBindingStatus { unbind_status: UnbindStatus::Failed, ..Default::default() },
-            ServiceBindingStatus { async_op_in_progress: true, ..Default::default() },
-            ServiceBindingStatus { orphan_mitigation_in_progress: true, ..Default::default() },
+            under_way(Progress { async_op_in_progress: true, ..Progress::default() }),
+            under_way(Progress { orphan_mitigation_in_progress: true, ..Progress::default() }),
             ServiceBindingStatus { current_operation: BindingOperation::Bind, ..Default::default() },
             ServiceBindingStatus {
                 external_properties: Some(BindingProperties::default()),

@@ -72,7 +72,11 @@ fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
                 return Step::Record(intent::settle(observed, status, lifetime, intent::INJECTED));
             }
             let uid = observed.object.uid().unwrap_or_default();
-            converge(observed, status, Some(retry_at(sent, status.retries, &uid, &observed.tunables)))
+            converge(
+                observed,
+                status,
+                Some(retry_at(sent, status.progress.retries, &uid, &observed.tunables)),
+            )
         }
     }
 }
@@ -142,7 +146,7 @@ fn converge(observed: &Seen, status: &ServiceBindingStatus, not_before: Option<T
 /// Whether the broker may have done something else than what is wanted now.
 fn is_asked_otherwise(status: &ServiceBindingStatus, wanted: &Wanted<'_>) -> bool {
     let elsewhere = !status.instance_id.is_empty() && status.instance_id != wanted.instance_id;
-    let unanswered = status.unanswered || matches!(phase::phase(status), Phase::Intending(_));
+    let unanswered = status.progress.unanswered || matches!(phase::phase(status), Phase::Intending(_));
     let asked = status.in_progress_properties.as_ref();
     let otherwise = asked.is_some_and(|asked| asked.parameter_checksum != wanted.parameters.checksum())
         || status.resolved.as_ref().is_some_and(|resolved| resolved.plan_id != wanted.resolved.plan_id);
@@ -188,8 +192,8 @@ fn not_unbound_before(observed: &Seen, status: &ServiceBindingStatus, phase: Pha
     let quiet = |sent| later(sent, observed.tunables.quiet_period());
     match phase {
         Phase::Intending(sent) => Some(quiet(sent)),
-        Phase::Retrying(_) | Phase::Absent { .. } | Phase::Stuck if status.unanswered => {
-            status.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
+        Phase::Retrying(_) | Phase::Absent { .. } | Phase::Stuck if status.progress.unanswered => {
+            status.progress.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
         }
         Phase::Mitigating { not_before } | Phase::Unbinding { not_before } => not_before,
         Phase::Retrying(_)
@@ -237,7 +241,7 @@ fn unbind(observed: &Seen, status: &ServiceBindingStatus) -> Next {
 /// none does (OSB 2.17, "Blocking Operations").
 fn is_instance_busy(observed: &Seen) -> bool {
     let status = observed.world.instance.as_ref().and_then(|instance| instance.status.as_ref());
-    status.is_some_and(|status| status.async_op_in_progress)
+    status.is_some_and(|status| status.progress.async_op_in_progress)
 }
 
 /// Deletes what an unsuccessful bind may have left. Why is on show already.
@@ -248,7 +252,7 @@ fn mitigate(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     match addressee(observed, status) {
         Some((recipient, target)) => {
             let mut intent = status.clone();
-            intent::stamp(&mut intent, observed.now);
+            intent.progress.stamp(observed.now);
             Step::Attempt { intent, call: Call::Unbind(recipient, target, Cause::Mitigation) }
         }
         None => Step::Wait(Wait::ForChange),
@@ -262,9 +266,10 @@ fn poll(observed: &Seen, status: &ServiceBindingStatus, awaited: Awaited, since:
         return wait;
     }
     match addressee(observed, status) {
-        Some((recipient, target)) => {
-            Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
-        }
+        Some((recipient, target)) => Step::Call {
+            before: vec![],
+            call: Call::Poll(recipient, target, status.progress.last_operation.clone()),
+        },
         None => Step::Wait(Wait::ForChange),
     }
 }
@@ -273,7 +278,7 @@ fn poll(observed: &Seen, status: &ServiceBindingStatus, awaited: Awaited, since:
 pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestamp) -> Timestamp {
     let status = observed.object.status.as_ref();
     let binds = status.filter(|_| awaited == Awaited::Bind);
-    let began = binds.and_then(|status| status.operation_start_time.as_ref());
+    let began = binds.and_then(|status| status.progress.operation_start_time.as_ref());
     let plans_limit = observed.world.maximum_polling_duration;
     backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
 }

@@ -66,7 +66,8 @@ pub fn is_lost(state: &SecretState, object: &ServiceBinding) -> bool {
 pub(super) fn is_written(state: &SecretState, status: &ServiceBindingStatus) -> Option<Lifetime> {
     match state {
         SecretState::Ours { binding_id, lifetime, .. }
-            if *binding_id == status.binding_id || (binding_id.is_empty() && status.attempt == 0) =>
+            if *binding_id == status.binding_id
+                || (binding_id.is_empty() && status.progress.attempt == 0) =>
         {
             Some(*lifetime)
         }
@@ -86,7 +87,7 @@ pub(super) async fn observe(object: &Arc<ServiceBinding>, context: &Context) -> 
     let cached = cached(object, context);
     let deleted = object.metadata.deletion_timestamp.is_some();
     // An earlier attempt may have failed because the name was taken, whatever has been reported since.
-    let unfit = is_unfit(&status) || status.attempt > 0;
+    let unfit = is_unfit(&status) || status.progress.attempt > 0;
     match phase::phase(&status) {
         _ if deleted => Ok(cached.unwrap_or(SecretState::Unchecked)),
         // Our last look at the API server may be from before a crash: the answer decides whether the broker is asked.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
 use super::{
@@ -18,21 +17,22 @@ use crate::{
         ConditionStatus::{False, True, Unknown},
         ConditionType::{Failed, Ready},
         ServiceBindingStatus,
-        binding::{BindingOperation, UnbindStatus},
+        binding::{BindingOperation, BindingProperties, UnbindStatus},
         condition::{self, Conditioned as _},
+        progress::Progress,
     },
     osb,
     reconcilers::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
         reason::Reason,
-        told::{self, Confidential, holds_secret},
+        told::{self, Confidential, Sent},
     },
 };
 
 /// This request had no effect; an earlier one may have had.
 pub(super) fn not_bound(mut status: ServiceBindingStatus) -> ServiceBindingStatus {
-    if !status.unanswered && status.external_properties.is_none() {
+    if !status.progress.unanswered && status.external_properties.is_none() {
         status.unbind_status = UnbindStatus::NotRequired;
     }
     status
@@ -44,9 +44,9 @@ pub(super) fn credentials_lost(observed: &Seen, why: &str) -> ServiceBindingStat
     let mut status = observed.status();
     let message = told::undoing(&format!("Error injecting bind result: {why}"), "binding", None);
     status.mark(Ready, False, Reason::ErrorInjectingBindResult, &message, observed.now);
-    status.retries += 1;
+    status.progress.retries += 1;
     // It has answered, so nothing can come any more.
-    status.unanswered = false;
+    status.progress.unanswered = false;
     start_mitigation(observed, &status, why, false)
 }
 
@@ -78,8 +78,7 @@ pub(super) fn not_deleted(
         Cause::Deletion => {
             if status.current_operation != BindingOperation::Unbind {
                 unbinding(&mut status);
-                status.operation_start_time = Some(Time(observed.now));
-                status.retries = 0;
+                status.progress.begin(observed.now);
             }
             let message = told::again(&message, postpone(observed, &mut status, retry_after));
             status.mark(Ready, Unknown, Reason::UnbindCallFailed, &message, observed.now);
@@ -91,8 +90,7 @@ pub(super) fn not_deleted(
             status.mark(Ready, Unknown, Reason::OrphanMitigationFailed, &message, observed.now);
         }
     }
-    status.async_op_in_progress = false;
-    status.last_operation = None;
+    status.progress.stop_polling();
     status
 }
 
@@ -106,22 +104,24 @@ pub(super) fn why_undone(status: &ServiceBindingStatus) -> Option<&str> {
 /// What a bind may have left is gone: the next attempt begins afresh, under another id.
 pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
     let mut status = observed.status();
-    let (retries, since) = (status.retries, status.operation_start_time.clone());
-    end_operation(&mut status);
-    status.orphan_mitigation_in_progress = false;
+    status.current_operation = BindingOperation::None;
+    status.progress.undone();
     status.in_progress_properties = None;
     status.external_properties = None;
     lifetime::record(&mut status, osb::outcome::Lifetime::default());
     status.unbind_status = UnbindStatus::NotRequired;
-    status.attempt += 1;
-    status.binding_id =
-        attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
+    status.binding_id = attempt_id(
+        &observed.object.spec.external_id,
+        observed.object.uid().as_deref(),
+        status.progress.attempt,
+    );
     let failed = condition::is_true(&status.conditions, Failed);
     let shown = condition::find(&status.conditions, Ready);
     // Why the binding failed, or why its credentials could not be written, is what the user must mend, so it stays.
     let stays = shown.is_some_and(|ready| ready.status == False) && (failed || is_unfit(&status));
     let cause = why_undone(&status).map(str::to_owned);
     if failed {
+        status.progress.end();
         if !stays {
             let message = told::before(told::UNDONE, cause.as_deref());
             status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
@@ -132,7 +132,8 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
         }
         return status;
     }
-    if is_overdue(observed, since.as_ref()) {
+    if is_overdue(observed, status.progress.operation_start_time.as_ref()) {
+        status.progress.end();
         let message = given_up(&format!("{}: {}", told::TOO_LONG, cause.as_deref().unwrap_or(told::UNDONE)));
         if !stays {
             status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
@@ -141,11 +142,8 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
         status.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
         return status;
     }
-    // The limit holds for all attempts together.
-    status.operation_start_time = since;
-    status.retries = retries;
-    let next = next_try(observed, retries.max(1) - 1, None);
-    status.next_attempt_time = Some(MicroTime(next));
+    let next = next_try(observed, status.progress.retries.max(1) - 1, None);
+    status.progress.wait(next);
     let (reason, message) = match &cause {
         Some(cause) if stays => (Reason::ErrorInjectingBindResult, told::again(cause, next)),
         _ => (Reason::OrphanMitigationSuccessful, told::undone(cause.as_deref(), next)),
@@ -157,7 +155,7 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceBindingStatus {
 /// The deletion of the object takes over, also from a mitigation.
 pub(super) fn unbinding(status: &mut ServiceBindingStatus) {
     status.current_operation = BindingOperation::Unbind;
-    status.orphan_mitigation_in_progress = false;
+    status.progress.orphan_mitigation_in_progress = false;
 }
 
 /// That it is the user's turn.
@@ -195,7 +193,7 @@ pub(super) fn stuck_with_orphan(
     let stuck = ServiceBindingStatus {
         current_operation: BindingOperation::Bind,
         in_progress_properties: asked.in_progress_properties,
-        last_attempt_time: asked.last_attempt_time,
+        progress: Progress { last_attempt_time: asked.progress.last_attempt_time, ..stuck.progress },
         ..stuck
     };
     start_mitigation(observed, &stuck, message, may_still_come)
@@ -208,8 +206,8 @@ pub(super) fn give_up(
     reasons: (Reason, Reason),
     message: &str,
 ) -> ServiceBindingStatus {
-    if status.unanswered || status.external_properties.is_some() {
-        let may_still_come = status.unanswered;
+    if status.progress.unanswered || status.external_properties.is_some() {
+        let may_still_come = status.progress.unanswered;
         return stuck_with_orphan(observed, status, reasons, message, may_still_come);
     }
     let stuck = stuck(observed, status, reasons, message);
@@ -223,7 +221,7 @@ pub(super) fn try_again(
     message: &str,
     retry_after: Option<Duration>,
 ) -> ServiceBindingStatus {
-    if is_overdue(observed, status.operation_start_time.as_ref()) {
+    if is_overdue(observed, status.progress.operation_start_time.as_ref()) {
         let message = format!("{}: {message}", told::TOO_LONG);
         let reasons = (Reason::BindCallFailed, Reason::ErrorReconciliationRetryTimeout);
         return give_up(observed, status, reasons, &message);
@@ -238,9 +236,8 @@ pub(super) fn postpone(
     status: &mut ServiceBindingStatus,
     retry_after: Option<Duration>,
 ) -> Timestamp {
-    let next = next_try(observed, status.retries, retry_after);
-    status.next_attempt_time = Some(MicroTime(next));
-    status.retries += 1;
+    let next = next_try(observed, status.progress.retries, retry_after);
+    status.progress.postpone(next);
     next
 }
 
@@ -250,18 +247,14 @@ pub(super) fn told(observed: &Seen, what: &str, why: &str) -> String {
 }
 
 /// What of the broker's words must not be shown.
-pub(super) fn confidential(observed: &Seen) -> Confidential<'_> {
+pub(super) fn confidential<'a>(observed: &'a Seen) -> Confidential<'a> {
     let status = observed.object.status.as_ref();
-    let sent = [
-        status.and_then(|status| status.in_progress_properties.as_ref()),
-        status.and_then(|status| status.external_properties.as_ref()),
-    ];
-    let secret = sent.iter().flatten().any(|sent| holds_secret(sent.parameters.as_ref()));
-    // What is under way was sent last; without it, what the broker has acknowledged.
-    let last = sent[0].or(sent[1]);
-    Confidential {
-        parameters: observed.world.parameters.as_ref(),
-        sent: last.map(|sent| sent.parameter_checksum.as_str()),
-        any: secret || !observed.object.spec.parameters_from.is_empty(),
-    }
+    let sent = |properties: &'a BindingProperties| Sent {
+        parameters: properties.parameters.as_ref(),
+        checksum: &properties.parameter_checksum,
+    };
+    let asked = status.and_then(|status| status.in_progress_properties.as_ref()).map(sent);
+    let acknowledged = status.and_then(|status| status.external_properties.as_ref()).map(sent);
+    let from = &observed.object.spec.parameters_from;
+    Confidential::new(observed.world.parameters.as_ref(), from, asked, acknowledged)
 }

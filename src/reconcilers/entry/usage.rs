@@ -67,9 +67,9 @@ fn held_by_original<'a>(instance: &'a ServiceInstance, status: &ServiceInstanceS
 
 fn is_under_way(status: &ServiceInstanceStatus) -> bool {
     !status.current_operation.is_none()
-        || status.async_op_in_progress
-        || status.orphan_mitigation_in_progress
-        || status.unanswered
+        || status.progress.async_op_in_progress
+        || status.progress.orphan_mitigation_in_progress
+        || status.progress.unanswered
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_mitigation_under_way_still_needs_the_broker() {
         let mut status = recorded(DeprovisionStatus::NotRequired);
-        status.orphan_mitigation_in_progress = true;
+        status.progress.orphan_mitigation_in_progress = true;
         assert!(held(&instance(ServiceInstanceSpec::default(), status)).unwrap().at_broker);
     }
 

@@ -90,7 +90,7 @@ fn is_perhaps_done(observed: &Seen, refusal: &Refusal) -> bool {
     refusal.reason == RefusalReason::Conflict
         && is_id_ours(observed)
         && retrievable
-        && observed.status().unanswered
+        && observed.status().progress.unanswered
 }
 
 fn provision_answered(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceInstanceStatus {
@@ -113,7 +113,7 @@ fn provision_answered(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> Se
 
 /// This request had no effect. What an earlier, unanswered one may have done is not undone by that.
 fn without_effect(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
-    if !status.unanswered {
+    if !status.progress.unanswered {
         status.deprovision_status = DeprovisionStatus::NotRequired;
     }
     status
@@ -125,10 +125,10 @@ fn provision_refused(observed: &Seen, refusal: &Refusal) -> ServiceInstanceStatu
     // An id that somebody else has at the broker and that the user gave is not ours to delete.
     let foreign = refusal.reason == RefusalReason::Conflict && !is_id_ours(observed);
     if foreign {
-        status.unanswered = false;
+        status.progress.unanswered = false;
     }
     let for_good = foreign || refusal.reason == RefusalReason::BadRequest;
-    if status.unanswered && !for_good && !refusal.reason.is_passing() && is_id_ours(observed) {
+    if status.progress.unanswered && !for_good && !refusal.reason.is_passing() && is_id_ours(observed) {
         // The same request will not get another answer, so that none tells what the unanswered one has left. A conflict
         // even says that it has left something: nobody else uses our id.
         return perhaps_left_behind(observed, status, &message);
@@ -147,7 +147,7 @@ fn perhaps_left_behind(
     mut status: ServiceInstanceStatus,
     message: &str,
 ) -> ServiceInstanceStatus {
-    status.retries += 1;
+    status.progress.retries += 1;
     let message = format!("{message}, to the repetition of a request that was not answered");
     start_mitigation(observed, &status, Reason::ProvisionCallFailed, &message, true)
 }
@@ -161,10 +161,10 @@ fn provision_in_doubt(observed: &Seen, doubt: &Doubt) -> ServiceInstanceStatus {
     };
     // 201 and 202 say that there was nothing before.
     if doubt.mitigate && (is_id_ours(observed) || matches!(doubt.status, Some(201 | 202))) {
-        status.retries += 1;
+        status.progress.retries += 1;
         return start_mitigation(observed, &status, reason, &message, !doubt.answered);
     }
-    status.unanswered = true;
+    status.progress.unanswered = true;
     try_again(observed, status, reason, &message, doubt.retry_after)
 }
 
@@ -194,8 +194,8 @@ fn after_update(observed: &Seen, outcome: osb::Outcome<Provisioned>) -> ServiceI
             try_again(observed, status, Reason::ErrorCallingUpdateInstance, &message, None)
         }
         osb::Outcome::Unknown(doubt) => {
-            let doubtful =
-                ServiceInstanceStatus { unanswered: true, ..usable(status, doubt.instance_usable) };
+            let mut doubtful = usable(status, doubt.instance_usable);
+            doubtful.progress.unanswered = true;
             let reason = match doubt.status {
                 Some(_) => Reason::UpdateInstanceCallFailed,
                 None => Reason::ErrorCallingUpdateInstance,
@@ -232,12 +232,10 @@ fn after_deprovision(observed: &Seen, cause: Cause, outcome: osb::Outcome<Delete
         osb::Outcome::Answered(Deleted::Done) => deleted(observed, cause),
         osb::Outcome::Answered(Deleted::Accepted { operation }) => {
             let mut polling = observed.status();
-            polling.async_op_in_progress = true;
-            polling.last_operation = operation;
-            polling.next_attempt_time = None;
+            polling.progress.poll(operation);
             // What is cleaned up keeps the time of the creates: the limit holds for all of them together.
             if cause == Cause::Deletion {
-                polling.operation_start_time = Some(Time(observed.now));
+                polling.progress.operation_start_time = Some(Time(observed.now));
                 deprovisioning(&mut polling);
                 let message = "The instance is being deprovisioned asynchronously";
                 polling.mark(Ready, False, Reason::Deprovisioning, message, observed.now);

@@ -1,7 +1,6 @@
 //! What is recorded before a broker is asked: everything that a later DELETE or an identical repetition needs. Pure.
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{
@@ -169,12 +168,13 @@ fn begin(
     if moved || intent.current_operation != operation {
         // After a mitigation the next attempt goes on counting, or a broker that fails each of them would be asked
         // every second for ever.
-        intent.retries = if moved || intent.next_attempt_time.is_none() { 0 } else { intent.retries };
-        if moved || intent.operation_start_time.is_none() {
-            intent.operation_start_time = Some(Time(observed.now));
+        intent.progress.retries =
+            if moved || intent.progress.next_attempt_time.is_none() { 0 } else { intent.progress.retries };
+        if moved || intent.progress.operation_start_time.is_none() {
+            intent.progress.operation_start_time = Some(Time(observed.now));
         }
         // A later attempt leaves on show why the one before failed.
-        if intent.retries == 0 {
+        if intent.progress.retries == 0 {
             let (reason, message) = in_flight(operation);
             intent.mark(Ready, False, reason, message, observed.now);
         }
@@ -183,7 +183,7 @@ fn begin(
     intent.current_operation = operation;
     intent.in_progress_properties = Some(properties);
     intent.default_provision_parameters.clone_from(&observed.world.defaults);
-    stamp(intent, observed.now);
+    intent.progress.stamp(observed.now);
 }
 
 /// Records an update of the context alone. The instance stays what it is meanwhile, ready above all.
@@ -193,18 +193,17 @@ pub(super) fn begin_telling(
     acknowledged: &InstanceProperties,
 ) {
     count_repetition(intent);
-    intent.operation_start_time.get_or_insert(Time(observed.now));
+    intent.progress.operation_start_time.get_or_insert(Time(observed.now));
     intent.current_operation = InstanceOperation::Update;
     let context_annotations = observed.world.context_annotations.clone();
     intent.in_progress_properties = Some(InstanceProperties { context_annotations, ..acknowledged.clone() });
-    stamp(intent, observed.now);
+    intent.progress.stamp(observed.now);
 }
 
 /// An intent that is still on record was perhaps carried out.
 fn count_repetition(intent: &mut ServiceInstanceStatus) {
     if matches!(phase::phase(intent), phase::Phase::Intending(..)) {
-        intent.unanswered = true;
-        intent.retries += 1;
+        intent.progress.repeat();
     }
 }
 
@@ -242,22 +241,10 @@ pub(super) fn show_spec(observed: &Seen, status: &mut ServiceInstanceStatus) {
         plan_spelling(reference).map_or_else(String::new, |spelling| spelling.value().to_owned());
 }
 
-/// Records the moment of a request. It differs from every earlier one, so the write is never empty and always a fence.
-pub(super) fn stamp(status: &mut ServiceInstanceStatus, now: Timestamp) {
-    status.last_attempt_time = Some(MicroTime(now));
-    status.next_attempt_time = None;
-}
-
 /// Clears what belongs to an operation that has come to its end.
 pub(super) fn end_operation(status: &mut ServiceInstanceStatus) {
     status.current_operation = InstanceOperation::None;
-    status.async_op_in_progress = false;
-    status.last_operation = None;
-    status.operation_start_time = None;
-    status.last_attempt_time = None;
-    status.next_attempt_time = None;
-    status.retries = 0;
-    status.unanswered = false;
+    status.progress.end();
 }
 
 /// Records that what a create may have left must be deleted before anything else is tried. When the create was never
@@ -270,15 +257,11 @@ pub(super) fn start_mitigation(
     may_still_come: bool,
 ) -> ServiceInstanceStatus {
     let mut started = status.clone();
-    started.unanswered |= may_still_come;
-    started.orphan_mitigation_in_progress = true;
-    started.async_op_in_progress = false;
-    started.last_operation = None;
+    started.progress.unanswered |= may_still_come;
+    started.progress.undo(quiet_until(observed, status.progress.last_attempt_time.as_ref()));
     started.deprovision_status = DeprovisionStatus::Required;
-    started.next_attempt_time =
-        started.unanswered.then(|| MicroTime(quiet_until(observed, status.last_attempt_time.as_ref())));
     if !condition::is_true(&started.conditions, Failed) {
-        let message = undoing(why, "instance", started.next_attempt_time.as_ref());
+        let message = undoing(why, "instance", started.progress.next_attempt_time.as_ref());
         started.mark(Ready, False, Reason::StartingInstanceOrphanMitigation, &message, observed.now);
     }
     // As in the original, this one keeps the cause.

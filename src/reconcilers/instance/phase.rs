@@ -68,13 +68,11 @@ pub enum Awaited {
 /// Reads the flags.
 #[must_use]
 pub fn phase(status: &ServiceInstanceStatus) -> Phase {
-    let since = status.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let next = status.next_attempt_time.as_ref().map(|time| time.0);
-    let sent = status.last_attempt_time.as_ref().map_or(since, |time| time.0);
-    if status.async_op_in_progress {
+    let (sent, next) = (status.progress.sent(), status.progress.not_before());
+    if status.progress.async_op_in_progress {
         let awaited = match status.current_operation {
             InstanceOperation::Deprovision => Awaited::Deletion(Cause::Deletion),
-            _ if status.orphan_mitigation_in_progress => Awaited::Deletion(Cause::Mitigation),
+            _ if status.progress.orphan_mitigation_in_progress => Awaited::Deletion(Cause::Mitigation),
             InstanceOperation::Update => Awaited::Update,
             InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => {
                 Awaited::Update
@@ -82,14 +80,15 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
             InstanceOperation::Provision | InstanceOperation::None => Awaited::Provision,
         };
         // What went before the request that was accepted is not what is polled for. The deletion of an object has no intent.
-        let accepted = if awaited == Awaited::Deletion(Cause::Deletion) { since } else { sent };
+        let accepted =
+            if awaited == Awaited::Deletion(Cause::Deletion) { status.progress.began() } else { sent };
         return Phase::Polling(awaited, accepted);
     }
     let retried =
         |requested| next.map_or(Phase::Intending(requested, sent), |at| Phase::Retrying(requested, at));
     match status.current_operation {
         InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
-        _ if status.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
+        _ if status.progress.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
         InstanceOperation::Provision => retried(Requested::Provision),
         InstanceOperation::Update => retried(Requested::Update),
         // The original gave up the deletion of what an unsuccessful create had left.
@@ -113,11 +112,11 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
 pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
     match status.deprovision_status {
         DeprovisionStatus::Required | DeprovisionStatus::Failed => true,
-        DeprovisionStatus::NotRequired | DeprovisionStatus::Succeeded => status.unanswered,
+        DeprovisionStatus::NotRequired | DeprovisionStatus::Succeeded => status.progress.unanswered,
         DeprovisionStatus::Unset => {
             !status.current_operation.is_none()
-                || status.async_op_in_progress
-                || status.orphan_mitigation_in_progress
+                || status.progress.async_op_in_progress
+                || status.progress.orphan_mitigation_in_progress
                 || status.external_properties.is_some()
                 || status.in_progress_properties.is_some()
                 || status.provision_status == ProvisionStatus::Provisioned
@@ -135,7 +134,7 @@ pub fn is_recorded(status: &ServiceInstanceStatus) -> bool {
 /// Whether a request of the current operation may have taken effect without our knowing.
 #[must_use]
 pub fn is_in_doubt(status: &ServiceInstanceStatus) -> bool {
-    status.unanswered || matches!(phase(status), Phase::Intending(..))
+    status.progress.unanswered || matches!(phase(status), Phase::Intending(..))
 }
 
 /// Whether the spec has been acted on: nothing is asked of a broker until it changes.
@@ -171,7 +170,7 @@ pub fn seen_update_requests(object: &ServiceInstance, status: &ServiceInstanceSt
 pub fn is_bindable(status: &ServiceInstanceStatus) -> bool {
     let settled = condition::is_true(&status.conditions, ConditionType::Ready);
     !status.unusable
-        && !status.async_op_in_progress
+        && !status.progress.async_op_in_progress
         && (settled || matches!(phase(status), Phase::Retrying(Requested::Update, _)))
 }
 
@@ -208,7 +207,7 @@ pub fn asks(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
 #[must_use]
 pub fn instance_id(object: &ServiceInstance, status: &ServiceInstanceStatus) -> String {
     if status.instance_id.is_empty() {
-        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.attempt)
+        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.progress.attempt)
     } else {
         status.instance_id.clone()
     }
@@ -239,7 +238,7 @@ mod tests {
         let intent = status(|status| {
             status.current_operation = InstanceOperation::Provision;
             status.deprovision_status = DeprovisionStatus::Required;
-            status.last_attempt_time = Some(MicroTime(at));
+            status.progress.last_attempt_time = Some(MicroTime(at));
         });
         assert_eq!(phase(&intent), Phase::Intending(Requested::Provision, at));
         assert!(may_exist(&intent));
@@ -250,8 +249,8 @@ mod tests {
         for strange in [
             status(|status| status.deprovision_status = DeprovisionStatus::Required),
             status(|status| status.deprovision_status = DeprovisionStatus::Failed),
-            status(|status| status.async_op_in_progress = true),
-            status(|status| status.orphan_mitigation_in_progress = true),
+            status(|status| status.progress.async_op_in_progress = true),
+            status(|status| status.progress.orphan_mitigation_in_progress = true),
             status(|status| status.current_operation = InstanceOperation::Update),
             status(|status| status.provision_status = ProvisionStatus::Provisioned),
             status(|status| {

@@ -72,7 +72,7 @@ fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         Phase::Retrying(requested, at) => go_on(observed, status, requested, at),
         Phase::Intending(requested, sent) => {
             let uid = observed.object.uid().unwrap_or_default();
-            let again = retry_at(sent, status.retries, &uid, &observed.tunables);
+            let again = retry_at(sent, status.progress.retries, &uid, &observed.tunables);
             go_on(observed, status, requested, again)
         }
         // Only a deletion records this, and a deletion cannot be taken back.
@@ -159,7 +159,8 @@ fn converge(
 
 /// What was asked may have been done, and something else is wanted now.
 fn asked_otherwise(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
-    let mut status = ServiceInstanceStatus { unanswered: true, ..status.clone() };
+    let mut status = status.clone();
+    status.progress.unanswered = true;
     let reason = Reason::ProvisionCallFailed;
     if is_id_ours(observed) {
         status.unmark(Failed);
@@ -272,9 +273,9 @@ fn not_deleted_before(observed: &Seen, status: &ServiceInstanceStatus, phase: Ph
     match phase {
         Phase::Intending(Requested::Provision, sent) => Some(quiet(sent)),
         Phase::Retrying(Requested::Provision, _) | Phase::Absent { .. } | Phase::Stuck
-            if status.unanswered && status.provision_status != ProvisionStatus::Provisioned =>
+            if status.progress.unanswered && status.provision_status != ProvisionStatus::Provisioned =>
         {
-            status.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
+            status.progress.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
         }
         Phase::Mitigating { not_before } | Phase::Deleting { not_before } => not_before,
         Phase::Intending(..)
@@ -317,7 +318,7 @@ fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
     match addressee(observed, status) {
         Some((recipient, target)) => {
             let mut intent = status.clone();
-            intent::stamp(&mut intent, observed.now);
+            intent.progress.stamp(observed.now);
             Step::Attempt { intent, call: Call::Deprovision(recipient, target, Cause::Mitigation) }
         }
         None => Step::Wait(Wait::ForChange),
@@ -344,14 +345,14 @@ fn poll(observed: &Seen, status: &ServiceInstanceStatus, awaited: Awaited, since
     if let (Awaited::Provision, Some(asked)) = (awaited, &status.in_progress_properties) {
         asked.plan_id().clone_into(&mut target.plan_id);
     }
-    Step::Call { before: vec![], call: Call::Poll(recipient, target, status.last_operation.clone()) }
+    Step::Call { before: vec![], call: Call::Poll(recipient, target, status.progress.last_operation.clone()) }
 }
 
 /// Until when an operation is polled. A deletion is sent again then, so that the creates before it do not count.
 pub(super) fn polled_until(observed: &Seen, awaited: Awaited, accepted: Timestamp) -> Timestamp {
     let status = observed.object.status.as_ref();
     let creates = status.filter(|_| !matches!(awaited, Awaited::Deletion(_)));
-    let began = creates.and_then(|status| status.operation_start_time.as_ref());
+    let began = creates.and_then(|status| status.progress.operation_start_time.as_ref());
     let plans_limit = observed.world.maximum_polling_duration();
     backoff::polled_until(&observed.tunables, accepted, began, plans_limit)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
 use super::{
@@ -19,13 +18,14 @@ use crate::{
         condition::{self, Conditioned as _},
         instance::{DeprovisionStatus, InstanceOperation, InstanceProperties, ProvisionStatus},
         plan::MaintenanceInfo,
+        progress::Progress,
     },
     osb::outcome::InstanceAnswer,
     reconcilers::{
         attempt::attempt_id,
         backoff::{is_overdue, next_try},
         reason::Reason,
-        told::{self, Confidential, holds_secret},
+        told::{self, Confidential, Sent},
     },
 };
 
@@ -87,11 +87,10 @@ pub(super) fn accepted(
     (reason, message): (Reason, &str),
 ) -> ServiceInstanceStatus {
     let mut status = observed.status();
-    status.async_op_in_progress = true;
-    status.last_operation = operation;
+    status.progress.poll(operation);
     status.dashboard_url = dashboard_url.or(status.dashboard_url);
-    status.retries = 0;
-    status.unanswered = false;
+    status.progress.retries = 0;
+    status.progress.unanswered = false;
     if !annotations::are_being_told(&status) {
         status.mark(Ready, False, reason, message, observed.now);
         if let Some(asked) = &mut status.in_progress_properties {
@@ -106,25 +105,28 @@ pub(super) fn accepted(
 /// create had merely failed.
 pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     let mut status = observed.status();
-    let (retries, since) = (status.retries, status.operation_start_time.clone());
-    end_operation(&mut status);
-    status.orphan_mitigation_in_progress = false;
+    status.current_operation = InstanceOperation::None;
+    status.progress.undone();
     status.in_progress_properties = None;
     status.dashboard_url = None;
     status.provision_status = ProvisionStatus::NotProvisioned;
     status.deprovision_status = DeprovisionStatus::NotRequired;
-    status.attempt += 1;
-    status.instance_id =
-        attempt_id(&observed.object.spec.external_id, observed.object.uid().as_deref(), status.attempt);
+    status.instance_id = attempt_id(
+        &observed.object.spec.external_id,
+        observed.object.uid().as_deref(),
+        status.progress.attempt,
+    );
     status.unmark(OrphanMitigation);
     let failed = condition::is_true(&status.conditions, Failed);
     let shown = condition::find(&status.conditions, Ready);
     // Why the instance failed is what the user must mend, so it stays.
     if failed && shown.is_some_and(|ready| ready.status == False) {
+        status.progress.end();
         return status;
     }
     let cause = shown.and_then(told::cause).map(str::to_owned);
-    if failed || is_overdue(observed, since.as_ref()) {
+    if failed || is_overdue(observed, status.progress.operation_start_time.as_ref()) {
+        status.progress.end();
         let undone = told::before(told::UNDONE, cause.as_deref());
         let message = given_up(&format!("{}: {}", told::TOO_LONG, cause.as_deref().unwrap_or(told::UNDONE)));
         let shown = if failed { &undone } else { &message };
@@ -134,11 +136,8 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
         }
         return status;
     }
-    // The limit holds for all attempts together.
-    status.operation_start_time = since;
-    status.retries = retries;
-    let next = next_try(observed, retries.max(1) - 1, None);
-    status.next_attempt_time = Some(MicroTime(next));
+    let next = next_try(observed, status.progress.retries.max(1) - 1, None);
+    status.progress.wait(next);
     let message = told::undone(cause.as_deref(), next);
     status.mark(Ready, False, Reason::OrphanMitigationSuccessful, &message, observed.now);
     status
@@ -157,8 +156,7 @@ pub(super) fn not_deleted(
         Cause::Deletion => {
             if status.current_operation != InstanceOperation::Deprovision {
                 deprovisioning(&mut status);
-                status.operation_start_time = Some(Time(observed.now));
-                status.retries = 0;
+                status.progress.begin(observed.now);
             }
             let next = postpone(observed, &mut status, retry_after);
             let message = told::again(&message, next);
@@ -170,15 +168,14 @@ pub(super) fn not_deleted(
             status.mark(OrphanMitigation, True, Reason::OrphanMitigationFailed, &message, observed.now);
         }
     }
-    status.async_op_in_progress = false;
-    status.last_operation = None;
+    status.progress.stop_polling();
     status
 }
 
 /// The deletion of the object takes over, also from a mitigation.
 pub(super) fn deprovisioning(status: &mut ServiceInstanceStatus) {
     status.current_operation = InstanceOperation::Deprovision;
-    status.orphan_mitigation_in_progress = false;
+    status.progress.orphan_mitigation_in_progress = false;
     status.unmark(OrphanMitigation);
 }
 
@@ -194,11 +191,11 @@ pub(super) fn stuck(
     (ready, failed): (Reason, Reason),
     message: &str,
 ) -> ServiceInstanceStatus {
-    let (unanswered, sent) = (status.unanswered, status.last_attempt_time.clone());
+    let (unanswered, sent) = (status.progress.unanswered, status.progress.last_attempt_time.clone());
     end_operation(&mut status);
     // Whatever comes next still has to know of an earlier request that was never answered.
-    status.unanswered = unanswered;
-    status.last_attempt_time = sent.filter(|_| unanswered);
+    status.progress.unanswered = unanswered;
+    status.progress.last_attempt_time = sent.filter(|_| unanswered);
     status.in_progress_properties = status.in_progress_properties.filter(|_| unanswered);
     let exists = status.provision_status == ProvisionStatus::Provisioned;
     let message = &given_up(message);
@@ -227,7 +224,7 @@ pub(super) fn stuck_with_orphan(
     let stuck = ServiceInstanceStatus {
         current_operation: InstanceOperation::Provision,
         in_progress_properties: asked.in_progress_properties,
-        last_attempt_time: asked.last_attempt_time,
+        progress: Progress { last_attempt_time: asked.progress.last_attempt_time, ..stuck.progress },
         ..stuck
     };
     start_mitigation(observed, &stuck, reasons.0, message, may_still_come)
@@ -247,7 +244,10 @@ pub(super) fn give_up(
     reasons: (Reason, Reason),
     message: &str,
 ) -> ServiceInstanceStatus {
-    if status.unanswered && status.current_operation == InstanceOperation::Provision && is_id_ours(observed) {
+    if status.progress.unanswered
+        && status.current_operation == InstanceOperation::Provision
+        && is_id_ours(observed)
+    {
         stuck_with_orphan(observed, status, reasons, message, true)
     } else {
         stuck(observed, status, reasons, message)
@@ -263,7 +263,7 @@ pub(super) fn try_again(
     retry_after: Option<Duration>,
 ) -> ServiceInstanceStatus {
     let as_it_was = annotations::are_being_told(&status) && !status.unusable;
-    if is_overdue(observed, status.operation_start_time.as_ref()) {
+    if is_overdue(observed, status.progress.operation_start_time.as_ref()) {
         if as_it_was {
             return settled(observed, Facts::default(), annotations::UNTOLD);
         }
@@ -279,9 +279,8 @@ pub(super) fn try_again(
 }
 
 fn postpone(observed: &Seen, status: &mut ServiceInstanceStatus, retry_after: Option<Duration>) -> Timestamp {
-    let next = next_try(observed, status.retries, retry_after);
-    status.next_attempt_time = Some(MicroTime(next));
-    status.retries += 1;
+    let next = next_try(observed, status.progress.retries, retry_after);
+    status.progress.postpone(next);
     next
 }
 
@@ -291,18 +290,14 @@ pub(super) fn told(observed: &Seen, what: &str, why: &str) -> String {
 }
 
 /// What of the broker's words must not be shown.
-pub(super) fn confidential(observed: &Seen) -> Confidential<'_> {
+pub(super) fn confidential<'a>(observed: &'a Seen) -> Confidential<'a> {
     let status = observed.object.status.as_ref();
-    let sent = [
-        status.and_then(|status| status.in_progress_properties.as_ref()),
-        status.and_then(|status| status.external_properties.as_ref()),
-    ];
-    let secret = sent.iter().flatten().any(|sent| holds_secret(sent.parameters.as_ref()));
-    // What is under way was sent last; without it, what the broker has acknowledged.
-    let last = sent[0].or(sent[1]);
-    Confidential {
-        parameters: observed.world.parameters.as_ref(),
-        sent: last.map(|sent| sent.parameter_checksum.as_str()),
-        any: secret || !observed.object.spec.parameters_from.is_empty(),
-    }
+    let sent = |properties: &'a InstanceProperties| Sent {
+        parameters: properties.parameters.as_ref(),
+        checksum: &properties.parameter_checksum,
+    };
+    let asked = status.and_then(|status| status.in_progress_properties.as_ref()).map(sent);
+    let acknowledged = status.and_then(|status| status.external_properties.as_ref()).map(sent);
+    let from = &observed.object.spec.parameters_from;
+    Confidential::new(observed.world.parameters.as_ref(), from, asked, acknowledged)
 }

@@ -83,7 +83,7 @@ fn a_credential_in_a_status_is_caught() {
         let absorbed = BindingMachine::absorb(observed, call, outcome);
         let next = match absorbed.next {
             Next::Record(mut status) => {
-                status.last_operation = said;
+                status.progress.last_operation = said;
                 Next::Record(status)
             }
             other => other,

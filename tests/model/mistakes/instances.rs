@@ -19,7 +19,7 @@ use crate::surprises::Surprise::{ChangePlan, Delete, Edit};
 fn no_quiet_period(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
     absorb_otherwise(observed, call, outcome, |mut status| {
         if starts_mitigating(observed, &status) {
-            status.next_attempt_time = None;
+            status.progress.next_attempt_time = None;
         }
         status
     })
@@ -89,15 +89,15 @@ fn gone_is_nothing(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<I
     })
 }
 
-fn nothing_there(status: ServiceInstanceStatus) -> ServiceInstanceStatus {
+fn nothing_there(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
+    status.progress.stop_polling();
+    status.progress.orphan_mitigation_in_progress = false;
+    status.progress.unanswered = false;
     ServiceInstanceStatus {
-        async_op_in_progress: false,
-        orphan_mitigation_in_progress: false,
         current_operation: InstanceOperation::None,
         in_progress_properties: None,
         provision_status: ProvisionStatus::NotProvisioned,
         deprovision_status: DeprovisionStatus::NotRequired,
-        unanswered: false,
         ..status
     }
 }
@@ -193,9 +193,10 @@ fn a_delete_of_what_somebody_else_has_is_caught() {
 
 /// The next attempt uses the id that was just deleted.
 fn keeps_the_id(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    absorb_otherwise(observed, call, outcome, |status| {
+    absorb_otherwise(observed, call, outcome, |mut status| {
         let before = observed.status();
-        ServiceInstanceStatus { attempt: before.attempt, instance_id: before.instance_id, ..status }
+        status.progress.attempt = before.progress.attempt;
+        ServiceInstanceStatus { instance_id: before.instance_id, ..status }
     })
 }
 
@@ -207,13 +208,14 @@ fn an_id_that_is_used_again_after_its_deletion_is_caught() {
 
 /// Begins anew under another id, without a DELETE.
 fn moves_on(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    absorb_otherwise(observed, call, outcome, |status| {
+    absorb_otherwise(observed, call, outcome, |mut status| {
         if !starts_mitigating(observed, &status) {
             return status;
         }
-        let attempt = status.attempt + 1;
-        let instance_id = attempt_id("", observed.object.metadata.uid.as_deref(), attempt);
-        nothing_there(ServiceInstanceStatus { attempt, instance_id, ..status })
+        status.progress.attempt += 1;
+        let uid = observed.object.metadata.uid.as_deref();
+        let instance_id = attempt_id("", uid, status.progress.attempt);
+        nothing_there(ServiceInstanceStatus { instance_id, ..status })
     })
 }
 
@@ -226,7 +228,8 @@ fn another_id_before_the_old_one_is_deleted_is_caught() {
 /// An unanswered create is forgotten when the next try is refused.
 fn forgets_doubt(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
     let refused = matches!(&outcome, Outcome::Provisioned(osb::Outcome::Refused(_)));
-    let forgotten = ServiceInstanceStatus { unanswered: false, ..observed.status() };
+    let mut forgotten = observed.status();
+    forgotten.progress.unanswered = false;
     let provision = matches!(call, Call::Provision(..));
     let known =
         if refused && provision { with_status(observed, forgotten) } else { with_object(observed, |_| {}) };

@@ -100,7 +100,7 @@ fn wrong_id(observed: &Seen) -> Step<InstanceMachine> {
     match InstanceMachine::plan(observed) {
         Step::Attempt { intent, call: Call::Deprovision(recipient, target, cause) } => {
             let uid = observed.object.metadata.uid.as_deref();
-            let instance_id = attempt_id("", uid, intent.attempt + 1);
+            let instance_id = attempt_id("", uid, intent.progress.attempt + 1);
             let recipient = Recipient { instance_id, ..recipient };
             Step::Attempt { intent, call: Call::Deprovision(recipient, target, cause) }
         }
@@ -119,7 +119,7 @@ fn impatient(observed: &Seen) -> Step<InstanceMachine> {
     let mut status = observed.status();
     let polls = matches!(phase::phase(&status), Phase::Polling(Awaited::Provision | Awaited::Update, _));
     if polls && observed.object.metadata.generation > Some(status.observed_generation) {
-        status.async_op_in_progress = false;
+        status.progress.async_op_in_progress = false;
         status.current_operation = InstanceOperation::None;
         status.provision_status = ProvisionStatus::Provisioned;
         status.external_properties = status.in_progress_properties.take();

@@ -102,7 +102,7 @@ fn a_wait_for_the_past_is_caught() {
 fn an_operation_that_is_tried_again_for_ever_is_caught() {
     fn plan(observed: &Seen) -> Step<InstanceMachine> {
         match InstanceMachine::plan(observed) {
-            Step::Attempt { call: Call::Provision(..), .. } if observed.status().attempt > 0 => {
+            Step::Attempt { call: Call::Provision(..), .. } if observed.status().progress.attempt > 0 => {
                 Step::Wait(Wait::Until(observed.now + observed.tunables.retry_base))
             }
             other => other,

@@ -18,7 +18,7 @@ fn shown(fixture: &Fixture, also: &str) -> String {
     let text = serde_json::to_string(&status).unwrap();
     assert!(!text.contains("hunter2"), "a credential in a status: {text}");
     let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
-    let next = status.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
+    let next = status.progress.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
     let phase = format!("{:?}", phase::phase(&status));
     let phase = match phase::phase(&status) {
         phase::Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
@@ -28,7 +28,7 @@ fn shown(fixture: &Fixture, also: &str) -> String {
         "{also}{phase}{}, {:?}{}, id {}, {}",
         next.unwrap_or_default(),
         status.unbind_status,
-        if status.unanswered { ", unanswered" } else { "" },
+        if status.progress.unanswered { ", unanswered" } else { "" },
         match &*status.binding_id {
             UID => "uid",
             "mine" => "mine",
@@ -224,7 +224,7 @@ fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
     let polling = late.answered(accepted()).after(50).answered(busy());
     assert_eq!(conditions(&polling.status()), "Ready=False:Binding");
     let over = polling.after(61).answered(busy());
-    assert!(over.status().orphan_mitigation_in_progress, "{}", conditions(&over.status()));
+    assert!(over.status().progress.orphan_mitigation_in_progress, "{}", conditions(&over.status()));
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn credentials_that_can_be_had_again_are_not_revoked_because_the_name_is_taken()
     let fetching = Fixture::new().settled().retrievable().with_secret(SecretState::Missing);
     let refused = Refused { message: "taken".into() };
     let status = BindingMachine::absorb_refused_write(&fetching.observed(), &refused);
-    assert!(!status.orphan_mitigation_in_progress && status.next_attempt_time.is_some());
+    assert!(!status.progress.orphan_mitigation_in_progress && status.progress.next_attempt_time.is_some());
     assert_eq!(conditions(&status), "Ready=False:ErrorInjectingBindResult");
 }
 
@@ -224,7 +224,7 @@ fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
 #[test]
 fn what_a_bind_may_have_left_is_deleted_when_the_operation_of_its_instance_has_ended() {
     let mut busy = INSTANCE.clone();
-    busy.status.get_or_insert_default().async_op_in_progress = true;
+    busy.status.get_or_insert_default().progress.async_op_in_progress = true;
     let broken = Fixture::new().answered(Outcome::Bound(doubt(Some(500), true, true)));
     assert_eq!(shown(&broken.plan(), &broken), "intent, DELETE to mitigate");
     let waiting = broken.with_instance(Some(busy));

@@ -5,6 +5,7 @@ use crate::crd::{
     ConditionStatus, ConditionType,
     binding::{BindingOperation, UnbindStatus},
     condition,
+    progress::Progress,
 };
 
 /// The same, but as the original would have left it: nothing of what this operator notes beside.
@@ -13,7 +14,7 @@ fn of_original(fixture: Fixture) -> Fixture {
     status.binding_id.clear();
     status.instance_id.clear();
     status.resolved = None;
-    status.last_attempt_time = None;
+    status.progress.last_attempt_time = None;
     fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
 }
 
@@ -46,14 +47,14 @@ fn credentials_that_were_written_without_a_word_are_those_of_the_bind_under_way(
     let recorded = in_flight.with_status(&taken);
     assert_eq!(next(&recorded), "say Ready=True:InjectedBindResult");
     // After an attempt of ours they would be of an earlier one.
-    let later = ServiceBindingStatus { attempt: 1, ..taken };
+    let later = ServiceBindingStatus { progress: Progress { attempt: 1, ..Progress::default() }, ..taken };
     assert_ne!(next(&recorded.with_status(&later)), "say Ready=True:InjectedBindResult");
 }
 
 #[test]
 fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
     let mut status = ServiceBindingStatus {
-        orphan_mitigation_in_progress: true,
+        progress: Progress { orphan_mitigation_in_progress: true, ..Progress::default() },
         current_operation: BindingOperation::Bind,
         unbind_status: UnbindStatus::Required,
         ..ServiceBindingStatus::default()

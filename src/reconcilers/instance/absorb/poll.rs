@@ -1,7 +1,5 @@
 //! What the answers to polls and to the GET of an instance mean. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
 use super::{
     super::{
         Call, Cause, Fetching, Recipient,
@@ -93,10 +91,8 @@ pub(super) fn after_poll(
 fn forgotten(observed: &Seen, problem: &str) -> ServiceInstanceStatus {
     let mut status = observed.status();
     deprovisioning(&mut status);
-    status.async_op_in_progress = false;
-    status.last_operation = None;
-    status.operation_start_time = Some(Time(observed.now));
-    status.retries = 0;
+    status.progress.stop_polling();
+    status.progress.begin(observed.now);
     let message = told(observed, "Error polling last operation", problem);
     let message = format!("{message}; the instance is deleted all the same");
     status.mark(Ready, False, Reason::DeprovisionRequestInFlight, &message, observed.now);
@@ -173,7 +169,8 @@ fn failed(
         }
         // How far it came nobody knows: the next update says everything.
         Awaited::Update => {
-            let doubtful = ServiceInstanceStatus { unanswered: true, ..status };
+            let mut doubtful = status;
+            doubtful.progress.unanswered = true;
             let reasons = (Reason::UpdateInstanceCallFailed, reason);
             stuck(observed, doubtful, reasons, &format!("Update call failed: {why}"))
         }

@@ -38,7 +38,7 @@ fn shown(fixture: &Fixture, released: bool) -> String {
     }
     let status = fixture.status();
     let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
-    let next = status.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
+    let next = status.progress.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
     let phase = match super::super::phase::phase(&status) {
         super::super::phase::Phase::Intending(requested, _) => format!("Intending {requested:?}"),
         super::super::phase::Phase::Retrying(requested, _) => format!("Retrying {requested:?}"),
@@ -53,7 +53,7 @@ fn shown(fixture: &Fixture, released: bool) -> String {
         next.unwrap_or_default(),
         status.provision_status,
         status.deprovision_status,
-        if status.unanswered { ", unanswered" } else { "" },
+        if status.progress.unanswered { ", unanswered" } else { "" },
         match &*status.instance_id {
             UID => "uid",
             "mine" => "mine",

@@ -23,7 +23,7 @@ fn a_broker_that_fails_every_provision_is_asked_less_and_less() {
     for _ in 0..6 {
         fixture = fixture.answered(broken()).answered(gone());
         let status = fixture.status();
-        delays.push(status.next_attempt_time.unwrap().0.duration_since(fixture.now).as_secs());
+        delays.push(status.progress.next_attempt_time.unwrap().0.duration_since(fixture.now).as_secs());
         ids.push(status.instance_id);
     }
     assert!(delays.windows(2).all(|pair| pair[1] > pair[0]), "{delays:?}");
@@ -36,15 +36,15 @@ fn a_broker_that_fails_every_provision_is_asked_less_and_less() {
 #[test]
 fn a_first_request_is_not_taken_for_a_repetition() {
     let status = Fixture::new().intending().status();
-    assert!(!status.unanswered && status.retries == 0);
+    assert!(!status.progress.unanswered && status.progress.retries == 0);
     let status = Fixture::new().answered(broken()).answered(gone()).intending().status();
-    assert!(!status.unanswered && status.retries == 1);
+    assert!(!status.progress.unanswered && status.progress.retries == 1);
 }
 
 #[test]
 fn a_repetition_after_a_crash_is_one() {
     let status = Fixture::new().intending().after(60).intending().status();
-    assert!(status.unanswered && status.retries == 1);
+    assert!(status.progress.unanswered && status.progress.retries == 1);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
         let mut fixture = Fixture::new().answered(accepted());
         fixture.requested = Some(Offering { maximum_polling_duration: limit, ..offering() });
         let polled = fixture.after(seconds).answered(Outcome::Polled(polled(OperationState::InProgress)));
-        polled.status().orphan_mitigation_in_progress
+        polled.status().progress.orphan_mitigation_in_progress
     };
     assert!(after(Some(60), 61) && !after(Some(60), 50));
     assert!(!after(None, 61) && !after(Some(0), 61) && !after(Some(-5), 61));
@@ -237,7 +237,7 @@ fn what_is_in_doubt_under_an_id_of_the_users_is_asked_again_and_deleted_only_wit
     let back = edited.with_status(&said).with_parameters(&json!({"size": 1}));
     assert_eq!(shown(&back.plan(), &back), "intent, PUT");
     assert_eq!(name(&doubtful.clone().deleted().asking().1), "DELETE");
-    assert!(!doubtful.answered(done()).status().unanswered);
+    assert!(!doubtful.answered(done()).status().progress.unanswered);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
     let polling = late.after(50).answered(busy());
     assert_eq!(conditions(&polling.status()), "Ready=False:Provisioning");
     let over = polling.after(61).answered(busy());
-    assert!(over.status().orphan_mitigation_in_progress, "{}", conditions(&over.status()));
+    assert!(over.status().progress.orphan_mitigation_in_progress, "{}", conditions(&over.status()));
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn of_original(mut fixture: Fixture) -> Fixture {
     status.instance_id.clear();
     status.resolved = None;
     status.observed_update_requests = 0;
-    status.last_attempt_time = None;
+    status.progress.last_attempt_time = None;
     fixture.inherited = phase_may_exist(&status).then(record);
     fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
 }

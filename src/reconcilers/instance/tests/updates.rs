@@ -218,13 +218,13 @@ fn a_conflict_with_our_own_unanswered_request_is_looked_into_before_anything_is_
     let elsewhere = Outcome::Fetched(refused(404, RefusalReason::Other));
     for not_ours in [found(Some("other-id")), elsewhere] {
         let (lost, _) = asked.clone().absorbing(&fetch, not_ours);
-        assert!(lost.status().orphan_mitigation_in_progress);
+        assert!(lost.status().progress.orphan_mitigation_in_progress);
     }
     // Under an id of the user's the instance may be somebody else's, and is neither adopted nor deleted.
     let mine = Fixture::new().with_external_id("mine");
     let mine = retrievable(mine.answered(Outcome::Provisioned(doubt(Some(200), true, false))));
     let refused = mine.answered(conflict()).status();
-    assert!(!refused.orphan_mitigation_in_progress && !phase::may_exist(&refused));
+    assert!(!refused.progress.orphan_mitigation_in_progress && !phase::may_exist(&refused));
 }
 
 fn annotated(mut fixture: Fixture, team: &str) -> Fixture {
@@ -326,5 +326,5 @@ fn a_doubt_about_more_than_annotations_outlives_a_refusal_although_the_spec_is_a
     assert_eq!(patch(&reverted)["parameters"], json!({"size": 1}));
     let refused = reverted.answered(refused_update(None));
     assert!(condition::is_true(&refused.status().conditions, ConditionType::Failed));
-    assert!(refused.status().unanswered);
+    assert!(refused.status().progress.unanswered);
 }
