@@ -10,7 +10,9 @@ use super::{
     broker::is_zero,
     common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
+    definition::{self, Column, text, wide},
     progress::Progress,
+    rule,
     schema::{self, null_default},
 };
 use crate::json::RawObject;
@@ -27,62 +29,15 @@ use crate::json::RawObject;
     namespaced,
     status = "ServiceBindingStatus",
     shortname = "svcb",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.instanceRef.name",
     selectable = ".spec.secretName",
     selectable = ".spec.externalID",
-    selectable = ".status.lastConditionState",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "Service-Instance",
-        type_ = "string",
-        json_path = ".spec.instanceRef.name",
-        description = "The instance"
-    ),
-    printcolumn(
-        name = "Secret-Name",
-        type_ = "string",
-        json_path = ".spec.secretName",
-        description = "The Secret with the credentials"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.lastConditionState",
-        description = "Ready, or the reason why not"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Expires",
-        type_ = "string",
-        json_path = ".status.expiresAt",
-        description = "When the credentials end",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Binding-ID",
-        type_ = "string",
-        json_path = ".status.bindingID",
-        description = "The id at the broker",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "What is the matter, and what is to be done",
-        priority = 1
-    )
+    selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.instanceRef.name) && self.instanceRef.name != ''")
     .message("instanceRef.name is required: name the ServiceInstance of this namespace that the credentials are for").field_path(".instanceRef"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID is immutable").field_path(".externalID"))]
+#[x_kube(validation = rule::immutable("externalID"))]
 #[x_kube(validation = Rule::new("oldSelf.instanceRef == self.instanceRef").message("instanceRef is immutable: create another binding for another instance").field_path(".instanceRef"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.secretName) || oldSelf.secretName == '' || (has(self.secretName) && self.secretName == oldSelf.secretName)")
     .message("secretName is immutable: create another binding for another Secret").field_path(".secretName"))]
@@ -117,6 +72,19 @@ pub struct ServiceBindingSpec {
     /// Who asked for the binding. Written by admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
+}
+
+/// What kubectl shows of a binding.
+pub(super) fn columns() -> [Column; 7] {
+    [
+        text("Service-Instance", ".spec.instanceRef.name", "The instance"),
+        text("Secret-Name", ".spec.secretName", "The Secret with the credentials"),
+        definition::status(),
+        definition::age(),
+        wide(text("Expires", ".status.expiresAt", "When the credentials end")),
+        wide(text("Binding-ID", ".status.bindingID", "The id at the broker")),
+        definition::message(),
+    ]
 }
 
 /// One change to the credentials; exactly one of the fields.

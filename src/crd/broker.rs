@@ -9,6 +9,8 @@ use super::{
     Condition,
     common::{LocalObjectReference, ObjectReference},
     condition::Conditioned,
+    definition::{self, Column, text, time, wide},
+    rule,
     schema::{self, null_default},
     scope::BrokerObject,
 };
@@ -24,58 +26,17 @@ use super::{
     singular = "clusterservicebroker",
     status = "ServiceBrokerStatus",
     shortname = "csvcbr",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.url",
-    selectable = ".status.lastConditionState",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "URL",
-        type_ = "string",
-        json_path = ".spec.url",
-        description = "Address of the broker"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.lastConditionState",
-        description = "Ready, or the reason why not"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Last-Fetched",
-        type_ = "date",
-        json_path = ".status.lastCatalogRetrievalTime",
-        description = "When the catalog was last fetched and brought a change",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "What is the matter, and what is to be done",
-        priority = 1
-    )
+    selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
-    .message("brokers must have a remote url to contact: set url").field_path(".url"))]
-#[x_kube(validation = Rule::new("!(has(self.insecureSkipTLSVerify) && self.insecureSkipTLSVerify && has(self.caBundle) && size(self.caBundle) > 0)")
-    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out").field_path(".caBundle"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.relistRequests) || !has(self.relistRequests) || self.relistRequests == 0 || self.relistRequests >= oldSelf.relistRequests")
-    .message("relistRequests must be strictly increasing").field_path(".relistRequests"))]
-#[x_kube(validation = Rule::new("!has(self.authInfo) || has(self.authInfo.basic) || has(self.authInfo.bearer)")
-    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out").field_path(".authInfo"))]
-#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.basic) || (has(self.authInfo.basic.secretRef) && has(self.authInfo.basic.secretRef.name) && self.authInfo.basic.secretRef.name != '' && has(self.authInfo.basic.secretRef.namespace) && self.authInfo.basic.secretRef.namespace != '')")
-    .message("a basic auth secret is required: set name and namespace in authInfo.basic.secretRef").field_path(".authInfo.basic.secretRef"))]
-#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.bearer) || (has(self.authInfo.bearer.secretRef) && has(self.authInfo.bearer.secretRef.name) && self.authInfo.bearer.secretRef.name != '' && has(self.authInfo.bearer.secretRef.namespace) && self.authInfo.bearer.secretRef.namespace != '')")
-    .message("a bearer auth secret is required: set name and namespace in authInfo.bearer.secretRef").field_path(".authInfo.bearer.secretRef"))]
-#[x_kube(validation = Rule::new(schema::no_restriction_by("spec.serviceClass.name"))
-    .message("plans of a ClusterServiceBroker have no property spec.serviceClass.name: use spec.clusterServiceClass.name").field_path(".catalogRestrictions.servicePlan"))]
+#[x_kube(validation = rule::has_url())]
+#[x_kube(validation = rule::one_way_to_trust())]
+#[x_kube(validation = rule::never_less("relistRequests", "relistRequests must be strictly increasing"))]
+#[x_kube(validation = rule::has_authentication())]
+#[x_kube(validation = rule::has_secret("basic", &["name", "namespace"]))]
+#[x_kube(validation = rule::has_secret("bearer", &["name", "namespace"]))]
+#[x_kube(validation = rule::no_restriction_by("spec.serviceClass.name", "ClusterServiceBroker", "spec.clusterServiceClass.name"))]
 pub struct ClusterServiceBrokerSpec {
     /// What both kinds of broker have.
     #[serde(flatten)]
@@ -97,58 +58,17 @@ pub struct ClusterServiceBrokerSpec {
     namespaced,
     status = "ServiceBrokerStatus",
     shortname = "svcbr",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.url",
-    selectable = ".status.lastConditionState",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "URL",
-        type_ = "string",
-        json_path = ".spec.url",
-        description = "Address of the broker"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.lastConditionState",
-        description = "Ready, or the reason why not"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Last-Fetched",
-        type_ = "date",
-        json_path = ".status.lastCatalogRetrievalTime",
-        description = "When the catalog was last fetched and brought a change",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "What is the matter, and what is to be done",
-        priority = 1
-    )
+    selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.url) && self.url != ''")
-    .message("brokers must have a remote url to contact: set url").field_path(".url"))]
-#[x_kube(validation = Rule::new("!(has(self.insecureSkipTLSVerify) && self.insecureSkipTLSVerify && has(self.caBundle) && size(self.caBundle) > 0)")
-    .message("caBundle cannot be used when insecureSkipTLSVerify is true: leave one of them out").field_path(".caBundle"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.relistRequests) || !has(self.relistRequests) || self.relistRequests == 0 || self.relistRequests >= oldSelf.relistRequests")
-    .message("relistRequests must be strictly increasing").field_path(".relistRequests"))]
-#[x_kube(validation = Rule::new("!has(self.authInfo) || has(self.authInfo.basic) || has(self.authInfo.bearer)")
-    .message("auth config is required: set authInfo.basic or authInfo.bearer, or leave authInfo out").field_path(".authInfo"))]
-#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.basic) || (has(self.authInfo.basic.secretRef) && has(self.authInfo.basic.secretRef.name) && self.authInfo.basic.secretRef.name != '')")
-    .message("a basic auth secret is required: set name in authInfo.basic.secretRef").field_path(".authInfo.basic.secretRef"))]
-#[x_kube(validation = Rule::new("!has(self.authInfo) || !has(self.authInfo.bearer) || (has(self.authInfo.bearer.secretRef) && has(self.authInfo.bearer.secretRef.name) && self.authInfo.bearer.secretRef.name != '')")
-    .message("a bearer auth secret is required: set name in authInfo.bearer.secretRef").field_path(".authInfo.bearer.secretRef"))]
-#[x_kube(validation = Rule::new(schema::no_restriction_by("spec.clusterServiceClass.name"))
-    .message("plans of a ServiceBroker have no property spec.clusterServiceClass.name: use spec.serviceClass.name").field_path(".catalogRestrictions.servicePlan"))]
+#[x_kube(validation = rule::has_url())]
+#[x_kube(validation = rule::one_way_to_trust())]
+#[x_kube(validation = rule::never_less("relistRequests", "relistRequests must be strictly increasing"))]
+#[x_kube(validation = rule::has_authentication())]
+#[x_kube(validation = rule::has_secret("basic", &["name"]))]
+#[x_kube(validation = rule::has_secret("bearer", &["name"]))]
+#[x_kube(validation = rule::no_restriction_by("spec.clusterServiceClass.name", "ServiceBroker", "spec.serviceClass.name"))]
 pub struct ServiceBrokerSpec {
     /// What both kinds of broker have.
     #[serde(flatten)]
@@ -156,6 +76,18 @@ pub struct ServiceBrokerSpec {
     /// How the operator authenticates to the broker; without it, it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_info: Option<ServiceBrokerAuthInfo>,
+}
+
+/// What kubectl shows of a broker.
+pub(super) fn columns() -> [Column; 5] {
+    let fetched = "When the catalog was last fetched and brought a change";
+    [
+        text("URL", ".spec.url", "Address of the broker"),
+        definition::status(),
+        definition::age(),
+        wide(time("Last-Fetched", ".status.lastCatalogRetrievalTime", fetched)),
+        definition::message(),
+    ]
 }
 
 /// The fields that both kinds of broker have.

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     EntryStatus,
     broker::is_false,
+    definition::{self, Column, flag, text, wide},
+    rule,
     schema::{self, null_default},
-    scope::{ClassObject, EntryObject},
+    scope::{ClassObject, EntryObject, EntrySpec},
 };
 use crate::json::RawObject;
 
@@ -23,65 +25,17 @@ use crate::json::RawObject;
     singular = "clusterserviceclass",
     status = "EntryStatus",
     shortname = "csvccl",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.externalName",
     selectable = ".spec.externalID",
-    selectable = ".spec.clusterServiceBrokerName",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "External-Name",
-        type_ = "string",
-        json_path = ".spec.externalName",
-        description = "Name in the broker's catalog"
-    ),
-    printcolumn(
-        name = "Broker",
-        type_ = "string",
-        json_path = ".spec.clusterServiceBrokerName",
-        description = "The broker that offers it"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Bindable",
-        type_ = "boolean",
-        json_path = ".spec.bindable",
-        description = "Whether credentials can be had",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Plan-Updatable",
-        type_ = "boolean",
-        json_path = ".spec.planUpdatable",
-        description = "Whether an instance can be moved to another plan",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Removed",
-        type_ = "boolean",
-        json_path = ".status.removedFromBrokerCatalog",
-        description = "Whether it has left the catalog",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Description",
-        type_ = "string",
-        json_path = ".spec.description",
-        description = "What it is",
-        priority = 1
-    )
+    selectable = ".spec.clusterServiceBrokerName"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
-#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
-#[x_kube(validation = Rule::new(schema::required("clusterServiceBrokerName")).message("clusterServiceBrokerName is required").field_path(".clusterServiceBrokerName"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ClusterServiceClass").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["clusterServiceBrokerName"])).message("clusterServiceBrokerName is immutable").field_path(".clusterServiceBrokerName"))]
+#[x_kube(validation = rule::required("externalName"))]
+#[x_kube(validation = rule::required("externalID"))]
+#[x_kube(validation = rule::required("description"))]
+#[x_kube(validation = rule::required("clusterServiceBrokerName"))]
+#[x_kube(validation = rule::same_id("ClusterServiceClass"))]
+#[x_kube(validation = rule::immutable("clusterServiceBrokerName"))]
 pub struct ClusterServiceClassSpec {
     /// What both kinds of class have.
     #[serde(flatten)]
@@ -104,65 +58,17 @@ pub struct ClusterServiceClassSpec {
     namespaced,
     status = "EntryStatus",
     shortname = "svccl",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.externalName",
     selectable = ".spec.externalID",
-    selectable = ".spec.serviceBrokerName",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "External-Name",
-        type_ = "string",
-        json_path = ".spec.externalName",
-        description = "Name in the broker's catalog"
-    ),
-    printcolumn(
-        name = "Broker",
-        type_ = "string",
-        json_path = ".spec.serviceBrokerName",
-        description = "The broker that offers it"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Bindable",
-        type_ = "boolean",
-        json_path = ".spec.bindable",
-        description = "Whether credentials can be had",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Plan-Updatable",
-        type_ = "boolean",
-        json_path = ".spec.planUpdatable",
-        description = "Whether an instance can be moved to another plan",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Removed",
-        type_ = "boolean",
-        json_path = ".status.removedFromBrokerCatalog",
-        description = "Whether it has left the catalog",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Description",
-        type_ = "string",
-        json_path = ".spec.description",
-        description = "What it is",
-        priority = 1
-    )
+    selectable = ".spec.serviceBrokerName"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
-#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
-#[x_kube(validation = Rule::new(schema::required("serviceBrokerName")).message("serviceBrokerName is required").field_path(".serviceBrokerName"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ServiceClass").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["serviceBrokerName"])).message("serviceBrokerName is immutable").field_path(".serviceBrokerName"))]
+#[x_kube(validation = rule::required("externalName"))]
+#[x_kube(validation = rule::required("externalID"))]
+#[x_kube(validation = rule::required("description"))]
+#[x_kube(validation = rule::required("serviceBrokerName"))]
+#[x_kube(validation = rule::same_id("ServiceClass"))]
+#[x_kube(validation = rule::immutable("serviceBrokerName"))]
 pub struct ServiceClassSpec {
     /// What both kinds of class have.
     #[serde(flatten)]
@@ -171,6 +77,20 @@ pub struct ServiceClassSpec {
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(length(max = 253))]
     pub service_broker_name: String,
+}
+
+/// What kubectl shows of a class, whose broker is named in this field.
+pub(super) fn columns(broker: &str) -> [Column; 7] {
+    let updatable = "Whether an instance can be moved to another plan";
+    [
+        text("External-Name", ".spec.externalName", "Name in the broker's catalog"),
+        text("Broker", &format!(".spec.{broker}"), "The broker that offers it"),
+        definition::age(),
+        wide(flag("Bindable", ".spec.bindable", "Whether credentials can be had")),
+        wide(flag("Plan-Updatable", ".spec.planUpdatable", updatable)),
+        wide(flag("Removed", ".status.removedFromBrokerCatalog", "Whether it has left the catalog")),
+        wide(text("Description", ".spec.description", "What it is")),
+    ]
 }
 
 /// The fields that both kinds of class have, as the broker's catalog gives them.
@@ -221,79 +141,65 @@ pub struct CommonServiceClassSpec {
     pub default_provision_parameters: Option<RawObject>,
 }
 
+impl EntrySpec for CommonServiceClassSpec {
+    fn external_name(&self) -> &str {
+        &self.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        &self.external_id
+    }
+}
+
 impl EntryObject for ClusterServiceClass {
+    type Common = CommonServiceClassSpec;
+
+    fn common(&self) -> &Self::Common {
+        &self.spec.common
+    }
+
+    fn common_mut(&mut self) -> &mut Self::Common {
+        &mut self.spec.common
+    }
+
     fn broker_name(&self) -> &str {
         &self.spec.cluster_service_broker_name
     }
 
-    fn external_name(&self) -> &str {
-        &self.spec.common.external_name
-    }
-
-    fn external_id(&self) -> &str {
-        &self.spec.common.external_id
-    }
-
-    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
-        vec![
-            ("spec.externalID", self.external_id()),
-            ("spec.externalName", self.external_name()),
-            ("spec.clusterServiceBrokerName", self.broker_name()),
-        ]
+    fn references(&self) -> Vec<(&'static str, &str)> {
+        vec![("spec.clusterServiceBrokerName", self.broker_name())]
     }
 }
 
 impl EntryObject for ServiceClass {
+    type Common = CommonServiceClassSpec;
+
+    fn common(&self) -> &Self::Common {
+        &self.spec.common
+    }
+
+    fn common_mut(&mut self) -> &mut Self::Common {
+        &mut self.spec.common
+    }
+
     fn broker_name(&self) -> &str {
         &self.spec.service_broker_name
     }
 
-    fn external_name(&self) -> &str {
-        &self.spec.common.external_name
-    }
-
-    fn external_id(&self) -> &str {
-        &self.spec.common.external_id
-    }
-
-    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
-        vec![
-            ("spec.externalID", self.external_id()),
-            ("spec.externalName", self.external_name()),
-            ("spec.serviceBrokerName", self.broker_name()),
-        ]
+    fn references(&self) -> Vec<(&'static str, &str)> {
+        vec![("spec.serviceBrokerName", self.broker_name())]
     }
 }
 
 impl ClassObject for ClusterServiceClass {
-    fn common(&self) -> &CommonServiceClassSpec {
-        &self.spec.common
-    }
-
     fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
-        Self::new(
-            name,
-            ClusterServiceClassSpec { common, cluster_service_broker_name: broker_name.to_owned() },
-        )
-    }
-
-    fn with_common(mut self, common: CommonServiceClassSpec) -> Self {
-        self.spec.common = common;
-        self
+        let cluster_service_broker_name = broker_name.to_owned();
+        Self::new(name, ClusterServiceClassSpec { common, cluster_service_broker_name })
     }
 }
 
 impl ClassObject for ServiceClass {
-    fn common(&self) -> &CommonServiceClassSpec {
-        &self.spec.common
-    }
-
     fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
         Self::new(name, ServiceClassSpec { common, service_broker_name: broker_name.to_owned() })
-    }
-
-    fn with_common(mut self, common: CommonServiceClassSpec) -> Self {
-        self.spec.common = common;
-        self
     }
 }

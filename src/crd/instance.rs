@@ -15,6 +15,8 @@ use super::{
     UserInfo,
     broker::is_zero,
     common::{LocalObjectReference, ParametersFromSource},
+    definition::{self, Column, text, wide},
+    rule,
     schema::{self, null_default},
 };
 use crate::json::RawObject;
@@ -31,8 +33,6 @@ use crate::json::RawObject;
     namespaced,
     status = "ServiceInstanceStatus",
     shortname = "svci",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.clusterServiceClassExternalName",
     selectable = ".spec.clusterServicePlanExternalName",
     selectable = ".spec.serviceClassExternalName",
@@ -40,87 +40,26 @@ use crate::json::RawObject;
     selectable = ".spec.externalID",
     selectable = ".status.resolved.class",
     selectable = ".status.resolved.plan",
-    selectable = ".status.lastConditionState",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "Class",
-        type_ = "string",
-        json_path = ".status.userSpecifiedClassName",
-        description = "The class, as the user named it"
-    ),
-    printcolumn(
-        name = "Plan",
-        type_ = "string",
-        json_path = ".status.userSpecifiedPlanName",
-        description = "The plan, as the user named it"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.lastConditionState",
-        description = "Ready, or the reason why not"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Instance-ID",
-        type_ = "string",
-        json_path = ".status.instanceID",
-        description = "The id at the broker",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Broker",
-        type_ = "string",
-        json_path = ".status.resolved.broker",
-        description = "The broker that was last asked",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Dashboard",
-        type_ = "string",
-        json_path = ".status.dashboardURL",
-        description = "Where the instance can be managed",
-        priority = 1
-    ),
-    printcolumn(
-        name = "New-Version",
-        type_ = "string",
-        json_path = ".status.availableMaintenance.version",
-        description = "The version of the plan, when the instance has another",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "What is the matter, and what is to be done",
-        priority = 1
-    )
+    selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(schema::any_set(&CLASS_FIELDS))
+#[x_kube(validation = Rule::new(rule::any_set(&CLASS_FIELDS))
     .message("a class is required: set exactly one of clusterServiceClassExternalName, clusterServiceClassExternalID, clusterServiceClassName, serviceClassExternalName, serviceClassExternalID, serviceClassName"))]
-#[x_kube(validation = Rule::new(schema::not_both(&CLUSTER_FIELDS, &NAMESPACED_FIELDS))
+#[x_kube(validation = Rule::new(rule::not_both(&CLUSTER_FIELDS, &NAMESPACED_FIELDS))
     .message("instances can only refer to a cluster or namespaced class or plan type, but not both"))]
-#[x_kube(validation = Rule::new(schema::at_most_one(&CLASS_FIELDS))
+#[x_kube(validation = Rule::new(rule::at_most_one(&CLASS_FIELDS))
     .message("exactly one of clusterServiceClassExternalName, clusterServiceClassExternalID, clusterServiceClassName, serviceClassExternalName, serviceClassExternalID, serviceClassName may be set: the class is named twice"))]
-#[x_kube(validation = Rule::new(schema::at_most_one(&PLAN_FIELDS))
+#[x_kube(validation = Rule::new(rule::at_most_one(&PLAN_FIELDS))
     .message("exactly one of clusterServicePlanExternalName, clusterServicePlanExternalID, clusterServicePlanName, servicePlanExternalName, servicePlanExternalID, servicePlanName may be set: the plan is named twice"))]
-#[x_kube(validation = Rule::new(schema::same_spelling(&CLASS_FIELDS, &PLAN_FIELDS))
+#[x_kube(validation = Rule::new(rule::same_spelling(&CLASS_FIELDS, &PLAN_FIELDS))
     .message("class and plan must be named in the same way: ExternalName with ExternalName, ExternalID with ExternalID, Name with Name"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&CLASS_FIELDS))
+#[x_kube(validation = Rule::new(rule::unchanged(&CLASS_FIELDS))
     .message("the class of an instance is immutable: create another instance for another class"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.updateRequests) || !has(self.updateRequests) || self.updateRequests == 0 || self.updateRequests >= oldSelf.updateRequests")
-    .message("new updateRequests value must not be less than the old one").field_path(".updateRequests"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"]))
-    .message("externalID is immutable").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::not_both_named("clusterServiceClassRef", "serviceClassRef"))
+#[x_kube(validation = rule::never_less("updateRequests", "new updateRequests value must not be less than the old one"))]
+#[x_kube(validation = rule::immutable("externalID"))]
+#[x_kube(validation = Rule::new(rule::not_both_named("clusterServiceClassRef", "serviceClassRef"))
     .message("clusterServiceClassRef and serviceClassRef should never be set simultaneously"))]
-#[x_kube(validation = Rule::new(schema::not_both_named("clusterServicePlanRef", "servicePlanRef"))
+#[x_kube(validation = Rule::new(rule::not_both_named("clusterServicePlanRef", "servicePlanRef"))
     .message("clusterServicePlanRef and servicePlanRef should never be set simultaneously"))]
 pub struct ServiceInstanceSpec {
     /// The class and the plan.
@@ -171,6 +110,22 @@ pub struct ServiceInstanceSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub update_requests: i64,
+}
+
+/// What kubectl shows of an instance.
+pub(super) fn columns() -> [Column; 9] {
+    let version = "The version of the plan, when the instance has another";
+    [
+        text("Class", ".status.userSpecifiedClassName", "The class, as the user named it"),
+        text("Plan", ".status.userSpecifiedPlanName", "The plan, as the user named it"),
+        definition::status(),
+        definition::age(),
+        wide(text("Instance-ID", ".status.instanceID", "The id at the broker")),
+        wide(text("Broker", ".status.resolved.broker", "The broker that was last asked")),
+        wide(text("Dashboard", ".status.dashboardURL", "Where the instance can be managed")),
+        wide(text("New-Version", ".status.availableMaintenance.version", version)),
+        definition::message(),
+    ]
 }
 
 /// The twelve fields that name a class and a plan: two scopes, three spellings.

@@ -9,14 +9,15 @@ pub mod broker;
 pub mod class;
 pub mod common;
 pub mod condition;
+mod definition;
 pub mod instance;
 pub mod plan;
 pub mod progress;
+mod rule;
 pub mod schema;
 pub mod scope;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
 
 pub use binding::{ServiceBinding, ServiceBindingSpec, ServiceBindingStatus};
 pub use broker::{
@@ -41,17 +42,15 @@ pub const FINALIZER: &str = "kubernetes-incubator/service-catalog";
 /// The definitions of all eight kinds, as they stand in `crds/`.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [
-        ClusterServiceBroker::crd(),
-        ClusterServiceClass::crd(),
-        ClusterServicePlan::crd(),
-        ServiceBroker::crd(),
-        ServiceClass::crd(),
-        ServicePlan::crd(),
-        ServiceInstance::crd(),
-        ServiceBinding::crd(),
+    let (of_cluster, of_namespace) = ("clusterServiceBrokerName", "serviceBrokerName");
+    vec![
+        definition::of::<ClusterServiceBroker>(&broker::columns()),
+        definition::of::<ClusterServiceClass>(&class::columns(of_cluster)),
+        definition::of::<ClusterServicePlan>(&plan::columns(of_cluster, "clusterServiceClassRef")),
+        definition::of::<ServiceBroker>(&broker::columns()),
+        definition::of::<ServiceClass>(&class::columns(of_namespace)),
+        definition::of::<ServicePlan>(&plan::columns(of_namespace, "serviceClassRef")),
+        definition::of::<ServiceInstance>(&instance::columns()),
+        definition::of::<ServiceBinding>(&binding::columns()),
     ]
-    .into_iter()
-    .map(schema::finish)
-    .collect()
 }

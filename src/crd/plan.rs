@@ -8,8 +8,10 @@ use super::{
     EntryStatus,
     broker::is_false,
     common::LocalObjectReference,
+    definition::{self, Column, flag, text, wide},
+    rule,
     schema::{self, null_default},
-    scope::{EntryObject, PlanObject},
+    scope::{EntryObject, EntrySpec, PlanObject},
 };
 use crate::json::RawObject;
 
@@ -24,81 +26,20 @@ use crate::json::RawObject;
     singular = "clusterserviceplan",
     status = "EntryStatus",
     shortname = "csvcpl",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.externalName",
     selectable = ".spec.externalID",
     selectable = ".spec.clusterServiceBrokerName",
-    selectable = ".spec.clusterServiceClassRef.name",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "External-Name",
-        type_ = "string",
-        json_path = ".spec.externalName",
-        description = "Name in the broker's catalog"
-    ),
-    printcolumn(
-        name = "Broker",
-        type_ = "string",
-        json_path = ".spec.clusterServiceBrokerName",
-        description = "The broker that offers it"
-    ),
-    printcolumn(
-        name = "Class",
-        type_ = "string",
-        json_path = ".spec.clusterServiceClassRef.name",
-        description = "The class that it belongs to"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Free",
-        type_ = "boolean",
-        json_path = ".spec.free",
-        description = "Whether it costs nothing",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Bindable",
-        type_ = "boolean",
-        json_path = ".spec.bindable",
-        description = "Whether credentials can be had; the class says, where this is empty",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".spec.maintenanceInfo.version",
-        description = "The version of the software that the broker runs",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Removed",
-        type_ = "boolean",
-        json_path = ".status.removedFromBrokerCatalog",
-        description = "Whether it has left the catalog",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Description",
-        type_ = "string",
-        json_path = ".spec.description",
-        description = "What it is",
-        priority = 1
-    )
+    selectable = ".spec.clusterServiceClassRef.name"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
-#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
-#[x_kube(validation = Rule::new(schema::required("clusterServiceBrokerName")).message("clusterServiceBrokerName is required").field_path(".clusterServiceBrokerName"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ClusterServicePlan").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["clusterServiceBrokerName"])).message("clusterServiceBrokerName is immutable").field_path(".clusterServiceBrokerName"))]
-#[x_kube(validation = Rule::new("has(self.clusterServiceClassRef) && has(self.clusterServiceClassRef.name) && self.clusterServiceClassRef.name != ''").message("an owning serviceclass is required: name it in clusterServiceClassRef").field_path(".clusterServiceClassRef"))]
-#[x_kube(validation = Rule::new("self.clusterServiceClassRef == oldSelf.clusterServiceClassRef").message("clusterServiceClassRef is immutable").field_path(".clusterServiceClassRef"))]
+#[x_kube(validation = rule::required("externalName"))]
+#[x_kube(validation = rule::required("externalID"))]
+#[x_kube(validation = rule::required("description"))]
+#[x_kube(validation = rule::required("clusterServiceBrokerName"))]
+#[x_kube(validation = rule::same_id("ClusterServicePlan"))]
+#[x_kube(validation = rule::immutable("clusterServiceBrokerName"))]
+#[x_kube(validation = rule::has_class("clusterServiceClassRef"))]
+#[x_kube(validation = rule::same_class("clusterServiceClassRef"))]
 pub struct ClusterServicePlanSpec {
     /// What both kinds of plan have.
     #[serde(flatten)]
@@ -124,81 +65,20 @@ pub struct ClusterServicePlanSpec {
     namespaced,
     status = "EntryStatus",
     shortname = "svcpl",
-    category = "all",
-    category = "svcat",
     selectable = ".spec.externalName",
     selectable = ".spec.externalID",
     selectable = ".spec.serviceBrokerName",
-    selectable = ".spec.serviceClassRef.name",
-    label("svcat", "true"),
-    annotation(
-        "api-approved.kubernetes.io",
-        "unapproved, successor of the retired kubernetes-sigs/service-catalog"
-    ),
-    printcolumn(
-        name = "External-Name",
-        type_ = "string",
-        json_path = ".spec.externalName",
-        description = "Name in the broker's catalog"
-    ),
-    printcolumn(
-        name = "Broker",
-        type_ = "string",
-        json_path = ".spec.serviceBrokerName",
-        description = "The broker that offers it"
-    ),
-    printcolumn(
-        name = "Class",
-        type_ = "string",
-        json_path = ".spec.serviceClassRef.name",
-        description = "The class that it belongs to"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Free",
-        type_ = "boolean",
-        json_path = ".spec.free",
-        description = "Whether it costs nothing",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Bindable",
-        type_ = "boolean",
-        json_path = ".spec.bindable",
-        description = "Whether credentials can be had; the class says, where this is empty",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".spec.maintenanceInfo.version",
-        description = "The version of the software that the broker runs",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Removed",
-        type_ = "boolean",
-        json_path = ".status.removedFromBrokerCatalog",
-        description = "Whether it has left the catalog",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Description",
-        type_ = "string",
-        json_path = ".spec.description",
-        description = "What it is",
-        priority = 1
-    )
+    selectable = ".spec.serviceClassRef.name"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(schema::required("externalName")).message("externalName is required").field_path(".externalName"))]
-#[x_kube(validation = Rule::new(schema::required("externalID")).message("externalID is required").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::required("description")).message("description is required").field_path(".description"))]
-#[x_kube(validation = Rule::new(schema::required("serviceBrokerName")).message("serviceBrokerName is required").field_path(".serviceBrokerName"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["externalID"])).message("externalID cannot change when updating a ServicePlan").field_path(".externalID"))]
-#[x_kube(validation = Rule::new(schema::unchanged(&["serviceBrokerName"])).message("serviceBrokerName is immutable").field_path(".serviceBrokerName"))]
-#[x_kube(validation = Rule::new("has(self.serviceClassRef) && has(self.serviceClassRef.name) && self.serviceClassRef.name != ''").message("an owning serviceclass is required: name it in serviceClassRef").field_path(".serviceClassRef"))]
-#[x_kube(validation = Rule::new("self.serviceClassRef == oldSelf.serviceClassRef").message("serviceClassRef is immutable").field_path(".serviceClassRef"))]
+#[x_kube(validation = rule::required("externalName"))]
+#[x_kube(validation = rule::required("externalID"))]
+#[x_kube(validation = rule::required("description"))]
+#[x_kube(validation = rule::required("serviceBrokerName"))]
+#[x_kube(validation = rule::same_id("ServicePlan"))]
+#[x_kube(validation = rule::immutable("serviceBrokerName"))]
+#[x_kube(validation = rule::has_class("serviceClassRef"))]
+#[x_kube(validation = rule::same_class("serviceClassRef"))]
 pub struct ServicePlanSpec {
     /// What both kinds of plan have.
     #[serde(flatten)]
@@ -210,6 +90,23 @@ pub struct ServicePlanSpec {
     /// The `ServiceClass` that this plan belongs to.
     #[serde(default, deserialize_with = "null_default")]
     pub service_class_ref: LocalObjectReference,
+}
+
+/// What kubectl shows of a plan, whose broker and class are named in these fields.
+pub(super) fn columns(broker: &str, class: &str) -> [Column; 9] {
+    let bindable = "Whether credentials can be had; the class says, where this is empty";
+    let version = "The version of the software that the broker runs";
+    [
+        text("External-Name", ".spec.externalName", "Name in the broker's catalog"),
+        text("Broker", &format!(".spec.{broker}"), "The broker that offers it"),
+        text("Class", &format!(".spec.{class}.name"), "The class that it belongs to"),
+        definition::age(),
+        wide(flag("Free", ".spec.free", "Whether it costs nothing")),
+        wide(flag("Bindable", ".spec.bindable", bindable)),
+        wide(text("Version", ".spec.maintenanceInfo.version", version)),
+        wide(flag("Removed", ".status.removedFromBrokerCatalog", "Whether it has left the catalog")),
+        wide(text("Description", ".spec.description", "What it is")),
+    ]
 }
 
 /// The fields that both kinds of plan have, as the broker's catalog gives them.
@@ -279,23 +176,33 @@ pub struct MaintenanceInfo {
     pub description: String,
 }
 
+impl EntrySpec for CommonServicePlanSpec {
+    fn external_name(&self) -> &str {
+        &self.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        &self.external_id
+    }
+}
+
 impl EntryObject for ClusterServicePlan {
+    type Common = CommonServicePlanSpec;
+
+    fn common(&self) -> &Self::Common {
+        &self.spec.common
+    }
+
+    fn common_mut(&mut self) -> &mut Self::Common {
+        &mut self.spec.common
+    }
+
     fn broker_name(&self) -> &str {
         &self.spec.cluster_service_broker_name
     }
 
-    fn external_name(&self) -> &str {
-        &self.spec.common.external_name
-    }
-
-    fn external_id(&self) -> &str {
-        &self.spec.common.external_id
-    }
-
-    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
+    fn references(&self) -> Vec<(&'static str, &str)> {
         vec![
-            ("spec.externalID", self.external_id()),
-            ("spec.externalName", self.external_name()),
             ("spec.clusterServiceClassRef.name", self.class_name()),
             ("spec.clusterServiceBrokerName", self.broker_name()),
         ]
@@ -303,33 +210,26 @@ impl EntryObject for ClusterServicePlan {
 }
 
 impl EntryObject for ServicePlan {
+    type Common = CommonServicePlanSpec;
+
+    fn common(&self) -> &Self::Common {
+        &self.spec.common
+    }
+
+    fn common_mut(&mut self) -> &mut Self::Common {
+        &mut self.spec.common
+    }
+
     fn broker_name(&self) -> &str {
         &self.spec.service_broker_name
     }
 
-    fn external_name(&self) -> &str {
-        &self.spec.common.external_name
-    }
-
-    fn external_id(&self) -> &str {
-        &self.spec.common.external_id
-    }
-
-    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
-        vec![
-            ("spec.externalID", self.external_id()),
-            ("spec.externalName", self.external_name()),
-            ("spec.serviceClassRef.name", self.class_name()),
-            ("spec.serviceBrokerName", self.broker_name()),
-        ]
+    fn references(&self) -> Vec<(&'static str, &str)> {
+        vec![("spec.serviceClassRef.name", self.class_name()), ("spec.serviceBrokerName", self.broker_name())]
     }
 }
 
 impl PlanObject for ClusterServicePlan {
-    fn common(&self) -> &CommonServicePlanSpec {
-        &self.spec.common
-    }
-
     fn class_name(&self) -> &str {
         &self.spec.cluster_service_class_ref.name
     }
@@ -344,18 +244,9 @@ impl PlanObject for ClusterServicePlan {
             },
         )
     }
-
-    fn with_common(mut self, common: CommonServicePlanSpec) -> Self {
-        self.spec.common = common;
-        self
-    }
 }
 
 impl PlanObject for ServicePlan {
-    fn common(&self) -> &CommonServicePlanSpec {
-        &self.spec.common
-    }
-
     fn class_name(&self) -> &str {
         &self.spec.service_class_ref.name
     }
@@ -369,10 +260,5 @@ impl PlanObject for ServicePlan {
                 service_class_ref: LocalObjectReference { name: class_name.to_owned() },
             },
         )
-    }
-
-    fn with_common(mut self, common: CommonServicePlanSpec) -> Self {
-        self.spec.common = common;
-        self
     }
 }

@@ -55,40 +55,64 @@ pub trait BrokerObject: Object + HasStatus<Status = ServiceBrokerStatus> {
     fn auth(&self) -> Option<SecretAuth>;
 }
 
-/// What the controllers need of a class or a plan of either scope.
-pub trait EntryObject: Object + HasStatus<Status = EntryStatus> {
-    /// Name of the broker object that offers it.
-    fn broker_name(&self) -> &str;
+/// The fields that a class or a plan has in either scope.
+pub trait EntrySpec {
     /// Its name in the catalog.
     fn external_name(&self) -> &str;
     /// Its id in the catalog.
     fn external_id(&self) -> &str;
+}
+
+/// What the controllers need of a class or a plan of either scope.
+pub trait EntryObject: Object + HasStatus<Status = EntryStatus> {
+    /// The fields that both scopes have.
+    type Common: EntrySpec;
+    /// Those fields.
+    fn common(&self) -> &Self::Common;
+    /// Those fields, to be changed.
+    fn common_mut(&mut self) -> &mut Self::Common;
+    /// Name of the broker object that offers it.
+    fn broker_name(&self) -> &str;
+    /// The fields by which it names other objects: path and value.
+    fn references(&self) -> Vec<(&'static str, &str)>;
+
+    /// Its name in the catalog.
+    fn external_name(&self) -> &str {
+        self.common().external_name()
+    }
+
+    /// Its id in the catalog.
+    fn external_id(&self) -> &str {
+        self.common().external_id()
+    }
+
     /// The labels by which clients without field selectors look it up: path of the field and its value.
-    fn lookup_values(&self) -> Vec<(&'static str, &str)>;
+    fn lookup_values(&self) -> Vec<(&'static str, &str)> {
+        let mut values = self.references();
+        values.extend([("spec.externalID", self.external_id()), ("spec.externalName", self.external_name())]);
+        values
+    }
+
+    /// The same object with other common fields.
+    #[must_use]
+    fn with_common(mut self, common: Self::Common) -> Self {
+        *self.common_mut() = common;
+        self
+    }
 }
 
 /// What the controllers need of a class of either scope.
-pub trait ClassObject: EntryObject {
-    /// The fields that both kinds have.
-    fn common(&self) -> &CommonServiceClassSpec;
+pub trait ClassObject: EntryObject<Common = CommonServiceClassSpec> {
     /// A new object of this kind, without labels and owner.
     fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self;
-    /// The same object with other common fields.
-    #[must_use]
-    fn with_common(self, common: CommonServiceClassSpec) -> Self;
 }
 
 /// What the controllers need of a plan of either scope.
-pub trait PlanObject: EntryObject {
-    /// The fields that both kinds have.
-    fn common(&self) -> &CommonServicePlanSpec;
+pub trait PlanObject: EntryObject<Common = CommonServicePlanSpec> {
     /// Name of the class object that it belongs to.
     fn class_name(&self) -> &str;
     /// A new object of this kind, without labels and owner.
     fn build(name: &str, broker_name: &str, class_name: &str, common: CommonServicePlanSpec) -> Self;
-    /// The same object with other common fields.
-    #[must_use]
-    fn with_common(self, common: CommonServicePlanSpec) -> Self;
 }
 
 /// `ClusterServiceBroker`, `ClusterServiceClass`, `ClusterServicePlan`.

@@ -12,7 +12,7 @@ use crate::{
         common::ResolvedOffering,
         instance::{CLASS_FIELDS, PLAN_FIELDS, PlanReference},
         plan::MaintenanceInfo,
-        scope::{ClassObject as _, EntryObject, PlanObject as _},
+        scope::{EntryObject, PlanObject as _},
     },
     json::RawObject,
     stores::{ScopeStores, Stores},
