@@ -509,11 +509,33 @@ fn writes_that_fail_are_made_good_by_another_fetch() {
     assert!(bench.due().unwrap() > at(170_000), "all is on record");
     bench.broker = broker;
     assert!(bench.due().unwrap() < at(90_002), "the status was not written");
-    let observed = bench.observed();
-    let refused = Cluster::absorb_refused_write(&observed, &Refused { message: "too large".into() });
-    bench.broker.status = Some(refused);
-    assert_eq!(bench.ready().1, "ErrorSyncingCatalog");
-    assert_eq!(plan::failures(&bench.observed()), 1);
+}
+
+#[test]
+fn entries_that_the_api_server_refuses_are_named_and_tried_again_later_and_later() {
+    let mut bench = Bench::new();
+    let refused = Refused { message: "cannot create ClusterServicePlan large: forbidden".into() };
+    let mut pauses = Vec::new();
+    for failures in 1..=4 {
+        bench.catalog(&two());
+        let status = Cluster::absorb_refused_write(&bench.observed(), &refused);
+        bench.broker.status = Some(status.clone());
+        assert_eq!(Cluster::absorb_refused_write(&bench.observed(), &refused), status, "told once");
+        let (status, reason, message) = bench.ready();
+        assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
+        for part in
+            [refused.message.as_str(), "everything else of the catalog is in place", "tried again by itself"]
+        {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert_eq!(plan::failures(&bench.observed()), failures);
+        pauses.push(bench.due().unwrap().duration_since(bench.now));
+        bench.now = bench.due().unwrap();
+    }
+    assert!(pauses.is_sorted_by(|one, next| one < next), "{pauses:?}");
+    bench.catalog(&two());
+    assert_eq!(bench.ready().1, "FetchedCatalog");
+    assert_eq!(plan::failures(&bench.observed()), 0);
 }
 
 #[test]
