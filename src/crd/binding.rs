@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
-    broker::{is_false, is_zero},
     common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
     definition::{self, Column, text, wide},
     rule,
-    schema::{self, null_default},
+    schema::{self, is_false, is_zero, null_default},
 };
 use crate::json::RawObject;
 
