@@ -123,7 +123,7 @@ fn count_scope<S: Scope>(stores: &ScopeStores<S>, classes: &IntGaugeVec, plans: 
 
 fn count<E: EntryObject>(entries: &Store<E>, gauge: &IntGaugeVec) {
     let mut counts = BTreeMap::<(String, String), i64>::new();
-    let present = |entry: &Arc<E>| !entry.status().is_some_and(|status| status.removed_from_broker_catalog);
+    let present = |entry: &Arc<E>| !entry.is_removed();
     for entry in entries.state().iter().filter(|entry| present(entry)) {
         let namespace = entry.meta().namespace.clone().unwrap_or_default();
         *counts.entry((entry.broker_name().to_owned(), namespace)).or_default() += 1;

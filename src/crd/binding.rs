@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
-    broker::is_zero,
     common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
     definition::{self, Column, text, wide},
     progress::Progress,
     rule,
-    schema::{self, null_default},
+    schema::{self, is_zero, null_default},
 };
 use crate::json::RawObject;
 

@@ -11,7 +11,7 @@ use super::{
     condition::Conditioned,
     definition::{self, Column, text, time, wide},
     rule,
-    schema::{self, null_default},
+    schema::{self, is_false, is_zero, null_default},
     scope::BrokerObject,
 };
 
@@ -43,7 +43,7 @@ pub struct ClusterServiceBrokerSpec {
     pub common: CommonServiceBrokerSpec,
     /// How the operator authenticates to the broker; without it, it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth_info: Option<ClusterServiceBrokerAuthInfo>,
+    pub auth_info: Option<AuthInfo<ClusterSecretAuthConfig>>,
 }
 
 /// An Open Service Broker API broker that offers its services to one namespace.
@@ -75,7 +75,7 @@ pub struct ServiceBrokerSpec {
     pub common: CommonServiceBrokerSpec,
     /// How the operator authenticates to the broker; without it, it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth_info: Option<ServiceBrokerAuthInfo>,
+    pub auth_info: Option<AuthInfo<SecretAuthConfig>>,
 }
 
 /// What kubectl shows of a broker.
@@ -154,15 +154,23 @@ pub struct CatalogRestrictions {
     pub service_plan: Vec<String>,
 }
 
-/// How to authenticate to a cluster-wide broker. When both are given, `basic` counts.
+/// How to authenticate to a broker. When both are given, `basic` counts.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct ClusterServiceBrokerAuthInfo {
+pub struct AuthInfo<C> {
     /// HTTP basic authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basic: Option<ClusterSecretAuthConfig>,
+    pub basic: Option<C>,
     /// A bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer: Option<ClusterSecretAuthConfig>,
+    pub bearer: Option<C>,
+}
+
+impl<C> AuthInfo<C> {
+    /// The original tests `basic` first and ignores `bearer` beside it.
+    fn chosen(&self) -> Option<(AuthMethod, &C)> {
+        let basic = self.basic.as_ref().map(|config| (AuthMethod::Basic, config));
+        basic.or_else(|| self.bearer.as_ref().map(|config| (AuthMethod::Bearer, config)))
+    }
 }
 
 /// Where the credentials for a cluster-wide broker are.
@@ -172,17 +180,6 @@ pub struct ClusterSecretAuthConfig {
     /// The Secret: keys `username` and `password` for basic, `token` for bearer authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<ObjectReference>,
-}
-
-/// How to authenticate to a broker of one namespace. When both are given, `basic` counts.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct ServiceBrokerAuthInfo {
-    /// HTTP basic authentication.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basic: Option<SecretAuthConfig>,
-    /// A bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer: Option<SecretAuthConfig>,
 }
 
 /// Where the credentials for a broker of one namespace are.
@@ -250,8 +247,7 @@ impl BrokerObject for ClusterServiceBroker {
     }
 
     fn auth(&self) -> Option<SecretAuth> {
-        let info = self.spec.auth_info.as_ref()?;
-        let (method, config) = chosen(info.basic.as_ref(), info.bearer.as_ref())?;
+        let (method, config) = self.spec.auth_info.as_ref()?.chosen()?;
         let secret = config.secret_ref.clone().unwrap_or_default();
         Some(SecretAuth { method, namespace: secret.namespace, name: secret.name })
     }
@@ -263,28 +259,10 @@ impl BrokerObject for ServiceBroker {
     }
 
     fn auth(&self) -> Option<SecretAuth> {
-        let info = self.spec.auth_info.as_ref()?;
-        let (method, config) = chosen(info.basic.as_ref(), info.bearer.as_ref())?;
+        let (method, config) = self.spec.auth_info.as_ref()?.chosen()?;
         let secret = config.secret_ref.clone().unwrap_or_default();
         Some(SecretAuth { method, namespace: self.namespace().unwrap_or_default(), name: secret.name })
     }
-}
-
-/// The original tests `basic` first and ignores `bearer` beside it.
-fn chosen<'a, C>(basic: Option<&'a C>, bearer: Option<&'a C>) -> Option<(AuthMethod, &'a C)> {
-    basic
-        .map(|config| (AuthMethod::Basic, config))
-        .or_else(|| bearer.map(|config| (AuthMethod::Bearer, config)))
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-pub(super) fn is_false(value: &bool) -> bool {
-    !value
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-pub(super) fn is_zero(value: &i64) -> bool {
-    *value == 0
 }
 
 impl Conditioned for ServiceBrokerStatus {

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EntryStatus,
-    broker::is_false,
     definition::{self, Column, flag, text, wide},
     rule,
-    schema::{self, null_default},
+    schema::{self, is_false, null_default},
     scope::{ClassObject, EntryObject, EntrySpec},
 };
 use crate::json::RawObject;

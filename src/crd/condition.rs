@@ -11,10 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    broker::is_zero,
-    schema::{self, null_default},
-};
+use super::schema::{self, is_zero, null_default};
 
 /// What a condition is about. The order of the variants is the order in the list.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]

@@ -13,11 +13,10 @@ pub use status::{
 
 use super::{
     UserInfo,
-    broker::is_zero,
     common::{LocalObjectReference, ParametersFromSource},
     definition::{self, Column, text, wide},
     rule,
-    schema::{self, null_default},
+    schema::{self, is_zero, null_default},
 };
 use crate::json::RawObject;
 

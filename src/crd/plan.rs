@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EntryStatus,
-    broker::is_false,
     common::LocalObjectReference,
     definition::{self, Column, flag, text, wide},
     rule,
-    schema::{self, null_default},
+    schema::{self, is_false, null_default},
     scope::{EntryObject, EntrySpec, PlanObject},
 };
 use crate::json::RawObject;

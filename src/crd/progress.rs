@@ -5,10 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    broker::{is_false, is_zero},
-    schema::{self, null_default},
-};
+use super::schema::{self, is_false, is_zero, null_default};
 
 // Three of the fields are the original's; the others are what recovery needs beside them.
 /// How far the work at the broker is. Its members stand in the status itself.

@@ -86,6 +86,11 @@ pub trait EntryObject: Object + HasStatus<Status = EntryStatus> {
         self.common().external_id()
     }
 
+    /// Whether it has left the catalog.
+    fn is_removed(&self) -> bool {
+        self.status().is_some_and(|status| status.removed_from_broker_catalog)
+    }
+
     /// The labels by which clients without field selectors look it up: path of the field and its value.
     fn lookup_values(&self) -> Vec<(&'static str, &str)> {
         let mut values = self.references();

@@ -22,6 +22,12 @@ pub enum Error {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// The API server refuses for good to write other objects, and the object at hand has no place to say so.
+    #[error("{message}")]
+    Refused {
+        /// What could not be done, and why.
+        message: String,
+    },
     /// Somebody else changed the object meanwhile; the pass ends, and the change brings the next one.
     #[error("cannot {action}: the object has changed since it was read")]
     Outdated {
@@ -64,6 +70,7 @@ impl Error {
         match self {
             Self::Api { .. } => "api",
             Self::ApiTimeout { .. } => "api-timeout",
+            Self::Refused { .. } => "refused",
             Self::Outdated { .. } => "outdated",
             Self::Unfenced => "unfenced",
             Self::Late => "late",

@@ -58,7 +58,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// What did that answer mean? Pure.
     fn absorb(observed: &Observed<Self>, call: &Self::Call, outcome: Self::Outcome) -> Absorbed<Self>;
 
-    /// The API server refused for good a write that an answer asked for: what does the object say now? Pure.
+    /// The API server refused for good some of the writes that an answer asked for; the others are done. What does the
+    /// object say now? Pure.
     fn absorb_refused_write(observed: &Observed<Self>, refused: &Refused) -> Self::Status;
 
     /// The conditions in a status, for Events.

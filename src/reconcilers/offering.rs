@@ -1,8 +1,13 @@
 //! What an instance's references mean: six spellings, two scopes, one value. Behind this nobody knows the scope.
 
-use std::sync::Arc;
+mod spelling;
+mod unresolved;
 
 use kube::{Resource as _, core::ObjectMeta};
+
+pub use spelling::{Spelling, class_spelling, plan_spelling, shown_class};
+pub use unresolved::Unresolved;
+use unresolved::{no_single_class, no_single_plan};
 
 use super::reason::Reason;
 use crate::{
@@ -10,7 +15,7 @@ use crate::{
     crd::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         common::ResolvedOffering,
-        instance::{CLASS_FIELDS, PLAN_FIELDS, PlanReference},
+        instance::{CLASS_FIELDS, PlanReference},
         plan::MaintenanceInfo,
         scope::{EntryObject, PlanObject as _},
     },
@@ -96,85 +101,6 @@ impl Offering {
 #[must_use]
 pub fn recorded_broker(record: &ResolvedOffering, namespace: &str) -> BrokerKey {
     BrokerKey::new(record.scope, Some(namespace), &record.broker)
-}
-
-/// Why references mean nothing at present. A change of classes or plans may mend it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unresolved {
-    /// `ReferencesNonexistentServiceClass` or `ReferencesNonexistentServicePlan`.
-    pub reason: Reason,
-    /// A sentence for the user: the field, its value, what to do.
-    pub message: String,
-}
-
-/// One way of naming things: a field of the spec and its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spelling<'a> {
-    /// Index into [`CLASS_FIELDS`] and [`PLAN_FIELDS`].
-    field: usize,
-    value: &'a str,
-}
-
-impl<'a> Spelling<'a> {
-    fn scope(self) -> ScopeKind {
-        if self.field < 3 { ScopeKind::Cluster } else { ScopeKind::Namespace }
-    }
-
-    /// Whether an object is the one that is meant.
-    fn fits<E: EntryObject>(self, entry: &E) -> bool {
-        match self.field % 3 {
-            0 => entry.external_name() == self.value,
-            1 => entry.external_id() == self.value,
-            _ => entry.meta().name.as_deref() == Some(self.value),
-        }
-    }
-
-    /// The value as the user wrote it.
-    #[must_use]
-    pub fn value(self) -> &'a str {
-        self.value
-    }
-}
-
-/// How a spec names its class.
-#[must_use]
-pub fn class_spelling(reference: &PlanReference) -> Option<Spelling<'_>> {
-    spelling([
-        &reference.cluster_service_class_external_name,
-        &reference.cluster_service_class_external_id,
-        &reference.cluster_service_class_name,
-        &reference.service_class_external_name,
-        &reference.service_class_external_id,
-        &reference.service_class_name,
-    ])
-}
-
-/// How a spec names its plan.
-#[must_use]
-pub fn plan_spelling(reference: &PlanReference) -> Option<Spelling<'_>> {
-    spelling([
-        &reference.cluster_service_plan_external_name,
-        &reference.cluster_service_plan_external_id,
-        &reference.cluster_service_plan_name,
-        &reference.service_plan_external_name,
-        &reference.service_plan_external_id,
-        &reference.service_plan_name,
-    ])
-}
-
-fn spelling(fields: [&Option<String>; 6]) -> Option<Spelling<'_>> {
-    fields.into_iter().enumerate().find_map(|(field, value)| {
-        value.as_deref().filter(|value| !value.is_empty()).map(|value| Spelling { field, value })
-    })
-}
-
-/// The class as a status shows it: kind and what the user wrote (the original's `userSpecifiedClassName`).
-#[must_use]
-pub fn shown_class(reference: &PlanReference) -> String {
-    class_spelling(reference).map_or_else(String::new, |spelling| match spelling.scope() {
-        ScopeKind::Cluster => format!("ClusterServiceClass/{}", spelling.value),
-        ScopeKind::Namespace => format!("ServiceClass/{}", spelling.value),
-    })
 }
 
 /// Resolves what a spec names, in the caches.
@@ -265,7 +191,7 @@ fn resolve_in<S: Scope>(
             && plan.is_none_or(|plan| plan.fits(object))
     });
     if plan.is_none() {
-        plans.retain(|object| !is_removed(&**object));
+        plans.retain(|object| !object.is_removed());
     }
     let plan_object = match &plans[..] {
         [only] => only,
@@ -299,7 +225,7 @@ fn offering<S: Scope>(
             of_class.default_provision_parameters.clone(),
             of_plan.default_provision_parameters.clone(),
         ],
-        removed: match (is_removed(class), is_removed(plan)) {
+        removed: match (class.is_removed(), plan.is_removed()) {
             (true, _) => Some(Removed::Class),
             (false, true) => Some(Removed::Plan),
             (false, false) => None,
@@ -309,108 +235,5 @@ fn offering<S: Scope>(
             Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::Leaving,
             Some(_) => BrokerState::Present,
         },
-    }
-}
-
-fn is_removed<E: EntryObject>(entry: &E) -> bool {
-    entry.status().is_some_and(|status| status.removed_from_broker_catalog)
-}
-
-/// The class of an instance cannot be changed, so it is no help to say which other one to take.
-fn no_single_class<C: EntryObject>(
-    class: Spelling<'_>,
-    found: &[Arc<C>],
-    is_elsewhere: impl FnOnce() -> bool,
-) -> Unresolved {
-    let (field, value) = (CLASS_FIELDS[class.field], class.value);
-    let message = if !found.is_empty() {
-        format!(
-            "spec.{field}: {value:?} fits more than one class ({}); delete this ServiceInstance and create another that names one of them by {}",
-            named(found, |object| object.meta().name.as_deref()),
-            CLASS_FIELDS[class.field / 3 * 3 + 2]
-        )
-    } else if is_elsewhere() {
-        let (here, there) = match class.scope() {
-            ScopeKind::Cluster => ("the cluster", "this namespace"),
-            ScopeKind::Namespace => ("this namespace", "the cluster"),
-        };
-        format!(
-            "spec.{field}: {here} has no class {value:?} (yet), but {there} has; if that is the one, delete this ServiceInstance and create another with {}",
-            CLASS_FIELDS[(class.field + 3) % 6]
-        )
-    } else {
-        format!(
-            "spec.{field}: there is no class {value:?} (yet), see `kubectl get {}`; if the name is wrong, delete this ServiceInstance and create another",
-            match class.scope() {
-                ScopeKind::Cluster => "clusterserviceclasses",
-                ScopeKind::Namespace => "serviceclasses",
-            }
-        )
-    };
-    Unresolved { reason: Reason::ReferencesNonexistentServiceClass, message }
-}
-
-/// What these objects are called. The cache has no order, and a status must not change with it.
-fn named<E: EntryObject>(entries: &[Arc<E>], name: impl Fn(&E) -> Option<&str>) -> String {
-    let mut names: Vec<&str> = entries.iter().filter_map(|entry| name(entry)).collect();
-    names.sort_unstable();
-    names.join(", ")
-}
-
-fn no_single_plan<P: EntryObject>(
-    class: Spelling<'_>,
-    plan: Option<Spelling<'_>>,
-    found: &[Arc<P>],
-) -> Unresolved {
-    let plan_field = PLAN_FIELDS[plan.map_or(class.field, |plan| plan.field)];
-    // As the field that is to be set would name them.
-    let names = || {
-        named(found, |object| match class.field % 3 {
-            0 => Some(object.external_name()),
-            1 => Some(object.external_id()),
-            _ => object.meta().name.as_deref(),
-        })
-    };
-    let message = match (plan, found.is_empty()) {
-        (Some(plan), true) => format!(
-            "spec.{plan_field}: the class {:?} has no plan {:?} (yet); see which it has with `kubectl get {}`",
-            class.value,
-            plan.value,
-            match class.scope() {
-                ScopeKind::Cluster => "clusterserviceplans",
-                ScopeKind::Namespace => "serviceplans",
-            }
-        ),
-        (Some(plan), false) => format!(
-            "spec.{plan_field}: {:?} fits more than one plan of the class {:?}",
-            plan.value, class.value
-        ),
-        (None, true) => format!("the class {:?} has no plans (yet)", class.value),
-        (None, false) => {
-            format!("the class {:?} has more than one plan ({}): set spec.{plan_field}", class.value, names())
-        }
-    };
-    Unresolved { reason: Reason::ReferencesNonexistentServicePlan, message }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_is_a_spelling_of_its_scope() {
-        let reference =
-            PlanReference { service_class_external_id: Some("x".into()), ..PlanReference::default() };
-        let spelling = class_spelling(&reference).unwrap();
-        assert_eq!(
-            (CLASS_FIELDS[spelling.field], spelling.scope(), spelling.value()),
-            ("serviceClassExternalID", ScopeKind::Namespace, "x")
-        );
-        assert_eq!(shown_class(&reference), "ServiceClass/x");
-        let reference = PlanReference {
-            cluster_service_class_external_name: Some(String::new()),
-            ..PlanReference::default()
-        };
-        assert_eq!(class_spelling(&reference), None);
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     error::Error,
-    write::{Refused, has_code, ignore_missing, is_invalid, is_owned, parameters, post, timed},
+    write::{Refused, has_code, ignore_missing, is_owned, or_refused, parameters, post, timed},
 };
 
 /// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
@@ -91,12 +91,8 @@ async fn try_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refu
         Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
     let action = format!("create Secret {namespace}/{name}");
     let exists = match timed(&action, api.create(&post(), &object)).await {
-        Ok(_) => return Ok(None),
         Err(Error::Api { source, .. }) if has_code(&source, 409) => source,
-        Err(Error::Api { source, .. }) if is_invalid(&source) => {
-            return Ok(Some(Refused { message: format!("cannot {action}: {source}") }));
-        }
-        Err(error) => return Err(error),
+        created => return or_refused(created),
     };
     let Some(present) = secret_metadata(client, &namespace, &name).await? else {
         // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
@@ -107,13 +103,7 @@ async fn try_secret(client: &Client, secret: &OwnedSecret) -> Result<Option<Refu
     }
     object.metadata.resource_version.clone_from(&present.metadata.resource_version);
     let action = format!("replace Secret {namespace}/{name}");
-    match timed(&action, api.replace(&name, &post(), &object)).await {
-        Ok(_) => Ok(None),
-        Err(Error::Api { source, .. }) if is_invalid(&source) => {
-            Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
-        }
-        Err(error) => Err(error),
-    }
+    or_refused(timed(&action, api.replace(&name, &post(), &object)).await)
 }
 
 /// The refusal to touch a Secret that is not ours.

@@ -5,7 +5,7 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::object::HasStatus, runtime::controller::Action};
 use serde_json::json;
@@ -105,7 +105,7 @@ impl<M: Machine> Pass<'_, M> {
                 return Ok(ControlFlow::Continue(()));
             }
             Step::Write(writes) => {
-                self.write(writes).await?;
+                self.write_or_fail(writes).await?;
                 return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL)));
             }
             Step::Attempt { call, .. } | Step::Call { call, .. } => M::lane(&call),
@@ -138,7 +138,7 @@ impl<M: Machine> Pass<'_, M> {
                 self.send(call).await
             }
             Step::Call { before, call } if M::lane(&call) == *lane => {
-                self.write(before).await?;
+                self.write_or_fail(before).await?;
                 self.send(call).await
             }
             // Something else is due now; the next step does it.
@@ -164,14 +164,12 @@ impl<M: Machine> Pass<'_, M> {
             self.observed.now = Timestamp::now();
             let Absorbed { writes, next, memory } = M::absorb(&self.observed, admitted.get(), outcome);
             self.remember(memory);
-            let mut next = next;
+            let mut refused = Vec::new();
             for stage in writes {
-                if let Some(refused) = self.write(stage).await? {
-                    next = Next::Record(M::absorb_refused_write(&self.observed, &refused));
-                    break;
-                }
+                refused.extend(self.write(stage).await?);
             }
-            match next {
+            let refused = Refused::all(refused).map(|all| M::absorb_refused_write(&self.observed, &all));
+            match refused.map_or(next, Next::Record) {
                 Next::Call(follow_up) => call = follow_up,
                 Next::Release => return self.release().await,
                 Next::Record(status) => {
@@ -241,15 +239,18 @@ impl<M: Machine> Pass<'_, M> {
         Ok(released?.filter(|kept| !is_over(kept)))
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Result<Option<Refused>, Error> {
+    /// Writes other objects. One that the API server refuses keeps none of the rest from being written.
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<Refused>, Error> {
         let context = self.context;
         let perform = |write: Write| async move { write.perform(context).await };
-        let mut results = stream::iter(writes).map(perform).buffer_unordered(WRITES_AT_ONCE);
-        let mut refused = None;
-        while let Some(result) = results.try_next().await? {
-            refused = refused.or(result);
-        }
-        Ok(refused)
+        let results = stream::iter(writes).map(perform).buffer_unordered(WRITES_AT_ONCE);
+        results.try_filter_map(|refused| ready(Ok(refused))).try_collect().await
+    }
+
+    /// The same where no status has a place for a refusal: the pass fails by it.
+    async fn write_or_fail(&self, writes: Vec<Write>) -> Result<(), Error> {
+        let refused = Refused::all(self.write(writes).await?);
+        refused.map_or(Ok(()), |Refused { message }| Err(Error::Refused { message }))
     }
 
     fn go_on_with(&mut self, written: M::Object) {

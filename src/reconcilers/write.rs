@@ -20,6 +20,7 @@ use crate::{
     context::Context,
     crd::{FINALIZER, scope::Object},
     json::RawObject,
+    osb::text::clip,
 };
 
 /// The field manager of every write.
@@ -27,6 +28,10 @@ pub const MANAGER: &str = "service-catalog";
 
 /// How long the API server gets to answer.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many refusals a message names, and how much of what the API server said of each it quotes, in bytes.
+const NAMED: usize = 5;
+const QUOTED: usize = 512;
 
 /// A change of an object other than the one that is being reconciled. A catalog makes thousands of them, so they wait as text.
 pub enum Write {
@@ -104,6 +109,42 @@ pub struct Refused {
     pub message: String,
 }
 
+impl Refused {
+    /// Several refusals as one, the same whatever order they came in: a status must not change with it.
+    #[must_use]
+    pub fn all(mut refused: Vec<Self>) -> Option<Self> {
+        refused.sort_unstable_by(|one, other| one.message.cmp(&other.message));
+        let more = refused.len().saturating_sub(NAMED);
+        let named: Vec<_> = refused.into_iter().take(NAMED).map(|refused| refused.message).collect();
+        let message = match (named.is_empty(), more) {
+            (true, _) => return None,
+            (false, 0) => named.join("; "),
+            (false, more) => format!("{}; and {more} more", named.join("; ")),
+        };
+        Some(Self { message })
+    }
+
+    /// The refusal that an error is, if it is one: for what the object is, not for the moment. Invalid, too large, or
+    /// forbidden (by a policy, or in a namespace that is being deleted).
+    fn of(error: &Error) -> Option<Self> {
+        let Error::Api { action, source } = error else { return None };
+        match &**source {
+            kube::Error::Api(status) if [400, 403, 413, 422].contains(&status.code) => {
+                Some(Self { message: format!("cannot {action}: {}", clip(&status.message, QUOTED)) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Makes a refusal of what would otherwise be an error.
+pub(super) fn or_refused<T>(result: Result<T, Error>) -> Result<Option<Refused>, Error> {
+    match result {
+        Ok(_) => Ok(None),
+        Err(error) => Refused::of(&error).map(Some).ok_or(error),
+    }
+}
+
 impl Write {
     /// Creates an object.
     pub fn create<K: Object>(object: &K) -> Result<Self, Error> {
@@ -138,18 +179,20 @@ impl Write {
         let _permit = permit(context).await?;
         let client = &context.client;
         match self {
-            Self::Create(target, object) => create(client, target, object).await,
+            Self::Create(target, object) => {
+                let request = target.request().create(&post(), object.text().into());
+                or_refused(timed::<IgnoredAny>(&target.describe("create"), send(client, request)).await)
+            }
             Self::Patch(target, patch) => {
                 let request = target.request().patch(&target.name, &parameters(), &Patch::Merge(patch));
-                timed(&target.describe("change"), send(client, request)).await.map(|IgnoredAny| None)
+                or_refused(timed::<IgnoredAny>(&target.describe("change"), send(client, request)).await)
             }
             Self::PatchStatus(target, patch) => {
                 let patch = Patch::Merge(patch);
                 let request =
                     target.request().patch_subresource("status", &target.name, &parameters(), &patch);
-                timed(&target.describe("change the status of"), send(client, request))
-                    .await
-                    .map(|IgnoredAny| None)
+                let action = target.describe("change the status of");
+                or_refused(timed::<IgnoredAny>(&action, send(client, request)).await)
             }
             Self::Delete(target, preconditions) => {
                 let api = target.api(client);
@@ -262,18 +305,6 @@ async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, Error>
     if context.term.holds() { Ok(permit) } else { Err(Error::Deposed) }
 }
 
-async fn create(client: &Client, target: &Target, object: &RawObject) -> Result<Option<Refused>, Error> {
-    let action = target.describe("create");
-    let request = target.request().create(&post(), object.text().into());
-    match timed(&action, send(client, request)).await {
-        Ok(IgnoredAny) => Ok(None),
-        Err(Error::Api { source, .. }) if is_invalid(&source) => {
-            Ok(Some(Refused { message: format!("cannot {action}: {source}") }))
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Waits for the API server, but not for ever.
 pub(crate) async fn timed<T>(
     action: &str,
@@ -309,12 +340,6 @@ fn already_exists(error: &kube::Error) -> bool {
 
 fn is_missing(error: &kube::Error) -> bool {
     has_code(error, 404)
-}
-
-/// Refused for what the object is, not for the moment: invalid, too large, or forbidden (as in a namespace that is
-/// being deleted).
-pub(super) fn is_invalid(error: &kube::Error) -> bool {
-    [400, 403, 413, 422].into_iter().any(|code| has_code(error, code))
 }
 
 pub(super) fn parameters() -> PatchParams {
@@ -373,6 +398,37 @@ mod tests {
             Some(json!({"b": {"d": 3}, "e": [1], "gone": null, "new": {"x": null}}))
         );
         assert_eq!(diff(&json!(null), &json!({"a": 1})), Some(json!({"a": 1})));
+    }
+
+    #[test]
+    fn refusals_are_told_in_one_order_and_counted() {
+        let refused = |names: &[&str]| {
+            Refused::all(names.iter().map(|name| Refused { message: (*name).to_owned() }).collect())
+        };
+        let message = |names: &[&str]| refused(names).map(|refused| refused.message);
+        assert_eq!(message(&[]), None);
+        assert_eq!(message(&["b", "a"]).as_deref(), Some("a; b"));
+        assert_eq!(
+            message(&["g", "f", "e", "d", "c", "b", "a"]).as_deref(),
+            Some("a; b; c; d; e; and 2 more")
+        );
+    }
+
+    #[test]
+    fn an_error_that_another_try_may_mend_is_no_refusal() {
+        let answer = |code: u16| {
+            let status =
+                kube::core::Status { code, message: "x".repeat(1000), ..kube::core::Status::default() };
+            let source = Box::new(kube::Error::Api(Box::new(status)));
+            or_refused::<()>(Err(Error::Api { action: "create Kind a/b".to_owned(), source }))
+        };
+        for code in [400, 403, 413, 422] {
+            let message = answer(code).unwrap().unwrap().message;
+            assert!(message.starts_with("cannot create Kind a/b: xxx") && message.len() < 600, "{message}");
+        }
+        for code in [401, 404, 409, 429, 500, 503, 504] {
+            assert!(answer(code).is_err(), "{code}");
+        }
     }
 
     #[test]

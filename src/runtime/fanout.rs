@@ -212,16 +212,13 @@ impl Fanout {
 
     /// Class, plan and broker of an instance, if they are on their way out.
     fn offering<S: Routed>(&self, namespace: Option<&str>, resolved: &ResolvedOffering) {
-        fn is_removed<E: EntryObject>(entry: &E) -> bool {
-            entry.status().is_some_and(|status| status.removed_from_broker_catalog)
-        }
         let (stores, outboxes) = (S::stores(&self.stores), S::outboxes(self));
         outboxes
             .classes
-            .send_all(stores.class(namespace, &resolved.class).iter().filter(|class| is_removed(&***class)));
+            .send_all(stores.class(namespace, &resolved.class).iter().filter(|class| class.is_removed()));
         outboxes
             .plans
-            .send_all(stores.plan(namespace, &resolved.plan).iter().filter(|plan| is_removed(&***plan)));
+            .send_all(stores.plan(namespace, &resolved.plan).iter().filter(|plan| plan.is_removed()));
         let leaving = |broker: &&Arc<S::Broker>| broker.meta().deletion_timestamp.is_some();
         outboxes.brokers.send_all(stores.broker(namespace, &resolved.broker).iter().filter(leaving));
     }

@@ -24,6 +24,7 @@ mod kubectl;
 mod manifests;
 mod metrics;
 mod references;
+mod refused_entries;
 mod samples;
 mod svcat;
 mod third_party;

@@ -13,11 +13,11 @@ use service_catalog::{
 use std::collections::BTreeMap;
 
 use crate::{
+    MARK,
     harness::{self, Check},
-    is_shown, json as changes, promise,
+    is_shown, json as changes, mark, promise,
 };
 
-const MARK: char = '\u{2042}';
 const LARGEST: usize = 1024 * 1024;
 const LONGEST: usize = 4096;
 
@@ -61,15 +61,6 @@ fn check(input: &[u8]) -> Check {
             promise!(is_shown(error, LONGEST), "not fit to be shown ({} bytes): {error:?}", error.len());
             Ok(())
         }
-    }
-}
-
-fn mark(value: &mut Value) {
-    match value {
-        Value::String(text) => text.insert(0, MARK),
-        Value::Array(items) => items.iter_mut().for_each(mark),
-        Value::Object(members) => members.values_mut().for_each(mark),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

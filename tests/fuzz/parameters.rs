@@ -14,13 +14,13 @@ use service_catalog::{
 use zeroize::Zeroizing;
 
 use crate::{
+    MARK,
     harness::{self, Check},
-    is_shown, json as changes, promise,
+    is_shown, json as changes, mark, promise,
     random::Random,
     texts,
 };
 
-const MARK: char = '\u{2042}';
 const LONGEST: usize = 1024;
 
 #[test]
@@ -99,14 +99,6 @@ fn reorder(value: &mut Value, random: &mut Random<'_>) {
 }
 
 fn marked(mut value: Value) -> Vec<u8> {
-    fn mark(value: &mut Value) {
-        match value {
-            Value::String(text) => text.insert(0, MARK),
-            Value::Array(items) => items.iter_mut().for_each(mark),
-            Value::Object(members) => members.values_mut().for_each(mark),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
     mark(&mut value);
     value.to_string().into_bytes()
 }

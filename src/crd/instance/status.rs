@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     crd::{
         Condition, UserInfo,
-        broker::{is_false, is_zero},
         common::ResolvedOffering,
         condition::Conditioned,
         plan::MaintenanceInfo,
         progress::Progress,
-        schema::{self, null_default},
+        schema::{self, is_false, is_zero, null_default},
     },
     json::RawObject,
 };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     answer::Answer,
-    drive::{AN_HOUR, After, Facts, Verdict, delete, metadata, offering, start, verdict},
+    drive::{AN_HOUR, After, Drive, Facts, Verdict, delete, metadata, offering, start},
 };
 use crate::{
     context::{Memory, Tunables},
@@ -64,6 +64,32 @@ impl Bench {
             now: self.now,
         }
     }
+
+    fn bound() -> Self {
+        Self::new().with(Operation::Bind, "201 valid")
+    }
+
+    fn deleted(mut self) -> Self {
+        delete(&mut self.object, self.now);
+        self
+    }
+
+    /// What an unfinished bind may have left is being deleted.
+    fn mitigating(ambiguous: bool) -> Self {
+        Self::new().with(Operation::Bind, if ambiguous { "stalled after effect" } else { "500" })
+    }
+
+    /// Whatever brought the object here: an earlier request is in doubt.
+    fn doubtful(mut self, ambiguous: bool) -> Self {
+        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
+            status.progress.unanswered = true;
+        }
+        self
+    }
+}
+
+impl Drive for Bench {
+    type Call = Call;
 
     /// An hour later the next request is sent. Its intent, if it has one, is on record then.
     fn ask(&mut self) -> Call {
@@ -124,49 +150,6 @@ impl Bench {
             attempt: status.progress.attempt,
         }
     }
-
-    /// Sends what is due and has it answered so.
-    fn with(mut self, operation: Operation, answer: &str) -> Self {
-        let call = self.ask();
-        self.answer(&call, &Answer::new(operation, answer));
-        self
-    }
-
-    /// Sends what is due, and is never told what became of it: the process dies.
-    fn with_no_answer(mut self) -> Self {
-        self.ask();
-        self
-    }
-
-    /// Has the verdict on this answer to what is due, or to the request given.
-    fn verdict(mut self, call: Option<Call>, answer: &Answer) -> Verdict {
-        let call = call.unwrap_or_else(|| self.ask());
-        let before = self.facts();
-        let after = self.answer(&call, answer);
-        verdict(before, &after, answer)
-    }
-
-    fn bound() -> Self {
-        Self::new().with(Operation::Bind, "201 valid")
-    }
-
-    fn deleted(mut self) -> Self {
-        delete(&mut self.object, self.now);
-        self
-    }
-
-    /// What an unfinished bind may have left is being deleted.
-    fn mitigating(ambiguous: bool) -> Self {
-        Self::new().with(Operation::Bind, if ambiguous { "stalled after effect" } else { "500" })
-    }
-
-    /// Whatever brought the object here: an earlier request is in doubt.
-    fn doubtful(mut self, ambiguous: bool) -> Self {
-        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
-            status.progress.unanswered = true;
-        }
-        self
-    }
 }
 
 /// An instance that can be bound to.
@@ -188,7 +171,7 @@ fn asked_to_bind(ambiguous: bool) -> Bench {
 }
 
 pub fn bind(answer: &Answer, ambiguous: bool) -> Verdict {
-    asked_to_bind(ambiguous).verdict(None, answer)
+    asked_to_bind(ambiguous).verdict(answer)
 }
 
 /// Whether the broker would be told, were the object deleted after this answer to a bind.
@@ -201,11 +184,11 @@ pub fn is_owed(answer: &Answer, ambiguous: bool) -> bool {
 
 pub fn unbind(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
     if variant == "mitigation)" {
-        return Bench::mitigating(ambiguous).verdict(None, answer);
+        return Bench::mitigating(ambiguous).verdict(answer);
     }
     let bench = Bench::bound().deleted();
     let bench = if ambiguous { bench.with(answer.operation, "stalled after effect") } else { bench };
-    bench.verdict(None, answer)
+    bench.verdict(answer)
 }
 
 /// The credentials are fetched when an asynchronous bind has succeeded, or to restore a Secret that is gone.
@@ -213,11 +196,11 @@ pub fn fetch(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
     if variant == "restore)" {
         let mut bench = Bench::bound().doubtful(ambiguous);
         bench.secret = SecretState::Missing;
-        return bench.verdict(None, answer);
+        return bench.verdict(answer);
     }
     let mut bench = Bench::new().with(Operation::Bind, "202 with operation").doubtful(ambiguous);
     let Call::Poll(recipient, target, _) = bench.ask() else { panic!("no poll is due") };
-    bench.verdict(Some(Call::Fetch(recipient, target)), answer)
+    bench.verdict_on(&Call::Fetch(recipient, target), answer)
 }
 
 pub fn poll(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
@@ -227,5 +210,5 @@ pub fn poll(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {
         "mitigation)" => (Bench::mitigating(ambiguous), Operation::Unbind),
         other => panic!("{other:?} is not awaited"),
     };
-    bench.with(operation, "202 with operation").doubtful(ambiguous).verdict(None, answer)
+    bench.with(operation, "202 with operation").doubtful(ambiguous).verdict(answer)
 }

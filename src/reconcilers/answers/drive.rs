@@ -16,7 +16,7 @@ use crate::{
     },
     osb::{
         Catalog,
-        classify::{self, CatalogAnswer, Response},
+        classify::{self, CatalogAnswer, Operation, Response},
     },
     reconcilers::{
         broker::{BrokerMachine, World},
@@ -74,7 +74,7 @@ pub enum After {
 }
 
 /// The verdict that the status before an answer and what came after it stand for.
-pub fn verdict(before: Facts, after: &After, answer: &Answer) -> Verdict {
+fn verdict(before: Facts, after: &After, answer: &Answer) -> Verdict {
     let after = match after {
         After::Released | After::Asked => return Verdict::Success,
         After::Recorded(facts) => *facts,
@@ -98,6 +98,47 @@ pub fn verdict(before: Facts, after: &After, answer: &Answer) -> Verdict {
         (true, _, false) => Verdict::Terminal,
         (false, true, false) => Verdict::Success,
         _ => panic!("no verdict: {after:?}"),
+    }
+}
+
+/// An object that is brought to where a request is due, and answered.
+pub trait Drive: Sized {
+    /// A request.
+    type Call;
+
+    /// Sends what is due. Its intent, if it has one, is on record then.
+    fn ask(&mut self) -> Self::Call;
+
+    /// Has a request answered so.
+    fn answer(&mut self, call: &Self::Call, answer: &Answer) -> After;
+
+    /// What the status says.
+    fn facts(&self) -> Facts;
+
+    /// Sends what is due and has it answered so.
+    fn with(mut self, operation: Operation, answer: &str) -> Self {
+        let call = self.ask();
+        self.answer(&call, &Answer::new(operation, answer));
+        self
+    }
+
+    /// Sends what is due, and is never told what became of it: the process dies.
+    fn with_no_answer(mut self) -> Self {
+        self.ask();
+        self
+    }
+
+    /// Sends what is due, and has the verdict on this answer.
+    fn verdict(mut self, answer: &Answer) -> Verdict {
+        let call = self.ask();
+        self.verdict_on(&call, answer)
+    }
+
+    /// The verdict on this answer to a request.
+    fn verdict_on(mut self, call: &Self::Call, answer: &Answer) -> Verdict {
+        let before = self.facts();
+        let after = self.answer(call, answer);
+        verdict(before, &after, answer)
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     answer::Answer,
-    drive::{AN_HOUR, After, Facts, Verdict, delete, metadata, offering, start, verdict},
+    drive::{AN_HOUR, After, Drive, Facts, Verdict, delete, metadata, offering, start},
 };
 use crate::{
     context::{Memory, Tunables},
@@ -61,6 +61,38 @@ impl Bench {
         }
     }
 
+    fn provisioned() -> Self {
+        Self::new().with(Operation::Provision, "201 valid")
+    }
+
+    fn edited(mut self) -> Self {
+        self.object.metadata.generation = Some(2);
+        self.object.spec.parameters = serde_json::json!({ "size": 2 }).as_object().cloned().map(Into::into);
+        self
+    }
+
+    fn deleted(mut self) -> Self {
+        delete(&mut self.object, self.now);
+        self
+    }
+
+    /// What an unfinished provision may have left is being deleted.
+    fn mitigating(ambiguous: bool) -> Self {
+        Self::new().with(Operation::Provision, if ambiguous { "stalled after effect" } else { "500" })
+    }
+
+    /// Whatever brought the object here: an earlier request is in doubt.
+    fn doubtful(mut self, ambiguous: bool) -> Self {
+        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
+            status.progress.unanswered = true;
+        }
+        self
+    }
+}
+
+impl Drive for Bench {
+    type Call = Call;
+
     /// The request that follows from an answer, or what is due an hour later. Its intent, if it has one, is on record then.
     fn ask(&mut self) -> Call {
         if let Some(call) = self.follow_up.take() {
@@ -114,55 +146,6 @@ impl Bench {
             again: status.progress.next_attempt_time.is_some(),
             attempt: status.progress.attempt,
         }
-    }
-
-    /// Sends what is due and has it answered so.
-    fn with(mut self, operation: Operation, answer: &str) -> Self {
-        let call = self.ask();
-        self.answer(&call, &Answer::new(operation, answer));
-        self
-    }
-
-    /// Sends what is due, and is never told what became of it: the process dies.
-    fn with_no_answer(mut self) -> Self {
-        self.ask();
-        self
-    }
-
-    /// Sends what is due, and has the verdict on this answer.
-    fn verdict(mut self, answer: &Answer) -> Verdict {
-        let call = self.ask();
-        let before = self.facts();
-        let after = self.answer(&call, answer);
-        verdict(before, &after, answer)
-    }
-
-    fn provisioned() -> Self {
-        Self::new().with(Operation::Provision, "201 valid")
-    }
-
-    fn edited(mut self) -> Self {
-        self.object.metadata.generation = Some(2);
-        self.object.spec.parameters = serde_json::json!({ "size": 2 }).as_object().cloned().map(Into::into);
-        self
-    }
-
-    fn deleted(mut self) -> Self {
-        delete(&mut self.object, self.now);
-        self
-    }
-
-    /// What an unfinished provision may have left is being deleted.
-    fn mitigating(ambiguous: bool) -> Self {
-        Self::new().with(Operation::Provision, if ambiguous { "stalled after effect" } else { "500" })
-    }
-
-    /// Whatever brought the object here: an earlier request is in doubt.
-    fn doubtful(mut self, ambiguous: bool) -> Self {
-        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
-            status.progress.unanswered = true;
-        }
-        self
     }
 }
 

@@ -1,7 +1,8 @@
 //! What an answer to `GET /v2/catalog` means. Pure.
 //!
 //! A catalog that cannot be read, or that conflicts with what others offer, changes nothing but the broker's status:
-//! the entries of the last good one stay as they are.
+//! the entries of the last good one stay as they are. An entry that the API server refuses keeps no other from being
+//! written.
 
 use std::sync::Arc;
 
@@ -131,6 +132,17 @@ pub(super) fn not_synced<S: Watched>(
 ) -> ServiceBrokerStatus {
     let kind = S::Broker::kind(&());
     failed(observed, Reason::ErrorSyncingCatalog, &format!("Error syncing catalog from {kind}. {why}"))
+}
+
+/// The status after a catalog some of whose objects the API server does not take.
+pub(super) fn not_written<S: Watched>(
+    observed: &Observed<BrokerMachine<S>>,
+    why: &str,
+) -> ServiceBrokerStatus {
+    not_synced::<S>(
+        observed,
+        &format!("{why}; everything else of the catalog is in place; tried again by itself"),
+    )
 }
 
 /// The status of a broker that cannot go yet.

@@ -109,7 +109,7 @@ impl<S: Watched> Machine for BrokerMachine<S> {
     }
 
     fn absorb_refused_write(observed: &Observed<Self>, refused: &Refused) -> ServiceBrokerStatus {
-        absorb::not_synced::<S>(observed, &refused.message)
+        absorb::not_written::<S>(observed, &refused.message)
     }
 
     fn conditions(status: &ServiceBrokerStatus) -> &[Condition] {

@@ -117,8 +117,7 @@ fn marks<E: EntryObject, B: BrokerObject>(wanted: &[E], present: &[Arc<E>], brok
     let mark = |entry: &Arc<E>| {
         let is_wanted = wanted.contains(&entry.name_any());
         let is_ours = entry.broker_name() == broker_name && owner::of(&**entry, broker) == Owner::Us;
-        let is_marked = entry.status().is_some_and(|status| status.removed_from_broker_catalog);
-        (is_marked == is_wanted && (is_ours || is_wanted)).then(|| {
+        (entry.is_removed() == is_wanted && (is_ours || is_wanted)).then(|| {
             let status = json!({ "removedFromBrokerCatalog": !is_wanted });
             Write::PatchStatus(
                 Target::of(&**entry),

@@ -88,7 +88,7 @@ impl<S: Watched, E: Entries<S>> Machine for EntryMachine<S, E> {
             (namespace.is_none() || instance.meta().namespace == namespace)
                 && usage::held(instance).is_some_and(|held| held.scope == S::KIND && E::name(&held) == name)
         };
-        let in_use = is_removed(&**object) && stores.instances.find(holds).is_some();
+        let in_use = object.is_removed() && stores.instances.find(holds).is_some();
         Ok(World { broker_uid: broker.and_then(|broker| broker.meta().uid.clone()), in_use })
     }
 
@@ -123,10 +123,6 @@ impl<S: Watched, E: Entries<S>> Machine for EntryMachine<S, E> {
     }
 }
 
-fn is_removed<E: EntryObject>(entry: &E) -> bool {
-    entry.status().is_some_and(|status| status.removed_from_broker_catalog)
-}
-
 /// What to change, if anything. Only what belongs to the broker is deleted, and only as it was seen: a catalog that
 /// brings the entry back changes it, and then it stays.
 fn plan<E: EntryObject>(entry: &E, world: &World) -> Option<Write> {
@@ -134,7 +130,7 @@ fn plan<E: EntryObject>(entry: &E, world: &World) -> Option<Write> {
         return None;
     }
     let is_ours = world.broker_uid.as_deref().is_some_and(|uid| super::write::is_owned(entry.meta(), uid));
-    if is_removed(entry) && is_ours && !world.in_use {
+    if entry.is_removed() && is_ours && !world.in_use {
         return Some(Write::delete_as_seen(entry));
     }
     let wrong = labels::wrong(entry);

@@ -141,9 +141,7 @@ async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
 }
 
 async fn abandoned(case: &Case, svcat: &Svcat<'_>, name: &str) {
-    while let Err(error) = svcat.let_go(BINDING, name).await {
-        assert!(is(&error, 409), "{error}");
-    }
+    svcat.let_go_at_last(BINDING, name).await;
     case.provide("fence", json!({})).await;
     case.remove(INSTANCE, "fence").await;
     if let Ok(binding) = svcat.get(BINDING, name).await {

@@ -268,6 +268,13 @@ impl Svcat<'_> {
         }
         self.replace(kind, &object).await
     }
+
+    /// The same by a user who repeats it where it fails with a conflict, as the operator may be writing a status.
+    pub async fn let_go_at_last(&self, kind: Kind, name: &str) {
+        while let Err(error) = self.let_go(kind, name).await {
+            assert!(is(&error, 409), "{error}");
+        }
+    }
 }
 
 /// Bindings.

@@ -200,10 +200,7 @@ async fn an_instance_is_abandoned_while_the_broker_is_at_work() {
     case.broker.on(Operation::Provision).once().asynchronously(AsyncScript::succeeding(0).held_by(&hold));
     let made = case.order("db", "small", json!({})).await;
     case.says(INSTANCE, "db", "Provisioning", &[]).await;
-    // The operator may be writing its status: the command fails with a conflict then, and its user repeats it.
-    while let Err(error) = svcat.let_go(INSTANCE, "db").await {
-        assert!(is(&error, 409), "{error}");
-    }
+    svcat.let_go_at_last(INSTANCE, "db").await;
     caught_up(&case, "fence").await;
     assert!(svcat.get(INSTANCE, "db").await.unwrap()["metadata"].get("finalizers").is_none());
     svcat.deprovision("db").await.unwrap();
@@ -224,9 +221,7 @@ async fn an_instance_that_the_broker_does_not_delete_is_abandoned() {
     svcat.deprovision("db").await.unwrap();
     case.says(INSTANCE, "db", "DeprovisionCallFailed", &[]).await;
     assert_eq!(svcat.get(INSTANCE, "db").await.unwrap()["status"]["deprovisionStatus"], "Required");
-    while let Err(error) = svcat.let_go(INSTANCE, "db").await {
-        assert!(is(&error, 409), "{error}");
-    }
+    svcat.let_go_at_last(INSTANCE, "db").await;
     // It is gone with that, and the second half of the command says so.
     assert!(is(&svcat.deprovision("db").await.unwrap_err(), 404));
     assert!(stuck.hits() > 0);
@@ -241,9 +236,7 @@ async fn an_instance_that_was_never_ordered_is_abandoned_without_a_word_to_the_b
     let spec = json!({ "serviceClassName": "no-such-class", "servicePlanName": "no-such-plan" });
     svcat.create(INSTANCE, "db", spec).await.unwrap();
     case.says(INSTANCE, "db", "ReferencesNonexistentServiceClass", &["no-such-class"]).await;
-    while let Err(error) = svcat.let_go(INSTANCE, "db").await {
-        assert!(is(&error, 409), "{error}");
-    }
+    svcat.let_go_at_last(INSTANCE, "db").await;
     caught_up(&case, "fence").await;
     assert!(svcat.get(INSTANCE, "db").await.unwrap()["metadata"].get("finalizers").is_none());
     svcat.deprovision("db").await.unwrap();

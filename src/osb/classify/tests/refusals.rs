@@ -1,0 +1,162 @@
+//! What a refusal or a failure says: why, what is left to do, and in which words.
+
+use super::*;
+
+#[test]
+fn reasons_follow_status_and_code_alone() {
+    use RefusalReason::{
+        AsyncRequired, BadRequest, ConcurrencyError, Conflict, MaintenanceInfoConflict, NotReceived, Other,
+        RequiresApp, Throttled, Unauthorized, VersionMismatch,
+    };
+    let rows: [(u16, &str, RefusalReason); 22] = [
+        (400, "{}", BadRequest),
+        (401, "", Unauthorized),
+        (401, r#"{"error":"Nope"}"#, Unauthorized),
+        (403, "Forbidden", Unauthorized),
+        (403, r#"{"error":"QuotaExceeded"}"#, Other),
+        (404, "{}", Other),
+        (408, "{}", NotReceived),
+        (409, "{}", Conflict),
+        (412, r#"{"Description":"wants 2.14"}"#, VersionMismatch),
+        (413, "", Other),
+        (422, r#"{"error":"ConcurrencyError"}"#, ConcurrencyError),
+        (422, r#"{"error":"ConcurrencyError","description":"any text"}"#, ConcurrencyError),
+        (422, r#"{"Error":"ConcurrencyError"}"#, ConcurrencyError),
+        (422, r#"{"error":"AsyncRequired","description":null}"#, AsyncRequired),
+        (422, r#"{"error":"RequiresApp"}"#, RequiresApp),
+        (422, r#"{"error":"MaintenanceInfoConflict"}"#, MaintenanceInfoConflict),
+        (
+            422,
+            r#"{"description":"This Service Plan requires client support for asynchronous operations"}"#,
+            Other,
+        ),
+        (422, r#"{"error":"concurrencyerror"}"#, Other),
+        (422, r#"{"error":{"code":"ConcurrencyError"}}"#, Other),
+        (422, "<html>ConcurrencyError</html>", Other),
+        (400, r#"{"error":"ConcurrencyError"}"#, BadRequest),
+        (429, "", Throttled),
+    ];
+    for operation in [Operation::Provision, Operation::Update, Operation::Deprovision, Operation::Bind] {
+        for (status, body, reason) in rows {
+            assert_eq!(refusal(answer(operation, status, body.as_bytes())).reason, reason, "{status} {body}");
+        }
+    }
+}
+
+#[test]
+fn failures_say_what_is_left_to_do() {
+    let body = br#"{"instance_usable":false,"update_repeatable":false}"#;
+    let refused = refusal(answer(Operation::Update, 422, body));
+    assert_eq!((refused.instance_usable, refused.update_repeatable), (Some(false), Some(false)));
+    let failed = doubt(answer(Operation::Update, 500, body));
+    assert_eq!((failed.instance_usable, failed.update_repeatable), (Some(false), Some(false)));
+    let silent = refusal(answer(Operation::Update, 422, br#"{"instance_usable":"no"}"#));
+    assert_eq!((silent.instance_usable, silent.update_repeatable), (None, None));
+}
+
+#[test]
+fn retry_after_is_passed_on() {
+    let after = Some(Duration::from_secs(7));
+    let with = |status, body| Response { retry_after: after, ..Response::new(status, body) };
+    assert_eq!(refusal(ask(Operation::Bind, &with(429, b""))).retry_after, after);
+    assert_eq!(doubt(ask(Operation::Bind, &with(503, b""))).retry_after, after);
+    let polled = answered(poll(Operation::PollInstance, &with(200, br#"{"state":"in progress"}"#)));
+    assert_eq!(polled.retry_after, after);
+}
+
+#[test]
+fn messages_are_sentences() {
+    let rows: [(u16, &str, &str); 8] = [
+        (
+            409,
+            r#"{"error":"ConcurrencyError","description":"in progress"}"#,
+            "the broker answered 409 Conflict: ConcurrencyError: in progress",
+        ),
+        (400, r#"{"Error":"Bad","Description":"x"}"#, "the broker answered 400 Bad Request: Bad: x"),
+        (400, "{}", "the broker answered 400 Bad Request"),
+        (400, r#"{"description":"a\u0000b\r\nc"}"#, "the broker answered 400 Bad Request: ab c"),
+        (404, "no such\npage", "the broker answered 404 Not Found: no such page"),
+        (404, " <!DOCTYPE html>…", "the broker answered 404 Not Found: (an HTML page)"),
+        (499, "", "the broker answered 499"),
+        (401, "", "the broker answered 401 Unauthorized (check the credentials in spec.authInfo)"),
+    ];
+    for (status, body, message) in rows {
+        assert_eq!(refusal(answer(Operation::Update, status, body.as_bytes())).message, message);
+    }
+}
+
+#[test]
+fn a_refused_version_is_answered_with_what_to_set() {
+    let say = |body: &str, version: Option<&str>| {
+        let version = version.map(|text| text.parse().unwrap());
+        refusal(ask(Operation::Bind, &Response { version, ..Response::new(412, body.as_bytes()) })).message
+    };
+    let annotation = "the annotation servicecatalog.k8s.io/broker-api-version";
+    let told = format!("version 2.14 of the API: set {annotation}: \"2.14\" on the broker object)");
+    for (body, header) in [
+        (r#"{"description":"this broker depends on version 2.14"}"#, None),
+        (r#"{"Description":"supports 2.14, not 2.17"}"#, None),
+        (r#"{"error":"want 2.14"}"#, None),
+        ("expected 2.14", Some("2.17")),
+        ("{}", Some("2.14")),
+        (r#"{"description":"not 2.16"}"#, Some("2.14")),
+    ] {
+        assert!(say(body, header).ends_with(&told), "{}", say(body, header));
+    }
+    let untold =
+        format!("another version of the API than 2.17: name it in {annotation} of the broker object)");
+    for body in ["", "{}", "<html>", r#"{"description":"2.17? No: 2.13 or 2.14"}"#] {
+        assert!(say(body, None).ends_with(&untold), "{}", say(body, None));
+    }
+}
+
+#[test]
+fn messages_are_short_whatever_the_broker_writes() {
+    let long = "é\n".repeat(500_000);
+    let structured = serde_json::json!({ "error": long, "description": long }).to_string();
+    for body in [long.as_bytes(), structured.as_bytes()] {
+        for status in [400, 500] {
+            let message = match answer(Operation::Update, status, body) {
+                Kind::Refused(refusal) => refusal.message,
+                Kind::Unknown(doubt) => doubt.message,
+                other => panic!("{other:?}"),
+            };
+            assert!(message.len() < 1400 && !message.contains(char::is_control), "{}", message.len());
+        }
+    }
+}
+
+#[test]
+fn our_own_secret_is_not_repeated_even_where_it_is_cut() {
+    let secrets = [Zeroizing::new("s3cret-password".to_owned())];
+    for padding in [0, 1000, 1015, 1024] {
+        let body = serde_json::json!({ "error": "s3cret-password",
+            "description": format!("{}s3cret-password", "x".repeat(padding)) });
+        let body = body.to_string();
+        let response = Response { secrets: &secrets, ..Response::new(401, body.as_bytes()) };
+        let message = refusal(ask(Operation::Provision, &response)).message;
+        assert!(!message.contains("s3cr") && message.contains("<redacted>"), "{message}");
+    }
+    let response = Response { secrets: &secrets, ..Response::new(500, b"bad: s3cret-password") };
+    assert!(doubt(ask(Operation::Provision, &response)).message.ends_with(": bad: <redacted>"));
+    let body = br#"{"state":"failed","description":"s3cret-password"}"#;
+    let response = Response { secrets: &secrets, ..Response::new(200, body) };
+    let polled = answered(poll(Operation::PollInstance, &response));
+    assert_eq!(polled.description.as_deref(), Some("<redacted>"));
+}
+
+#[test]
+fn no_success_body_and_no_unstructured_body_of_a_bind_is_quoted() {
+    let body =
+        br#"{"credentials":"hunter2","operation":"hunter2","state":"hunter2","dashboard_url":["hunter2"]}"#;
+    for operation in ALL {
+        for status in [200, 201, 202, 203] {
+            if let Kind::Unknown(doubt) = answer(operation, status, body) {
+                assert!(!doubt.message.contains("hunter2"), "{operation:?} {status} {}", doubt.message);
+            }
+        }
+    }
+    for operation in [Operation::Bind, Operation::GetBinding] {
+        assert!(!doubt(answer(operation, 500, b"{\"credentials\": hunter2")).message.contains("hunter2"));
+    }
+}

@@ -1,0 +1,194 @@
+//! Tables: what comes next for a broker, and what a catalog does to the cluster. Here is the cluster in miniature that
+//! they are about.
+
+mod conflicts;
+mod due;
+mod entries;
+mod failures;
+mod leaving;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    context::{Memory, Tunables},
+    crd::{
+        ClusterServiceBroker, ClusterServiceBrokerSpec, ClusterServiceClass, ClusterServicePlan, ClusterWide,
+        ConditionStatus, ConditionType, FINALIZER,
+        broker::{CatalogRestrictions, RelistBehavior},
+        condition,
+        plan::CommonServicePlanSpec,
+        scope::{ClassObject as _, PlanObject as _},
+    },
+    osb::{Hindrance, Outcome, Refusal, RefusalReason, Unsent},
+    reconcilers::{
+        entry::labels,
+        machine::{Next, Wait},
+        write::Write,
+    },
+};
+
+type Cluster = BrokerMachine<ClusterWide>;
+
+/// A cluster in miniature: one broker and all entries, changed by what is absorbed.
+pub(super) struct Bench {
+    broker: ClusterServiceBroker,
+    classes: Vec<ClusterServiceClass>,
+    plans: Vec<ClusterServicePlan>,
+    users: Vec<String>,
+    outdated: bool,
+    memory: Memory,
+    now: Timestamp,
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let mut broker = ClusterServiceBroker::new("b", ClusterServiceBrokerSpec::default());
+        broker.metadata.uid = Some("broker-uid".into());
+        broker.metadata.generation = Some(1);
+        broker.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        Self {
+            broker,
+            classes: Vec::new(),
+            plans: Vec::new(),
+            users: Vec::new(),
+            outdated: false,
+            memory: Memory::default(),
+            now: at(999),
+        }
+    }
+
+    fn observed(&self) -> Observed<Cluster> {
+        Observed {
+            object: Arc::new(self.broker.clone()),
+            world: World {
+                classes: self.classes.iter().cloned().map(Arc::new).collect(),
+                plans: self.plans.iter().cloned().map(Arc::new).collect(),
+                users: self.users.clone(),
+                outdated: self.outdated,
+            },
+            memory: self.memory,
+            tunables: Tunables::default(),
+            now: self.now,
+        }
+    }
+
+    fn plan(&self) -> Step<Cluster> {
+        Cluster::plan(&self.observed())
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        plan::due(&self.observed())
+    }
+
+    /// Absorbs an answer as the shell does, all writes succeeding; says what was written, status included.
+    fn answer(&mut self, outcome: Outcome<Result<Arc<Catalog>, InvalidCatalog>>) -> Vec<String> {
+        let call = FetchCatalog::of::<ClusterWide>(&self.broker);
+        let absorbed = Cluster::absorb(&self.observed(), &call, outcome);
+        self.memory = absorbed.memory;
+        let mut written: Vec<String> = Vec::new();
+        for stage in absorbed.writes {
+            assert!(!stage.is_empty());
+            written.extend(stage.into_iter().map(|write| self.perform(write)));
+        }
+        let Next::Record(status) = absorbed.next else { panic!("an answer does not end a broker") };
+        if self.broker.status.as_ref() != Some(&status) {
+            written.push("status".to_owned());
+        }
+        self.broker.status = Some(status);
+        written
+    }
+
+    /// Absorbs a catalog, a second after whatever was before.
+    pub(super) fn catalog(&mut self, services: &Value) -> Vec<String> {
+        self.now += SignedDuration::from_secs(1);
+        self.answer(Outcome::Answered(Ok(Arc::new(parse(services)))))
+    }
+
+    fn perform(&mut self, write: Write) -> String {
+        match write {
+            Write::Create(target, object) if target.resource.kind == "ClusterServiceClass" => {
+                self.classes.push(serde_json::from_str(object.text()).unwrap());
+                format!("create {}", target.name)
+            }
+            Write::Create(target, object) => {
+                self.plans.push(serde_json::from_str(object.text()).unwrap());
+                format!("create {}", target.name)
+            }
+            Write::Patch(target, patch) => {
+                self.patch(&target.name, &serde_json::to_value(patch).unwrap());
+                format!("patch {}", target.name)
+            }
+            Write::PatchStatus(target, patch) => {
+                self.patch(&target.name, &patch);
+                format!("mark {} {}", target.name, patch["status"]["removedFromBrokerCatalog"])
+            }
+            Write::Delete(..) | Write::ApplySecret(_) | Write::MarkSecret(_) | Write::DeleteSecret { .. } => {
+                panic!("no such write is due")
+            }
+        }
+    }
+
+    fn patch(&mut self, name: &str, patch: &Value) {
+        for class in self.classes.iter_mut().filter(|class| class.metadata.name.as_deref() == Some(name)) {
+            *class = patched(class, patch);
+        }
+        for plan in self.plans.iter_mut().filter(|plan| plan.metadata.name.as_deref() == Some(name)) {
+            *plan = patched(plan, patch);
+        }
+    }
+
+    fn ready(&self) -> (ConditionStatus, String, String) {
+        let status = self.broker.status.clone().unwrap_or_default();
+        let ready = condition::find(&status.conditions, ConditionType::Ready).unwrap().clone();
+        assert_eq!(status.last_condition_state, condition::summary(&status.conditions));
+        (ready.status, ready.reason, ready.message)
+    }
+}
+
+fn patched<K: crate::crd::scope::Object>(object: &K, patch: &Value) -> K {
+    fn merge(value: &mut Value, patch: &Value) {
+        let Value::Object(members) = patch else { return *value = patch.clone() };
+        if !value.is_object() {
+            *value = json!({});
+        }
+        for (key, member) in members {
+            if member.is_null() {
+                value.as_object_mut().unwrap().remove(key);
+            } else {
+                merge(&mut value[key], member);
+            }
+        }
+    }
+    let mut value = serde_json::to_value(object).unwrap();
+    merge(&mut value, patch);
+    serde_json::from_value(value).unwrap()
+}
+
+fn parse(services: &Value) -> Catalog {
+    Catalog::parse(&serde_json::to_vec(&json!({ "services": services })).unwrap()).unwrap()
+}
+
+fn service(id: &str, plans: &[&str]) -> Value {
+    let plans: Vec<Value> = plans
+        .iter()
+        .map(|plan| json!({"id": plan, "name": format!("name-{plan}"), "description": "d", "metadata": {"usd": 649.0}}))
+        .collect();
+    json!({"id": id, "name": format!("name-{id}"), "description": "d", "bindable": true, "bindings_retrievable": true,
+        "plan_updateable": true, "tags": ["a", "b"], "plans": plans})
+}
+
+fn two() -> Value {
+    json!([service("one", &["small", "large"]), service("Two", &["free"])])
+}
+
+fn unsent() -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
+    Outcome::Unsent(Unsent { message: "cannot connect to the broker".into(), hindrance: Hindrance::Network })
+}

@@ -1,0 +1,123 @@
+//! Classes and plans that the API server refuses, as by a policy of the cluster's: the broker says which and why, everything
+//! else is there, and what was refused comes by itself once it may.
+
+use std::time::{Duration, Instant};
+
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use super::{Case, unregistered};
+use crate::{
+    stage::{install::kubectl, objects::condition, wait::PATIENCE},
+    support::broker::{LARGE, Offering, Operation, Plan, catalog},
+};
+
+/// Nobody may write a class or plan of this namespace with this description.
+async fn forbid(case: &Case, description: &str) {
+    let name = case.namespace();
+    let policy = format!(
+        r"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  matchConstraints:
+    resourceRules:
+    - apiGroups: [servicecatalog.k8s.io]
+      apiVersions: [v1beta1]
+      operations: [CREATE, UPDATE]
+      resources: [serviceclasses, serviceplans]
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}
+  validations:
+  - {{expression: object.spec.description != '{description}', message: not in this house}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec: {{policyName: {name}, validationActions: [Deny]}}
+"
+    );
+    case.stage.plane.apply(&policy).await.unwrap();
+    let spec = json!({
+        "serviceBrokerName": "nobody", "externalName": "probe", "externalID": "probe", "description": description,
+    });
+    let probe = case.class_kind().object("probe", &spec);
+    let classes = case.class_kind().api(&case.hand.client, name);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let deadline = Instant::now() + PATIENCE;
+    while classes.create(&dry, &probe).await.is_ok() {
+        assert!(Instant::now() < deadline, "the policy is not in force");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Takes the policy away.
+async fn allow(case: &Case) {
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        kubectl(case.stage.plane, &["delete", kind, case.namespace()]).await.unwrap();
+    }
+}
+
+/// A catalog of two offerings, in which one plan and the other offering have descriptions of their own.
+fn described(case: &Case, plan: &str, other: &str) -> Value {
+    let mut catalog =
+        catalog([case.offering(), Offering::new("other", "other").plan(Plan::new("other-plan", "only"))]);
+    catalog["services"][0]["plans"][1]["description"] = plan.into();
+    catalog["services"][1]["description"] = other.into();
+    catalog
+}
+
+/// The broker says that an object cannot be written, and why.
+async fn told(case: &Case, what: &str) -> Value {
+    let words = [what, "denied request: not in this house", "tried again by itself"];
+    case.says(case.broker_kind(), case.broker_name(), "ErrorSyncingCatalog", &words).await
+}
+
+#[tokio::test]
+async fn a_plan_that_a_policy_refuses_is_named_and_the_rest_of_the_catalog_is_there() {
+    let case = unregistered("refused-plan", false).await;
+    forbid(&case, "unspeakable").await;
+    case.broker.set_catalog(described(&case, "unspeakable", "plain"));
+    case.create_broker(json!({})).await;
+    let before = told(&case, &format!("cannot create ServicePlan refused-plan/{LARGE}: ")).await;
+    assert_eq!(
+        (case.entries(case.class_kind()).await.len(), case.entries(case.plan_kind()).await.len()),
+        (2, 2)
+    );
+    case.provide("db", json!({})).await;
+
+    // It is tried again, and says nothing new.
+    let asked = case.broker.requests_of(Operation::Catalog).len();
+    case.broker_shows("two more catalogs", |broker| {
+        broker.requests_of(Operation::Catalog).get(asked + 1).map(drop)
+    })
+    .await;
+    let after = case.get(case.broker_kind(), case.broker_name()).await;
+    assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+
+    allow(&case).await;
+    let ready = case.ready(case.broker_kind(), case.broker_name()).await;
+    assert_eq!(condition(&ready, "Ready").unwrap().1, "FetchedCatalog");
+    case.get(case.plan_kind(), LARGE).await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn a_change_that_a_policy_refuses_keeps_no_other_from_being_made() {
+    let case = unregistered("refused-change", false).await;
+    forbid(&case, "unspeakable").await;
+    case.broker.set_catalog(described(&case, "plain", "plain"));
+    case.register(json!({})).await;
+
+    case.broker.set_catalog(described(&case, "new", "unspeakable"));
+    case.edit(case.broker_kind(), case.broker_name(), json!({ "relistRequests": 1 })).await;
+    told(&case, "cannot change ServiceClass refused-change/other: ").await;
+    let description = async |kind, name: &str| case.get(kind, name).await["spec"]["description"].clone();
+    assert_eq!(description(case.class_kind(), "other").await, "plain");
+    assert_eq!(description(case.plan_kind(), LARGE).await, "new");
+
+    allow(&case).await;
+    case.ready(case.broker_kind(), case.broker_name()).await;
+    assert_eq!(description(case.class_kind(), "other").await, "unspeakable");
+    case.finish().await;
+}
