@@ -28,8 +28,7 @@ async fn the_bindings_of_an_instance_are_deleted_with_it() {
         case.provide(instance, json!({})).await;
     }
     for (binding, instance) in [("one", "db"), ("two", "db"), ("three", "other")] {
-        case.bind(binding, instance, json!({})).await;
-        case.ready(BINDING, binding).await;
+        case.connect(binding, instance, json!({})).await;
     }
     let hold = Hold::new();
     case.broker.set_async_script(Operation::Unbind, AsyncScript::succeeding(0).held_by(&hold));
@@ -106,8 +105,7 @@ async fn no_broker_is_told_who_asked() {
     let case = namespaced("nobody").await;
     let ready = case.provide("db", json!({})).await;
     assert_eq!(ready["spec"]["userInfo"]["username"], "admin", "it is on record all the same: {ready}");
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     let told =
         |request: &support::broker::Request| request.header("x-broker-api-originating-identity").is_some();
     assert!(case.broker.requests(told).is_empty());

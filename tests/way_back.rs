@@ -56,8 +56,7 @@ async fn the_original_finds_in_specs_what_it_looks_for_there() {
     let stage = Stage::shared(WITH_POLICIES).await;
     let case = Case::namespaced(stage, "back").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.broker.on(Operation::Provision).once().respond(400, json!({ "description": "no" }));
     case.order("refused", "small", json!({})).await;
     case.says(INSTANCE, "refused", "ProvisionCallFailed", &["no"]).await;

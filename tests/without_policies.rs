@@ -64,8 +64,7 @@ async fn the_flows_of_a_broker_of_a_namespace_work() {
 async fn a_secret_goes_where_it_is_told_to() {
     let case = Case::namespaced(stage().await, "named-secret").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({ "secretName": "elsewhere" })).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({ "secretName": "elsewhere" })).await;
     assert_eq!(case.content("elsewhere").await["password"], "s3cret");
     case.finish().await;
 }
@@ -74,8 +73,7 @@ async fn a_secret_goes_where_it_is_told_to() {
 async fn a_namespace_with_everything_in_it_ends_cleanly() {
     let case = Case::namespaced(stage().await, "whole").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.delete(NAMESPACE, "whole").await;
     case.gone(NAMESPACE, "whole").await;
     case.audit();
@@ -85,8 +83,7 @@ async fn a_namespace_with_everything_in_it_ends_cleanly() {
 async fn what_no_policy_puts_back_is_refused() {
     let case = Case::namespaced(stage().await, "put-back").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({ "parameters": { "role": "reader" } })).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({ "parameters": { "role": "reader" } })).await;
     let transforms = json!([{ "removeKey": { "key": "k" } }]);
     for (spec, because) in [
         (

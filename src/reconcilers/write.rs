@@ -39,7 +39,8 @@ pub enum Write {
     Create(Box<Target>, RawObject),
     /// Merge-patch an object. The patch holds the observed `resourceVersion`.
     Patch(Box<Target>, RawObject),
-    /// Merge-patch the status of an object. The patch holds the observed `resourceVersion`.
+    /// Merge-patch the status of an object. Where it matters which object that is, the patch holds the observed
+    /// `resourceVersion`.
     PatchStatus(Box<Target>, Value),
     /// Delete an object, if these preconditions hold.
     Delete(Box<Target>, Preconditions),
@@ -351,7 +352,7 @@ pub(super) fn post() -> PostParams {
 }
 
 /// Makes a patch hold only for the object that was observed.
-fn pin<K: Object>(patch: &mut Value, object: &K) {
+pub(super) fn pin<K: Object>(patch: &mut Value, object: &K) {
     if let Some(patch) = patch.as_object_mut() {
         let metadata = patch.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         metadata["uid"] = json!(object.meta().uid);

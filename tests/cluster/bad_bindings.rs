@@ -12,8 +12,7 @@ use crate::{
 async fn a_binding_to_an_instance_that_is_going_says_so() {
     let case = namespaced("going").await;
     case.provide("db", json!({})).await;
-    case.bind("first", "db", json!({})).await;
-    case.ready(BINDING, "first").await;
+    case.connect("first", "db", json!({})).await;
     case.delete(INSTANCE, "db").await;
     case.says(INSTANCE, "db", "DeprovisionBlockedByExistingCredentials", &["first"]).await;
     case.bind("late", "db", json!({})).await;
@@ -176,8 +175,7 @@ async fn a_binding_without_credentials_has_an_empty_secret() {
     let case = namespaced("no-credentials").await;
     case.broker.on(Operation::Bind).once().after_effect().reply(Reply::json(201, json!({})));
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    let ready = case.ready(BINDING, "app").await;
+    let ready = case.connect("app", "db", json!({})).await;
     let message = condition(&ready, "Ready").unwrap().2;
     assert!(message.contains("gave no credentials") && message.contains("Secret is empty"), "{message}");
     assert_eq!(case.content("app").await, json!({}));
@@ -189,8 +187,7 @@ async fn nested_credentials_are_written_as_json() {
     let case = namespaced("nested").await;
     case.broker.set_credentials(json!({ "db": { "user": "u", "hosts": ["a", "b"] } }));
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     assert_eq!(case.content("app").await, json!({ "db": r#"{"user":"u","hosts":["a","b"]}"# }));
     case.finish().await;
 }

@@ -58,8 +58,7 @@ async fn the_secret_has_the_name_and_the_keys_that_were_asked_for() {
         { "addKey": { "key": "driver", "stringValue": "psql" } },
         { "removeKey": { "key": "password" } },
     ]);
-    case.bind("app", "db", json!({ "secretName": "db-access", "secretTransforms": transforms })).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({ "secretName": "db-access", "secretTransforms": transforms })).await;
     let content = case.content("db-access").await;
     let mut keys: Vec<&String> = content.as_object().unwrap().keys().collect();
     keys.sort();
@@ -163,8 +162,7 @@ async fn a_foreign_secret_outlives_an_asynchronous_binding_that_wanted_its_name(
 async fn a_secret_deleted_by_hand_comes_back() {
     let case = namespaced("secret-deleted").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     let before = case.get(SECRET, "app").await;
     let content = case.content("app").await;
     case.delete(SECRET, "app").await;
@@ -204,8 +202,7 @@ async fn what_changes_one_instance_is_asked_for_one_after_the_other() {
     case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
     // Another instance is served meanwhile, and so would all of this have been.
     case.provide("other", json!({})).await;
-    case.bind("of-the-other", "other", json!({})).await;
-    case.ready(BINDING, "of-the-other").await;
+    case.connect("of-the-other", "other", json!({})).await;
     hold.release();
     for name in names {
         case.ready(BINDING, name).await;
@@ -223,8 +220,7 @@ async fn credentials_that_have_expired_are_not_ready() {
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
     let metadata = json!({ "expires_at": soon.to_string(), "renew_before": soon.to_string() });
     case.broker.on(Operation::Bind).amend(move |reply| reply.set("metadata", metadata.clone()));
-    case.bind("app", "db", json!({})).await;
-    let ready = case.ready(BINDING, "app").await;
+    let ready = case.connect("app", "db", json!({})).await;
     assert!(ready["status"]["expiresAt"].is_string(), "{ready}");
     let secret = case.get(SECRET, "app").await;
     let annotations = &secret["metadata"]["annotations"];

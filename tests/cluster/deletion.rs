@@ -16,8 +16,7 @@ async fn an_instance_waits_for_its_bindings_to_go() {
     let case = namespaced("instance-first").await;
     case.provide("db", json!({})).await;
     for name in ["one", "two"] {
-        case.bind(name, "db", json!({})).await;
-        case.ready(BINDING, name).await;
+        case.connect(name, "db", json!({})).await;
     }
     case.delete(INSTANCE, "db").await;
     let words = ["All associated ServiceBindings must be removed", "delete one, two"];
@@ -37,8 +36,7 @@ async fn a_broker_that_can_only_unbind_asynchronously_is_let_do_so_whatever_its_
     case.broker.set_async(Operation::Unbind, 1);
     case.register(json!({})).await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.remove(BINDING, "app").await;
     case.remove(INSTANCE, "db").await;
     case.finish().await;
@@ -73,8 +71,7 @@ async fn a_broker_waits_for_its_instances_to_go() {
     // Nothing new is ordered from it, but what exists can still be bound and goes in order.
     case.order("late", "small", json!({})).await;
     case.says(INSTANCE, "late", "ReferencesNonexistentBroker", &["is being deleted"]).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.remove(BINDING, "app").await;
     case.remove(INSTANCE, "db").await;
     case.gone(CLUSTER_BROKER, "broker-first").await;
@@ -87,8 +84,7 @@ async fn a_namespace_with_everything_in_it_ends_cleanly() {
     case.broker.set_async(Operation::Deprovision, 2);
     for name in ["db1", "db2"] {
         case.provide(name, json!({})).await;
-        case.bind(&format!("{name}-app"), name, json!({})).await;
-        case.ready(BINDING, &format!("{name}-app")).await;
+        case.connect(&format!("{name}-app"), name, json!({})).await;
     }
     case.delete(NAMESPACE, "whole-namespace").await;
     case.gone(NAMESPACE, "whole-namespace").await;
@@ -100,8 +96,7 @@ async fn a_namespace_with_everything_in_it_ends_cleanly() {
 async fn a_broker_that_is_down_delays_a_deletion_and_loses_nothing() {
     let case = namespaced("down-at-deletion").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.broker.stop().await;
     case.delete(BINDING, "app").await;
     let failed = case.says(BINDING, "app", "UnbindCallFailed", &["Unbind call failed"]).await;

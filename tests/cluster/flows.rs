@@ -51,8 +51,7 @@ async fn synchronous(maker: Maker, namespace: &str) {
     let id = instance_id(&ready);
     assert!(either.has(&id).await);
 
-    case.bind("app", "db", either.described_binding()).await;
-    let bound = case.ready(BINDING, "app").await;
+    let bound = case.connect("app", "db", either.described_binding()).await;
     let binding = binding_id(&bound);
     let content = case.content("app").await;
     // What else is said of a binding is no credential.
@@ -246,8 +245,7 @@ async fn lost_bind(maker: Maker, namespace: &str) {
     let case = &either.case;
     case.provide("db", json!({})).await;
     either.answer(Operation::Bind, 500, json!({ "description": "out of luck" }), true).await;
-    case.bind("app", "db", json!({})).await;
-    let bound = case.ready(BINDING, "app").await;
+    let bound = case.connect("app", "db", json!({})).await;
     let puts = either.requests_of(Operation::Bind);
     let [lost, kept] = &puts[..] else { panic!("{puts:?}") };
     assert_eq!(binding_id(&bound), kept.id);
@@ -262,8 +260,7 @@ async fn restored_secret(maker: Maker, namespace: &str) {
     let either = open(maker, namespace).await;
     let case = &either.case;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     let before = case.content("app").await;
     case.delete(SECRET, "app").await;
     case.until(SECRET, "app", "to come back", |secret| secret["metadata"]["deletionTimestamp"].is_null())
@@ -281,8 +278,7 @@ async fn stubborn_deletions(maker: Maker, namespace: &str) {
     let either = open(maker, namespace).await;
     let case = &either.case;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     either.answer(Operation::Unbind, 404, json!({}), false).await;
     either.answer(Operation::Unbind, 500, json!({}), true).await;
     case.remove(BINDING, "app").await;

@@ -99,8 +99,7 @@ async fn ids_and_operations_reach_the_broker_as_they_are_whatever_they_hold() {
             case.broker.set_async_script(kind, AsyncScript::succeeding(1).operation(operation.clone()));
         }
         case.provide(name, json!({ "externalID": format!("{id}{name}") })).await;
-        case.bind(name, name, json!({ "externalID": format!("{id}{name}~") })).await;
-        case.ready(BINDING, name).await;
+        case.connect(name, name, json!({ "externalID": format!("{id}{name}~") })).await;
         assert!(case.broker.instance(&format!("{id}{name}")).is_some(), "{name}");
         case.remove(BINDING, name).await;
         case.remove(INSTANCE, name).await;

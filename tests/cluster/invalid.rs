@@ -146,8 +146,7 @@ async fn tables(case: Case, [broker, class, plan, instance, binding]: [&str; 5],
             json!({ "parameters": { "a": [{ "b": 1 }] }, "secretName": "elsewhere", "externalID": case.unique("full") }),
         ),
     ] {
-        case.bind(name, "plain", more).await;
-        case.ready(BINDING, name).await;
+        case.connect(name, "plain", more).await;
     }
     case.edit(case.broker_kind(), case.broker_name(), json!({ "relistRequests": 3 })).await;
     case.ready(case.broker_kind(), case.broker_name()).await;

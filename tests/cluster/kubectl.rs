@@ -42,8 +42,7 @@ fn names(expected: &[&str]) -> BTreeSet<String> {
 async fn short_names_and_wide_columns_and_categories_work() {
     let case = namespaced("kubectl-columns").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     let headers = [
         ("csvcbr", "NAME URL STATUS AGE LAST-FETCHED MESSAGE"),
         ("csvccl", "NAME EXTERNAL-NAME BROKER AGE BINDABLE PLAN-UPDATABLE REMOVED DESCRIPTION"),
@@ -88,8 +87,7 @@ async fn objects_are_found_by_what_the_broker_calls_them() {
     case.provide("db", json!({ "externalID": "kubectl-selectors-id" })).await;
     case.order("stranger", "nowhere", json!({})).await;
     case.says(INSTANCE, "stranger", "ReferencesNonexistentServicePlan", &[]).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     let class = &case.entries(CLUSTER_CLASS).await[0];
     let plans = case.entries(CLUSTER_PLAN).await;
     let small = plans.iter().find(|plan| plan["spec"]["externalName"] == "small").unwrap();

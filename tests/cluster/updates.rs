@@ -19,8 +19,7 @@ async fn an_instance_whose_update_failed_goes_on_serving() {
     let (status, reason, message) = condition(&failed, "Ready").unwrap();
     assert_eq!((status, reason), ("True", "UpdateInstanceCallFailed"));
     assert!(message.contains("no such size") && message.ends_with("can still be used"), "{message}");
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.edit(INSTANCE, "db", json!({ "parameters": { "size": 1 } })).await;
     let reverted = case.ready(INSTANCE, "db").await;
     assert!(condition(&reverted, "Failed").is_none(), "{reverted}");

@@ -4,10 +4,7 @@ use serde_json::json;
 
 use super::{Case, namespaced, unregistered};
 use crate::{
-    stage::{
-        objects::{BINDING, INSTANCE},
-        wait,
-    },
+    stage::{objects::INSTANCE, wait},
     support::broker::{AsyncScript, Hold, Operation},
 };
 
@@ -60,8 +57,7 @@ async fn events_tell_of_failures_and_of_ready() {
     case.ready(INSTANCE, "db").await;
     let ready = case.told("db", "ProvisionedSuccessfully").await;
     assert_eq!(ready["type"], "Normal");
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.told("app", "InjectedBindResult").await;
     let described = kubectl(&case, &["describe", "serviceinstance", "db"]).await;
     assert!(

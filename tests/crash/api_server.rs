@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{served, turn};
 use crate::{
-    stage::objects::{BINDING, INSTANCE, SECRET},
+    stage::objects::{INSTANCE, SECRET},
     support::broker::Operation,
 };
 
@@ -62,8 +62,7 @@ async fn an_api_server_that_goes_away_is_waited_for() {
     stage.operator.restart().await.unwrap();
     let case = served(stage, "outage").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     let content = case.content("app").await;
 
     // An answer of the broker comes while nothing can be written, and users go on: their API server is another one.

@@ -19,8 +19,7 @@ async fn a_synchronous_cycle_costs_eight_writes_and_no_read() {
     let meter = Meter::start(stage);
     case.order("db", "small", json!({})).await;
     case.ready(INSTANCE, "db").await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     case.told("app", "InjectedBindResult").await;
     case.remove(BINDING, "app").await;
     case.remove(INSTANCE, "db").await;

@@ -25,8 +25,7 @@ async fn killed_during(operation: Operation, late: bool) {
         case.provide("db", json!({})).await;
     }
     if operation == Operation::Unbind {
-        case.bind("app", "db", json!({})).await;
-        case.ready(BINDING, "app").await;
+        case.connect("app", "db", json!({})).await;
     }
     let script = case.broker.on(operation).once();
     let hold = if late { script.hang() } else { script.after_effect().hang() };
@@ -164,8 +163,7 @@ async fn what_was_asked_for_while_nobody_was_there_is_done_later() {
     let (stage, _turn) = turn().await;
     let case = namespaced(stage, "meanwhile").await;
     case.provide("old", json!({})).await;
-    case.bind("old-app", "old", json!({})).await;
-    case.ready(BINDING, "old-app").await;
+    case.connect("old-app", "old", json!({})).await;
     stage.operator.kill();
     case.order("new", "small", json!({})).await;
     case.bind("new-app", "new", json!({})).await;

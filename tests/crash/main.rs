@@ -111,8 +111,7 @@ async fn served(stage: &'static Stage, namespace: &str) -> Case {
 /// Orders and binds, and takes it away again.
 async fn is_served(case: &Case, name: &str) {
     case.provide(name, json!({})).await;
-    case.bind(name, name, json!({})).await;
-    case.ready(BINDING, name).await;
+    case.connect(name, name, json!({})).await;
     case.remove(BINDING, name).await;
     case.remove(INSTANCE, name).await;
 }

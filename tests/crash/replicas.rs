@@ -116,8 +116,7 @@ async fn of_two_replicas_one_works_and_the_other_asks_for_the_lease_and_nothing_
 
     let case = namespaced(stage, "replicas").await;
     case.provide("db", json!({})).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     assert_eq!(sent(&replicas.first, &case).await, case.broker.journal().len(), "{}", case.broker.summary());
     let metrics = replicas.second.metrics().await.unwrap();
     assert!(!metrics.contains("servicecatalog_"), "the broker never heard of it:\n{metrics}");

@@ -19,8 +19,7 @@ async fn a_restart_at_rest_writes_nothing_and_asks_no_broker() {
     failed.broker.set_catalog(catalog([failed.offering().with("bindable", false)]));
     failed.register(json!({})).await;
     case.provide("db", json!({ "parameters": { "size": 1 } })).await;
-    case.bind("app", "db", json!({})).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", json!({})).await;
     failed.provide("db", json!({})).await;
     failed.bind("app", "db", json!({})).await;
     failed.says(BINDING, "app", "ErrorNonbindableServiceClass", &[]).await;

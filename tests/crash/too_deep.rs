@@ -58,8 +58,7 @@ async fn an_object_that_is_too_deep_stops_nobody_but_itself() {
     case.edit(INSTANCE, "edited", json!({ "parameters": null })).await;
     case.ready(INSTANCE, "edited").await;
     case.remove(BINDING, "deep-120").await;
-    case.bind("deep-120", "db", json!({})).await;
-    case.ready(BINDING, "deep-120").await;
+    case.connect("deep-120", "db", json!({})).await;
     for (kind, name) in [(CLASS, "class"), (PLAN, "plan")] {
         case.remove(kind, name).await;
     }

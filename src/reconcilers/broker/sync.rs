@@ -20,7 +20,7 @@ use crate::{
         Scope,
         scope::{BrokerObject, EntryObject, PlanObject as _},
     },
-    reconcilers::write::{Target, Write},
+    reconcilers::write::{Target, Write, pin},
 };
 
 /// The stages of writes that bring the cluster from what is there to what should be: classes, plans, and then who is in
@@ -109,8 +109,9 @@ fn conflict<E: EntryObject, B: BrokerObject>(
 /// Marks our entries that have left the catalog, and takes the mark from those that have returned. What a user has made
 /// was never in the catalog and is left alone.
 ///
-/// Nobody else writes the status of an entry, and a returned one may have been changed a moment before: so these writes
-/// hold for the object of this uid, in whatever version.
+/// A mark holds for the entry as it was seen, lest another object that has its name by now is taken for it: the API server
+/// heeds no uid in a patch of a status. A returned entry may have been changed a moment before, and whatever has its name is
+/// in the catalog.
 fn marks<E: EntryObject, B: BrokerObject>(wanted: &[E], present: &[Arc<E>], broker: &B) -> Vec<Write> {
     let wanted: HashSet<String> = wanted.iter().map(kube::ResourceExt::name_any).collect();
     let broker_name = broker.name_any();
@@ -118,11 +119,11 @@ fn marks<E: EntryObject, B: BrokerObject>(wanted: &[E], present: &[Arc<E>], brok
         let is_wanted = wanted.contains(&entry.name_any());
         let is_ours = entry.broker_name() == broker_name && owner::of(&**entry, broker) == Owner::Us;
         (entry.is_removed() == is_wanted && (is_ours || is_wanted)).then(|| {
-            let status = json!({ "removedFromBrokerCatalog": !is_wanted });
-            Write::PatchStatus(
-                Target::of(&**entry),
-                json!({ "metadata": { "uid": entry.meta().uid }, "status": status }),
-            )
+            let mut patch = json!({ "status": { "removedFromBrokerCatalog": !is_wanted } });
+            if !is_wanted {
+                pin(&mut patch, &**entry);
+            }
+            Write::PatchStatus(Target::of(&**entry), patch)
         })
     };
     present.iter().filter_map(mark).collect()

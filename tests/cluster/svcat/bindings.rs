@@ -127,8 +127,7 @@ async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
             { "removeKey": { "key": "none" } },
         ],
     });
-    case.bind("app", "db", spec).await;
-    case.ready(BINDING, "app").await;
+    case.connect("app", "db", spec).await;
     let before = case.get(BINDING, "app").await;
     let read = svcat.get(BINDING, "app").await.unwrap();
     svcat.replace(BINDING, &read).await.unwrap();
@@ -158,8 +157,7 @@ async fn an_abandoned_binding_is_not_taken_up_again() {
     case.provide("db", json!({})).await;
     // One that is ready, and one whose unbind does not end.
     for (name, stuck) in [("ready", false), ("stuck", true)] {
-        case.bind(name, "db", json!({})).await;
-        let ready = case.ready(BINDING, name).await;
+        let ready = case.connect(name, "db", json!({})).await;
         if stuck {
             case.broker.on(Operation::Unbind).for_id(uid(&ready)).always().respond(500, json!({}));
             svcat.unbind_by_name(name).await.unwrap();

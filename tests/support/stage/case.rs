@@ -149,6 +149,12 @@ impl Case {
         self.hand.create(BINDING, name, spec).await.unwrap()
     }
 
+    /// Creates a binding and waits until it is ready.
+    pub async fn connect(&self, name: &str, instance: &str, more: Value) -> Value {
+        self.bind(name, instance, more).await;
+        self.ready(BINDING, name).await
+    }
+
     /// Changes the spec of an object.
     pub async fn edit(&self, kind: Kind, name: &str, spec: Value) -> Value {
         self.hand.edit(kind, name, json!({ "spec": spec })).await.unwrap()

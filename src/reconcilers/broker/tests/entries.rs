@@ -78,6 +78,29 @@ fn what_leaves_the_catalog_is_marked_and_unmarked_on_return() {
 }
 
 #[test]
+fn a_mark_is_for_the_entry_that_was_seen_and_is_taken_from_whatever_has_returned() {
+    let mut bench = Bench::new();
+    bench.catalog(&two());
+    bench.plans[1].metadata.resource_version = Some("7".into());
+    let small = json!([service("one", &["small"]), service("Two", &["free"])]);
+    let patches = |bench: &Bench, services: &Value| {
+        let outcome = Outcome::Answered(Ok(Arc::new(parse(services))));
+        let call = FetchCatalog::of::<ClusterWide>(&bench.broker);
+        let writes = Cluster::absorb(&bench.observed(), &call, outcome).writes;
+        let patch = |write| match write {
+            Write::PatchStatus(_, patch) => patch,
+            _ => panic!("not a mark"),
+        };
+        writes.into_iter().flatten().map(patch).collect::<Vec<_>>()
+    };
+    let marked = json!({ "metadata": { "uid": null, "resourceVersion": "7" }, "status": { "removedFromBrokerCatalog": true } });
+    assert_eq!(patches(&bench, &small), [marked]);
+    bench.catalog(&small);
+    bench.plans[1].metadata.resource_version = Some("8".into());
+    assert_eq!(patches(&bench, &two()), [json!({ "status": { "removedFromBrokerCatalog": false } })]);
+}
+
+#[test]
 fn what_users_have_made_is_left_alone() {
     let mut bench = Bench::new();
     bench.catalog(&two());
