@@ -90,6 +90,10 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
     match status.current_operation {
         InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
         _ if status.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
+        // What was refused is not in doubt. The original did not note when it would ask again.
+        InstanceOperation::Provision if !may_exist(status) => {
+            Phase::Retrying(Requested::Provision, next.unwrap_or(sent))
+        }
         InstanceOperation::Provision => retried(Requested::Provision),
         InstanceOperation::Update => retried(Requested::Update),
         // The original gave up the deletion of what an unsuccessful create had left.

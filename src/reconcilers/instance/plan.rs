@@ -316,7 +316,8 @@ fn deprovision(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
 fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
     match addressee(observed, status) {
         Some((recipient, target)) => {
-            let mut intent = status.clone();
+            // Where the original gave up, only the outcome of its deletion says that there is something to undo.
+            let mut intent = ServiceInstanceStatus { orphan_mitigation_in_progress: true, ..status.clone() };
             intent::stamp(&mut intent, observed.now);
             Step::Attempt { intent, call: Call::Deprovision(recipient, target, Cause::Mitigation) }
         }
