@@ -328,3 +328,18 @@ fn a_doubt_about_more_than_annotations_outlives_a_refusal_although_the_spec_is_a
     assert!(condition::is_true(&refused.status().conditions, ConditionType::Failed));
     assert!(refused.status().unanswered);
 }
+
+#[test]
+fn a_refused_change_of_plan_that_is_taken_back_leaves_the_plan_that_is_there_on_record() {
+    let moved = |fixture: Fixture, plan: &str| {
+        fixture.offered(|offering| plan.clone_into(&mut offering.plan)).with_plan(&format!("{plan}-id"))
+    };
+    let refused = Outcome::Provisioned(refused(422, RefusalReason::Other));
+    let refused = moved(moved(Fixture::new(), "small").settled(), "large").answered(refused);
+    let back = moved(refused, "small");
+    let Step::Record(status) = back.plan() else { panic!("{}", shown(&back.plan(), &back)) };
+    let resolved = status.resolved.clone().unwrap();
+    assert_eq!((&*resolved.plan, &*resolved.plan_id), ("small", "small-id"));
+    let back = back.with_status(&status);
+    assert_eq!(shown(&back.plan(), &back), "wait for a change");
+}
