@@ -282,6 +282,10 @@ fn annotations_that_a_broker_takes_its_time_with_are_an_operation_like_any_other
     assert!(!phase::is_bindable(&telling.status()), "the broker is at it");
     let Call::Poll(recipient, ..) = telling.clone().asking().1 else { panic!("not polled") };
     assert!(recipient.identity.is_none(), "nobody knows who has annotated");
+    for answer in [polled(OperationState::InProgress), doubt(Some(503), true, false)] {
+        let polling = telling.clone().answered(Outcome::Polled(answer));
+        assert_eq!(conditions(&polling.status()), conditions(&telling.status()));
+    }
     // That it comes to nothing is not the instance's failure, unless the broker says so.
     let failed = telling.clone().answered(failed_update(None));
     assert_eq!(conditions(&failed.status()), "Ready=True:InstanceUpdatedSuccessfully");
