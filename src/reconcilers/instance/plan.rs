@@ -197,6 +197,9 @@ fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus, offering: &Offeri
     intent::observe_spec(observed, &mut settled);
     intent::end_operation(&mut settled);
     settled.in_progress_properties = None;
+    let acknowledged = settled.external_properties.take();
+    settled.external_properties =
+        acknowledged.map(|acknowledged| acknowledged.with_plan_name(&offering.plan_name));
     if settled.unusable {
         // The broker's last word: nothing that the spec says now can repair it.
         if !condition::is_true(&settled.conditions, Failed) {
