@@ -25,8 +25,8 @@ use crate::{
     },
     metrics::Metrics,
     osb::{
-        ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, RefusalReason, Settings, Unsent,
-        text::display, version::InvalidVersion,
+        ApiVersion, Authentication, Client, Endpoint, Hindrance, Outcome, Refusal, RefusalReason, Settings,
+        Unsent, text::display, version::InvalidVersion,
     },
     reconcilers::secret::find_secret,
     stores::Stores,
@@ -161,8 +161,8 @@ impl Brokers {
         Slot { waited, _instance: instance, _broker: broker }
     }
 
-    /// Sends a request to a broker. When the broker does not accept the credentials (401), they are read again, and if
-    /// they have changed, the request is sent once more: a 401 has no effect, so repeating it is safe.
+    /// Sends a request to a broker. When the broker does not accept the credentials (401, or a gateway's 403), they are read
+    /// again, and if they have changed, the request is sent once more: such a refusal has no effect, so repeating it is safe.
     pub async fn ask<T, F>(
         &self,
         stores: &Stores,
@@ -185,8 +185,8 @@ impl Brokers {
         }
         let outcome = request(Arc::clone(&client)).await;
         self.look_for_conflict(key, &outcome);
-        let refused = matches!(&outcome, Outcome::Refused(refusal) if refusal.status == 401 && refusal.reason == RefusalReason::Unauthorized);
-        if !refused {
+        let refused = |refusal: &Refusal| refusal.reason == RefusalReason::Unauthorized;
+        if !matches!(&outcome, Outcome::Refused(refusal) if refused(refusal)) {
             return outcome;
         }
         match self.connect(stores, key, Some(&client)).await {

@@ -3,7 +3,7 @@
 //! * [`machine`]: what a machine is. [`shell`]: the pass that runs it.
 //! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
 //!   *observe, phase, plan, absorb*.
-//! * [`inherited`]: what the original left in objects.
+//! * [`inherited`]: what the original left in objects. [`ordered`]: what the references of an instance go on to mean.
 //! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`], [`told`]: what several of them decide with; pure.
 //! * [`mod@write`], [`secret`], [`event`]: the effects on the API server.
 
@@ -20,6 +20,7 @@ pub mod inherited;
 pub mod instance;
 pub mod machine;
 pub mod offering;
+pub mod ordered;
 pub mod parameters;
 pub mod reason;
 pub mod secret;

@@ -4,7 +4,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 
-use super::{namespaced, unregistered};
+use super::{Case, namespaced, unregistered};
 use crate::{
     stage::{
         case::CREDENTIALS,
@@ -76,13 +76,27 @@ async fn a_broker_with_a_certificate_authority_of_its_own_is_trusted_by_its_ca_b
 async fn credentials_that_have_changed_are_read_again_when_the_old_ones_are_refused() {
     let case = namespaced("rotated").await;
     case.broker.set_auth(Auth::basic("catalog", "n3w"));
+    assert_eq!(statuses_with_new_credentials(&case).await, [401, 201]);
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn credentials_that_have_changed_are_read_again_when_a_gateway_refuses_the_old_ones() {
+    let case = namespaced("gateway").await;
+    case.broker.set_auth(Auth::None);
+    case.broker.on(Operation::Provision).once().respond(403, json!({}));
+    assert_eq!(statuses_with_new_credentials(&case).await, [403, 201]);
+    let requests = case.broker.requests_of(Operation::Provision);
+    let new = format!("Basic {}", BASE64_STANDARD.encode("catalog:n3w"));
+    assert_eq!(requests[1].header("authorization"), Some(&*new));
+    case.finish().await;
+}
+
+/// The Secret of the broker gets another password, and then an instance is ordered: a request is refused, and repeated.
+async fn statuses_with_new_credentials(case: &Case) -> Vec<u16> {
     case.hand.edit(SECRET, CREDENTIALS, json!({ "stringData": { "password": "n3w" } })).await.unwrap();
     case.provide("db", json!({})).await;
-    // The refused request and the repeated one.
-    let statuses: Vec<_> =
-        case.broker.requests_of(Operation::Provision).iter().filter_map(|request| request.status).collect();
-    assert_eq!(statuses, [401, 201]);
-    case.finish().await;
+    case.broker.requests_of(Operation::Provision).iter().filter_map(|request| request.status).collect()
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Case, cluster_wide, namespaced};
 use crate::{
-    stage::objects::{BROKER, INSTANCE, name, uid},
-    support::broker::{Broker, Offering, POSTGRESQL, Plan, SMALL, catalog},
+    stage::objects::{BINDING, BROKER, CLASS, INSTANCE, PLAN, name, uid},
+    support::broker::{Broker, LARGE, Offering, Operation, POSTGRESQL, Plan, SMALL, catalog},
 };
 
 /// Names of the Kubernetes objects for the class and its small plan.
@@ -142,5 +142,37 @@ async fn a_name_that_two_brokers_offer_is_told_and_the_name_of_the_object_decide
     case.remove(INSTANCE, "named").await;
     case.remove(BROKER, "second").await;
     case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_ordered_goes_on_when_the_catalog_gives_its_names_to_others() {
+    let case = namespaced("renamed").await;
+    let id = uid(&case.provide("db", json!({})).await).to_owned();
+    let swapped = [(SMALL, "large"), (LARGE, "small")];
+    let old = swapped
+        .into_iter()
+        .fold(Offering::new(POSTGRESQL, "postgresql-old"), |of, (id, name)| of.plan(Plan::new(id, name)));
+    let new = Offering::new("new-offering", "postgresql").plan(Plan::new("new-small", "small"));
+    case.broker.set_catalog(catalog([old, new]));
+    case.edit(BROKER, case.broker_name(), json!({ "relistRequests": 1 })).await;
+    for (kind, id, renamed) in
+        [(CLASS, POSTGRESQL, "postgresql-old"), (PLAN, SMALL, "large"), (PLAN, LARGE, "small")]
+    {
+        case.until(kind, id, "another name", |entry| entry["spec"]["externalName"] == renamed).await;
+    }
+    case.bind("app", "db", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
+    case.ready(INSTANCE, "db").await;
+    let updated = case.broker.instance(&id).unwrap();
+    assert_eq!((&*updated.plan_id, &updated.parameters["size"]), (SMALL, &json!(2)));
+    // What the user writes anew is meant as the catalog has it now, within the class that was ordered from.
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "large" })).await;
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(case.broker.requests_of(Operation::Update).len(), 1, "it has this plan already");
+    case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "small" })).await;
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(case.broker.instance(&id).unwrap().plan_id, LARGE);
     case.finish().await;
 }

@@ -221,6 +221,27 @@ impl InstanceProperties {
             &self.cluster_service_plan_external_id
         }
     }
+
+    /// Name of the plan, of whichever scope, as it was asked for.
+    #[must_use]
+    pub fn plan_name(&self) -> &str {
+        if self.cluster_service_plan_external_name.is_empty() {
+            &self.service_plan_external_name
+        } else {
+            &self.cluster_service_plan_external_name
+        }
+    }
+
+    /// The same plan by another name.
+    #[must_use]
+    pub fn with_plan_name(self, name: &str) -> Self {
+        let name = name.to_owned();
+        if self.cluster_service_plan_external_id.is_empty() {
+            Self { service_plan_external_name: name, ..self }
+        } else {
+            Self { cluster_service_plan_external_name: name, ..self }
+        }
+    }
 }
 
 impl Conditioned for ServiceInstanceStatus {

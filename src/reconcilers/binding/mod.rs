@@ -23,6 +23,7 @@ use super::{
     error::Error,
     machine::{Absorbed, Admitted, Machine, Observed, Step},
     offering::{self, Offering, Unresolved},
+    ordered,
     parameters::{self, Parameters, ParametersError},
     write::Refused,
 };
@@ -138,10 +139,7 @@ impl Machine for BindingMachine {
         let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
         let own = object.status.as_ref().and_then(|status| status.resolved.as_ref());
         let recorded = own.or(of_instance.and_then(|status| status.resolved.as_ref()));
-        let resolve = |instance: &Arc<ServiceInstance>| {
-            offering::resolve(&instance.spec.plan_reference, &namespace, stores)
-        };
-        let offering = instance.as_ref().map(resolve);
+        let offering = instance.as_ref().map(|instance| ordered::resolve(instance, &namespace, stores));
         let status = object.status.clone().unwrap_or_default();
         let other_secrets = if phase::awaits_credentials(object, secret::is_lost(&secret, object)) {
             OtherSecrets::read(&context.client, &namespace, &object.spec.secret_transforms).await?

@@ -159,7 +159,12 @@ fn report(observed: &Seen, status: &ServiceBindingStatus, blocked: &Blocked) -> 
     said.observed_generation = observed.object.metadata.generation.unwrap_or(0);
     said.mark(Ready, False, blocked.reason, &blocked.message, observed.now);
     // A binding that the broker has is not given up for what its class says today.
-    if blocked.for_good && !phase::may_exist(status) {
+    let is_owed = phase::may_exist(status);
+    if !blocked.for_good && !is_owed {
+        // It had been, and goes on.
+        said.unmark(Failed);
+    }
+    if blocked.for_good && !is_owed {
         said.mark(Failed, True, blocked.reason, &blocked.message, observed.now);
         said.reconciled_generation = observed.object.metadata.generation.unwrap_or(0);
     }

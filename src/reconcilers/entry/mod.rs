@@ -20,7 +20,10 @@ use super::{
 use crate::{
     brokers::Lane,
     context::Context,
-    crd::{Condition, EntryStatus, Scope, scope::EntryObject},
+    crd::{
+        Condition, EntryStatus, Scope,
+        scope::{EntryObject, PlanObject as _},
+    },
     stores::Watched,
 };
 
@@ -37,8 +40,8 @@ pub struct EntryMachine<S, E>(PhantomData<(S, E)>);
 pub trait Entries<S: Scope>: Send + Sync + 'static {
     /// The class or the plan.
     type Object: EntryObject;
-    /// The name of the entry of this kind that an instance holds on to.
-    fn name<'a>(held: &usage::Held<'a>) -> &'a str;
+    /// Whether an instance holds on to an entry of this kind, which is of its scope.
+    fn is_held(entry: &Self::Object, held: &usage::Held<'_>) -> bool;
 }
 
 /// `ClusterServiceClass` and `ServiceClass`.
@@ -50,16 +53,17 @@ pub struct Plans;
 impl<S: Scope> Entries<S> for Classes {
     type Object = S::Class;
 
-    fn name<'a>(held: &usage::Held<'a>) -> &'a str {
-        held.class
+    fn is_held(class: &S::Class, held: &usage::Held<'_>) -> bool {
+        class.name_any() == held.class
     }
 }
 
 impl<S: Scope> Entries<S> for Plans {
     type Object = S::Plan;
 
-    fn name<'a>(held: &usage::Held<'a>) -> &'a str {
-        held.plan
+    fn is_held(plan: &S::Plan, held: &usage::Held<'_>) -> bool {
+        plan.name_any() == held.plan
+            || (plan.class_name() == held.class && plan.external_id() == held.present_plan)
     }
 }
 
@@ -81,12 +85,12 @@ impl<S: Watched, E: Entries<S>> Machine for EntryMachine<S, E> {
 
     async fn observe(object: &Arc<E::Object>, context: &Context) -> Result<World, Error> {
         let namespace = object.namespace();
-        let name = object.name_any();
         let stores = &context.stores;
         let broker = S::stores(stores).broker(namespace.as_deref(), object.broker_name());
         let holds = |instance: &crate::crd::ServiceInstance| {
             (namespace.is_none() || instance.meta().namespace == namespace)
-                && usage::held(instance).is_some_and(|held| held.scope == S::KIND && E::name(&held) == name)
+                && usage::held(instance)
+                    .is_some_and(|held| held.scope == S::KIND && E::is_held(object, &held))
         };
         let in_use = object.is_removed() && stores.instances.find(holds).is_some();
         Ok(World { broker_uid: broker.and_then(|broker| broker.meta().uid.clone()), in_use })
@@ -146,7 +150,10 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
     use super::*;
-    use crate::crd::{ServiceClass, class::CommonServiceClassSpec, scope::ClassObject as _};
+    use crate::crd::{
+        Namespaced, ScopeKind, ServiceClass, ServicePlan, class::CommonServiceClassSpec,
+        plan::CommonServicePlanSpec, scope::ClassObject as _,
+    };
 
     fn class(removed: bool, owner: Option<&str>) -> ServiceClass {
         let common = CommonServiceClassSpec { external_id: "i".into(), ..CommonServiceClassSpec::default() };
@@ -174,6 +181,23 @@ mod tests {
         assert_eq!(preconditions.uid.as_deref(), Some("class-uid"));
         assert_eq!(preconditions.resource_version.as_deref(), Some("7"));
         assert!(plan(&class(false, Some("broker-uid")), &world(false)).is_none());
+    }
+
+    #[test]
+    fn a_plan_is_held_by_its_name_and_by_its_id_within_its_class() {
+        let common = CommonServicePlanSpec { external_id: "small-id".into(), ..Default::default() };
+        let plan = ServicePlan::build("small", "b", "c", common);
+        let held = |plan, present_plan, class| usage::Held {
+            scope: ScopeKind::Namespace,
+            broker: Some("b"),
+            class,
+            plan,
+            present_plan,
+            at_broker: true,
+        };
+        let is_held = |held| <Plans as Entries<Namespaced>>::is_held(&plan, &held);
+        assert!(is_held(held("small", "large-id", "c")) && is_held(held("large", "small-id", "c")));
+        assert!(!is_held(held("large", "large-id", "c")) && !is_held(held("large", "small-id", "other")));
     }
 
     #[test]

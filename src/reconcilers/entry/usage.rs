@@ -3,7 +3,7 @@
 use crate::crd::{
     ScopeKind, ServiceInstance, ServiceInstanceStatus,
     common::LocalObjectReference,
-    instance::{DeprovisionStatus, ProvisionStatus},
+    instance::{DeprovisionStatus, InstanceProperties, ProvisionStatus},
 };
 
 /// What an instance was ordered as.
@@ -15,8 +15,11 @@ pub struct Held<'a> {
     pub broker: Option<&'a str>,
     /// Name of the class object.
     pub class: &'a str,
-    /// Name of the plan object.
+    /// Name of the plan object that the broker was last asked for.
     pub plan: &'a str,
+    /// Id at the broker of the plan that the instance has. It is another one while a change of plan is under way, or after
+    /// it was refused.
+    pub present_plan: &'a str,
     /// The broker may have something for this instance, so it will have to be told when the instance is deleted.
     pub at_broker: bool,
 }
@@ -29,21 +32,27 @@ pub fn held(instance: &ServiceInstance) -> Option<Held<'_>> {
     if status.deprovision_status == DeprovisionStatus::Succeeded {
         return None;
     }
+    let present_plan = status.external_properties.as_ref().map_or("", InstanceProperties::plan_id);
     let Some(record) = &status.resolved else {
-        return held_by_original(instance, status);
+        return held_by_original(instance, status, present_plan);
     };
     Some(Held {
         scope: record.scope,
         broker: Some(&record.broker),
         class: &record.class,
         plan: &record.plan,
+        present_plan,
         at_broker: status.deprovision_status != DeprovisionStatus::NotRequired || is_under_way(status),
     })
 }
 
 /// An instance that the original ordered has no record in status before it is next worked on; its spec names the
 /// objects.
-fn held_by_original<'a>(instance: &'a ServiceInstance, status: &ServiceInstanceStatus) -> Option<Held<'a>> {
+fn held_by_original<'a>(
+    instance: &'a ServiceInstance,
+    status: &ServiceInstanceStatus,
+    present_plan: &'a str,
+) -> Option<Held<'a>> {
     let ordered = match status.deprovision_status {
         DeprovisionStatus::Required | DeprovisionStatus::Failed => true,
         DeprovisionStatus::Unset | DeprovisionStatus::NotRequired | DeprovisionStatus::Succeeded => {
@@ -61,6 +70,7 @@ fn held_by_original<'a>(instance: &'a ServiceInstance, status: &ServiceInstanceS
         broker: None,
         class: &class.name,
         plan,
+        present_plan,
         at_broker: true,
     })
 }
@@ -112,6 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_that_an_instance_has_is_held_beside_the_one_that_it_is_to_have() {
+        let mut status = recorded(DeprovisionStatus::Required);
+        let cluster_service_plan_external_id = "small-id".into();
+        status.external_properties =
+            Some(InstanceProperties { cluster_service_plan_external_id, ..InstanceProperties::default() });
+        let moving = instance(ServiceInstanceSpec::default(), status);
+        assert_eq!(held(&moving).map(|held| (held.plan, held.present_plan)), Some(("p", "small-id")));
+    }
+
+    #[test]
     fn a_mitigation_under_way_still_needs_the_broker() {
         let mut status = recorded(DeprovisionStatus::NotRequired);
         status.progress.orphan_mitigation_in_progress = true;
@@ -132,8 +152,14 @@ mod tests {
             ..ServiceInstanceStatus::default()
         };
         let ordered = instance(spec.clone(), status(DeprovisionStatus::Required, InstanceOperation::None));
-        let expected =
-            Held { scope: ScopeKind::Namespace, broker: None, class: "c", plan: "p", at_broker: true };
+        let expected = Held {
+            scope: ScopeKind::Namespace,
+            broker: None,
+            class: "c",
+            plan: "p",
+            present_plan: "",
+            at_broker: true,
+        };
         assert_eq!(held(&ordered), Some(expected));
         let ordering = instance(spec.clone(), status(DeprovisionStatus::Unset, InstanceOperation::Provision));
         assert_eq!(held(&ordering), Some(expected));

@@ -162,7 +162,7 @@ fn begin(
     properties: InstanceProperties,
     operation: InstanceOperation,
 ) {
-    let moved = has_moved(observed, intent);
+    let moved = phase::has_moved(&observed.object, intent);
     observe_spec(observed, intent);
     count_repetition(intent);
     if moved || intent.current_operation != operation {
@@ -205,11 +205,6 @@ fn count_repetition(intent: &mut ServiceInstanceStatus) {
     if matches!(phase::phase(intent), phase::Phase::Intending(..)) {
         intent.progress.repeat();
     }
-}
-
-/// Whether the spec is newer than the one that was last acted on.
-pub(super) fn has_moved(observed: &Seen, status: &ServiceInstanceStatus) -> bool {
-    observed.object.metadata.generation.unwrap_or(0) > status.observed_generation
 }
 
 /// Records that the spec is acted on.

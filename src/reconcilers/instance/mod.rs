@@ -20,6 +20,7 @@ use super::{
     inherited,
     machine::{Absorbed, Admitted, Machine, Observed, Step},
     offering::{self, Offering, Unresolved},
+    ordered,
     parameters::{self, Parameters, ParametersError},
     write::Refused,
 };
@@ -164,7 +165,7 @@ impl Machine for InstanceMachine {
         let asks = phase::asks(object, &status);
         let inherited = inherited::ordered(object, &status, &namespace, stores);
         let recorded = status.resolved.as_ref().or(inherited.as_ref());
-        let offering = offering::resolve(&object.spec.plan_reference, &namespace, stores);
+        let offering = ordered::resolve(object, &namespace, stores);
         let defaults = defaults::in_force(&status, offering.as_ref().ok(), &context.tunables);
         let parameters = if phase::needs_parameters(object) {
             let sources = parameters::read(&context.client, &namespace, &object.spec.parameters_from).await?;

@@ -89,6 +89,10 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
     match status.current_operation {
         InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
         _ if status.progress.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
+        // What was refused is not in doubt. The original did not note when it would ask again.
+        InstanceOperation::Provision if !may_exist(status) => {
+            Phase::Retrying(Requested::Provision, next.unwrap_or(sent))
+        }
         InstanceOperation::Provision => retried(Requested::Provision),
         InstanceOperation::Update => retried(Requested::Update),
         // The original gave up the deletion of what an unsuccessful create had left.
@@ -140,8 +144,8 @@ pub fn is_in_doubt(status: &ServiceInstanceStatus) -> bool {
 /// Whether the spec has been acted on: nothing is asked of a broker until it changes.
 #[must_use]
 pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
-    let seen = object.metadata.generation.unwrap_or(0) <= status.observed_generation
-        && object.spec.update_requests <= seen_update_requests(object, status);
+    let seen =
+        !has_moved(object, status) && object.spec.update_requests <= seen_update_requests(object, status);
     match phase(status) {
         Phase::Settled => seen && condition::is_true(&status.conditions, ConditionType::Ready),
         Phase::Stuck => seen,
@@ -152,6 +156,13 @@ pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> b
         | Phase::Mitigating { .. }
         | Phase::Deleting { .. } => false,
     }
+}
+
+/// Whether the spec is another than the one that was last acted on. Its generations begin anew when an object is restored
+/// from a backup together with its status, so it need not be a later one.
+#[must_use]
+pub fn has_moved(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
+    object.metadata.generation.unwrap_or(0) != status.observed_generation
 }
 
 /// The `updateRequests` that were acted on. The original did not count them: it acted on every generation of the spec.

@@ -103,7 +103,7 @@ fn go_on(
     requested: Requested,
     not_before: Timestamp,
 ) -> Next {
-    let seen = !intent::has_moved(observed, status)
+    let seen = !phase::has_moved(&observed.object, status)
         && observed.object.spec.update_requests <= phase::seen_update_requests(&observed.object, status);
     (seen && annotations::are_being_told(status))
         .then(|| annotations::tell(observed, status, Some(not_before)))
@@ -122,7 +122,7 @@ fn converge(
         Ok(wanted) => wanted,
         Err(blocked) => return report(observed, status, &blocked),
     };
-    let moved = intent::has_moved(observed, status);
+    let moved = phase::has_moved(&observed.object, status);
     let pending = pending(not_before, observed.now);
     match requested {
         Requested::Provision => {
@@ -147,7 +147,11 @@ fn converge(
                 observed.world.is_plan_updatable(wanted.offering) || wanted.parameters.to_send().is_some();
             let asks = differs || ((forced || broken) && says_something) || phase::is_in_doubt(status);
             if !asks {
-                return record_or(status, up_to_date(observed, status), Step::Wait(Wait::ForChange));
+                return record_or(
+                    status,
+                    up_to_date(observed, status, wanted.offering),
+                    Step::Wait(Wait::ForChange),
+                );
             }
             match pending {
                 Some(wait) if !moved => wait,
@@ -188,11 +192,15 @@ fn report(observed: &Seen, status: &ServiceInstanceStatus, blocked: &Blocked) ->
 }
 
 /// The spec has moved, but what the broker has is what it asks for.
-fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
-    let mut settled = status.clone();
+fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus, offering: &Offering) -> ServiceInstanceStatus {
+    // The plan that was last asked for may be another one, which the broker has refused.
+    let mut settled = ServiceInstanceStatus { resolved: Some(offering.to_record()), ..status.clone() };
     intent::observe_spec(observed, &mut settled);
     intent::end_operation(&mut settled);
     settled.in_progress_properties = None;
+    let acknowledged = settled.external_properties.take();
+    settled.external_properties =
+        acknowledged.map(|acknowledged| acknowledged.with_plan_name(&offering.plan_name));
     if settled.unusable {
         // The broker's last word: nothing that the spec says now can repair it.
         if !condition::is_true(&settled.conditions, Failed) {
@@ -318,6 +326,8 @@ fn mitigate(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
     match addressee(observed, status) {
         Some((recipient, target)) => {
             let mut intent = status.clone();
+            // Where the original gave up, only the outcome of its deletion says that there is something to undo.
+            intent.progress.orphan_mitigation_in_progress = true;
             intent.progress.stamp(observed.now);
             Step::Attempt { intent, call: Call::Deprovision(recipient, target, Cause::Mitigation) }
         }

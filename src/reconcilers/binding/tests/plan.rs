@@ -230,3 +230,20 @@ fn what_a_bind_may_have_left_is_deleted_when_the_operation_of_its_instance_has_e
     let waiting = broken.with_instance(Some(busy));
     assert_eq!(shown(&waiting.plan(), &waiting), "wait for a change");
 }
+
+#[test]
+fn a_binding_whose_plan_has_become_bindable_goes_on_whatever_it_waits_for_first() {
+    let failed = Fixture::new().offered(|offering| offering.bindable = false);
+    let Step::Record(status) = failed.plan() else { panic!("{}", shown(&failed.plan(), &failed)) };
+    assert!(conditions(&status).contains("Failed=True"), "{}", conditions(&status));
+    let bindable = failed.with_status(&status).offered(|offering| offering.bindable = true);
+    let mut busy = INSTANCE.clone();
+    busy.status.get_or_insert_default().progress.async_op_in_progress = true;
+    let waiting = bindable.clone().with_instance(Some(busy));
+    let Step::Record(status) = waiting.plan() else { panic!("{}", shown(&waiting.plan(), &waiting)) };
+    assert_eq!(conditions(&status), "Ready=False:ErrorInstanceNotReady");
+    let waiting = waiting.with_status(&status);
+    assert_eq!(shown(&waiting.plan(), &waiting), "wait for a change");
+    let ready = waiting.with_instance(Some(INSTANCE.clone()));
+    assert_eq!(shown(&ready.plan(), &ready), "intent, PUT");
+}

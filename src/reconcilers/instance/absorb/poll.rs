@@ -188,6 +188,8 @@ fn described(
     let mut status = observed.status();
     let (reason, sentence) = match awaited {
         Awaited::Provision => PROVISIONING,
+        // The instance is what it was meanwhile.
+        Awaited::Update if annotations::are_being_told(&status) => return status,
         Awaited::Update => UPDATING,
         Awaited::Deletion(Cause::Deletion) => {
             (Reason::Deprovisioning, "The instance is being deprovisioned asynchronously")
@@ -209,6 +211,7 @@ fn unclear(observed: &Seen, awaited: Awaited, problem: &str, memory: &mut Memory
     let message = told(observed, "Error polling last operation", problem);
     let message = format!("{message}; the broker is asked again until it says");
     let (of, state) = match awaited {
+        Awaited::Update if annotations::are_being_told(&status) => return status,
         Awaited::Provision | Awaited::Update => (Ready, False),
         Awaited::Deletion(Cause::Deletion) => (Ready, Unknown),
         // `Ready` keeps why there is something to undo.

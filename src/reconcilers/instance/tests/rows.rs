@@ -366,6 +366,22 @@ fn a_clock_that_is_set_back_does_not_stop_polling() {
     let waited = asked.now.duration_since(now).as_secs();
     assert!(waited <= 70, "{waited}");
 }
+
+#[test]
+fn an_edit_is_seen_although_the_status_is_of_a_later_generation() {
+    let mut restored = Fixture::new().settled();
+    for size in 2..5 {
+        restored = restored.with_parameters(&json!({"size": size})).settled();
+    }
+    restored.object.metadata.generation = Some(1);
+    let Step::Record(seen) = restored.plan() else { panic!("{}", shown(&restored.plan(), &restored)) };
+    assert_eq!((seen.observed_generation, seen.reconciled_generation), (1, 1));
+    restored = restored.with_status(&seen);
+    assert_eq!(shown(&restored.plan(), &restored), "wait for a change");
+    let edited = restored.with_parameters(&json!({"size": 5}));
+    assert_eq!(shown(&edited.plan(), &edited), "intent, PATCH");
+}
+
 #[test]
 fn an_instance_that_nothing_can_repair_is_at_rest() {
     let unusable = match refused(422, RefusalReason::Other) {

@@ -17,6 +17,8 @@ fn of_original(mut fixture: Fixture) -> Fixture {
     status.resolved = None;
     status.observed_update_requests = 0;
     status.progress.last_attempt_time = None;
+    status.progress.next_attempt_time = None;
+    status.progress.retries = 0;
     fixture.inherited = phase_may_exist(&status).then(record);
     fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
 }
@@ -72,12 +74,42 @@ fn without_a_finalizer_nothing_is_taken_over() {
 }
 
 #[test]
+fn a_provision_that_was_refused_is_not_in_doubt_and_its_spec_can_be_corrected() {
+    let refused = || Outcome::Provisioned(refused(422, RefusalReason::Other));
+    let left = of_original(Fixture::new().answered(refused()));
+    assert_eq!(next(&left.clone().deleted()), "let go");
+    assert_eq!(name(&left.clone().asking().1), "PUT");
+    for corrected in [left.clone(), left.answered(refused())] {
+        let corrected = corrected.with_parameters(&json!({"size": 2}));
+        let settled = corrected.answered(done());
+        assert_eq!(conditions(&settled.status()), "Ready=True:ProvisionedSuccessfully");
+    }
+}
+
+fn given_up_orphan() -> ServiceInstanceStatus {
+    let mut status = Fixture::new().intending().status();
+    status.current_operation = InstanceOperation::None;
+    status.in_progress_properties = None;
+    status.deprovision_status = DeprovisionStatus::Failed;
+    status
+}
+
+#[test]
+fn the_asynchronous_deletion_of_a_given_up_orphan_is_followed_as_what_it_is() {
+    let operation = Some("op".to_owned());
+    let accepted = Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation }));
+    let polling = of_original(Fixture::new().with_status(&given_up_orphan())).answered(accepted);
+    let (asked, call) = polling.asking();
+    assert_eq!(name(&call), "GET last_operation");
+    let gone = asked.absorbing(&call, Outcome::Polled(polled(OperationState::Succeeded))).0;
+    assert!(!condition::is_true(&gone.status().conditions, ConditionType::Ready));
+    assert_eq!(next(&gone.after(3600)), "intent, PUT");
+}
+
+#[test]
 fn an_orphan_whose_deletion_was_given_up_is_deleted() {
     for failed in [false, true] {
-        let mut status = Fixture::new().intending().status();
-        status.current_operation = InstanceOperation::None;
-        status.in_progress_properties = None;
-        status.deprovision_status = DeprovisionStatus::Failed;
+        let mut status = given_up_orphan();
         if failed {
             let at = Time(Timestamp::UNIX_EPOCH);
             let (kind, state) = (ConditionType::Failed, ConditionStatus::True);

@@ -282,6 +282,10 @@ fn annotations_that_a_broker_takes_its_time_with_are_an_operation_like_any_other
     assert!(!phase::is_bindable(&telling.status()), "the broker is at it");
     let Call::Poll(recipient, ..) = telling.clone().asking().1 else { panic!("not polled") };
     assert!(recipient.identity.is_none(), "nobody knows who has annotated");
+    for answer in [polled(OperationState::InProgress), doubt(Some(503), true, false)] {
+        let polling = telling.clone().answered(Outcome::Polled(answer));
+        assert_eq!(conditions(&polling.status()), conditions(&telling.status()));
+    }
     // That it comes to nothing is not the instance's failure, unless the broker says so.
     let failed = telling.clone().answered(failed_update(None));
     assert_eq!(conditions(&failed.status()), "Ready=True:InstanceUpdatedSuccessfully");
@@ -327,4 +331,19 @@ fn a_doubt_about_more_than_annotations_outlives_a_refusal_although_the_spec_is_a
     let refused = reverted.answered(refused_update(None));
     assert!(condition::is_true(&refused.status().conditions, ConditionType::Failed));
     assert!(refused.status().progress.unanswered);
+}
+
+#[test]
+fn a_refused_change_of_plan_that_is_taken_back_leaves_the_plan_that_is_there_on_record() {
+    let moved = |fixture: Fixture, plan: &str| {
+        fixture.offered(|offering| plan.clone_into(&mut offering.plan)).with_plan(&format!("{plan}-id"))
+    };
+    let refused = Outcome::Provisioned(refused(422, RefusalReason::Other));
+    let refused = moved(moved(Fixture::new(), "small").settled(), "large").answered(refused);
+    let back = moved(refused, "small");
+    let Step::Record(status) = back.plan() else { panic!("{}", shown(&back.plan(), &back)) };
+    let resolved = status.resolved.clone().unwrap();
+    assert_eq!((&*resolved.plan, &*resolved.plan_id), ("small", "small-id"));
+    let back = back.with_status(&status);
+    assert_eq!(shown(&back.plan(), &back), "wait for a change");
 }
