@@ -113,7 +113,8 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
 pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
     match status.deprovision_status {
         DeprovisionStatus::Required | DeprovisionStatus::Failed => true,
-        DeprovisionStatus::NotRequired | DeprovisionStatus::Succeeded => status.unanswered,
+        DeprovisionStatus::NotRequired => status.unanswered || is_forgotten(status),
+        DeprovisionStatus::Succeeded => status.unanswered,
         DeprovisionStatus::Unset => {
             !status.current_operation.is_none()
                 || status.async_op_in_progress
@@ -123,6 +124,11 @@ pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
                 || status.provision_status == ProvisionStatus::Provisioned
         }
     }
+}
+
+/// The original forgot by a refusal whatever had been asked in vain before. Here each attempt has its time, and a doubt lasts.
+fn is_forgotten(status: &ServiceInstanceStatus) -> bool {
+    status.current_operation == InstanceOperation::Provision && status.last_attempt_time.is_none()
 }
 
 /// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that, so from then
@@ -253,6 +259,10 @@ mod tests {
             status(|status| status.async_op_in_progress = true),
             status(|status| status.orphan_mitigation_in_progress = true),
             status(|status| status.current_operation = InstanceOperation::Update),
+            status(|status| {
+                status.current_operation = InstanceOperation::Provision;
+                status.deprovision_status = DeprovisionStatus::NotRequired;
+            }),
             status(|status| status.provision_status = ProvisionStatus::Provisioned),
             status(|status| {
                 status.external_properties = Some(crate::crd::instance::InstanceProperties::default());
