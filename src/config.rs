@@ -206,11 +206,18 @@ mod tests {
         for gone in [
             "--concurrent-syncs=5",
             "--resync-interval=5m",
+            "--address=0.0.0.0",
+            "--port=0",
+            "--bind-address=0.0.0.0",
+            "--secure-port=8444",
+            "--cert-dir=x",
+            "--tls-cert-file=x",
+            "--tls-private-key-file=x",
             "--k8s-kubeconfig=x",
             "--k8s-api-server-url=x",
             "--service-catalog-kubeconfig=x",
-            "--secure-port=8444",
-            "--cert-dir=x",
+            "--service-catalog-api-server-url=x",
+            "--service-catalog-insecure-skip-verify=true",
             "--profiling=true",
             "--contention-profiling=true",
             "-v=10",
@@ -221,6 +228,18 @@ mod tests {
         ] {
             let refused = read(&[gone]).err().map(|error| error.kind());
             assert_eq!(refused, Some(clap::error::ErrorKind::UnknownArgument), "{gone}");
+        }
+    }
+
+    #[test]
+    fn every_setting_may_be_a_variable_of_the_environment() {
+        let command = <Line as clap::CommandFactory>::command();
+        let settings: Vec<_> = command.get_arguments().filter(|setting| setting.get_id() != "help").collect();
+        assert!(settings.len() > 15, "{}", settings.len());
+        for setting in settings {
+            let name = setting.get_long().unwrap_or_default();
+            let variable = name.to_uppercase().replace('-', "_");
+            assert_eq!(setting.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "{name}");
         }
     }
 

@@ -148,4 +148,25 @@ mod tests {
         let count = |status| metrics.requests.with_label_values(&["b", "ProvisionInstance", status]).get();
         assert_eq!(["2xx", "5xx", "client-error", "4xx"].map(count), [2, 1, 1, 0]);
     }
+
+    #[test]
+    fn operations_are_called_what_the_original_called_them() {
+        let metrics = Metrics::new().unwrap();
+        let counter = metrics.of(&BrokerKey::new(ScopeKind::Cluster, None, "b"));
+        for (operation, method) in [
+            (Operation::Catalog, "GetCatalog"),
+            (Operation::Provision, "ProvisionInstance"),
+            (Operation::Update, "UpdateInstance"),
+            (Operation::Deprovision, "DeprovisionInstance"),
+            (Operation::PollInstance, "PollLastOperation"),
+            (Operation::GetInstance, "GetInstance"),
+            (Operation::Bind, "Bind"),
+            (Operation::Unbind, "Unbind"),
+            (Operation::PollBinding, "PollBindingLastOperation"),
+            (Operation::GetBinding, "GetBinding"),
+        ] {
+            counter.count(operation, Some(200));
+            assert_eq!(metrics.requests.with_label_values(&["b", method, "2xx"]).get(), 1, "{method}");
+        }
+    }
 }

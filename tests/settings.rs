@@ -1,4 +1,5 @@
-//! What the original had as feature gates and this operator as settings, each the other way round than by default.
+//! What the original had as feature gates and this operator as settings, each the other way round than by default, and a
+//! log that tells all that it can.
 
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -7,17 +8,19 @@
 mod stage;
 mod support;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 use stage::{
     Stage, WITH_POLICIES,
     case::Case,
     objects::{BINDING, INSTANCE, SECRET, name},
 };
-use support::broker::{AsyncScript, Hold, Operation};
+use support::broker::{AsyncScript, Hold, Operation, PASSWORD, USERNAME};
 
 async fn namespaced(namespace: &str) -> Case {
     let folders = [WITH_POLICIES, "config/cascading-deletion"];
-    let flags = ["--cascading-deletion", "--service-plan-defaults", "--originating-identity=false"];
+    let flags =
+        ["--cascading-deletion", "--service-plan-defaults", "--originating-identity=false", "RUST_LOG=trace"];
     Case::namespaced(Stage::shared_with(&folders, &flags).await, namespace).await
 }
 
@@ -109,5 +112,41 @@ async fn no_broker_is_told_who_asked() {
     let told =
         |request: &support::broker::Request| request.header("x-broker-api-originating-identity").is_some();
     assert!(case.broker.requests(told).is_empty());
+    case.finish().await;
+}
+
+/// A text as it may stand in a log: as it is, in base64, or as Rust shows bytes.
+fn forms(secret: &str) -> [String; 3] {
+    let bytes: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+    [secret.to_owned(), BASE64_STANDARD.encode(secret), bytes.join(", ")]
+}
+
+#[tokio::test]
+async fn no_verbosity_shows_a_secret() {
+    let case = namespaced("verbose").await;
+    case.broker.set_credentials(json!({ "username": "u", "password": "cr3dential-Xy" }));
+    case.hand.secret("p", json!({ "json": r#"{"token": "par4meter-Zq"}"# })).await.unwrap();
+    let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
+    case.provide("db", json!({ "parametersFrom": from })).await;
+    case.broker.on(Operation::Update).times(2).respond(500, json!({ "description": "no par4meter-Zq here" }));
+    case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
+    case.ready(INSTANCE, "db").await;
+    case.bind("app", "db", json!({ "parametersFrom": from })).await;
+    case.ready(BINDING, "app").await;
+    // Read, restored and replaced: whatever is done with a Secret is done once.
+    case.delete(SECRET, "app").await;
+    case.until(SECRET, "app", "to come back", |_| true).await;
+    case.remove(BINDING, "app").await;
+    case.remove(INSTANCE, "db").await;
+
+    let log = case.stage.operator.logs().unwrap();
+    assert!(log.contains(" TRACE ") && log.contains("asked a broker"), "it tells more than by default");
+    let basic = format!("{USERNAME}:{PASSWORD}");
+    for secret in [PASSWORD, &basic, "cr3dential-Xy", "par4meter-Zq"] {
+        for form in forms(secret) {
+            let shown = log.lines().find(|line| line.contains(&form));
+            assert_eq!(shown, None, "{secret} is shown");
+        }
+    }
     case.finish().await;
 }

@@ -111,3 +111,19 @@ async fn what_no_policy_puts_back_is_refused() {
     }
     case.finish().await;
 }
+
+#[tokio::test]
+async fn a_count_that_is_sent_as_zero_is_stored_and_grows_from_there() {
+    let case = Case::namespaced(stage().await, "counts").await;
+    case.provide("db", json!({})).await;
+    for (kind, name, field) in
+        [(case.broker_kind(), case.broker_name(), "relistRequests"), (INSTANCE, "db", "updateRequests")]
+    {
+        for count in [3, 0, 1] {
+            let stored = case.edit(kind, name, json!({ field: count })).await;
+            assert_eq!(stored["spec"][field], count, "{field}");
+            case.ready(kind, name).await;
+        }
+    }
+    case.finish().await;
+}

@@ -277,7 +277,8 @@ pub struct BindingProperties {
     /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
-    /// On whose behalf the broker is asked.
+    /// On whose behalf the broker was asked, where version 0.3 wrote it. It is not written any more: `spec.userInfo` says
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
 }

@@ -20,7 +20,8 @@ const UNAPPROVED: &str = "unapproved, successor of the retired kubernetes-sigs/s
 /// * no schema default in the spec: what a user did not write is not written into it for them;
 /// * `status` is one atomic value, because it has one writer: the API server then tracks one owner instead of thirty;
 /// * `status.observedGeneration` is -1 until the operator writes one, so that nobody takes a new object for a finished one:
-///   without it, programs that know nothing of a kind take the silence for success.
+///   without it, programs that know nothing of a kind take the silence for success;
+/// * what the original wrote into every status, be it false or 0, is there as well: scripts wait for it.
 pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefinition {
     let mut definition = K::crd();
     definition.metadata.labels = Some([("svcat".to_owned(), "true".to_owned())].into());
@@ -44,10 +45,23 @@ pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefi
                 if property.properties.as_ref().is_some_and(observes) {
                     property.default = Some(JSON(json!({ "observedGeneration": -1 })));
                 }
+                say_what_is_not(property);
             }
         }
     }
     definition
+}
+
+/// Nobody has to write these for them to be there.
+fn say_what_is_not(status: &mut JSONSchemaProps) {
+    for (name, property) in status.properties.iter_mut().flatten() {
+        property.default = match &**name {
+            "asyncOpInProgress" | "orphanMitigationInProgress" => Some(JSON(json!(false))),
+            "reconciledGeneration" => Some(JSON(json!(0))),
+            _ => continue,
+        };
+        property.nullable = None;
+    }
 }
 
 fn tolerate(schema: &mut JSONSchemaProps) {

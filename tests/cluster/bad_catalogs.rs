@@ -78,7 +78,8 @@ async fn of_two_brokers_with_one_id_the_second_is_refused_until_the_first_goes()
     second.broker.set_catalog(offer("two"));
     first.register(json!({})).await;
     second.create_broker(json!({})).await;
-    let words = ["\"one-id-for-two\"", "one-id-first", "one-id-second", "remove one"];
+    let syncing = "Error syncing catalog from ClusterServiceBroker.";
+    let words = [syncing, "\"one-id-for-two\"", "one-id-first", "one-id-second", "remove one"];
     second.says(CLUSTER_BROKER, "one-id-second", "ErrorSyncingCatalog", &words).await;
     assert_eq!(
         first.get(first.class_kind(), "one-id-for-two").await["spec"]["clusterServiceBrokerName"],

@@ -74,15 +74,22 @@ async fn an_asynchronous_binding_is_fetched_when_it_is_done() {
     let hold = Hold::new();
     let slow = || AsyncScript::succeeding(1).held_by(&hold).describing("making a role");
     case.broker.set_async_script(Operation::Bind, slow());
-    case.broker.set_async(Operation::Unbind, 2);
+    let hold_unbind = Hold::new();
+    let forgetting = AsyncScript::succeeding(1).held_by(&hold_unbind).describing("dropping a role");
+    case.broker.set_async_script(Operation::Unbind, forgetting);
     case.bind("app", "db", json!({})).await;
-    case.says(BINDING, "app", "Binding", &["asynchronously", "making a role"]).await;
+    let words = ["The binding is being created asynchronously (making a role)"];
+    case.says(BINDING, "app", "Binding", &words).await;
     assert!(case.hand.get(SECRET, "app").await.unwrap().is_none());
     hold.release();
     case.ready(BINDING, "app").await;
     assert_eq!(case.broker.requests_of(Operation::GetBinding).len(), 1);
     assert_eq!(case.content("app").await["password"], "s3cret");
-    case.remove(BINDING, "app").await;
+    case.delete(BINDING, "app").await;
+    let words = ["The binding is being deleted asynchronously (dropping a role)"];
+    case.says(BINDING, "app", "Unbinding", &words).await;
+    hold_unbind.release();
+    case.gone(BINDING, "app").await;
     assert!(case.broker.requests_of(Operation::PollBinding).len() >= 4);
     case.finish().await;
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Case, cluster_wide, namespaced, unregistered};
 use crate::{
-    stage::objects::{INSTANCE, Kind, condition, name},
-    support::broker::{self, Broker, Offering, Operation, Plan, Reply, Request},
+    stage::objects::{BINDING, INSTANCE, Kind, condition, name, uid},
+    support::broker::{self, Broker, Offering, Operation, Plan, Reply, Request, SMALL},
 };
 
 /// Waits until the broker was asked for its catalog once more, and answered.
@@ -74,7 +74,7 @@ async fn what_changes_in_a_catalog_changes_in_the_cluster() {
         Offering::new("a", "alpha").plan(Plan::new("a1", "one")).plan(Plan::new("a2", "two")),
         Offering::new("b", "beta").plan(Plan::new("b1", "only")),
     ]);
-    case.broker.set_catalog(first);
+    case.broker.set_catalog(first.clone());
     case.edit(case.broker_kind(), case.broker_name(), json!({ "relistRequests": 1 })).await;
     case.ready(case.broker_kind(), case.broker_name()).await;
     assert_eq!(external_names(&case, case.class_kind()).await, ["alpha", "beta"]);
@@ -101,6 +101,15 @@ async fn what_changes_in_a_catalog_changes_in_the_cluster() {
         let marked = |object: &Value| object["status"]["removedFromBrokerCatalog"] == true;
         case.until(kind, entry, "to be marked as removed", marked).await;
     }
+    // What is there can be changed and bound, but nothing new is ordered. The broker's model holds requests against the
+    // catalog of the moment.
+    case.broker.set_catalog(first);
+    case.edit(INSTANCE, "held", json!({ "parameters": { "size": 2 } })).await;
+    let held = case.ready(INSTANCE, "held").await;
+    assert_eq!(case.broker.instance(uid(&held)).unwrap().parameters, json!({ "size": 2 }));
+    case.bind("app", "held", json!({})).await;
+    case.ready(BINDING, "app").await;
+    case.remove(BINDING, "app").await;
     let order = json!({ "serviceClassExternalName": "beta", "servicePlanExternalName": "only" });
     case.hand.create(INSTANCE, "late", order).await.unwrap();
     let words = ["removed from the broker's catalog", "create one of another class"];
@@ -203,6 +212,13 @@ async fn restrictions_choose_what_is_offered() {
     case.register(json!({ "catalogRestrictions": restrictions })).await;
     assert_eq!(external_names(&case, case.class_kind()).await, ["postgresql"]);
     assert_eq!(external_names(&case, case.plan_kind()).await, ["small"]);
+    // A class goes with its last plan.
+    let restrictions = json!({ "serviceClass": null, "servicePlan": ["spec.externalName=large"] });
+    case.edit(case.broker_kind(), case.broker_name(), json!({ "catalogRestrictions": restrictions })).await;
+    case.ready(case.broker_kind(), case.broker_name()).await;
+    case.gone(case.plan_kind(), SMALL).await;
+    assert_eq!(external_names(&case, case.class_kind()).await, ["postgresql"]);
+    assert_eq!(external_names(&case, case.plan_kind()).await, ["large"]);
     case.edit(case.broker_kind(), case.broker_name(), json!({ "catalogRestrictions": null })).await;
     case.ready(case.broker_kind(), case.broker_name()).await;
     assert_eq!(external_names(&case, case.class_kind()).await, ["other", "postgresql"]);

@@ -28,7 +28,7 @@ fn binding_id(object: &Value) -> String {
 
 fn has_failed(object: &Value) -> bool {
     condition(object, "Failed").is_some_and(|(status, ..)| status == "True")
-        && object["status"].get("orphanMitigationInProgress").is_none()
+        && object["status"]["orphanMitigationInProgress"] == false
 }
 
 fn timeout(milliseconds: i64) -> Value {

@@ -4,7 +4,7 @@
 //! Each document of a table is a merge patch (`create`, `update`) of a spec that is in order. An update is of an object
 //! that exists and is ready: the broker, `plain`, or what `of` names. What follows is one of
 //!
-//! * `error`: what the API server says, after the name of the object;
+//! * `error`: what the API server says, after the name of the object, with 422 or what `code` says;
 //! * `kept`: fields of the spec, or `spec` itself, that are what they were in spite of the update.
 
 use std::path::Path;
@@ -34,11 +34,18 @@ struct Row {
     #[serde(default = "plain")]
     of: String,
     error: Option<String>,
+    /// The status of the answer.
+    #[serde(default = "unprocessable")]
+    code: u16,
     kept: Option<Vec<String>>,
 }
 
 fn new() -> String {
     "invalid".to_owned()
+}
+
+fn unprocessable() -> u16 {
+    422
 }
 
 fn plain() -> String {
@@ -73,6 +80,10 @@ fn said(error: &kube::Error) -> String {
     said.replace(LOOKED_NO_FURTHER, "")
 }
 
+fn code(error: &kube::Error) -> Option<u16> {
+    if let kube::Error::Api(status) = error { Some(status.code) } else { None }
+}
+
 const LOOKED_NO_FURTHER: &str = ", <nil>: Invalid value: null: some validation rules were not checked because the object was \
                                  invalid; correct the existing errors to complete validation";
 
@@ -91,8 +102,9 @@ async fn fault(case: &Case, kind: Kind, good: &Value, row: &Row) -> Option<Strin
     };
     match (answer, &row.error, &row.kept) {
         (Err(error), Some(expected), None) => {
-            let said = said(&error);
-            (said != *expected).then(|| format!("was refused with\n  {said}"))
+            let (said, code) = (said(&error), code(&error));
+            (said != *expected || code != Some(row.code))
+                .then(|| format!("was refused with\n  {said}\n  as {code:?}"))
         }
         (Ok(after), None, Some(kept)) => {
             let is_kept = |field: &String| match field.as_str() {

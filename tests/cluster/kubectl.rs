@@ -271,16 +271,20 @@ async fn neither_a_new_object_nor_an_edited_one_is_taken_for_finished() {
     let case = unregistered("kubectl-kstatus", false).await;
     let broker = case.broker_name();
     let made = versions(&case, BROKER, broker, async || case.create_broker(json!({})).await).await;
-    assert_eq!(made[0]["status"], json!({ "observedGeneration": -1 }));
+    assert_eq!(made[0]["status"], json!({ "observedGeneration": -1, "reconciledGeneration": 0 }));
     only_the_last_is_finished(&made);
     let relist = json!({ "relistRequests": 1 });
     only_the_last_is_finished(
         &versions(&case, BROKER, broker, async || drop(case.edit(BROKER, broker, relist).await)).await,
     );
 
+    let unseen = json!({
+        "observedGeneration": -1, "reconciledGeneration": 0, "asyncOpInProgress": false,
+        "orphanMitigationInProgress": false,
+    });
     let made =
         versions(&case, INSTANCE, "db", async || drop(case.order("db", "small", json!({})).await)).await;
-    assert_eq!(made[0]["status"], json!({ "observedGeneration": -1 }));
+    assert_eq!(made[0]["status"], unseen);
     only_the_last_is_finished(&made);
     // One edit that the broker is told of, one that is nothing to it.
     for plan in [json!({ case.plan_field(): "large" }), json!({ "updateRequests": 0 })] {
@@ -290,7 +294,7 @@ async fn neither_a_new_object_nor_an_edited_one_is_taken_for_finished() {
 
     let bind = async || drop(case.bind("app", "db", json!({})).await);
     let made = versions(&case, BINDING, "app", bind).await;
-    assert_eq!(made[0]["status"], json!({ "observedGeneration": -1 }));
+    assert_eq!(made[0]["status"], unseen);
     only_the_last_is_finished(&made);
     case.finish().await;
 }

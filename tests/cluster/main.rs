@@ -14,6 +14,7 @@ mod bad_catalogs;
 mod bad_instances;
 mod bindings;
 mod catalog;
+mod cluster_id;
 mod connections;
 mod deletion;
 mod flows;

@@ -176,3 +176,25 @@ async fn what_was_ordered_goes_on_when_the_catalog_gives_its_names_to_others() {
     assert_eq!(case.broker.instance(&id).unwrap().plan_id, LARGE);
     case.finish().await;
 }
+
+/// The original resolved into the spec, so its backups hold what was resolved then.
+#[tokio::test]
+async fn references_of_a_backup_are_taken_and_not_heard() {
+    for case in [namespaced("backup").await, cluster_wide("backup-wide").await] {
+        let prefix = if case.broker_kind() == BROKER { "service" } else { "clusterService" };
+        let (class, plan) = (format!("{prefix}ClassRef"), format!("{prefix}PlanRef"));
+        let plans = case.entries(case.plan_kind()).await;
+        let large = plans.iter().find(|plan| plan["spec"]["externalName"] == "large").unwrap();
+        for (object, refs) in [
+            ("of-another-plan", json!({ &plan: { "name": name(large) } })),
+            ("of-what-is-gone", json!({ &class: { "name": "gone" }, &plan: { "name": "gone" } })),
+        ] {
+            let ready = case.provide(object, refs.clone()).await;
+            assert_eq!(case.broker.instance(uid(&ready)).unwrap().plan_id, case.unique(SMALL), "{object}");
+            for (field, reference) in refs.as_object().unwrap() {
+                assert_eq!(&ready["spec"][field], reference, "{object}: the spec is the user's");
+            }
+        }
+        case.finish().await;
+    }
+}

@@ -1,11 +1,15 @@
 //! What a person sees: kubectl's columns, waits and Events; conditions in the order that old clients rely on.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Case, namespaced, unregistered};
 use crate::{
-    stage::{objects::INSTANCE, wait},
-    support::broker::{AsyncScript, Hold, Operation},
+    stage::{
+        case::with,
+        objects::{BINDING, INSTANCE, uid},
+        wait,
+    },
+    support::broker::{AsyncScript, Hold, Operation, SMALL},
 };
 
 /// What `kubectl` answers in the namespace of the test.
@@ -53,6 +57,7 @@ async fn events_tell_of_failures_and_of_ready() {
     let failed = case.told("db", "ProvisionCallFailed").await;
     assert_eq!((failed["type"].as_str(), failed["action"].is_string()), (Some("Warning"), true));
     assert!(failed["note"].as_str().unwrap().contains("size must be even"), "{failed}");
+    assert_eq!(failed["reportingController"], "service-catalog");
     case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
     case.ready(INSTANCE, "db").await;
     let ready = case.told("db", "ProvisionedSuccessfully").await;
@@ -112,5 +117,97 @@ async fn an_abandoned_instance_is_let_go_of() {
     case.remove(INSTANCE, "db").await;
     assert!(case.broker.requests_of(Operation::Deprovision).is_empty());
     case.broker.lose_instance(&id);
+    case.finish().await;
+}
+
+/// Holds a status to some fields, and these to theirs, as a script reads them: what is not there is null.
+fn assert_says(object: &Value, expected: &Value) {
+    fn wrong(found: &Value, expected: &Value, path: &str) -> Vec<String> {
+        match expected.as_object() {
+            Some(fields) => {
+                let below = |(field, value)| wrong(&found[field], value, &format!("{path}.{field}"));
+                fields.iter().flat_map(below).collect()
+            }
+            _ if found == expected => vec![],
+            _ => vec![format!("{path} is {found}, not {expected}")],
+        }
+    }
+    let wrong = wrong(&object["status"], expected, "status");
+    assert!(wrong.is_empty(), "{}\n{object:#}", wrong.join("\n"));
+}
+
+/// As Go writes `{"password":"hunter2","size":1}`.
+const CHECKSUM: &str = "7e2401bfdad15c518f121a71d4c8ba3a545fdcf3ebc426458317aa0add5f06b1";
+
+/// Parameters of which one is secret, and how they are shown.
+async fn secretive(case: &Case) -> (Value, Value) {
+    case.hand.secret("p", json!({ "json": r#"{"password": "hunter2"}"# })).await.unwrap();
+    let from = json!([{ "secretKeyRef": { "name": "p", "key": "json" } }]);
+    (
+        json!({ "parameters": { "size": 1 }, "parametersFrom": from }),
+        json!({ "parameters": { "size": 1, "password": "<redacted>" }, "parameterChecksum": CHECKSUM }),
+    )
+}
+
+#[tokio::test]
+async fn the_status_of_an_instance_says_what_that_of_the_original_said() {
+    let case = namespaced("instance-fields").await;
+    let (wanted, shown) = secretive(&case).await;
+    let hold = Hold::new();
+    let script = AsyncScript::succeeding(0).held_by(&hold).operation(json!("task-17")).describing("at it");
+    case.broker.set_async_script(Operation::Provision, script);
+    case.order("db", "small", wanted).await;
+    let busy = case.says(INSTANCE, "db", "Provisioning", &["(at it)"]).await;
+    let properties =
+        with(shown, json!({ "servicePlanExternalName": "small", "servicePlanExternalID": SMALL }));
+    let expected = json!({
+        "asyncOpInProgress": true, "orphanMitigationInProgress": false, "lastOperation": "task-17",
+        "currentOperation": "Provision", "observedGeneration": 1, "reconciledGeneration": 0,
+        "provisionStatus": null, "deprovisionStatus": "Required", "lastConditionState": "Provisioning",
+        "userSpecifiedClassName": "ServiceClass/postgresql", "userSpecifiedPlanName": "small",
+        "dashboardURL": format!("https://dashboard.example.com/{}", uid(&busy)), "externalProperties": null,
+        "inProgressProperties": with(properties.clone(), json!({ "userInfo": { "username": "admin" } })),
+    });
+    assert_says(&busy, &expected);
+    assert!(busy["status"]["operationStartTime"].is_string(), "{busy}");
+
+    hold.release();
+    let ready = case.ready(INSTANCE, "db").await;
+    let settled = json!({
+        "asyncOpInProgress": false, "lastOperation": null, "currentOperation": null, "reconciledGeneration": 1,
+        "provisionStatus": "Provisioned", "lastConditionState": "Ready", "externalProperties": properties,
+        "inProgressProperties": null, "operationStartTime": null,
+    });
+    assert_says(&ready, &with(expected, settled));
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn the_status_of_a_binding_says_what_that_of_the_original_said() {
+    let case = namespaced("binding-fields").await;
+    let (wanted, shown) = secretive(&case).await;
+    case.provide("db", json!({})).await;
+    let hold = Hold::new();
+    let script = AsyncScript::succeeding(0).held_by(&hold).operation(json!("task-17")).describing("at it");
+    case.broker.set_async_script(Operation::Bind, script);
+    case.bind("app", "db", wanted).await;
+    let busy = case.says(BINDING, "app", "Binding", &["(at it)"]).await;
+    let expected = json!({
+        "asyncOpInProgress": true, "orphanMitigationInProgress": false, "lastOperation": "task-17",
+        "currentOperation": "Bind", "reconciledGeneration": 0, "unbindStatus": "Required",
+        "lastConditionState": "Binding", "externalProperties": null,
+        "inProgressProperties": shown,
+    });
+    assert_says(&busy, &expected);
+    assert!(busy["status"]["operationStartTime"].is_string(), "{busy}");
+
+    hold.release();
+    let ready = case.ready(BINDING, "app").await;
+    let settled = json!({
+        "asyncOpInProgress": false, "lastOperation": null, "currentOperation": null, "reconciledGeneration": 1,
+        "lastConditionState": "Ready", "externalProperties": expected["inProgressProperties"],
+        "inProgressProperties": null, "operationStartTime": null,
+    });
+    assert_says(&ready, &with(expected, settled));
     case.finish().await;
 }

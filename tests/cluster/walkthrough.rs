@@ -31,6 +31,7 @@ async fn the_manifests_of_the_original_apply_unchanged() {
     let case = unregistered("walkthrough", true).await;
     try_out(&case, "cluster-service-broker.yaml", 3).await;
     try_out(&case, "service-broker.yaml", 1).await;
+    try_out(&case, "classes-and-plans.yaml", 4).await;
 
     let plans = |offering: Offering| {
         offering

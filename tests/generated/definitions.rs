@@ -178,3 +178,24 @@ fn an_object_that_nobody_has_seen_yet_says_so_where_it_has_conditions() {
         assert_eq!(of_condition.is_object(), judged, "{}", kind(&definition));
     }
 }
+
+/// The original wrote them whatever their value, and scripts wait for one of them to be false.
+#[test]
+fn what_the_original_always_said_is_said_before_anybody_has_written_it() {
+    let unsaid = [
+        ("asyncOpInProgress", json!(false)),
+        ("orphanMitigationInProgress", json!(false)),
+        ("reconciledGeneration", json!(0)),
+    ];
+    let mut found = 0;
+    for definition in definitions() {
+        let status = &version(&definition)["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+        for (field, value) in &unsaid {
+            if status[*field].is_object() {
+                assert_eq!(&status[*field]["default"], value, "{}: {field}", kind(&definition));
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, 2 + 3 + 3, "of brokers, instances and bindings");
+}

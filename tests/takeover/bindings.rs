@@ -84,6 +84,24 @@ fn a_bind_whose_credentials_were_written_is_over() {
 }
 
 #[test]
+fn one_that_waited_for_its_instance_is_bound() {
+    take_over("binding-waiting", |left| async move {
+        left.case.ready(BINDING, "app").await;
+        assert_eq!(left.changes(), once(Operation::Bind));
+        left.case.finish().await;
+    });
+}
+
+#[test]
+fn what_the_broker_has_unbound_is_let_go_of() {
+    take_over("binding-unbound", |left| async move {
+        left.case.gone(BINDING, "app").await;
+        assert_eq!(left.changes(), []);
+        left.case.finish().await;
+    });
+}
+
+#[test]
 fn an_asynchronous_bind_is_followed_to_its_end() {
     take_over("binding-asynchronous", |left| async move {
         left.case.ready(BINDING, "app").await;

@@ -71,6 +71,62 @@ fn an_unanswered_provision_is_repeated_and_makes_no_second_instance() {
 }
 
 #[test]
+fn a_provision_that_was_refused_for_now_is_repeated() {
+    take_over("instance-provision-refused", |left| async move {
+        left.case.ready(INSTANCE, "db").await;
+        assert_eq!(left.changes(), once(Operation::Provision));
+        left.case.finish().await;
+    });
+}
+
+/// The original would have let go of it, and the instance would be there for ever.
+#[test]
+fn what_may_have_been_made_before_a_refusal_is_deleted_with_its_object() {
+    take_over("instance-provision-refused-deleted", |left| async move {
+        left.case.gone(INSTANCE, "db").await;
+        assert_eq!(left.changes(), once(Operation::Deprovision));
+        left.case.finish().await;
+    });
+}
+
+#[test]
+fn one_whose_orphan_was_deleted_is_provisioned() {
+    take_over("instance-mitigated", |left| async move {
+        left.case.ready(INSTANCE, "db").await;
+        assert_eq!(left.changes(), once(Operation::Provision));
+        left.case.finish().await;
+    });
+}
+
+#[test]
+fn a_change_of_plan_that_nobody_has_seen_is_carried_out() {
+    take_over("instance-plan-changed", |left| async move {
+        let changed = |object: &Value| {
+            object["status"]["externalProperties"]["clusterServicePlanExternalName"] == "large"
+        };
+        left.case.until(INSTANCE, "db", "to have the other plan", changed).await;
+        left.case.ready(INSTANCE, "db").await;
+        assert_eq!(left.changes(), once(Operation::Update));
+        let update = &left.broker().requests_of(Operation::Update)[0].body;
+        let plan = |name: &str| left.case.unique(name);
+        assert_eq!(
+            (&update["plan_id"], &update["previous_values"]["plan_id"]),
+            (&json!(plan("plan-large")), &json!(plan("plan-small")))
+        );
+        left.case.finish().await;
+    });
+}
+
+#[test]
+fn what_the_broker_has_deleted_is_let_go_of() {
+    take_over("instance-deprovisioned", |left| async move {
+        left.case.gone(INSTANCE, "db").await;
+        assert_eq!(left.asked(), []);
+        left.case.finish().await;
+    });
+}
+
+#[test]
 fn an_asynchronous_provision_is_followed_to_its_end() {
     take_over("instance-provisioning", |left| async move {
         let ready = left.case.ready(INSTANCE, "db").await;

@@ -90,7 +90,9 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
         InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
         _ if status.progress.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
         // What was refused is not in doubt. The original did not note when it would ask again.
-        InstanceOperation::Provision if !may_exist(status) => {
+        InstanceOperation::Provision
+            if status.deprovision_status == DeprovisionStatus::NotRequired && !status.progress.unanswered =>
+        {
             Phase::Retrying(Requested::Provision, next.unwrap_or(sent))
         }
         InstanceOperation::Provision => retried(Requested::Provision),
@@ -116,7 +118,8 @@ pub fn phase(status: &ServiceInstanceStatus) -> Phase {
 pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
     match status.deprovision_status {
         DeprovisionStatus::Required | DeprovisionStatus::Failed => true,
-        DeprovisionStatus::NotRequired | DeprovisionStatus::Succeeded => status.progress.unanswered,
+        DeprovisionStatus::NotRequired => status.progress.unanswered || is_forgotten(status),
+        DeprovisionStatus::Succeeded => status.progress.unanswered,
         DeprovisionStatus::Unset => {
             !status.current_operation.is_none()
                 || status.progress.async_op_in_progress
@@ -126,6 +129,11 @@ pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
                 || status.provision_status == ProvisionStatus::Provisioned
         }
     }
+}
+
+/// The original forgot by a refusal whatever had been asked in vain before. Here each attempt has its time, and a doubt lasts.
+fn is_forgotten(status: &ServiceInstanceStatus) -> bool {
+    status.current_operation == InstanceOperation::Provision && status.progress.last_attempt_time.is_none()
 }
 
 /// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that, so from then
@@ -263,6 +271,10 @@ mod tests {
             status(|status| status.progress.async_op_in_progress = true),
             status(|status| status.progress.orphan_mitigation_in_progress = true),
             status(|status| status.current_operation = InstanceOperation::Update),
+            status(|status| {
+                status.current_operation = InstanceOperation::Provision;
+                status.deprovision_status = DeprovisionStatus::NotRequired;
+            }),
             status(|status| status.provision_status = ProvisionStatus::Provisioned),
             status(|status| {
                 status.external_properties = Some(crate::crd::instance::InstanceProperties::default());

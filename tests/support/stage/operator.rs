@@ -57,7 +57,7 @@ struct Running {
 
 impl Operator {
     /// Starts it on a control plane where `config/` is installed, and waits until it is ready. `flags` come after the
-    /// short delays, so they count.
+    /// short delays, so they count; those without dashes are variables of its environment.
     pub async fn start(plane: &'static ControlPlane, flags: &[&str]) -> Result<Self> {
         let operator = Self::idle(plane, flags);
         operator.begin().await?;
@@ -246,10 +246,12 @@ impl Operator {
         // By `env`, which becomes the operator: nothing of whoever runs the tests is to decide how it behaves.
         let kubeconfig = format!("KUBECONFIG={}", self.dir.join("kubeconfig").display());
         let environment = ["-i".to_owned(), kubeconfig, "RUST_LOG=warn,service_catalog=debug".to_owned()];
+        let (flags, variables): (Vec<_>, Vec<_>) =
+            self.flags.iter().cloned().partition(|flag| flag.starts_with("--"));
         let program = [env!("CARGO_BIN_EXE_service-catalog").to_owned(), "run".to_owned()];
         let listen = format!("--listen={address}");
         let arguments: Vec<String> =
-            environment.into_iter().chain(program).chain(self.flags.clone()).chain([listen]).collect();
+            environment.into_iter().chain(variables).chain(program).chain(flags).chain([listen]).collect();
         Process::spawn("operator", Path::new("/usr/bin/env"), &arguments, &dir)
     }
 

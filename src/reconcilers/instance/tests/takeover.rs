@@ -77,7 +77,8 @@ fn without_a_finalizer_nothing_is_taken_over() {
 fn a_provision_that_was_refused_is_not_in_doubt_and_its_spec_can_be_corrected() {
     let refused = || Outcome::Provisioned(refused(422, RefusalReason::Other));
     let left = of_original(Fixture::new().answered(refused()));
-    assert_eq!(next(&left.clone().deleted()), "let go");
+    // The original wrote the same after an attempt that was not answered and one that was refused.
+    assert_eq!(name(&left.clone().deleted().asking().1), "DELETE");
     assert_eq!(name(&left.clone().asking().1), "PUT");
     for corrected in [left.clone(), left.answered(refused())] {
         let corrected = corrected.with_parameters(&json!({"size": 2}));
