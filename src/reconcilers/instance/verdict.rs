@@ -110,6 +110,8 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     end_operation(&mut status);
     status.orphan_mitigation_in_progress = false;
     status.in_progress_properties = None;
+    status.external_properties = None;
+    status.unusable = false;
     status.dashboard_url = None;
     status.provision_status = ProvisionStatus::NotProvisioned;
     status.deprovision_status = DeprovisionStatus::NotRequired;
