@@ -269,7 +269,18 @@ pub fn defaults(
     }
     let tree = |given: Option<&RawObject>| given.map(|given| parsed(DEFAULTS, given)).transpose();
     let merged = overlaid(tree(of_class)?.as_ref(), tree(of_plan)?.as_ref());
-    Ok(merged.map(RawObject::from))
+    Ok(merged.map(without_nulls).filter(|merged| !merged.is_empty()).map(RawObject::from))
+}
+
+/// A default of null is none. Defaults are recorded in status by a merge patch, in which null says that there is nothing: so it
+/// would be sent with the first request, and not with its repetition.
+fn without_nulls(object: JsonObject) -> JsonObject {
+    let deeper = |value| match value {
+        Value::Object(members) => Value::Object(without_nulls(members)),
+        other => other,
+    };
+    let kept = object.into_iter().filter(|(_, value)| !value.is_null());
+    kept.map(|(key, value)| (key, deeper(value))).collect()
 }
 
 const DEFAULTS: &str = "the defaultProvisionParameters of the class and the plan: the value";

@@ -138,6 +138,21 @@ pub(super) fn start_mitigation(
     started
 }
 
+/// Only a deletion records that the binding is being deleted, and a deletion cannot be taken back; but an object can be
+/// restored from a backup, with the status that it had then. The deletion goes on, and what comes after it is another attempt.
+pub(super) fn restored(observed: &Seen, status: &ServiceBindingStatus) -> ServiceBindingStatus {
+    let mut restored = ServiceBindingStatus {
+        current_operation: BindingOperation::None,
+        orphan_mitigation_in_progress: true,
+        unbind_status: UnbindStatus::Required,
+        ..status.clone()
+    };
+    let why = "The binding was being deleted, as its status says, but its object is to exist";
+    let reason = Reason::ServiceBindingNeedsOrphanMitigation;
+    restored.mark(Ready, False, reason, &undoing(why, "binding", None), observed.now);
+    restored
+}
+
 /// Whether the credentials could not be written the last time. What the user must mend stays on show meanwhile.
 pub(super) fn is_unfit(status: &ServiceBindingStatus) -> bool {
     condition::find(&status.conditions, Ready)

@@ -56,14 +56,16 @@ pub(super) fn plan(observed: &Seen) -> Next {
 /// For an object that is to exist.
 fn existence(observed: &Seen, status: &ServiceBindingStatus) -> Next {
     match phase::phase(status) {
+        Phase::Unbinding { .. } | Phase::Polling(Awaited::Unbind(Cause::Deletion), _) => {
+            Step::Record(intent::restored(observed, status))
+        }
         Phase::Polling(awaited, since) => poll(observed, status, awaited, since),
         Phase::Mitigating { not_before } => {
             pending(not_before, observed.now).unwrap_or_else(|| mitigate(observed, status))
         }
         Phase::Settled { not_before } => settled(observed, status, not_before),
         Phase::Stuck if phase::is_reopened(&observed.object, status) => converge(observed, status, None),
-        // Only a deletion records `Unbinding`, and a deletion cannot be taken back.
-        Phase::Stuck | Phase::Unbinding { .. } => Step::Wait(Wait::ForChange),
+        Phase::Stuck => Step::Wait(Wait::ForChange),
         Phase::Absent { not_before } => converge(observed, status, not_before),
         Phase::Retrying(at) => converge(observed, status, Some(at)),
         Phase::Intending(sent) => {

@@ -264,6 +264,21 @@ pub(super) fn start_mitigation(
     started
 }
 
+/// Only a deletion records that the instance is being deleted, and a deletion cannot be taken back; but an object can be
+/// restored from a backup, with the status that it had then. The deletion goes on, and what comes after it is another attempt.
+pub(super) fn restored(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
+    let mut restored = ServiceInstanceStatus {
+        current_operation: InstanceOperation::None,
+        orphan_mitigation_in_progress: true,
+        deprovision_status: DeprovisionStatus::Required,
+        ..status.clone()
+    };
+    let why = "The instance was being deleted, as its status says, but its object is to exist";
+    let reason = Reason::StartingInstanceOrphanMitigation;
+    restored.mark(Ready, False, reason, &undoing(why, "instance", None), observed.now);
+    restored
+}
+
 fn recipient(observed: &Seen, wanted: &Wanted<'_>, intent: &ServiceInstanceStatus) -> Recipient {
     Recipient {
         broker: wanted.offering.broker.clone(),

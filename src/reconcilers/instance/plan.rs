@@ -53,6 +53,9 @@ pub(super) fn plan(observed: &Seen) -> Next {
 /// For an object that is to exist.
 fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
     match phase::phase(status) {
+        Phase::Deleting { .. } | Phase::Polling(Awaited::Deletion(Cause::Deletion), _) => {
+            Step::Record(intent::restored(observed, status))
+        }
         Phase::Polling(awaited, since) => poll(observed, status, awaited, since),
         Phase::Mitigating { not_before } => match pending(not_before, observed.now) {
             Some(wait) => wait,
@@ -65,9 +68,7 @@ fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
         Phase::Stuck if status.provision_status == ProvisionStatus::Provisioned => {
             converge(observed, status, Requested::Update, None)
         }
-        Phase::Stuck | Phase::Absent { not_before: None } => {
-            converge(observed, status, Requested::Provision, None)
-        }
+        Phase::Stuck => converge(observed, status, Requested::Provision, None),
         Phase::Absent { not_before } => converge(observed, status, Requested::Provision, not_before),
         Phase::Retrying(requested, at) => go_on(observed, status, requested, at),
         Phase::Intending(requested, sent) => {
@@ -75,8 +76,6 @@ fn existence(observed: &Seen, status: &ServiceInstanceStatus) -> Next {
             let again = retry_at(sent, status.progress.retries, &uid, &observed.tunables);
             go_on(observed, status, requested, again)
         }
-        // Only a deletion records this, and a deletion cannot be taken back.
-        Phase::Deleting { .. } => Step::Wait(Wait::ForChange),
     }
 }
 
@@ -192,15 +191,13 @@ fn report(observed: &Seen, status: &ServiceInstanceStatus, blocked: &Blocked) ->
 }
 
 /// The spec has moved, but what the broker has is what it asks for.
-fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus, offering: &Offering) -> ServiceInstanceStatus {
+fn up_to_date(observed: &Seen, status: &ServiceInstanceStatus, plan: &Offering) -> ServiceInstanceStatus {
     // The plan that was last asked for may be another one, which the broker has refused.
-    let mut settled = ServiceInstanceStatus { resolved: Some(offering.to_record()), ..status.clone() };
+    let mut settled = ServiceInstanceStatus { resolved: Some(plan.to_record()), ..status.clone() };
     intent::observe_spec(observed, &mut settled);
     intent::end_operation(&mut settled);
     settled.in_progress_properties = None;
-    let acknowledged = settled.external_properties.take();
-    settled.external_properties =
-        acknowledged.map(|acknowledged| acknowledged.with_plan_name(&offering.plan_name));
+    settled.external_properties = settled.external_properties.map(|had| had.with_plan_name(&plan.plan_name));
     if settled.unusable {
         // The broker's last word: nothing that the spec says now can repair it.
         if !condition::is_true(&settled.conditions, Failed) {

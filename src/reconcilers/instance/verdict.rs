@@ -108,6 +108,8 @@ pub(super) fn mitigated(observed: &Seen) -> ServiceInstanceStatus {
     status.current_operation = InstanceOperation::None;
     status.progress.undone();
     status.in_progress_properties = None;
+    status.external_properties = None;
+    status.unusable = false;
     status.dashboard_url = None;
     status.provision_status = ProvisionStatus::NotProvisioned;
     status.deprovision_status = DeprovisionStatus::NotRequired;

@@ -196,3 +196,11 @@ fn digits_are_sent_and_fingerprinted_as_they_were_given() {
     let go = text.replace("9007199254740993", "9007199254740992");
     assert_eq!(parameters.checksum(), hex(&Sha256::digest(go.as_bytes())));
 }
+
+#[test]
+fn a_default_of_null_is_none_as_no_status_can_hold_it() {
+    let class = object(&json!({"a": null, "b": {"c": null, "d": [null]}, "e": 1}));
+    let plan = object(&json!({"e": null}));
+    assert_eq!(defaults(Some(&class), Some(&plan)), Ok(Some(object(&json!({"b": {"d": [null]}})))));
+    assert_eq!(defaults(None, Some(&plan)), Ok(None));
+}

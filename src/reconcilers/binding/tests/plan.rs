@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use instances::{doubt, refused};
+use instances::{doubt, polled, refused, unsent};
 
 type Change = fn(Fixture) -> Fixture;
 
@@ -246,4 +246,18 @@ fn a_binding_whose_plan_has_become_bindable_goes_on_whatever_it_waits_for_first(
     assert_eq!(shown(&waiting.plan(), &waiting), "wait for a change");
     let ready = waiting.with_instance(Some(INSTANCE.clone()));
     assert_eq!(shown(&ready.plan(), &ready), "intent, PUT");
+}
+
+#[test]
+fn a_binding_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_bound_anew() {
+    let done = Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
+    let accepted = Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let gone = Outcome::Polled(polled(OperationState::Gone));
+    for (answer, end) in [(Outcome::Deleted(unsent()), done), (accepted, gone)] {
+        let mut restored = Fixture::new().settled().deleted().answered(answer);
+        restored.object.metadata.deletion_timestamp = None;
+        let (asked, call) = restored.answered(end).asking();
+        assert_eq!(name(&call), "PUT", "{}", conditions(&asked.status()));
+        assert_ne!(asked.status().binding_id, UID);
+    }
 }

@@ -400,3 +400,18 @@ fn an_instance_that_nothing_can_repair_is_at_rest() {
     assert!(!said.conditions[0].message.contains("tried again"), "{}", said.conditions[0].message);
     assert_eq!(shown(&reverted.plan(), &reverted), "wait for a change");
 }
+
+#[test]
+fn an_object_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_ordered_anew() {
+    let done = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
+    let accepted = Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let gone = || Outcome::Polled(polled(OperationState::Gone));
+    for (answer, end) in [(Outcome::Deleted(unsent()), done()), (accepted, gone())] {
+        let mut restored = Fixture::new().settled().deleted().answered(answer);
+        restored.object.metadata.deletion_timestamp = None;
+        let (asked, call) = restored.answered(end).asking();
+        assert_eq!(name(&call), "PUT", "{}", conditions(&asked.status()));
+        assert_ne!(asked.status().instance_id, UID);
+        assert_eq!(asked.status().external_properties, None);
+    }
+}
