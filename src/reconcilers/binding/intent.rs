@@ -16,6 +16,7 @@ use crate::{
         binding::{BindingOperation, BindingProperties, UnbindStatus},
         common::ResolvedOffering,
         condition::{self, Conditioned as _},
+        progress::Progress,
     },
     osb::{
         outcome::Lifetime,
@@ -143,7 +144,7 @@ pub(super) fn start_mitigation(
 pub(super) fn restored(observed: &Seen, status: &ServiceBindingStatus) -> ServiceBindingStatus {
     let mut restored = ServiceBindingStatus {
         current_operation: BindingOperation::None,
-        orphan_mitigation_in_progress: true,
+        progress: Progress { orphan_mitigation_in_progress: true, ..status.progress.clone() },
         unbind_status: UnbindStatus::Required,
         ..status.clone()
     };

@@ -14,6 +14,7 @@ use crate::{
         ScopeKind, ServiceInstanceStatus,
         condition::{self, Conditioned as _},
         instance::{ContextAnnotations, DeprovisionStatus, InstanceOperation, InstanceProperties},
+        progress::Progress,
     },
     osb::wire::{Context, MaintenanceInfo, PLATFORM, PreviousValues, ProvisionRequest, UpdateRequest},
     reconcilers::{
@@ -269,7 +270,7 @@ pub(super) fn start_mitigation(
 pub(super) fn restored(observed: &Seen, status: &ServiceInstanceStatus) -> ServiceInstanceStatus {
     let mut restored = ServiceInstanceStatus {
         current_operation: InstanceOperation::None,
-        orphan_mitigation_in_progress: true,
+        progress: Progress { orphan_mitigation_in_progress: true, ..status.progress.clone() },
         deprovision_status: DeprovisionStatus::Required,
         ..status.clone()
     };
