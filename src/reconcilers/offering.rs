@@ -3,6 +3,8 @@
 mod spelling;
 mod unresolved;
 
+use std::sync::Arc;
+
 use kube::{Resource as _, core::ObjectMeta};
 
 pub use spelling::{Spelling, class_spelling, plan_spelling, shown_class};
@@ -177,7 +179,8 @@ fn resolve_in<S: Scope>(
     is_elsewhere: impl FnOnce() -> bool,
 ) -> Result<Offering, Unresolved> {
     let here = |object: &ObjectMeta| is_in(namespace, object);
-    let classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
+    let mut classes = stores.classes.state_filter(|object| here(object.meta()) && class.fits(object));
+    prefer_offered(&mut classes);
     let class_object = match &classes[..] {
         [only] => only,
         found => return Err(no_single_class(class, found, is_elsewhere)),
@@ -193,11 +196,20 @@ fn resolve_in<S: Scope>(
     if plan.is_none() {
         plans.retain(|object| !object.is_removed());
     }
+    prefer_offered(&mut plans);
     let plan_object = match &plans[..] {
         [only] => only,
         found => return Err(no_single_plan(class, plan, found)),
     };
     Ok(offering(&**class_object, &**plan_object, namespace, stores))
+}
+
+/// Of entries that fit alike, those that the catalog still has: what has left it stays for the instances that have it, which
+/// go by what they were ordered from.
+fn prefer_offered<E: EntryObject>(found: &mut Vec<Arc<E>>) {
+    if found.iter().any(|entry| !entry.is_removed()) {
+        found.retain(|entry| !entry.is_removed());
+    }
 }
 
 fn offering<S: Scope>(

@@ -177,6 +177,28 @@ async fn what_was_ordered_goes_on_when_the_catalog_gives_its_names_to_others() {
     case.finish().await;
 }
 
+#[tokio::test]
+async fn a_name_means_what_the_catalog_has_and_not_what_has_left_it() {
+    let case = namespaced("replaced").await;
+    let old = uid(&case.provide("old", json!({})).await).to_owned();
+    let of = |plan: &str| Offering::new(POSTGRESQL, "postgresql").plan(Plan::new(plan, "small"));
+    case.broker.set_catalog(catalog([of("new-small")]));
+    case.edit(BROKER, case.broker_name(), json!({ "relistRequests": 1 })).await;
+    case.until(PLAN, SMALL, "removed", |plan| plan["status"]["removedFromBrokerCatalog"] == true).await;
+    let new = uid(&case.provide("new", json!({})).await).to_owned();
+    assert_eq!(case.broker.instance(&new).unwrap().plan_id, "new-small");
+    assert_eq!(case.broker.instance(&old).unwrap().plan_id, SMALL);
+    // A class likewise.
+    case.broker
+        .set_catalog(catalog([Offering::new("another", "postgresql").plan(Plan::new("its-small", "small"))]));
+    case.edit(BROKER, case.broker_name(), json!({ "relistRequests": 2 })).await;
+    case.until(CLASS, POSTGRESQL, "removed", |class| class["status"]["removedFromBrokerCatalog"] == true)
+        .await;
+    let newest = uid(&case.provide("newest", json!({})).await).to_owned();
+    assert_eq!(case.broker.instance(&newest).unwrap().plan_id, "its-small");
+    case.finish().await;
+}
+
 /// The original resolved into the spec, so its backups hold what was resolved then.
 #[tokio::test]
 async fn references_of_a_backup_are_taken_and_not_heard() {
