@@ -1,11 +1,14 @@
 //! Instances that ask for what cannot be had (yet): a condition tells, and what is mended goes on by itself. What admission
 //! refuses is in the tables of `invalid`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::namespaced;
+use super::{cluster_wide, namespaced};
 use crate::{
-    stage::objects::{INSTANCE, SECRET, condition},
+    stage::{
+        objects::{Hand, INSTANCE, NAMESPACE, SECRET, condition, is_ready, uid},
+        wait,
+    },
     support::broker::Operation,
 };
 
@@ -121,5 +124,43 @@ async fn a_plan_that_cannot_be_left_is_told() {
     case.says(INSTANCE, "db", "PlanNotUpdatable", &words).await;
     case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "small" })).await;
     case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+/// Whoever has an id keeps it, be it given or derived: another one could delete what is behind it.
+#[tokio::test]
+async fn an_id_that_is_taken_is_told_and_nothing_is_asked_until_it_is_free() {
+    let case = cluster_wide("taken-ids").await;
+    let elsewhere = Hand { namespace: "taken-ids-elsewhere".to_owned(), ..case.hand.clone() };
+    elsewhere.make(NAMESPACE, "taken-ids-elsewhere", json!({})).await.unwrap();
+    let given = case.unique("mine");
+    // Nobody knows whether the broker has it.
+    case.broker.on(Operation::Provision).for_id(&given).always().reset();
+    case.order("given", "small", json!({ "externalID": given })).await;
+    case.says(INSTANCE, "given", "ErrorCallingProvision", &[]).await;
+    let derived = uid(&case.provide("derived", json!({})).await).to_owned();
+    for (name, owner, id) in [("one", "given", &given), ("two", "derived", &derived)] {
+        let spec = case.instance_spec("small", json!({ "externalID": id }));
+        elsewhere.create(INSTANCE, name, spec).await.unwrap();
+        let told = |object: Option<&Value>| {
+            object.and_then(|it| condition(it, "Ready")).is_some_and(|(_, reason, message)| {
+                reason == "ExternalIDInUse" && message.contains(&format!("taken-ids/{owner} "))
+            })
+        };
+        wait::until(case.stage, &elsewhere, (INSTANCE, name), "to be told whose the id is", told).await;
+    }
+    // Without having asked for it, it has nothing to delete.
+    elsewhere.delete(INSTANCE, "two").await.unwrap();
+    let gone = |object: Option<&Value>| object.is_none();
+    wait::until(case.stage, &elsewhere, (INSTANCE, "two"), "to be gone", gone).await;
+    assert!(case.broker.instance(&derived).is_some());
+    // It is abandoned, as a broker takes no id again that it has deleted.
+    case.hand.edit(INSTANCE, "given", json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    case.remove(INSTANCE, "given").await;
+    case.broker.clear_scripts();
+    let ready = |object: Option<&Value>| object.is_some_and(is_ready);
+    wait::until(case.stage, &elsewhere, (INSTANCE, "one"), "to be ready", ready).await;
+    elsewhere.delete(INSTANCE, "one").await.unwrap();
+    wait::until(case.stage, &elsewhere, (INSTANCE, "one"), "to be gone", gone).await;
     case.finish().await;
 }

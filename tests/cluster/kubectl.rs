@@ -194,6 +194,13 @@ async fn a_name_can_be_left_to_the_api_server() {
         let (_, events) = described.split_once("Events:").unwrap();
         assert!(events.contains("Normal") && events.contains("ProvisionedSuccessfully"), "{described}");
     }
+    // The Secret of a binding has its name.
+    let spec = json!({ "instanceRef": { "name": made.first().unwrap() } });
+    let manifest = Manifest::of(BINDING, &json!({ "generateName": "app-" }), &spec);
+    let created = kubectl(&case, &["create", "-o", "name", "-f", manifest.path()]).await;
+    let binding = created.trim().rsplit('/').next().unwrap();
+    case.ready(BINDING, binding).await;
+    assert_eq!(case.content(binding).await["password"], "s3cret");
     case.finish().await;
 }
 
