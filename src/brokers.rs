@@ -32,6 +32,10 @@ use crate::{
     stores::Stores,
 };
 
+/// What is left to a user whose namespace has lost the credentials for its broker before what was ordered there.
+const NO_MORE_SECRETS: &str = ", and none can be created in a namespace that is being deleted: have what is left deleted at \
+                               the broker, then remove the finalizers (svcat deprovision --abandon)";
+
 /// Which broker object.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct BrokerKey {
@@ -225,7 +229,7 @@ impl Brokers {
         {
             return Ok(Arc::clone(&present.client));
         }
-        let authentication = self.authentication(key, address.auth.as_ref()).await?;
+        let authentication = self.authentication(stores, key, address.auth.as_ref()).await?;
         if let Some(present) = connection.as_ref()
             && present.address.transport == address.transport
             && present.authentication == authentication
@@ -249,6 +253,7 @@ impl Brokers {
 
     async fn authentication(
         &self,
+        stores: &Stores,
         key: &BrokerKey,
         auth: Option<&SecretAuth>,
     ) -> Result<Authentication, Unsent> {
@@ -270,7 +275,12 @@ impl Brokers {
             .await
             .map_err(|error| unusable(format!("{key}: {field}: {error}")))?;
         let secret = secret.ok_or_else(|| {
-            unusable(format!("{key}: the Secret {place} that {field} names does not exist; create it"))
+            let remedy = if key.scope == ScopeKind::Namespace && stores.is_namespace_ending(&auth.namespace) {
+                NO_MORE_SECRETS
+            } else {
+                "; create it"
+            };
+            unusable(format!("{key}: the Secret {place} that {field} names does not exist{remedy}"))
         })?;
         let text = |name: &str| {
             credential(&secret, name).map_err(|what| {

@@ -71,6 +71,12 @@ impl Stores {
         self.namespace(name).and_then(|namespace| namespace.uid())
     }
 
+    /// Whether a namespace is being deleted: nothing can be created there any more.
+    #[must_use]
+    pub fn is_namespace_ending(&self, name: &str) -> bool {
+        self.namespace(name).is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
+    }
+
     /// Whether a broker object exists, being deleted or not.
     #[must_use]
     pub fn has_broker(&self, key: &BrokerKey) -> bool {

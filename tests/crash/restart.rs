@@ -1,12 +1,12 @@
-//! A restart while all is well.
+//! A restart while all is well, or while something else is going.
 
 use serde_json::json;
 
 use super::{Meter, is_write, namespaced, show, turn};
 use crate::{
     stage::{
-        case::Case,
-        objects::{BINDING, INSTANCE},
+        case::{CREDENTIALS, Case},
+        objects::{BINDING, BROKER, INSTANCE, NAMESPACE, SECRET},
     },
     support::broker::{Operation, catalog},
 };
@@ -73,4 +73,23 @@ async fn a_stop_in_order_waits_for_what_is_under_way() {
     stage.operator.restart().await.unwrap();
     assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1);
     case.finish().await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_lost_the_credentials_of_its_broker_says_how_it_can_end() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "no-credentials").await;
+    case.provide("db", json!({})).await;
+    stage.operator.kill();
+    case.delete(NAMESPACE, "no-credentials").await;
+    // Nobody holds on to a Secret, and who could have remembered what it said is gone.
+    case.gone(SECRET, CREDENTIALS).await;
+    stage.operator.restart().await.unwrap();
+    let words = ["none can be created in a namespace that is being deleted", "remove the finalizers"];
+    case.says(INSTANCE, "db", "DeprovisionCallFailed", &words).await;
+    for (kind, name) in [(INSTANCE, "db"), (BROKER, case.broker_name())] {
+        case.hand.edit(kind, name, json!({ "metadata": { "finalizers": null } })).await.unwrap();
+        case.gone(kind, name).await;
+    }
+    case.gone(NAMESPACE, "no-credentials").await;
 }
