@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{self, is_false, is_zero, null_default};
 
-// Three of the fields are the original's; the others are what recovery needs beside them.
+// The first four are the original's; the others are what recovery needs beside them.
 /// How far the work at the broker is. Its members stand in the status itself.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,7 +6,7 @@ use super::{Meter, is_write, namespaced, show, turn};
 use crate::{
     stage::{
         case::{CREDENTIALS, Case},
-        objects::{BINDING, BROKER, INSTANCE, NAMESPACE, SECRET},
+        objects::{BINDING, INSTANCE, NAMESPACE, SECRET},
     },
     support::broker::{Operation, catalog},
 };
@@ -87,9 +87,8 @@ async fn a_namespace_that_lost_the_credentials_of_its_broker_says_how_it_can_end
     stage.operator.restart().await.unwrap();
     let words = ["none can be created in a namespace that is being deleted", "remove the finalizers"];
     case.says(INSTANCE, "db", "DeprovisionCallFailed", &words).await;
-    for (kind, name) in [(INSTANCE, "db"), (BROKER, case.broker_name())] {
-        case.hand.edit(kind, name, json!({ "metadata": { "finalizers": null } })).await.unwrap();
-        case.gone(kind, name).await;
-    }
+    case.hand.edit(INSTANCE, "db", json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    case.gone(INSTANCE, "db").await;
+    // The broker has waited for it, and needs nobody's help.
     case.gone(NAMESPACE, "no-credentials").await;
 }
