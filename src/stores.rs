@@ -129,3 +129,39 @@ impl<S: Scope> ScopeStores<S> {
         self.plans.get(&Self::key(namespace, name))
     }
 }
+
+/// Stores that are filled by hand.
+#[cfg(test)]
+pub(crate) mod tests {
+    use kube::runtime::{reflector, watcher::Event};
+
+    use super::*;
+
+    fn store<K>(objects: Vec<K>) -> Store<K>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let (reader, mut writer) = reflector::store();
+        for object in objects {
+            writer.apply_watcher_event(&Event::Apply(object));
+        }
+        reader
+    }
+
+    /// The classes and plans of a scope, without brokers.
+    pub fn entries<S: Scope>(classes: Vec<S::Class>, plans: Vec<S::Plan>) -> ScopeStores<S> {
+        ScopeStores { brokers: store(vec![]), classes: store(classes), plans: store(plans) }
+    }
+
+    /// These, and nothing else.
+    pub fn filled(cluster: ScopeStores<ClusterWide>, namespaced: ScopeStores<Namespaced>) -> Stores {
+        Stores {
+            cluster,
+            namespaced,
+            instances: store(vec![]),
+            bindings: store(vec![]),
+            secrets: None,
+            namespaces: store(vec![]),
+        }
+    }
+}

@@ -78,27 +78,17 @@ fn named(reference: Option<&LocalObjectReference>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::{reflector, watcher::Event};
-
     use super::*;
-    use crate::crd::{
-        ServiceClass, ServiceInstanceSpec, ServicePlan,
-        class::CommonServiceClassSpec,
-        instance::{DeprovisionStatus, ProvisionStatus},
-        plan::CommonServicePlanSpec,
-        scope::ClassObject as _,
+    use crate::{
+        crd::{
+            ServiceClass, ServiceInstanceSpec, ServicePlan,
+            class::CommonServiceClassSpec,
+            instance::{DeprovisionStatus, ProvisionStatus},
+            plan::CommonServicePlanSpec,
+            scope::ClassObject as _,
+        },
+        stores::tests::{entries, filled},
     };
-
-    fn store<K>(objects: Vec<K>) -> reflector::Store<K>
-    where
-        K: kube::Resource<DynamicType = ()> + Clone + 'static,
-    {
-        let (reader, mut writer) = reflector::store();
-        for object in objects {
-            writer.apply_watcher_event(&Event::Apply(object));
-        }
-        reader
-    }
 
     fn in_namespace<K: kube::Resource>(mut object: K) -> K {
         object.meta_mut().namespace = Some("ns".into());
@@ -112,11 +102,8 @@ mod tests {
 
     fn stores() -> ScopeStores<Namespaced> {
         let common = CommonServiceClassSpec { external_id: "service-id".into(), ..Default::default() };
-        ScopeStores {
-            brokers: store(Vec::new()),
-            classes: store(vec![in_namespace(ServiceClass::build("class", "broker", common))]),
-            plans: store(vec![plan("small", "small-id"), plan("large", "large-id")]),
-        }
+        let class = in_namespace(ServiceClass::build("class", "broker", common));
+        entries(vec![class], vec![plan("small", "small-id"), plan("large", "large-id")])
     }
 
     fn asked(id: &str) -> InstanceProperties {
@@ -162,18 +149,7 @@ mod tests {
             ..ServiceInstanceSpec::default()
         };
         let instance = ServiceInstance::new("db", spec);
-        let stores = Stores {
-            cluster: ScopeStores {
-                brokers: store(Vec::new()),
-                classes: store(Vec::new()),
-                plans: store(Vec::new()),
-            },
-            namespaced: self::stores(),
-            instances: store(Vec::new()),
-            bindings: store(Vec::new()),
-            secrets: None,
-            namespaces: store(Vec::new()),
-        };
+        let stores = filled(entries(vec![], vec![]), stores());
         let of = |status: &ServiceInstanceStatus| ordered(&instance, status, "ns", &stores);
         assert_eq!(of(&ServiceInstanceStatus::default()), None);
         let settled = ServiceInstanceStatus {

@@ -99,37 +99,20 @@ fn within(record: &ResolvedOffering, reference: &PlanReference) -> PlanReference
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::{reflector, watcher::Event};
-
     use super::*;
     use crate::{
         crd::{
-            ClusterServiceClass, ClusterServicePlan, Scope, ServiceInstanceSpec, ServiceInstanceStatus,
+            ClusterServiceClass, ClusterServicePlan, ServiceInstanceSpec, ServiceInstanceStatus,
             class::CommonServiceClassSpec,
             instance::{DeprovisionStatus, InstanceProperties},
             plan::CommonServicePlanSpec,
             scope::{ClassObject as _, PlanObject as _},
         },
-        stores::ScopeStores,
+        stores::tests::{entries, filled},
     };
 
     /// Id and name.
     type Named = (&'static str, &'static str);
-
-    fn store<K>(objects: Vec<K>) -> reflector::Store<K>
-    where
-        K: kube::Resource<DynamicType = ()> + Clone + 'static,
-    {
-        let (reader, mut writer) = reflector::store();
-        for object in objects {
-            writer.apply_watcher_event(&Event::Apply(object));
-        }
-        reader
-    }
-
-    fn scope<S: Scope>(classes: Vec<S::Class>, plans: Vec<S::Plan>) -> ScopeStores<S> {
-        ScopeStores { brokers: store(vec![]), classes: store(classes), plans: store(plans) }
-    }
 
     /// A catalog of classes, each with its plans.
     fn catalog(classes: &[(Named, &[Named])]) -> Stores {
@@ -144,14 +127,7 @@ mod tests {
                 found.1.push(ClusterServicePlan::build(plan, "broker", class, common));
             }
         }
-        Stores {
-            cluster: scope(found.0, found.1),
-            namespaced: scope(vec![], vec![]),
-            instances: store(vec![]),
-            bindings: store(vec![]),
-            secrets: None,
-            namespaces: store(vec![]),
-        }
+        filled(entries(found.0, found.1), entries(vec![], vec![]))
     }
 
     /// An instance whose spec names this plan, of the class `db`.
