@@ -95,6 +95,13 @@ impl Progress {
         self.next_attempt_time = None;
     }
 
+    /// As [`Self::poll`], for what an attempt has asked for: with that, no doubt is left of the requests before.
+    pub fn accept(&mut self, operation: Option<String>) {
+        self.poll(operation);
+        self.retries = 0;
+        self.unanswered = false;
+    }
+
     /// It is polled no more.
     pub fn stop_polling(&mut self) {
         self.async_op_in_progress = false;
@@ -113,9 +120,10 @@ impl Progress {
         *self = Self { orphan_mitigation_in_progress, attempt, ..Self::default() };
     }
 
-    /// What the attempt may have left must be deleted before anything else is tried: `not_before` this time if its request was
-    /// never answered, as it might still take effect.
-    pub fn undo(&mut self, not_before: Timestamp) {
+    /// What the attempt may have left must be deleted before anything else is tried: `not_before` this time if its request, or
+    /// one before it, was never answered, as it `may_still_come` to take effect.
+    pub fn undo(&mut self, may_still_come: bool, not_before: Timestamp) {
+        self.unanswered |= may_still_come;
         self.stop_polling();
         self.orphan_mitigation_in_progress = true;
         self.next_attempt_time = self.unanswered.then_some(MicroTime(not_before));
@@ -160,11 +168,11 @@ mod tests {
     #[test]
     fn only_what_was_never_answered_is_waited_for_before_it_is_undone() {
         let mut answered = tried();
-        answered.undo(at(9));
+        answered.undo(false, at(9));
         assert_eq!((answered.not_before(), answered.async_op_in_progress), (None, false));
         let mut unanswered = tried();
         unanswered.repeat();
-        unanswered.undo(at(9));
+        unanswered.undo(false, at(9));
         assert_eq!((unanswered.not_before(), unanswered.sent()), (Some(at(9)), at(2)));
     }
 
@@ -172,7 +180,7 @@ mod tests {
     fn all_attempts_share_their_time_and_pace() {
         let mut undone = tried();
         undone.postpone(at(3));
-        undone.undo(at(9));
+        undone.undo(false, at(9));
         undone.undone();
         assert_eq!((undone.attempt, undone.retries, undone.began()), (3, 1, at(1)));
         assert_eq!(

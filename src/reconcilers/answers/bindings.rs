@@ -12,8 +12,9 @@ use crate::{
     context::{Memory, Tunables},
     crd::{
         ConditionType, ServiceBinding, ServiceBindingSpec, ServiceInstance, ServiceInstanceSpec,
-        condition::{self, Conditioned as _},
+        condition::Conditioned as _,
         instance::{InstanceProperties, ProvisionStatus},
+        progress::Progress,
     },
     osb::{
         classify::{self, Operation},
@@ -78,18 +79,14 @@ impl Bench {
     fn mitigating(ambiguous: bool) -> Self {
         Self::new().with(Operation::Bind, if ambiguous { "stalled after effect" } else { "500" })
     }
-
-    /// Whatever brought the object here: an earlier request is in doubt.
-    fn doubtful(mut self, ambiguous: bool) -> Self {
-        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
-            status.progress.unanswered = true;
-        }
-        self
-    }
 }
 
 impl Drive for Bench {
     type Call = Call;
+
+    fn progress(&mut self) -> Option<&mut Progress> {
+        self.object.status.as_mut().map(|status| &mut status.progress)
+    }
 
     /// An hour later the next request is sent. Its intent, if it has one, is on record then.
     fn ask(&mut self) -> Call {
@@ -140,15 +137,7 @@ impl Drive for Bench {
 
     fn facts(&self) -> Facts {
         let status = self.object.status.clone().unwrap_or_default();
-        Facts {
-            polling: status.progress.async_op_in_progress,
-            mitigating: status.progress.orphan_mitigation_in_progress,
-            under_way: !status.current_operation.is_none(),
-            failed: condition::is_true(&status.conditions, ConditionType::Failed),
-            ready: condition::is_true(&status.conditions, ConditionType::Ready),
-            again: status.progress.next_attempt_time.is_some(),
-            attempt: status.progress.attempt,
-        }
+        Facts::of(&status.progress, status.current_operation.is_none(), &status.conditions)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
     brokers::BrokerKey,
     context::{Memory, Tunables},
     crd::{
-        ClusterServiceBroker, ClusterServiceBrokerSpec, ClusterWide, ConditionType, FINALIZER, ScopeKind,
-        condition,
+        ClusterServiceBroker, ClusterServiceBrokerSpec, ClusterWide, Condition, ConditionType, FINALIZER,
+        ScopeKind, condition, progress::Progress,
     },
     osb::{
         Catalog,
@@ -61,6 +61,21 @@ pub struct Facts {
     pub ready: bool,
     pub again: bool,
     pub attempt: i64,
+}
+
+impl Facts {
+    /// Those of an instance or a binding.
+    pub fn of(progress: &Progress, is_idle: bool, conditions: &[Condition]) -> Self {
+        Self {
+            polling: progress.async_op_in_progress,
+            mitigating: progress.orphan_mitigation_in_progress,
+            under_way: !is_idle,
+            failed: condition::is_true(conditions, ConditionType::Failed),
+            ready: condition::is_true(conditions, ConditionType::Ready),
+            again: progress.next_attempt_time.is_some(),
+            attempt: progress.attempt,
+        }
+    }
 }
 
 /// What happened after an answer.
@@ -114,6 +129,17 @@ pub trait Drive: Sized {
 
     /// What the status says.
     fn facts(&self) -> Facts;
+
+    /// How far the work is, if there is a status.
+    fn progress(&mut self) -> Option<&mut Progress>;
+
+    /// Whatever brought the object here: an earlier request is in doubt.
+    fn doubtful(mut self, ambiguous: bool) -> Self {
+        if let Some(progress) = self.progress().filter(|_| ambiguous) {
+            progress.unanswered = true;
+        }
+        self
+    }
 
     /// Sends what is due and has it answered so.
     fn with(mut self, operation: Operation, answer: &str) -> Self {

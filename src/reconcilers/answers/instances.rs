@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     context::{Memory, Tunables},
-    crd::{ConditionType, ServiceInstance, ServiceInstanceSpec, condition},
+    crd::{ServiceInstance, ServiceInstanceSpec, progress::Progress},
     osb::classify::{self, Operation},
     reconcilers::{
         instance::{Call, InstanceMachine, Outcome, World, phase},
@@ -80,18 +80,14 @@ impl Bench {
     fn mitigating(ambiguous: bool) -> Self {
         Self::new().with(Operation::Provision, if ambiguous { "stalled after effect" } else { "500" })
     }
-
-    /// Whatever brought the object here: an earlier request is in doubt.
-    fn doubtful(mut self, ambiguous: bool) -> Self {
-        if let Some(status) = self.object.status.as_mut().filter(|_| ambiguous) {
-            status.progress.unanswered = true;
-        }
-        self
-    }
 }
 
 impl Drive for Bench {
     type Call = Call;
+
+    fn progress(&mut self) -> Option<&mut Progress> {
+        self.object.status.as_mut().map(|status| &mut status.progress)
+    }
 
     /// The request that follows from an answer, or what is due an hour later. Its intent, if it has one, is on record then.
     fn ask(&mut self) -> Call {
@@ -137,15 +133,7 @@ impl Drive for Bench {
 
     fn facts(&self) -> Facts {
         let status = self.object.status.clone().unwrap_or_default();
-        Facts {
-            polling: status.progress.async_op_in_progress,
-            mitigating: status.progress.orphan_mitigation_in_progress,
-            under_way: !status.current_operation.is_none(),
-            failed: condition::is_true(&status.conditions, ConditionType::Failed),
-            ready: condition::is_true(&status.conditions, ConditionType::Ready),
-            again: status.progress.next_attempt_time.is_some(),
-            attempt: status.progress.attempt,
-        }
+        Facts::of(&status.progress, status.current_operation.is_none(), &status.conditions)
     }
 }
 

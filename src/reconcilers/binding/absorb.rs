@@ -65,9 +65,7 @@ fn after_bind(observed: &Seen, outcome: osb::Outcome<Bound>) -> (Writes, Then) {
         osb::Outcome::Answered(Bound::Done(answer)) => return inject(observed, given(&status, answer)),
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             let mut polling = status;
-            polling.progress.poll(operation);
-            polling.progress.retries = 0;
-            polling.progress.unanswered = false;
+            polling.progress.accept(operation);
             polling.mark(
                 Ready,
                 False,

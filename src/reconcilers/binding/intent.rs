@@ -129,8 +129,8 @@ pub(super) fn start_mitigation(
     may_still_come: bool,
 ) -> ServiceBindingStatus {
     let mut started = status.clone();
-    started.progress.unanswered |= may_still_come;
-    started.progress.undo(quiet_until(observed, status.progress.last_attempt_time.as_ref()));
+    let quiet = quiet_until(observed, status.progress.last_attempt_time.as_ref());
+    started.progress.undo(may_still_come, quiet);
     started.unbind_status = UnbindStatus::Required;
     if !condition::is_true(&started.conditions, Failed) && !is_unfit(&started) {
         let message = undoing(why, "binding", started.progress.next_attempt_time.as_ref());

@@ -253,8 +253,8 @@ pub(super) fn start_mitigation(
     may_still_come: bool,
 ) -> ServiceInstanceStatus {
     let mut started = status.clone();
-    started.progress.unanswered |= may_still_come;
-    started.progress.undo(quiet_until(observed, status.progress.last_attempt_time.as_ref()));
+    let quiet = quiet_until(observed, status.progress.last_attempt_time.as_ref());
+    started.progress.undo(may_still_come, quiet);
     started.deprovision_status = DeprovisionStatus::Required;
     if !condition::is_true(&started.conditions, Failed) {
         let message = undoing(why, "instance", started.progress.next_attempt_time.as_ref());

@@ -152,8 +152,7 @@ pub fn is_in_doubt(status: &ServiceInstanceStatus) -> bool {
 /// Whether the spec has been acted on: nothing is asked of a broker until it changes.
 #[must_use]
 pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
-    let seen =
-        !has_moved(object, status) && object.spec.update_requests <= seen_update_requests(object, status);
+    let seen = is_seen(object, status);
     match phase(status) {
         Phase::Settled => seen && condition::is_true(&status.conditions, ConditionType::Ready),
         Phase::Stuck => seen,
@@ -171,6 +170,12 @@ pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> b
 #[must_use]
 pub fn has_moved(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
     object.metadata.generation.unwrap_or(0) != status.observed_generation
+}
+
+/// Whether the spec, and each request for an update, has been acted on.
+#[must_use]
+pub fn is_seen(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
+    !has_moved(object, status) && object.spec.update_requests <= seen_update_requests(object, status)
 }
 
 /// The `updateRequests` that were acted on. The original did not count them: it acted on every generation of the spec.

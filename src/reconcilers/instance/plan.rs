@@ -102,9 +102,7 @@ fn go_on(
     requested: Requested,
     not_before: Timestamp,
 ) -> Next {
-    let seen = !phase::has_moved(&observed.object, status)
-        && observed.object.spec.update_requests <= phase::seen_update_requests(&observed.object, status);
-    (seen && annotations::are_being_told(status))
+    (phase::is_seen(&observed.object, status) && annotations::are_being_told(status))
         .then(|| annotations::tell(observed, status, Some(not_before)))
         .flatten()
         .unwrap_or_else(|| converge(observed, status, requested, Some(not_before)))

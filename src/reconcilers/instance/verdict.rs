@@ -87,10 +87,8 @@ pub(super) fn accepted(
     (reason, message): (Reason, &str),
 ) -> ServiceInstanceStatus {
     let mut status = observed.status();
-    status.progress.poll(operation);
+    status.progress.accept(operation);
     status.dashboard_url = dashboard_url.or(status.dashboard_url);
-    status.progress.retries = 0;
-    status.progress.unanswered = false;
     if !annotations::are_being_told(&status) {
         status.mark(Ready, False, reason, message, observed.now);
         if let Some(asked) = &mut status.in_progress_properties {
