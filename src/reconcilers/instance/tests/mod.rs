@@ -6,6 +6,7 @@ mod bodies;
 mod defaults;
 pub(in crate::reconcilers) mod messages;
 mod plan;
+mod polling;
 mod rows;
 mod takeover;
 mod updates;

@@ -120,25 +120,6 @@ fn a_dashboard_stays_until_another_one_comes_or_the_instance_goes() {
 }
 
 #[test]
-fn a_talkative_broker_is_not_written_down_word_by_word() {
-    let say = |words: &str| {
-        let words = words.to_owned();
-        let Outcome::Polled(osb::Outcome::Answered(polled)) =
-            Outcome::Polled(polled(OperationState::InProgress))
-        else {
-            panic!("is an answer")
-        };
-        Outcome::Polled(osb::Outcome::Answered(Polled { description: Some(words), ..polled }))
-    };
-    let first = Fixture::new().answered(accepted()).answered(say("1 %"));
-    assert!(first.status().conditions[0].message.ends_with("(1 %)"));
-    let second = first.clone().answered(say("2 %"));
-    assert_eq!(second.status(), first.status());
-    let later = second.after(60).answered(say("3 %"));
-    assert!(later.status().conditions[0].message.ends_with("(3 %)"));
-}
-
-#[test]
 fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
     let leaving = |present: bool, wanted: bool| {
         let mut fixture = Fixture::new().settled().with_plan("large-id");
@@ -148,19 +129,6 @@ fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
     };
     assert_eq!(leaving(true, false), "intent, PATCH");
     assert!(leaving(false, true).contains("PlanNotUpdatable"), "{}", leaving(false, true));
-}
-
-#[test]
-fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
-    let after = |limit: Option<i64>, seconds: i64| {
-        let mut fixture = Fixture::new().answered(accepted());
-        fixture.requested = Some(Offering { maximum_polling_duration: limit, ..offering() });
-        let polled = fixture.after(seconds).answered(Outcome::Polled(polled(OperationState::InProgress)));
-        polled.status().progress.orphan_mitigation_in_progress
-    };
-    assert!(after(Some(60), 61) && !after(Some(60), 50));
-    assert!(!after(None, 61) && !after(Some(0), 61) && !after(Some(-5), 61));
-    assert!(after(Some(i64::MAX), 8 * 24 * 3600));
 }
 
 #[test]
@@ -297,37 +265,6 @@ fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
 }
 
 #[test]
-fn polls_that_fail_are_repeated_as_often_as_it_takes() {
-    let mut fixture = Fixture::new().answered(accepted());
-    for number in 0..100 {
-        let (asked, call) = fixture.clone().asking();
-        assert_eq!(name(&call), "GET last_operation", "after {number} failures");
-        let waited = asked.now.duration_since(fixture.now).as_secs();
-        assert!(waited <= 75, "{waited} s after {number} failures");
-        fixture = asked.after(1).absorbing(&call, Outcome::Polled(doubt(Some(503), true, false))).0;
-    }
-    let ready = fixture.answered(Outcome::Polled(polled(OperationState::Succeeded)));
-    assert_eq!(conditions(&ready.status()), "Ready=True:ProvisionedSuccessfully");
-}
-
-#[test]
-fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
-    let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
-    let patience = Some(60);
-    let mut late = Fixture::new();
-    for _ in 0..8 {
-        late = late.answered(throttled());
-    }
-    late = late.answered(accepted());
-    late.requested = Some(Offering { maximum_polling_duration: patience, ..offering() });
-    let busy = || Outcome::Polled(polled(OperationState::InProgress));
-    let polling = late.after(50).answered(busy());
-    assert_eq!(conditions(&polling.status()), "Ready=False:Provisioning");
-    let over = polling.after(61).answered(busy());
-    assert!(over.status().progress.orphan_mitigation_in_progress, "{}", conditions(&over.status()));
-}
-
-#[test]
 fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
     let deleting = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
     let gone = || Outcome::Polled(polled(OperationState::Gone));
@@ -339,32 +276,6 @@ fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
         fixture = fixture.after(24 * 3600).answered(broken()).answered(deleting()).answered(gone());
     }
     assert!(days > 6, "given up after {days} days");
-}
-
-#[test]
-fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_is_asked_at_its_end() {
-    let mut fixture = Fixture::new().answered(accepted());
-    fixture.requested = Some(Offering { maximum_polling_duration: Some(60), ..offering() });
-    let begun = fixture.now;
-    let Outcome::Polled(osb::Outcome::Answered(busy)) = Outcome::Polled(polled(OperationState::InProgress))
-    else {
-        panic!("is an answer")
-    };
-    let patient = Polled { retry_after: Some(std::time::Duration::from_secs(24 * 3600)), ..busy };
-    let told = fixture.answered(Outcome::Polled(osb::Outcome::Answered(patient)));
-    let (asked, _) = told.asking();
-    let waited = asked.now.duration_since(begun).as_secs();
-    assert!((58..=62).contains(&waited), "{waited}");
-}
-
-#[test]
-fn a_clock_that_is_set_back_does_not_stop_polling() {
-    let busy = || Outcome::Polled(polled(OperationState::InProgress));
-    let back = Fixture::new().answered(accepted()).answered(busy()).after(-7 * 24 * 3600);
-    let now = back.now;
-    let (asked, _) = back.asking();
-    let waited = asked.now.duration_since(now).as_secs();
-    assert!(waited <= 70, "{waited}");
 }
 
 #[test]
