@@ -18,14 +18,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use support::control_plane::{ControlPlane, Options};
+use testkit::control_plane::{ControlPlane, Options};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
-
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 /// Run a Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, without nodes.
 #[derive(Parser)]

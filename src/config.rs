@@ -1,5 +1,6 @@
-//! The settings of the operator: command line and environment, read once. Names and defaults are the original's where
-//! the concept is the same.
+//! The settings of the operator: command line and environment, read once at the start. A setting that v0.3
+//! has too keeps its name and default. [`crate::generate`] makes `docs/reference/configuration.md` from these
+//! definitions.
 
 mod election;
 
@@ -9,99 +10,154 @@ use clap::Args;
 use jiff::SignedDuration;
 use kube::core::Duration as GoDuration;
 
-pub use self::election::{Election, ResourceLock};
+pub(crate) use self::election::Election;
 use crate::{
-    annotations::Pattern,
-    context::Tunables,
-    osb::{ApiVersion, Settings},
+    annotation_allowlist::Pattern,
+    osb::{ApiVersion, ClientSettings},
+    reconcilers::settings::ReconcileSettings,
+    telemetry::LogFormat,
 };
 
+const BROKERS: &str = "Requests to brokers";
+const RETRIES: &str = "Retries and polling";
+const FEATURES: &str = "Features";
+const CLUSTER: &str = "The cluster";
+const PROCESS: &str = "The process";
+
+// The first paragraph of a comment is the help of the setting. The second one says when to change it.
 /// The settings of `service-catalog run`.
 #[derive(Args, Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of the command line")]
 pub struct Config {
-    /// How long one request to a broker may take, all in all.
-    #[arg(long, env, default_value = "60s", value_parser = duration, value_name = "DURATION")]
-    pub osb_api_request_timeout: SignedDuration,
+    /// The time limit of one request to a broker, from the connection to the end of the answer.
+    ///
+    /// A broker needs longer for a synchronous operation. The Deployment's `terminationGracePeriodSeconds`
+    /// must be longer than this limit, so that a request can end before the pod does.
+    #[arg(long, env, default_value = "60s", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
+    pub(crate) osb_api_request_timeout: SignedDuration,
 
-    /// How long a catalog is good for when the broker object does not say.
-    #[arg(long, env, default_value = "24h", value_parser = duration, value_name = "DURATION")]
-    pub broker_relist_interval: SignedDuration,
+    /// The largest number of requests to one broker at the same time.
+    ///
+    /// A broker is overloaded (lower it), or many operations wait for a broker that can do more (raise it).
+    #[arg(long, env, default_value_t = 16, value_parser = at_least_one, value_name = "COUNT", help_heading = BROKERS)]
+    pub(crate) broker_concurrency: usize,
 
-    /// How long a provision, update or bind is tried before it is given up. Deletions are never given up.
-    #[arg(long, env, default_value = "168h", value_parser = duration, value_name = "DURATION")]
-    pub reconciliation_retry_duration: SignedDuration,
+    /// The time between two reads of a broker's catalog, for brokers without `spec.relistDuration`.
+    ///
+    /// Catalogs change more often than once a day and the brokers do not set `spec.relistDuration`.
+    #[arg(long, env, default_value = "24h", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
+    pub(crate) broker_relist_interval: SignedDuration,
 
-    /// The longest delay before a failed operation is tried again.
-    #[arg(long, env, default_value = "20m", value_parser = duration, value_name = "DURATION")]
-    pub operation_polling_maximum_backoff_duration: SignedDuration,
+    /// Send the user who created or changed an object to the broker (originating identity).
+    ///
+    /// Brokers must not learn the names of users.
+    #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = BROKERS)]
+    pub(crate) originating_identity: bool,
 
-    /// The first delay before a failed operation is tried again; it doubles with every failure.
-    #[arg(long, env, default_value = "1s", value_parser = duration, value_name = "DURATION")]
-    pub operation_retry_delay: SignedDuration,
+    /// The annotations of instances and of their namespaces that the operator sends to brokers: keys, or
+    /// `example.com/*` for all keys with this prefix, separated by commas.
+    ///
+    /// A broker needs data about the instance or the namespace that only annotations hold, for example a cost
+    /// centre.
+    #[arg(long, env, value_delimiter = ',', value_name = "KEYS", help_heading = BROKERS)]
+    pub(crate) context_annotations: Vec<Pattern>,
 
-    /// The first delay before a broker is asked about an asynchronous operation; it grows with the time that has passed.
-    #[arg(long, env, default_value = "1s", value_parser = duration, value_name = "DURATION")]
-    pub operation_polling_delay: SignedDuration,
+    /// The delay before the first retry of a failed operation. Each further failure doubles the delay.
+    ///
+    /// Only tests need another delay.
+    #[arg(long, env, default_value = "1s", value_parser = duration, value_name = "DURATION", help_heading = RETRIES)]
+    pub(crate) operation_retry_delay: SignedDuration,
 
-    /// How often a Secret that a spec names is looked at again while it is missing or wrong.
-    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION")]
-    pub secret_recheck_interval: SignedDuration,
+    /// The longest delay between two retries of a failed operation.
+    ///
+    /// A broker that was away for hours must be tried sooner after it comes back.
+    #[arg(long, env, default_value = "20m", value_parser = duration, value_name = "DURATION", help_heading = RETRIES)]
+    pub(crate) operation_polling_maximum_backoff_duration: SignedDuration,
 
-    /// Name of the `ConfigMap` that keeps the id of this cluster.
-    #[arg(long, env, default_value = "cluster-info", value_name = "NAME")]
-    pub cluster_id_configmap_name: String,
+    /// The time after which the operator gives up a provision, update or bind that fails. It never gives up a
+    /// deletion.
+    ///
+    /// A broker needs more than a week for an operation, or users want to see the failure sooner.
+    #[arg(long, env, default_value = "168h", value_parser = duration, value_name = "DURATION", help_heading = RETRIES)]
+    pub(crate) reconciliation_retry_duration: SignedDuration,
 
-    /// Namespace of the `ConfigMap` that keeps the id of this cluster.
-    #[arg(long, env, default_value = "default", value_name = "NAMESPACE")]
-    pub cluster_id_configmap_namespace: String,
+    /// The delay before the first poll of an asynchronous operation. It grows with the time that the
+    /// operation takes.
+    ///
+    /// Only tests need another delay.
+    #[arg(long, env, default_value = "1s", value_parser = duration, value_name = "DURATION", help_heading = RETRIES)]
+    pub(crate) operation_polling_delay: SignedDuration,
 
-    /// How many requests one broker gets at once.
-    #[arg(long, env, default_value_t = 16, value_parser = at_least_one, value_name = "COUNT")]
-    pub broker_concurrency: usize,
+    /// The time between two reads of a Secret that a spec names while the Secret is missing or wrong.
+    ///
+    /// Many objects name Secrets that do not exist, and the reads load the API server.
+    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION", help_heading = RETRIES)]
+    pub(crate) secret_recheck_interval: SignedDuration,
 
-    /// How many writes the API server gets at once.
-    #[arg(long, env, default_value_t = 64, value_parser = at_least_one, value_name = "COUNT")]
-    pub write_concurrency: usize,
+    /// Give a new instance the `defaultProvisionParameters` of its class and plan. The parameters of the
+    /// instance have precedence. The status keeps the defaults as they were when the instance was
+    /// provisioned.
+    ///
+    /// Classes or plans have such defaults, and new instances need them. v0.3 has this as a feature gate.
+    #[arg(long, env, help_heading = FEATURES)]
+    pub(crate) service_plan_defaults: bool,
 
-    /// Do without the right to list and watch Secrets: a deleted credential Secret is then noticed within minutes
-    /// instead of at once.
-    #[arg(long, env)]
-    pub no_secret_watch: bool,
+    /// Delete the bindings of an instance that is deleted. Without it, the instance waits until its bindings
+    /// are deleted.
+    ///
+    /// Users want to delete an instance in one step. The operator then needs the right to delete bindings:
+    /// `config/cascading-deletion`. v0.3 has this as a feature gate.
+    #[arg(long, env, help_heading = FEATURES)]
+    pub(crate) cascading_deletion: bool,
 
-    /// Give a new instance the `defaultProvisionParameters` of its class and plan, under its own parameters. They are
-    /// kept in its status, and stay what they were when it was provisioned.
-    #[arg(long, env)]
-    pub service_plan_defaults: bool,
+    /// Do not list and watch Secrets. The operator then notices a deleted or changed credential Secret within
+    /// minutes instead of at once.
+    ///
+    /// The operator must not have the right to list all Secrets of the cluster
+    /// (`config/rbac/cluster-role.yaml`).
+    #[arg(long, env, help_heading = FEATURES)]
+    pub(crate) no_secret_watch: bool,
 
-    /// Delete the bindings of an instance that is deleted, in place of waiting until somebody does. The operator needs
-    /// the right to delete bindings for it: `config/cascading-deletion`.
-    #[arg(long, env)]
-    pub cascading_deletion: bool,
+    /// The name of the `ConfigMap` that keeps the id of this cluster.
+    ///
+    /// v0.3 ran with another name: brokers must continue to get the same id.
+    #[arg(long, env, default_value = "cluster-info", value_name = "NAME", help_heading = CLUSTER)]
+    pub(crate) cluster_id_configmap_name: String,
 
-    /// Tell brokers on whose behalf they are asked.
-    #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
-    pub originating_identity: bool,
+    /// The namespace of the `ConfigMap` that keeps the id of this cluster.
+    ///
+    /// The operator runs in a namespace of its own. The Deployment in `config/operator` sets it to that
+    /// namespace.
+    #[arg(long, env, default_value = "default", value_name = "NAMESPACE", help_heading = CLUSTER)]
+    pub(crate) cluster_id_configmap_namespace: String,
 
-    /// Annotations of instances and their namespaces that brokers are told of, separated by commas: keys, or
-    /// `example.com/*` for all with that prefix. None by default.
-    #[arg(long, env, value_delimiter = ',', value_name = "KEYS")]
-    pub context_annotations: Vec<Pattern>,
+    /// The largest number of writes to the API server at the same time.
+    ///
+    /// The API server throttles the operator (lower it).
+    #[arg(long, env, default_value_t = 64, value_parser = at_least_one, value_name = "COUNT", help_heading = CLUSTER)]
+    pub(crate) write_concurrency: usize,
 
-    /// Where `/livez` and `/readyz` are served.
-    #[arg(long, env, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    /// The settings of the leader election.
+    #[command(flatten)]
+    pub(crate) election: Election,
+
+    /// The address of the HTTP endpoints `/livez`, `/readyz` and `/metrics`.
+    ///
+    /// The port is taken, or the endpoints must be reachable on one interface only.
+    #[arg(long, env, default_value = "0.0.0.0:8080", value_name = "ADDRESS", help_heading = PROCESS)]
     pub listen: SocketAddr,
 
-    /// Which of several replicas works.
-    #[command(flatten)]
-    pub election: Election,
+    /// The format of the log lines on standard error.
+    ///
+    /// A program reads the log.
+    #[arg(long, env, value_enum, default_value = "text", value_name = "FORMAT", help_heading = PROCESS)]
+    pub log_format: LogFormat,
 }
 
 impl Config {
-    /// The part that decisions depend on.
-    #[must_use]
-    pub fn tunables(&self) -> Tunables {
-        Tunables {
+    /// The settings of the reconcilers.
+    pub(crate) fn reconcile_settings(&self) -> ReconcileSettings {
+        ReconcileSettings {
             request_timeout: self.osb_api_request_timeout,
             retry_base: self.operation_retry_delay,
             retry_limit: self.operation_polling_maximum_backoff_duration,
@@ -111,44 +167,41 @@ impl Config {
             recheck_interval: self.secret_recheck_interval,
             service_plan_defaults: self.service_plan_defaults,
             cascading_deletion: self.cascading_deletion,
-            ..Tunables::default()
+            ..ReconcileSettings::default()
         }
     }
 
-    /// The namespace of the lease of the leader: where the operator keeps the id of the cluster, unless it is said.
-    #[must_use]
-    pub fn election_namespace(&self) -> &str {
-        let said = self.election.leader_election_namespace.as_deref();
-        said.unwrap_or(&self.cluster_id_configmap_namespace)
+    /// The namespace of the lease. By default it is the namespace of the cluster id.
+    pub(crate) fn election_namespace(&self) -> &str {
+        self.election.leader_election_namespace.as_deref().unwrap_or(&self.cluster_id_configmap_namespace)
     }
 
-    /// The part that requests to brokers depend on.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        // The parser admits only positive durations, which a `std::time::Duration` can hold.
+    /// The settings of the clients of brokers.
+    pub(crate) fn client_settings(&self) -> ClientSettings {
+        // The parser accepts only positive durations, which a `std::time::Duration` can hold.
         let request_timeout = std::time::Duration::try_from(self.osb_api_request_timeout).unwrap_or_default();
         let originating_identity = self.originating_identity;
-        Settings { request_timeout, api_version: ApiVersion::SPOKEN, originating_identity }
+        ClientSettings { request_timeout, api_version: ApiVersion::SPOKEN, originating_identity }
     }
 }
 
-/// A duration as Go and `relistDuration` write it.
+/// A positive duration in the notation of Go, which `spec.relistDuration` uses too.
 fn duration(text: &str) -> Result<SignedDuration, String> {
-    let parsed =
-        GoDuration::from_str(text).map_err(|error| format!("{error}; write it as in 1h30m, 20s or 500ms"))?;
+    let parsed = GoDuration::from_str(text)
+        .map_err(|error| format!("{error}; write a duration as in 1h30m, 20s or 500ms"))?;
     let duration = std::time::Duration::from(parsed);
     match SignedDuration::try_from(duration) {
         Ok(duration) if duration.is_positive() && !parsed.is_negative() => Ok(duration),
-        Ok(_) => Err("it must be longer than nothing".to_owned()),
+        Ok(_) => Err("the duration must be greater than zero".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(0) => Err("the number must be at least 1".to_owned()),
         Ok(count) => Ok(count),
-        Err(_) => Err("it must be a whole number".to_owned()),
+        Err(_) => Err("the value must be a whole number".to_owned()),
     }
 }
 
@@ -157,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn durations_have_the_notation_of_go() {
         assert_eq!(duration("1h30m"), Ok(SignedDuration::from_mins(90)));
         assert_eq!(duration("500ms"), Ok(SignedDuration::from_millis(500)));
         assert_eq!(duration("168h0m0s"), Ok(SignedDuration::from_hours(168)));
@@ -177,9 +230,10 @@ mod tests {
         line.map(|line| line.config)
     }
 
+    // v0.3 K1
     #[test]
-    fn settings_of_the_original_keep_their_names_and_defaults() {
-        let original = [
+    fn settings_of_v0_3_keep_their_names_and_defaults() {
+        let v0_3 = [
             "--osb-api-request-timeout=60s",
             "--broker-relist-interval=24h",
             "--reconciliation-retry-duration=168h",
@@ -191,18 +245,22 @@ mod tests {
             "--leader-elect-renew-deadline=10s",
             "--leader-elect-retry-period=2s",
         ];
-        let (said, unsaid) = (read(&original).unwrap(), read(&[]).unwrap());
+        let (said, unsaid) = (read(&v0_3).unwrap(), read(&[]).unwrap());
         assert_eq!(format!("{said:?}"), format!("{unsaid:?}"));
         let Config { service_plan_defaults, cascading_deletion, originating_identity, .. } = unsaid;
         assert_eq!((service_plan_defaults, cascading_deletion, originating_identity), (false, false, true));
         let gates = ["--service-plan-defaults", "--cascading-deletion", "--originating-identity=false"];
         let turned = read(&gates).unwrap();
-        assert!(turned.tunables().service_plan_defaults && turned.tunables().cascading_deletion);
-        assert!(!turned.settings().originating_identity);
+        assert!(
+            turned.reconcile_settings().service_plan_defaults
+                && turned.reconcile_settings().cascading_deletion
+        );
+        assert!(!turned.client_settings().originating_identity);
     }
 
+    // v0.3 K2, K3, K4, K5, K6, L8
     #[test]
-    fn settings_of_the_original_that_are_gone_are_refused() {
+    fn settings_of_v0_3_that_are_gone_are_refused() {
         for gone in [
             "--concurrent-syncs=5",
             "--resync-interval=5m",
@@ -231,8 +289,9 @@ mod tests {
         }
     }
 
+    // v0.3 K1
     #[test]
-    fn every_setting_may_be_a_variable_of_the_environment() {
+    fn every_setting_can_be_an_environment_variable() {
         let command = <Line as clap::CommandFactory>::command();
         let settings: Vec<_> = command.get_arguments().filter(|setting| setting.get_id() != "help").collect();
         assert!(settings.len() > 15, "{}", settings.len());
@@ -244,9 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_on_the_command_line_are_the_defaults_in_the_code() {
+    fn every_setting_has_a_group_and_says_when_to_change_it() {
+        let command = <Line as clap::CommandFactory>::command();
+        for setting in command.get_arguments().filter(|setting| setting.get_id() != "help") {
+            assert!(setting.get_help_heading().is_some(), "{}", setting.get_id());
+            let paragraphs = setting.get_long_help().map(|help| help.to_string().split("\n\n").count());
+            assert_eq!(paragraphs, Some(2), "{}", setting.get_id());
+        }
+    }
+
+    #[test]
+    fn the_defaults_of_the_command_line_are_the_defaults_of_the_code() {
         let config = read(&[]).unwrap();
-        assert_eq!(config.tunables(), Tunables::default());
-        assert_eq!(config.settings(), Settings::default());
+        assert_eq!(config.reconcile_settings(), ReconcileSettings::default());
+        assert_eq!(config.client_settings(), ClientSettings::default());
     }
 }

@@ -1,28 +1,32 @@
-//! The YAML files that are generated from the types and committed: `crds/` and the policies in `config/admission/`.
+//! The files that are generated from the types and committed: the definitions in `crds/`, the policies in
+//! `config/admission/`, and the page `docs/reference/configuration.md`.
 //!
-//! `tests/generated.rs` compares them with what the types say, and `make crds` writes them.
+//! `tests/generated/main.rs` compares the files with the types, and `make generated` writes them.
 
+use std::fmt::Write as _;
+
+use clap::{Arg, Args as _};
 use serde::Serialize;
 use serde_json::{Number, Value};
 
-use crate::{admission, crd};
+use crate::{admission, config::Config, crd, telemetry::DEFAULT_FILTER};
 
-/// What every generated file begins with.
-const HEADER: &str = "# Generated from the Rust types by `make crds`. Do not edit.\n";
+/// The first line of every generated YAML file.
+const HEADER: &str = "# Generated from the Rust types by `make generated`. Do not edit.\n";
 
-/// A value that has no YAML. Nothing in these documents can cause it.
+/// A document cannot be serialized. The documents of this crate never cause it.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is no JSON either.
-    #[error("a document cannot be written as JSON")]
+pub enum GenerateError {
+    /// The document has no JSON form.
+    #[error("cannot write a document as JSON")]
     Json(#[from] serde_json::Error),
-    /// It is no YAML.
-    #[error("a document cannot be written as YAML")]
+    /// The document has no YAML form.
+    #[error("cannot write a document as YAML")]
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
-/// The definitions of the eight kinds: name of the file in `crds/`, and its text.
-pub fn crds_yaml() -> Result<Vec<(String, String)>, Error> {
+/// The definitions of the eight kinds: file name in `crds/` and content.
+pub fn crds_yaml() -> Result<Vec<(String, String)>, GenerateError> {
     crd::all()
         .iter()
         .map(|definition| {
@@ -32,18 +36,87 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, Error> {
         .collect()
 }
 
-/// The admission policies: name of the file in `config/admission/`, and its text.
-pub fn admission_yaml() -> Result<Vec<(String, String)>, Error> {
+/// The admission policies: file name in `config/admission/` and content.
+pub fn admission_yaml() -> Result<Vec<(String, String)>, GenerateError> {
     admission::policies()
         .iter()
         .map(|policy| Ok((format!("{}.yaml", policy.topic), yaml(&policy.documents)?)))
         .collect()
 }
 
+const CONFIGURATION_INTRODUCTION: &str = "\
+<!-- Generated from src/config.rs by `make generated`. Do not edit. -->
+
+# Configuration
+
+`service-catalog run` reads its settings once, when it starts. Each setting is a flag and an environment variable. If both
+are set, the flag has precedence. Names and defaults are those of Kubernetes Service Catalog v0.3 where v0.3 has the setting.
+
+In a cluster, set them in the Deployment, for example:
+
+```sh
+kubectl set env -n service-catalog deployment/service-catalog LOG_FORMAT=json RUST_LOG=warn,service_catalog=debug
+```
+
+A duration is written as in `1h30m`, `20s` or `500ms`. `service-catalog run --help` prints the same settings.
+";
+
+const OTHER_VARIABLES: &str = "
+## Variables without a flag
+
+| Variable | Meaning |
+| --- | --- |
+| `RUST_LOG` | The filter of the log, as in `warn,service_catalog=debug`. The default is `{FILTER}`. |
+| `NO_COLOR` | If set, the log has no colours on a terminal. Without a terminal it never has colours. |
+| `KUBECONFIG` | The kubeconfig of the cluster. Without it, the operator tries `~/.kube/config`, then the service account of its pod. |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | The proxy for requests to brokers. The operator cannot use a proxy for the API server. |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | The certificate authorities for brokers without `spec.caBundle`, in place of those of the system. |
+";
+
+/// The content of `docs/reference/configuration.md`: every setting of `service-catalog run`, in its group.
+#[must_use]
+pub fn configuration_page() -> String {
+    let mut command = Config::augment_args(clap::Command::new("run"));
+    command.build();
+    let mut page = CONFIGURATION_INTRODUCTION.to_owned();
+    let mut group = "";
+    for setting in command.get_arguments().filter(|setting| setting.get_id() != "help") {
+        let heading = setting.get_help_heading().unwrap_or_default();
+        if heading != group {
+            group = heading;
+            // Writing to a String cannot fail.
+            let _ = write!(
+                page,
+                "\n## {group}\n\n| Flag | Variable | Default | Meaning | Change it when |\n\
+                 | --- | --- | --- | --- | --- |\n"
+            );
+        }
+        page.push_str(&setting_row(setting));
+    }
+    page + &OTHER_VARIABLES.replace("{FILTER}", DEFAULT_FILTER)
+}
+
+fn setting_row(setting: &Arg) -> String {
+    let help = setting.get_long_help().map(ToString::to_string).unwrap_or_default();
+    let (meaning, change_when) = help.split_once("\n\n").unwrap_or((&help, ""));
+    let flag = setting.get_long().unwrap_or_default();
+    let value = match setting.get_value_names() {
+        Some([name]) if setting.get_action().takes_values() => format!("=<{name}>"),
+        _ => String::new(),
+    };
+    let variable = setting.get_env().unwrap_or_default().to_string_lossy();
+    let default = setting.get_default_values().iter().map(|value| value.to_string_lossy());
+    let default = default.collect::<Vec<_>>().join(",");
+    let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+    format!("| `--{flag}{value}` | `{variable}` | {default} | {meaning} | {change_when} |\n")
+}
+
 /// Documents as one YAML stream.
-pub fn yaml<'a, T: Serialize + 'a>(documents: impl IntoIterator<Item = &'a T>) -> Result<String, Error> {
+pub fn yaml<'a, T: Serialize + 'a>(
+    documents: impl IntoIterator<Item = &'a T>,
+) -> Result<String, GenerateError> {
     let options = serde_saphyr::ser_options! {
-        // Folded text is hard to compare line by line, and longer than this are only descriptions.
+        // Folded text is hard to compare line by line, and only descriptions are longer.
         folded_wrap_chars: 4096,
     };
     let mut text = HEADER.to_owned();
@@ -56,8 +129,8 @@ pub fn yaml<'a, T: Serialize + 'a>(documents: impl IntoIterator<Item = &'a T>) -
     Ok(text)
 }
 
-/// Schema limits are floating-point numbers in the API types; where they are whole, they are written without a point, as
-/// kubectl shows them.
+/// Writes whole numbers without a point, as kubectl shows them. Schema limits are floating-point numbers in
+/// the API types.
 fn integers(value: &mut Value) {
     match value {
         Value::Number(number) => {
@@ -75,7 +148,7 @@ fn whole(number: &Number) -> Option<Number> {
     if !number.is_f64() {
         return None;
     }
-    // The shortest text of a whole f64 ends in ".0" up to 10^16; larger ones stay as they are.
+    // The shortest text of a whole f64 ends in ".0" up to 10^16. Larger numbers stay as they are.
     let text = number.to_string();
     text.strip_suffix(".0")?.parse::<i64>().ok().map(Number::from)
 }
@@ -94,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_as_the_same_documents() {
+    fn the_yaml_has_the_same_documents() {
         for policy in admission::policies() {
             let text = yaml(&policy.documents).expect("yaml");
             let read: Vec<Value> = serde_saphyr::from_multiple(&text).expect("documents");
@@ -109,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_original_s_file_names() {
+    fn the_files_have_the_names_of_the_kinds() {
         let names: Vec<_> = crds_yaml().expect("yaml").into_iter().map(|(name, _)| name).collect();
         assert!(names.contains(&"servicecatalog.k8s.io_serviceinstances.yaml".to_owned()));
         assert_eq!(names.len(), 8);

@@ -1,10 +1,13 @@
-//! `service-catalog`: arguments to subcommand.
+//! `service-catalog`: reads the command line and runs a subcommand.
 
-use std::io::Write as _;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use service_catalog::{client, config::Config, generate, runtime, server, telemetry};
+use service_catalog::{config::Config, generate, kube_api, runtime, server, telemetry};
 
 /// Order services from any Open Service Broker API broker with kubectl.
 #[derive(Parser)]
@@ -16,41 +19,44 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the operator against the cluster of the kubeconfig, or of the pod it runs in.
-    Run {
-        /// How log lines are written.
-        #[arg(long, env, value_enum, default_value = "text")]
-        log_format: telemetry::LogFormat,
-        #[command(flatten)]
-        config: Box<Config>,
-    },
+    /// Run the operator for the cluster of the kubeconfig, or of the pod that it runs in.
+    Run(Box<Config>),
     /// Print the custom resource definitions as YAML.
     Crds,
     /// Print the admission policies as YAML.
     Policies,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Run { log_format, config } => {
-            telemetry::init(log_format)?;
-            let threads = tokio::runtime::Runtime::new().context("cannot start threads")?;
-            let ended = threads.block_on(run(&config));
-            // Nothing is waited for: who leads no more is to end at once.
-            threads.shutdown_background();
-            ended
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(config) => run(&config),
+        Command::Crds => print(generate::crds_yaml()),
+        Command::Policies => print(generate::admission_yaml()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
         }
-        Command::Crds => print(generate::crds_yaml()?),
-        Command::Policies => print(generate::admission_yaml()?),
     }
 }
 
-async fn run(config: &Config) -> anyhow::Result<()> {
-    let listener = server::bind(config.listen).await?;
-    runtime::run(client::connect().await?, config, listener, stop_signal()?).await
+fn run(config: &Config) -> anyhow::Result<()> {
+    telemetry::init(config.log_format)?;
+    let threads = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    let result = threads.block_on(operate(config));
+    // A replica that lost its leadership must end at once, so no task is waited for.
+    threads.shutdown_background();
+    result
 }
 
-/// Ends on the signals that a container runtime and a terminal send.
+async fn operate(config: &Config) -> anyhow::Result<()> {
+    let listener = server::bind(config.listen).await?;
+    runtime::run(kube_api::client::connect().await?, config, listener, stop_signal()?).await
+}
+
+/// Ends on SIGTERM, which a container runtime sends, and on SIGINT, which a terminal sends.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -60,13 +66,24 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("told to stop; finishing what is under way");
+        tracing::info!("received a stop signal; finishing the requests that are under way");
     })
 }
 
-fn print(files: Vec<(String, String)>) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for (_, text) in files {
+/// Writes a fatal error as one line: to the log if there is one, so that a program can read it.
+fn report(error: &anyhow::Error) {
+    let line = kube_api::error::chain(error.as_ref());
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{line}");
+    } else {
+        // There is no other place to report that standard error is closed.
+        let _ = writeln!(io::stderr(), "service-catalog: {line}");
+    }
+}
+
+fn print(files: Result<Vec<(String, String)>, generate::GenerateError>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for (_, text) in files? {
         write!(out, "---\n{text}").context("cannot write to standard output")?;
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! The probes: `/livez` (and the original's `/healthz`) while the process runs, `/readyz` (and `/healthz/ready`) once every
-//! cache is filled, or while another replica leads; and `/metrics`.
+//! The HTTP endpoints: `/livez` (`/healthz` in v0.3) succeeds while the process runs; `/readyz`
+//! (`/healthz/ready` in v0.3) succeeds when every cache is filled or another replica leads; `/metrics` has
+//! the metrics.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -12,42 +13,41 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-/// How far this process is.
+/// What `/readyz` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It does not know yet what there is to do.
+pub(crate) enum Readiness {
+    /// Not ready: the caches are not filled yet.
     Starting,
-    /// Another replica leads, and this one is there to take over: as ready as it can be.
+    /// Ready: another replica leads, and this one can take over.
     StandingBy,
-    /// It works.
+    /// Ready: this replica leads and its caches are filled.
     Working,
 }
 
-impl State {
+impl Readiness {
     fn answer(self) -> (StatusCode, &'static str) {
         match self {
             Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet"),
-            Self::StandingBy => (StatusCode::OK, "ok, standing by: another replica leads"),
+            Self::StandingBy => (StatusCode::OK, "ok: another replica leads, and this one stands by"),
             Self::Working => (StatusCode::OK, "ok"),
         }
     }
 }
 
-/// Opens the port.
+/// Opens the port for `serve`.
 ///
 /// # Errors
-/// The address is taken or not ours.
+/// The address is in use, or this host does not have it.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (see --listen)"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; set another address with --listen"))
 }
 
-/// Serves the probes and the metrics, whose text `metrics` gives, until told to stop.
-///
-/// # Errors
-/// The port is lost.
-pub async fn serve(
+/// Serves the endpoints until `stop` ends. `metrics` returns the text of `/metrics`.
+pub(crate) async fn serve(
     listener: TcpListener,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<Readiness>,
     metrics: impl Fn() -> anyhow::Result<String> + Clone + Send + Sync + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -56,46 +56,46 @@ pub async fn serve(
         let state = *state.borrow();
         async move { state.answer() }
     };
-    let shown = move || {
+    let render = move || {
         let text = metrics();
         async move {
             match text {
                 Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
                 Err(error) => {
-                    tracing::error!(error = %error, "the metrics cannot be shown");
+                    tracing::error!(error = %error, "cannot render the metrics");
                     StatusCode::INTERNAL_SERVER_ERROR.into_response()
                 }
             }
         }
     };
     let router = Router::new()
-        .route("/metrics", get(shown))
+        .route("/metrics", get(render))
         .route("/livez", get(live))
         .route("/healthz", get(live))
         .route("/readyz", get(readiness.clone()))
         .route("/healthz/ready", get(readiness));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
-        .context("the probes cannot be served any more")
+    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the HTTP endpoints have failed")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    // v0.3 K9, M2, M5
     #[tokio::test]
-    async fn the_original_s_probes_are_served_beside_ours() {
+    async fn the_probes_of_v0_3_are_served_as_well() {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (ready, seen) = watch::channel(State::Starting);
+        let (ready, seen) = watch::channel(Readiness::Starting);
         let metrics = || Ok("counted 1\n".to_owned());
         let server = tokio::spawn(serve(listener, seen, metrics, std::future::pending()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let status = async |path: &str| {
             client.get(format!("http://{address}{path}")).send().await.unwrap().status().as_u16()
         };
-        for (state, answer) in [(State::Starting, 503), (State::StandingBy, 200), (State::Working, 200)] {
+        for (state, answer) in
+            [(Readiness::Starting, 503), (Readiness::StandingBy, 200), (Readiness::Working, 200)]
+        {
             ready.send_replace(state);
             for path in ["/livez", "/healthz", "/metrics"] {
                 assert_eq!(status(path).await, 200, "{path}");

@@ -1,34 +1,39 @@
-//! Logs: one line an event on standard error, as text or as JSON, filtered by `RUST_LOG`.
+//! Logs: one line for each event on standard error, as text or as JSON, filtered by `RUST_LOG`.
 
 use std::io::IsTerminal as _;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// How a log line is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people.
     Text,
-    /// For programs.
+    /// One JSON object a line, for programs.
     Json,
 }
 
-/// What is told without `RUST_LOG`.
-const DEFAULT: &str = "warn,service_catalog=info";
+/// The filter without `RUST_LOG`: what the operator does, and the warnings of its libraries. The last module logs
+/// each failed request without its object. The operator logs these errors itself, with the object.
+pub(crate) const DEFAULT_FILTER: &str = "warn,service_catalog=info,kube_client::client::builder=off";
 
-/// What is never told, whatever `RUST_LOG` says: an answer of the API server that cannot be read is written out by this
-/// library as a warning, with the Secret or the parameters that it holds. The error itself is told by those who asked.
+/// Applies whatever `RUST_LOG` says. When this library cannot read an answer of the API server, it logs the
+/// whole answer as a warning, with the Secret or the parameters that it holds. The operator logs the error
+/// itself.
 const NEVER: &str = "kube_client::client=error";
 
-/// Starts logging. Without `RUST_LOG`, what the operator does is told, and of its libraries only what is wrong.
+/// Starts the log.
 ///
 /// # Errors
-/// `RUST_LOG` cannot be parsed, or logging was started already.
+/// `RUST_LOG` is not a valid filter, or the log was started before.
 pub fn init(format: LogFormat) -> anyhow::Result<()> {
     let directives = std::env::var(EnvFilter::DEFAULT_ENV);
-    let registry = tracing_subscriber::registry().with(filter(directives.as_deref().unwrap_or(DEFAULT))?);
-    // Colours are for people who watch, not for files and log collectors.
+    let filter = filter(directives.as_deref().unwrap_or(DEFAULT_FILTER))
+        .context("RUST_LOG is not a valid filter; write it as in warn,service_catalog=debug")?;
+    let registry = tracing_subscriber::registry().with(filter);
+    // Colours are for a terminal, not for files and log collectors.
     let colours =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
@@ -49,10 +54,11 @@ mod tests {
 
     use super::*;
 
+    // v0.3 Q6
     #[test]
     fn answers_of_the_api_server_are_never_written_out() {
         for directives in [
-            DEFAULT,
+            DEFAULT_FILTER,
             "trace",
             "service_catalog=info,kube_client=trace",
             "kube_client::client=trace,service_catalog=info",

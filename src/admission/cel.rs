@@ -1,8 +1,8 @@
 //! CEL expressions over the fields of a spec, built from the schemas of the kinds.
 //!
-//! Absent, `null` and the zero value of the type are the same to them: Go clients of the original send zero values where
-//! a manifest has nothing, and that is not an edit. `dyn` keeps the API server's type checker from objecting to the
-//! comparisons with `null`; it knows the types but not that they are nullable.
+//! To these expressions an absent field, `null` and the zero value of the type are the same: Go clients of
+//! v0.3 send zero values for fields that a manifest does not have, and that is no edit. The comparisons with
+//! `null` need `dyn`, because the type checker of the API server does not know that the fields are nullable.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 
@@ -11,30 +11,29 @@ use crate::crd;
 /// A top-level field of a spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Field {
-    /// Its name.
-    pub name: String,
+    pub(super) name: String,
     zero: &'static str,
 }
 
 impl Field {
-    /// Its value in `object` or `oldObject`, the zero value where there is none.
+    /// CEL: the value in `object` or `oldObject`; the zero value if the field is absent.
     pub(super) fn of(&self, root: &str) -> String {
         let path = format!("{root}.spec.{}", self.name);
         format!("({} ? dyn({path}) : dyn({}))", given(root, &["spec", &self.name], 1), self.zero)
     }
 
-    /// Whether the request gives it another value.
+    /// CEL: whether the request changes the value.
     pub(super) fn changed(&self) -> String {
         format!("{} != {}", self.of("object"), self.of("oldObject"))
     }
 
-    /// Whether the request gives it another value, where zero means "as it is".
+    /// CEL: whether the request changes the value. Zero in the request means no change.
     pub(super) fn changed_from_zero(&self) -> String {
         format!("({} != {} && {})", self.of("object"), self.zero, self.changed())
     }
 }
 
-/// The fields of the spec of a kind, by the plural of its name.
+/// The fields of the spec of a kind. `plural` is the name of its resource.
 pub(super) fn spec_fields(plural: &str) -> Vec<Field> {
     let definitions = crd::all();
     let Some(definition) = definitions.iter().find(|crd| crd.spec.names.plural == plural) else {
@@ -67,7 +66,7 @@ fn zero(schema: &JSONSchemaProps) -> &'static str {
     }
 }
 
-/// Whether a path is there and not null, every step of it after the first `known`.
+/// CEL: whether a path exists and is not null. The first `known` steps are known to exist.
 pub(super) fn given(root: &str, steps: &[&str], known: usize) -> String {
     let tests = (known + 1..=steps.len()).map(|end| {
         let path = format!("{root}.{}", steps[..end].join("."));
@@ -76,18 +75,18 @@ pub(super) fn given(root: &str, steps: &[&str], known: usize) -> String {
     tests.collect::<Vec<_>>().join(" && ")
 }
 
-/// Whether any of these holds, one per line.
+/// CEL: whether one of these expressions is true. One expression on each line.
 pub(super) fn any(expressions: impl IntoIterator<Item = String>) -> String {
     expressions.into_iter().collect::<Vec<_>>().join("\n|| ")
 }
 
-/// Whether the request creates the object or changes its spec.
+/// CEL: whether the request creates the object or changes its spec.
 ///
-/// An object without a spec is left to its schema, which refuses it with a better message than an expression that fails.
+/// It is false for an object without a spec. The schema refuses such an object with a better message.
 pub(super) const SPEC_CHANGED: &str =
     "has(object.spec) && (request.operation == 'CREATE' || object.spec != oldObject.spec)";
 
-/// A CEL string.
+/// CEL: a string literal.
 pub(super) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
 }
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_of_a_path_is_tested() {
+    fn every_step_of_a_path_is_checked() {
         assert_eq!(
             given("object", &["spec", "authInfo", "basic"], 1),
             "has(object.spec.authInfo) && dyn(object.spec.authInfo) != null && \

@@ -1,48 +1,47 @@
-//! The admission policies: what the original's webhook server did, as documents that the API server itself evaluates.
+//! The admission policies. They replace the webhook server of v0.3: the API server itself evaluates them.
 //!
-//! They are generated from the types of [`crd`]. A policy that must know whether the spec was edited walks
-//! the schema, so a field that is added to a type is in the policy as well, without anybody remembering it.
+//! They are generated from the types of [`crd`]. Policies that compare specs read the fields from the schema,
+//! so they cover a new field of a type as well.
 //!
-//! | policy | what the API server does with it |
+//! | policy | what it does |
 //! | --- | --- |
-//! | `finalizer` | puts the finalizer into the user's own CREATE, which saves the operator a write per object |
-//! | `…-user` | records who asked in `spec.userInfo`, whatever the request says there |
-//! | `servicebinding-secret-name` | fills in `secretName` |
-//! | `servicebinding-spec` | puts the spec of a binding back: it is for good |
-//! | `…-owner` | puts back to which broker and class a class or plan belongs |
-//! | `…-requests` | keeps `relistRequests` and `updateRequests` where a Go client sends its zero value |
-//! | `…-newer-fields`, `…-dropped-fields` | keep what clients of the original do not know |
+//! | `finalizer` | adds the finalizer to the CREATE of the user, which saves the operator a write for each object |
+//! | `…-user` | sets `spec.userInfo` to the requesting user, whatever the request has there |
+//! | `servicebinding-secret-name` | sets an empty `secretName` to the name of the binding |
+//! | `servicebinding-spec` | restores the spec of a binding, because it is immutable |
+//! | `…-owner` | restores the names of the broker and the class in a class or plan |
+//! | `…-requests` | keeps `relistRequests` and `updateRequests` if a Go client sends the zero value |
+//! | `…-newer-fields`, `…-dropped-fields` | keep fields that clients of v0.3 do not know |
 //! | `…-forged-user` | refuses a `spec.userInfo` that is not the requesting user |
-//! | `servicebinding-immutable` | refuses another spec of a binding |
-//! | `serviceinstance-turns` | refuses an edit while one by another user waits for the broker |
-//! | `…-secrets` | refuses to name a Secret that the requesting user may not read |
+//! | `servicebinding-immutable` | refuses a change of the spec of a binding |
+//! | `serviceinstance-one-editor-at-a-time` | refuses an edit while an edit by another user waits for the broker |
+//! | `…-secrets` | refuses a spec that names a Secret which the requesting user may not read |
 //!
-//! The first six are `MutatingAdmissionPolicy` (served as v1 from Kubernetes 1.36), the others
-//! `ValidatingAdmissionPolicy`. `…-forged-user` and `…-immutable` can never fail where `…-user` and `…-spec` run before
-//! them; on a cluster without mutating policies they are what makes `spec.userInfo` trustworthy and a binding what it
-//! was.
+//! The first six and `…-newer-fields` are `MutatingAdmissionPolicy` (served as v1 from Kubernetes 1.36), the
+//! others `ValidatingAdmissionPolicy`. `…-forged-user` and `…-immutable` never fail where `…-user` and
+//! `…-spec` run before them. They are for clusters without mutating policies: there they protect
+//! `spec.userInfo` and the spec of a binding.
 //!
-//! Every policy fails closed. So that none can ever stand in the way of the operator, which only adds and removes the
-//! finalizer, an UPDATE that leaves the spec as it was matches no policy at all; and `status` is a resource of its own
-//! that none of them names.
+//! Every policy fails closed. No policy can block the operator, which only adds and removes the finalizer: an
+//! UPDATE that does not change the spec matches no policy, and no policy names the resource `status`.
 
 mod cel;
 mod mutating;
-mod newer;
-mod turns;
+mod newer_fields;
+mod one_editor_at_a_time;
 mod validating;
 
 use serde_json::{Value, json};
 
-pub use self::newer::keeping;
+pub use self::newer_fields::keeping;
 use crate::crd;
 
-/// One policy and the binding that puts it into force.
+/// A policy and its binding.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// What the policy is about; with the API group behind it, the name of both objects.
+    /// The topic of the policy. Followed by the API group, it is the name of both objects.
     pub topic: String,
-    /// The policy, then its binding.
+    /// The policy and its binding, in this order.
     pub documents: [Value; 2],
 }
 
@@ -51,8 +50,8 @@ pub struct Policy {
 pub fn policies() -> Vec<Policy> {
     let mut policies = mutating::all();
     policies.extend(validating::all());
-    policies.extend(newer::all());
-    policies.extend(turns::all());
+    policies.extend(newer_fields::all());
+    policies.extend(one_editor_at_a_time::all());
     policies
 }
 
@@ -62,8 +61,8 @@ pub fn all() -> Vec<Value> {
     policies().into_iter().flat_map(|policy| policy.documents).collect()
 }
 
-/// An expression with the name that the API server reports it under, or that others refer to it by.
-type Named = (String, String);
+/// The name of an expression and the expression.
+type NamedExpression = (String, String);
 
 fn name(topic: &str) -> String {
     format!("{topic}.{}", crd::GROUP)
@@ -79,7 +78,7 @@ fn match_constraints(resources: &[&str], operations: &[&str]) -> Value {
     }]})
 }
 
-fn named(expressions: &[Named]) -> Value {
+fn named(expressions: &[NamedExpression]) -> Value {
     expressions.iter().map(|(name, expression)| json!({"name": name, "expression": expression})).collect()
 }
 
@@ -115,6 +114,7 @@ mod tests {
         }
     }
 
+    // v0.3 F15
     #[test]
     fn every_policy_fails_closed_and_matches_main_resources_only() {
         for Policy { documents, topic } in policies() {
@@ -132,9 +132,10 @@ mod tests {
         }
     }
 
-    /// What goes must not be kept by a rule of ours, and who deletes is nobody's business to record.
+    /// A policy must not block a deletion, and no policy records the user who deletes.
+    // v0.3 F14
     #[test]
-    fn no_policy_is_asked_about_a_deletion() {
+    fn no_policy_matches_a_deletion() {
         for Policy { documents, topic } in policies() {
             for rule in documents[0]["spec"]["matchConstraints"]["resourceRules"].as_array().expect("rules") {
                 let operations = rule["operations"].as_array().expect("operations");
@@ -144,7 +145,8 @@ mod tests {
         }
     }
 
-    /// A finalizer patch, the one write of the operator to the main resource, must reach no policy.
+    /// The operator writes only finalizers to the main resource. No policy may match such a write.
+    // v0.3 Q5
     #[test]
     fn an_update_that_leaves_the_spec_alone_matches_nothing() {
         for Policy { documents, topic } in policies() {
@@ -186,6 +188,7 @@ mod tests {
         }
     }
 
+    // v0.3 Q5
     #[test]
     fn a_broker_that_is_given_another_address_is_checked_but_not_one_that_is_synced() {
         for topic in ["clusterservicebroker-secrets", "servicebroker-secrets"] {

@@ -1,12 +1,13 @@
-//! The policies that complete what the user sends.
+//! The policies that change requests.
 //!
-//! All patches are JSON patches: an apply configuration is refused for objects that hold a field the definition does not
-//! declare, because it is typed before such fields are pruned. A patch whose `value` is a list of typed objects panics
-//! the API server (seen on 1.36.3), so values are plain CEL maps, lists and scalars.
+//! All patches are JSON patches. The API server refuses an apply configuration for an object with a field
+//! that the definition does not declare, because it checks the types before it prunes such fields. A patch
+//! whose `value` is a list of typed objects makes the API server panic (seen on 1.36.3), so values are plain
+//! CEL maps, lists and scalars.
 
 use serde_json::json;
 
-use super::{Named, Policy, cel, document, match_constraints, name, named};
+use super::{NamedExpression, Policy, cel, document, match_constraints, name, named};
 use crate::crd::FINALIZER;
 
 pub(super) fn all() -> Vec<Policy> {
@@ -16,9 +17,9 @@ pub(super) fn all() -> Vec<Policy> {
         binding_user(),
         secret_name(),
         binding_spec(),
-        kept("clusterservicebroker-relist-requests", "clusterservicebrokers", "relistRequests"),
-        kept("servicebroker-relist-requests", "servicebrokers", "relistRequests"),
-        kept("serviceinstance-update-requests", "serviceinstances", "updateRequests"),
+        kept_counter("clusterservicebroker-relist-requests", "clusterservicebrokers", "relistRequests"),
+        kept_counter("servicebroker-relist-requests", "servicebrokers", "relistRequests"),
+        kept_counter("serviceinstance-update-requests", "serviceinstances", "updateRequests"),
         owner("clusterserviceclass-owner", "clusterserviceclasses", &["clusterServiceBrokerName"]),
         owner("serviceclass-owner", "serviceclasses", &["serviceBrokerName"]),
         owner(
@@ -30,9 +31,10 @@ pub(super) fn all() -> Vec<Policy> {
     ]
 }
 
-/// CEL: whether the request asks something of the broker of an instance.
+/// CEL: whether the request makes the operator send a request for an instance to its broker.
 ///
-/// A zero `updateRequests` is put back by a policy of its own, so it is no edit here, in whichever order the two run.
+/// A zero `updateRequests` is no edit, because another policy restores the value. The order of the two
+/// policies does not matter.
 pub(super) fn edited_instance() -> String {
     let changed =
         cel::spec_fields("serviceinstances").into_iter().filter_map(|field| match field.name.as_str() {
@@ -43,9 +45,9 @@ pub(super) fn edited_instance() -> String {
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
 
-/// CEL: whether the request asks something of the broker of a binding.
+/// CEL: whether the request makes the operator send a request for a binding to its broker.
 ///
-/// `secretName` is a matter of the definition's rules: it may be given once.
+/// `secretName` does not count. A CEL rule of the definition allows it to be set once.
 pub(super) fn edited_binding() -> String {
     let changed = cel::spec_fields("servicebindings").into_iter();
     let changed = changed
@@ -74,8 +76,8 @@ fn finalizer() -> Policy {
     )
 }
 
-/// What stands in `spec.userInfo` is who asked for the present spec, however the request looks: an edit records the
-/// requesting user, anything else puts back what was there.
+/// An edit sets `spec.userInfo` to the requesting user. Any other update restores the previous value,
+/// whatever the request has there.
 fn user(topic: &str, plural: &str, edited: &str) -> Policy {
     policy(
         topic,
@@ -93,7 +95,7 @@ fn user(topic: &str, plural: &str, edited: &str) -> Policy {
     )
 }
 
-/// A binding is never edited, so whoever creates it is who asked.
+/// A binding is never edited, so only its creator counts.
 fn binding_user() -> Policy {
     policy(
         "servicebinding-user",
@@ -105,7 +107,8 @@ fn binding_user() -> Policy {
     )
 }
 
-/// The name of a binding with `generateName` is not known yet: its Secret is named by the operator.
+/// A binding with `generateName` has no name at admission. The operator then names its Secret after the
+/// binding.
 fn secret_name() -> Policy {
     let field = cel::spec_field("servicebindings", "secretName");
     policy(
@@ -113,7 +116,7 @@ fn secret_name() -> Policy {
         &["servicebindings"],
         &["CREATE"],
         &[(
-            "not-said".into(),
+            "is-unset".into(),
             format!(
                 "has(object.spec) && {} == '' && has(object.metadata.name) && object.metadata.name != ''",
                 field.of("object")
@@ -124,8 +127,8 @@ fn secret_name() -> Policy {
     )
 }
 
-/// The spec of a binding is for good; as in the original, an UPDATE that has another is none of the spec's, and no
-/// error. So a client that replaces objects as a whole loses nothing that it does not know.
+/// The spec of a binding is immutable. As in v0.3, an UPDATE with another spec is no error and does not
+/// change the spec. So a client that replaces whole objects removes no field that it does not know.
 fn binding_spec() -> Policy {
     policy(
         "servicebinding-spec",
@@ -137,7 +140,8 @@ fn binding_spec() -> Policy {
     )
 }
 
-/// To whom a class or plan belongs is for good; as in the original, what an UPDATE says of it is not heard.
+/// The broker and the class of a class or plan are immutable. As in v0.3, an UPDATE with other names is no
+/// error and does not change them.
 fn owner(topic: &str, plural: &str, fields: &[&str]) -> Policy {
     let fields: Vec<_> = fields.iter().map(|name| cel::spec_field(plural, name)).collect();
     let patches = fields.iter().map(|field| {
@@ -156,15 +160,16 @@ fn owner(topic: &str, plural: &str, fields: &[&str]) -> Policy {
     )
 }
 
-/// A counter that only grows; zero in an UPDATE comes from a client that does not know of it.
-fn kept(topic: &str, plural: &str, counter: &str) -> Policy {
+/// A counter never decreases. Zero in an UPDATE comes from a client that does not know the field, so the
+/// policy restores the value.
+fn kept_counter(topic: &str, plural: &str, counter: &str) -> Policy {
     let field = cel::spec_field(plural, counter);
     policy(
         topic,
         &[plural],
         &["UPDATE"],
         &[(
-            "not-said".into(),
+            "is-zero".into(),
             format!("has(object.spec) && {} == 0 && {} != 0", field.of("object"), field.of("oldObject")),
         )],
         &[],
@@ -176,8 +181,8 @@ pub(super) fn policy(
     topic: &str,
     resources: &[&str],
     operations: &[&str],
-    conditions: &[Named],
-    variables: &[Named],
+    conditions: &[NamedExpression],
+    variables: &[NamedExpression],
     patch: &str,
 ) -> Policy {
     let mut spec = json!({

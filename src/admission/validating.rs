@@ -1,20 +1,21 @@
-//! The policies that refuse what the requesting user has no right to.
+//! The policies that refuse requests which the requesting user has no right to make.
 
 use serde_json::{Value, json};
 
 use super::{
-    Named, Policy, cel, document, match_constraints,
+    NamedExpression, Policy, cel, document, match_constraints,
     mutating::{edited_binding, edited_instance},
     name, named,
 };
 
-/// How many Secrets one object may name, unless its user may read all Secrets of the namespace: the API server prices
-/// each authorization check at 350,000, of a budget of 10,000,000 per policy.
+/// The largest number of Secrets that one object can name, unless the user may read all Secrets of the
+/// namespace. The API server limits the cost of a policy to 10,000,000, and one authorization check costs
+/// 350,000.
 const MAX_SECRETS: usize = 16;
 
 const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
 
-/// Fields of a broker's spec that have no influence on where its credentials are sent.
+/// Fields of the spec of a broker that do not affect which server gets the credentials.
 const CATALOG_FIELDS: [&str; 4] =
     ["relistBehavior", "relistDuration", "relistRequests", "catalogRestrictions"];
 
@@ -46,13 +47,13 @@ fn forged_user(topic: &str, plural: &str, edited: &str) -> Policy {
         &[("edited".into(), edited.into())],
         &[json!({
             "expression": rule,
-            "message": "spec.userInfo says that somebody else asked for this; leave it out, it is not written by hand",
+            "message": "spec.userInfo is not the requesting user: remove it from the request, the API server sets it",
             "reason": "Forbidden",
         })],
     )
 }
 
-/// For clusters without mutating policies, where nothing puts the spec back.
+/// For clusters without mutating policies, where no policy restores the spec.
 fn binding_spec() -> Policy {
     policy(
         "servicebinding-immutable",
@@ -83,7 +84,7 @@ fn broker_secrets() -> Policy {
     few_secrets("servicebroker-secrets", "servicebrokers", &secrets)
 }
 
-/// CEL: the Secret of one way to authenticate, as a list of none or one.
+/// CEL: a list with the Secret of one method of authentication, or an empty list.
 fn broker_secret(method: &str, namespace: &str) -> String {
     let steps = ["spec", "authInfo", method, "secretRef", "name"];
     let path = format!("object.{}", steps.join("."));
@@ -94,8 +95,9 @@ fn broker_secret(method: &str, namespace: &str) -> String {
     )
 }
 
-/// The credentials go to wherever the spec says, so a change of the address is checked like one of the Secret: else a
-/// user who may edit the broker, but not read the Secret, could have it sent to a server of their own.
+/// The spec says which server gets the credentials, so a change of the URL is checked like a change of the
+/// Secret. Without this check, a user who may edit the broker but not read the Secret could send the
+/// credentials to another server.
 fn few_secrets(topic: &str, plural: &str, secrets: &[String; 2]) -> Policy {
     let fields =
         cel::spec_fields(plural).into_iter().filter(|field| !CATALOG_FIELDS.contains(&field.name.as_str()));
@@ -157,8 +159,8 @@ fn parameter_secrets() -> String {
     )
 }
 
-/// A list of Secrets of the object's namespace that has no fixed length: asks for all Secrets of the namespace first,
-/// then for one by one.
+/// A policy for a list of Secrets in the namespace of the object. The list has no fixed length. The policy
+/// first checks the right to read all Secrets of the namespace, then the right to read each Secret.
 fn many_secrets(topic: &str, plural: &str, condition: String, wanted: &str, rules: Vec<Value>) -> Policy {
     let all = "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()";
     let few_enough = json!({
@@ -183,18 +185,20 @@ fn many_secrets(topic: &str, plural: &str, condition: String, wanted: &str, rule
     )
 }
 
-/// CEL: a Secret that the spec names, and where it does. `string` makes maps of one type out of them, as lists need.
+/// CEL: a map with a Secret and the field that names it. `string` gives all maps the same type, which lists
+/// need.
 fn secret(field: &str, namespace: &str, name: &str) -> String {
     format!("{{'field': {}, 'namespace': string({namespace}), 'name': string({name})}}", cel::text(field))
 }
 
-/// One rule per place in the list, although one for the whole list would be shorter: an expression can pay for two
-/// checks only, and the expression of a message cannot ask the authorizer which Secret it was.
-fn may_get(place: usize) -> Value {
-    let secret = format!("variables.wanted[{place}]");
+/// One rule for each index of the list. One rule for the whole list is not possible: the cost of an
+/// expression allows only two checks, and the expression of a message cannot use the authorizer to find the
+/// Secret.
+fn may_get(index: usize) -> Value {
+    let secret = format!("variables.wanted[{index}]");
     json!({
         "expression": format!(
-            "size(variables.wanted) <= {place} || variables.all\n\
+            "size(variables.wanted) <= {index} || variables.all\n\
              || authorizer.group('').resource('secrets').namespace({secret}.namespace).name({secret}.name)\
              .check('get').allowed()"
         ),
@@ -217,8 +221,8 @@ pub(super) fn policy(
     topic: &str,
     plural: &str,
     operations: &[&str],
-    conditions: &[Named],
-    variables: &[Named],
+    conditions: &[NamedExpression],
+    variables: &[NamedExpression],
     validations: &[Value],
 ) -> Policy {
     let spec = json!({

@@ -1,15 +1,20 @@
-//! Which of several replicas works: the settings of the original, with its defaults.
+//! The settings of the leader election, with the names and defaults of v0.3.
 
 use clap::Args;
 use jiff::SignedDuration;
 
 use super::duration;
-use crate::leader::lease::{Mismatch, Timing};
+use crate::leader::lease::{InvalidTiming, Timing};
 
-/// The settings of the election.
+const ELECTION: &str = "Leader election";
+
+/// The settings of the leader election.
 #[derive(Args, Clone, Debug)]
-pub struct Election {
-    /// Work only while this process holds a lease, so that of several replicas one works and the others stand by.
+#[expect(clippy::struct_field_names, reason = "clap derives the flags of v0.3 from the names")]
+pub(crate) struct Election {
+    /// Work only while this replica holds a lease. Of several replicas one works and the others stand by.
+    ///
+    /// Exactly one replica runs and the API server cannot keep a lease.
     #[arg(
         long,
         env,
@@ -18,46 +23,48 @@ pub struct Election {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true",
-        value_name = "BOOL"
+        value_name = "BOOL",
+        help_heading = ELECTION
     )]
-    pub leader_elect: bool,
+    pub(crate) leader_elect: bool,
 
-    /// For how long replicas that stand by leave a lease alone that is not renewed. Whole seconds; a part of one counts
-    /// as one.
-    #[arg(long, env, default_value = "15s", value_parser = duration, value_name = "DURATION")]
-    pub leader_elect_lease_duration: SignedDuration,
+    /// A replica that stands by takes the lease when it has seen it unchanged for this time. Whole seconds,
+    /// rounded up.
+    ///
+    /// Another replica must take over sooner after a crash (lower it), or a slow API server causes changes of
+    /// the leader (raise it). It must be longer than the renew deadline.
+    #[arg(long, env, default_value = "15s", value_parser = duration, value_name = "DURATION", help_heading = ELECTION)]
+    pub(crate) leader_elect_lease_duration: SignedDuration,
 
-    /// For how long a leader that cannot renew its lease goes on before it ends itself.
-    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION")]
-    pub leader_elect_renew_deadline: SignedDuration,
+    /// A leader that cannot renew its lease for this time ends.
+    ///
+    /// You change the lease duration. It must be longer than 1.2 times the retry period.
+    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION", help_heading = ELECTION)]
+    pub(crate) leader_elect_renew_deadline: SignedDuration,
 
-    /// How often the leader renews the lease, and the others look at it.
-    #[arg(long, env, default_value = "2s", value_parser = duration, value_name = "DURATION")]
-    pub leader_elect_retry_period: SignedDuration,
+    /// The leader renews the lease, and the other replicas read it, once in this time.
+    ///
+    /// You change the lease duration. A shorter time means more requests to the API server.
+    #[arg(long, env, default_value = "2s", value_parser = duration, value_name = "DURATION", help_heading = ELECTION)]
+    pub(crate) leader_elect_retry_period: SignedDuration,
 
-    /// What the leader holds: `leases`, which is all that Kubernetes still has for that.
-    #[arg(long, env, default_value = "leases", value_parser = resource_lock, value_name = "KIND")]
-    pub leader_elect_resource_lock: ResourceLock,
+    /// The kind of the lock. Kubernetes has no other kind than `leases` any more.
+    ///
+    /// Never. The setting exists because deployments of v0.3 have it.
+    #[arg(long, env, default_value = "leases", value_parser = ["leases"], value_name = "KIND", help_heading = ELECTION)]
+    pub(crate) leader_elect_resource_lock: String,
 
-    /// Namespace of the lease. By default that of the id of this cluster, `--cluster-id-configmap-namespace`.
-    #[arg(long, env, value_name = "NAMESPACE")]
-    pub leader_election_namespace: Option<String>,
-}
-
-/// What the leader holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResourceLock {
-    /// A `Lease`.
-    Leases,
+    /// The namespace of the lease. The default is the value of `--cluster-id-configmap-namespace`.
+    ///
+    /// The operator may not write leases in that namespace.
+    #[arg(long, env, value_name = "NAMESPACE", help_heading = ELECTION)]
+    pub(crate) leader_election_namespace: Option<String>,
 }
 
 impl Election {
-    /// How the lease is kept; `None` without an election.
-    ///
-    /// # Errors
-    /// The durations do not go together.
-    pub fn timing(&self) -> Result<Option<Timing>, Mismatch> {
-        // The parser admits only positive durations, which a `std::time::Duration` can hold.
+    /// The durations of the election; `None` without an election.
+    pub(crate) fn timing(&self) -> Result<Option<Timing>, InvalidTiming> {
+        // The parser accepts only positive durations, which a `std::time::Duration` can hold.
         let [lease, renew, retry] = [
             self.leader_elect_lease_duration,
             self.leader_elect_renew_deadline,
@@ -65,14 +72,6 @@ impl Election {
         ]
         .map(|duration| std::time::Duration::try_from(duration).unwrap_or_default());
         self.leader_elect.then(|| Timing::new(lease, renew, retry)).transpose()
-    }
-}
-
-fn resource_lock(text: &str) -> Result<ResourceLock, String> {
-    match text {
-        "leases" => Ok(ResourceLock::Leases),
-        _ => Err("it can only be leases, as Kubernetes has no locks of other kinds any more; leave this setting away"
-            .to_owned()),
     }
 }
 
@@ -93,23 +92,25 @@ mod tests {
         line.map(|line| line.election)
     }
 
+    // v0.3 K7
     #[test]
     fn a_leader_is_elected_unless_that_is_switched_off() {
         let usual = Timing {
-            lease: Duration::from_secs(15),
-            renew: Duration::from_secs(10),
-            retry: Duration::from_secs(2),
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
         };
         for on in [vec![], vec!["--leader-elect"], vec!["--leader-elect=true"]] {
             assert_eq!(read(&on).unwrap().timing(), Ok(Some(usual)), "{on:?}");
         }
-        // Durations that nobody uses may be anything.
+        // Without an election the durations have no effect, so they may be anything.
         let off = ["--leader-elect=false", "--leader-elect-retry-period=1h"];
         assert_eq!(read(&off).unwrap().timing(), Ok(None));
     }
 
+    // v0.3 K7
     #[test]
-    fn durations_that_do_not_go_together_are_refused_by_name() {
+    fn durations_that_contradict_each_other_are_refused_by_name() {
         for (arguments, named) in [
             (
                 ["--leader-elect-lease-duration=10s", "--leader-elect-retry-period=2s"],
@@ -134,13 +135,14 @@ mod tests {
         }
     }
 
+    // v0.3 K8
     #[test]
-    fn only_leases_are_held() {
+    fn the_only_kind_of_lock_is_a_lease() {
         assert!(read(&["--leader-elect-resource-lock=leases"]).is_ok());
-        // The original's default, what its chart set, and what client-go had on the way.
+        // The default of v0.3, the value of its chart, and the values of later versions of client-go.
         for gone in ["endpoints", "configmaps", "endpointsleases", "configmapsleases", ""] {
             let error = read(&[&format!("--leader-elect-resource-lock={gone}")]).unwrap_err().to_string();
-            for said in ["--leader-elect-resource-lock", gone, "only be leases", "leave this setting away"] {
+            for said in ["--leader-elect-resource-lock", gone, "[possible values: leases]"] {
                 assert!(error.contains(said), "{gone}: {error}");
             }
         }

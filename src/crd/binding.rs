@@ -1,4 +1,4 @@
-//! `ServiceBinding`: credentials for an instance, in a Secret.
+//! `ServiceBinding`: a binding of an instance, with its credentials in a Secret.
 
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{CustomResource, KubeSchema};
@@ -10,19 +10,22 @@ use super::{
     common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
     definition::{self, Column, text, wide},
-    progress::Progress,
+    progress::{DeletionStatus, Progress},
     rule,
     schema::{self, is_zero, null_default},
 };
-use crate::json::RawObject;
+use crate::{
+    json::RawObject,
+    osb::{BindingId, InstanceId},
+};
 
-/// Credentials for a `ServiceInstance`, written to a Secret of the same namespace.
+/// The spec of a binding.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceBinding",
-    doc = "Credentials for a ServiceInstance, which the broker gives and which are written to a Secret.",
+    doc = "A binding of a ServiceInstance. The operator writes the credentials that the broker returns into a Secret.",
     plural = "servicebindings",
     singular = "servicebinding",
     namespaced,
@@ -34,32 +37,31 @@ use crate::json::RawObject;
     selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.instanceRef.name) && self.instanceRef.name != ''")
-    .message("instanceRef.name is required: name the ServiceInstance of this namespace that the credentials are for").field_path(".instanceRef"))]
+#[x_kube(validation = rule::required_reference("instanceRef", "name the ServiceInstance that the credentials are for"))]
 #[x_kube(validation = rule::immutable("externalID"))]
-#[x_kube(validation = Rule::new("oldSelf.instanceRef == self.instanceRef").message("instanceRef is immutable: create another binding for another instance").field_path(".instanceRef"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.secretName) || oldSelf.secretName == '' || (has(self.secretName) && self.secretName == oldSelf.secretName)")
-    .message("secretName is immutable: create another binding for another Secret").field_path(".secretName"))]
+#[x_kube(validation = rule::immutable_object("instanceRef"))]
+#[x_kube(validation = rule::set_once("secretName"))]
 pub struct ServiceBindingSpec {
-    /// The instance that the credentials are for, in the same namespace.
+    /// The instance of the binding, in the same namespace.
     pub instance_ref: LocalObjectReference,
-    /// Parameters for the broker, in clear: use `parametersFrom` for what is secret.
+    /// Parameters for the broker, in plain text. Use `parametersFrom` for secret parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<RawObject>,
-    /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
+    /// Secrets with more parameters. Each key can occur only once in all sources and `parameters` together.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub parameters_from: Vec<ParametersFromSource>,
-    /// Name of the Secret that the credentials are written to; the binding's own name without it.
+    /// The name of the Secret for the credentials. The default is the name of the binding.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "schema::object_name")]
     pub secret_name: String,
-    /// Changes to make to the credentials before they are written, in this order.
+    /// Changes of the credentials before they are written, in this order.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub secret_transforms: Vec<SecretTransform>,
-    /// The id of the binding at the broker, for taking over one that exists. Without it the object's uid is used.
+    /// The id of a binding that exists at the broker already. Without it, the operator uses the uid of the
+    /// object.
     #[serde(
         default,
         rename = "externalID",
@@ -68,37 +70,37 @@ pub struct ServiceBindingSpec {
     )]
     #[schemars(schema_with = "schema::id")]
     pub external_id: String,
-    /// Who asked for the binding. Written by admission.
+    /// The user who created the binding. An admission policy writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
 }
 
-/// What kubectl shows of a binding.
+/// The columns of kubectl for a binding.
 pub(super) fn columns() -> [Column; 7] {
     [
-        text("Service-Instance", ".spec.instanceRef.name", "The instance"),
+        text("Service-Instance", ".spec.instanceRef.name", "The instance of the binding"),
         text("Secret-Name", ".spec.secretName", "The Secret with the credentials"),
         definition::status(),
         definition::age(),
-        wide(text("Expires", ".status.expiresAt", "When the credentials end")),
-        wide(text("Binding-ID", ".status.bindingID", "The id at the broker")),
+        wide(text("Expires", ".status.expiresAt", "When the credentials expire")),
+        wide(text("Binding-ID", ".status.bindingID", "The id of the binding at the broker")),
         definition::message(),
     ]
 }
 
-/// One change to the credentials; exactly one of the fields.
+/// One change of the credentials. Exactly one field is set.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.renameKey), has(self.addKey), has(self.addKeysFrom), has(self.removeKey)].filter(isSet, isSet).size() == 1")
-    .message("a transform is exactly one of renameKey, addKey, addKeysFrom and removeKey"))]
+    .message("set exactly one of renameKey, addKey, addKeysFrom and removeKey"))]
 pub struct SecretTransform {
-    /// Gives a key another name; does nothing when the key is not there.
+    /// Renames a key. Has no effect if there is no such key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rename_key: Option<RenameKeyTransform>,
-    /// Adds a key, or replaces its value.
+    /// Adds a key or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_key: Option<AddKeyTransform>,
-    /// Adds all keys of another Secret of the same namespace, once it is there.
+    /// Adds all keys of another Secret of the same namespace. The binding waits until there is such a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_keys_from: Option<AddKeysFromTransform>,
     /// Removes a key.
@@ -106,37 +108,37 @@ pub struct SecretTransform {
     pub remove_key: Option<RemoveKeyTransform>,
 }
 
-/// Gives a key another name.
+/// Renames a key.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-#[x_kube(validation = Rule::new("has(self.from) && has(self.to)").message("renameKey needs both from and to"))]
+#[x_kube(validation = Rule::new("has(self.from) && has(self.to)").message("from and to are required"))]
 pub struct RenameKeyTransform {
-    /// The key as it is.
+    /// The present name of the key.
     #[serde(default, deserialize_with = "null_default")]
     pub from: String,
-    /// The key as it will be.
+    /// The new name of the key.
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(schema_with = "schema::secret_key")]
     pub to: String,
 }
 
-/// Adds a key. `jsonPathExpression` counts before `stringValue`, and that before `value`.
+/// Adds a key. `jsonPathExpression` has precedence over `stringValue`, and `stringValue` over `value`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.key)").message("addKey needs a key"))]
+#[x_kube(validation = Rule::new("has(self.key)").message("key is required"))]
 pub struct AddKeyTransform {
-    /// The key.
+    /// The name of the key.
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
-    /// Its value as bytes, base64-encoded.
+    /// The value as bytes in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub value: Option<ByteString>,
-    /// Its value as text.
+    /// The value as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
-    /// Its value by a JSONPath template of kubectl over the credentials, as in `{.host}:{.port}` or
-    /// `{range .users[*]}{.name} {end}`.
+    /// The value as a JSONPath template of kubectl over the credentials, as in `{.host}:{.port}` or `{range
+    /// .users[*]}{.name} {end}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_path_expression: Option<String>,
 }
@@ -144,52 +146,52 @@ pub struct AddKeyTransform {
 /// Adds all keys of another Secret.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.secretRef) && has(self.secretRef.name) && self.secretRef.name != ''").message("addKeysFrom needs the name of a Secret in secretRef"))]
+#[x_kube(validation = Rule::new("has(self.secretRef) && has(self.secretRef.name) && self.secretRef.name != ''").message("secretRef.name is required"))]
 pub struct AddKeysFromTransform {
-    /// The Secret. Only one of the binding's own namespace is read.
+    /// The Secret. It must be in the namespace of the binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<ObjectReference>,
 }
 
 /// Removes a key.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-#[x_kube(validation = Rule::new("has(self.key) && self.key != ''").message("removeKey needs a key"))]
+#[x_kube(validation = Rule::new("has(self.key) && self.key != ''").message("key is required"))]
 pub struct RemoveKeyTransform {
-    /// The key.
+    /// The name of the key.
     #[serde(default, deserialize_with = "null_default")]
     pub key: String,
 }
 
-// The flags are the original's; `reconcilers::binding::phase` is the one place that reads them.
-/// Status of a binding.
+// The flags are those of v0.3. Only `reconcilers::binding::phase` reads them.
+/// The status of a binding.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceBindingStatus {
-    /// `Ready`, `Stalled` and `Failed`, in this order.
+    /// The conditions `Ready`, `Stalled` and `Failed`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
-    /// How far the work at the broker is.
+    /// The progress of the current operation.
     #[serde(flatten)]
     pub progress: Progress,
-    /// The operation that is under way.
+    /// The current operation: `Bind` or `Unbind`. Empty if there is none.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BindingOperation::is_none")]
     pub current_operation: BindingOperation,
-    /// The generation of the spec that was brought to an end, successfully or not.
+    /// The generation of the spec that the operator last finished, with or without success.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub reconciled_generation: i64,
-    /// The generation of the spec that the operator last acted on; -1 before it has seen the object.
+    /// The generation of the spec that the operator last acted on. -1 before the first time.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// What the broker is being asked for.
+    /// The properties in the current request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_progress_properties: Option<BindingProperties>,
-    /// What the broker has acknowledged.
+    /// The properties that the broker has accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_properties: Option<BindingProperties>,
-    /// Whether the broker must be told when this object is deleted.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "UnbindStatus::is_unset")]
-    pub unbind_status: UnbindStatus,
-    /// `Ready`, `Failed`, or the reason why not.
+    /// Whether the operator must unbind at the broker when this object is deleted.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeletionStatus::is_unset")]
+    pub unbind_status: DeletionStatus,
+    /// The type of the last condition if it is true, otherwise its reason.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
     /// The id of the binding at the broker.
@@ -197,26 +199,26 @@ pub struct ServiceBindingStatus {
         default,
         rename = "bindingID",
         deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
+        skip_serializing_if = "BindingId::is_empty"
     )]
-    pub binding_id: String,
-    /// The id at the broker of the instance that the binding belongs to.
+    pub binding_id: BindingId,
+    /// The id of the instance at the broker.
     #[serde(
         default,
         rename = "instanceID",
         deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
+        skip_serializing_if = "InstanceId::is_empty"
     )]
-    pub instance_id: String,
-    /// When the credentials end, if the broker says so.
+    pub instance_id: InstanceId,
+    /// When the credentials expire, if the broker says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub expires_at: Option<Time>,
-    /// By when the broker wants the credentials renewed, if it says so.
+    /// When the credentials must be renewed at the latest, if the broker says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub renew_before: Option<Time>,
-    /// What the instance's references were resolved to when the broker was last asked.
+    /// The broker, class and plan of the instance at the last request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,
 }
@@ -224,67 +226,42 @@ pub struct ServiceBindingStatus {
 /// An operation on a binding.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum BindingOperation {
-    /// None is under way.
+    /// No operation is under way.
     #[default]
     #[serde(rename = "")]
     None,
-    /// `PUT`
+    /// A PUT of the binding.
     Bind,
-    /// `DELETE`
+    /// A DELETE of the binding.
     Unbind,
 }
 
 impl BindingOperation {
-    /// No operation is under way.
+    /// Whether no operation is under way.
     #[must_use]
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 }
 
-/// Whether the broker must be told when a binding is deleted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum UnbindStatus {
-    /// Nothing was asked of a broker yet.
-    #[default]
-    #[serde(rename = "")]
-    Unset,
-    /// The broker has nothing.
-    NotRequired,
-    /// The broker has, or may have, a binding.
-    Required,
-    /// The binding was deleted at the broker.
-    Succeeded,
-    /// Written by the original when it gave up; here deletion is tried again.
-    Failed,
-}
-
-impl UnbindStatus {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-    fn is_unset(&self) -> bool {
-        matches!(self, Self::Unset)
-    }
-}
-
-/// The properties of a binding that a broker was asked for.
+/// The properties of a binding in a request to the broker.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BindingProperties {
-    /// The parameters; values that came from a Secret are shown as `<redacted>`.
+    /// The parameters. Values from a Secret are shown as `<redacted>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<RawObject>,
-    /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
+    /// The SHA-256 checksum of the parameters with the secret values, computed as in v0.3.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
-    /// On whose behalf the broker was asked, where version 0.3 wrote it. It is not written any more: `spec.userInfo` says
-    /// it.
+    /// The user of the request, if v0.3 wrote it. The operator does not write it: `spec.userInfo` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
 }
 
 impl Conditioned for ServiceBindingStatus {
-    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+    fn conditions_mut(&mut self) -> (&mut Vec<Condition>, &mut String) {
         (&mut self.conditions, &mut self.last_condition_state)
     }
 

@@ -1,7 +1,7 @@
-//! `ClusterServiceBroker` and `ServiceBroker`: where services can be ordered.
+//! `ClusterServiceBroker` and `ServiceBroker`: registered brokers.
 
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
-use kube::{CustomResource, KubeSchema, ResourceExt as _, core::Duration};
+use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +12,15 @@ use super::{
     definition::{self, Column, text, time, wide},
     rule,
     schema::{self, is_false, is_zero, null_default},
-    scope::BrokerObject,
 };
 
-/// An Open Service Broker API broker that offers its services to the whole cluster.
+/// The spec of a broker that offers its services to the whole cluster.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ClusterServiceBroker",
-    doc = "A broker whose services all namespaces can order.",
+    doc = "A service broker (Open Service Broker API). All namespaces can order its services.",
     plural = "clusterservicebrokers",
     singular = "clusterservicebroker",
     status = "ServiceBrokerStatus",
@@ -30,29 +29,29 @@ use super::{
     selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rule::has_url())]
+#[x_kube(validation = rule::required("url"))]
 #[x_kube(validation = rule::one_way_to_trust())]
-#[x_kube(validation = rule::never_less("relistRequests", "relistRequests must be strictly increasing"))]
+#[x_kube(validation = rule::never_less("relistRequests"))]
 #[x_kube(validation = rule::has_authentication())]
 #[x_kube(validation = rule::has_secret("basic", &["name", "namespace"]))]
 #[x_kube(validation = rule::has_secret("bearer", &["name", "namespace"]))]
 #[x_kube(validation = rule::no_restriction_by("spec.serviceClass.name", "ClusterServiceBroker", "spec.clusterServiceClass.name"))]
 pub struct ClusterServiceBrokerSpec {
-    /// What both kinds of broker have.
+    /// The fields of both kinds of broker.
     #[serde(flatten)]
     pub common: CommonServiceBrokerSpec,
-    /// How the operator authenticates to the broker; without it, it does not.
+    /// How the operator authenticates to the broker. Without it, the operator sends no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_info: Option<AuthInfo<ClusterSecretAuthConfig>>,
 }
 
-/// An Open Service Broker API broker that offers its services to one namespace.
+/// The spec of a broker that offers its services to one namespace.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceBroker",
-    doc = "A broker whose services can be ordered in its namespace only.",
+    doc = "A service broker (Open Service Broker API). Only its own namespace can order its services.",
     plural = "servicebrokers",
     singular = "servicebroker",
     namespaced,
@@ -62,27 +61,27 @@ pub struct ClusterServiceBrokerSpec {
     selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rule::has_url())]
+#[x_kube(validation = rule::required("url"))]
 #[x_kube(validation = rule::one_way_to_trust())]
-#[x_kube(validation = rule::never_less("relistRequests", "relistRequests must be strictly increasing"))]
+#[x_kube(validation = rule::never_less("relistRequests"))]
 #[x_kube(validation = rule::has_authentication())]
 #[x_kube(validation = rule::has_secret("basic", &["name"]))]
 #[x_kube(validation = rule::has_secret("bearer", &["name"]))]
 #[x_kube(validation = rule::no_restriction_by("spec.clusterServiceClass.name", "ServiceBroker", "spec.serviceClass.name"))]
 pub struct ServiceBrokerSpec {
-    /// What both kinds of broker have.
+    /// The fields of both kinds of broker.
     #[serde(flatten)]
     pub common: CommonServiceBrokerSpec,
-    /// How the operator authenticates to the broker; without it, it does not.
+    /// How the operator authenticates to the broker. Without it, the operator sends no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_info: Option<AuthInfo<SecretAuthConfig>>,
 }
 
-/// What kubectl shows of a broker.
+/// The columns of kubectl for a broker.
 pub(super) fn columns() -> [Column; 5] {
-    let fetched = "When the catalog was last fetched and brought a change";
+    let fetched = "When a fetch of the catalog last changed classes or plans";
     [
-        text("URL", ".spec.url", "Address of the broker"),
+        text("URL", ".spec.url", "The URL of the broker"),
         definition::status(),
         definition::age(),
         wide(time("Last-Fetched", ".status.lastCatalogRetrievalTime", fetched)),
@@ -94,10 +93,10 @@ pub(super) fn columns() -> [Column; 5] {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommonServiceBrokerSpec {
-    /// Address of the broker: `http` or `https`, with the path prefix of its API if it has one.
+    /// The URL of the broker: `http` or `https`, with the path before `/v2` if there is one.
     #[serde(default, deserialize_with = "null_default")]
     pub url: String,
-    /// Accept any TLS certificate. Unsafe; cannot be combined with `caBundle`.
+    /// Accept any TLS certificate of the broker. This is unsafe. It cannot be set together with `caBundle`.
     #[serde(
         default,
         rename = "insecureSkipTLSVerify",
@@ -105,59 +104,62 @@ pub struct CommonServiceBrokerSpec {
         skip_serializing_if = "is_false"
     )]
     pub insecure_skip_tls_verify: bool,
-    /// PEM certificates that the broker's TLS certificate must be issued by, in place of the system's, base64-encoded.
+    /// The certificate authorities that may issue the TLS certificate of the broker, in place of those of the
+    /// system: PEM, encoded in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub ca_bundle: Option<ByteString>,
-    /// `Duration` (fetch the catalog anew after `relistDuration`) or `Manual` (only when `relistRequests` grows).
-    /// Empty means `Duration`.
+    /// When the operator fetches the catalog again: after `relistDuration` (`Duration`, the default), or only
+    /// when `relistRequests` increases (`Manual`).
     #[serde(default, deserialize_with = "null_default")]
     pub relist_behavior: RelistBehavior,
-    /// How long after a successful fetch the catalog is fetched anew, as in `15m0s`. Without it, the operator's
-    /// setting counts (24 hours by default).
+    /// The time between two fetches of the catalog, as in `15m0s`. Without it, the setting of the operator
+    /// applies (24 hours by default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub relist_duration: Option<Duration>,
-    /// Increase this number to have the catalog fetched now.
+    /// Increase this number to make the operator fetch the catalog now.
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(range(min = 0))]
     pub relist_requests: i64,
-    /// Which classes and plans of the catalog are offered; all without it.
+    /// Which classes and plans of the catalog the cluster offers. Without it, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog_restrictions: Option<CatalogRestrictions>,
 }
 
-/// When the catalog is fetched anew.
+/// When the operator fetches the catalog again.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RelistBehavior {
-    /// Not said: as `Duration`.
+    /// The same as `Duration`.
     #[default]
     #[serde(rename = "")]
     Unset,
-    /// After `relistDuration`.
+    /// After `relistDuration`, and when `relistRequests` increases.
     Duration,
-    /// Only when `relistRequests` grows.
+    /// Only when `relistRequests` increases.
     Manual,
 }
 
-/// Restrictions of the catalog, each a list of label-selector requirements that must all hold.
+/// Restrictions of the catalog. A class or plan is offered if all selectors of its list match.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogRestrictions {
-    /// On classes: `name`, `spec.externalName`, `spec.externalID`, with `=`, `==`, `!=`, `in (…)`, `notin (…)`.
+    /// Selectors for classes over `name`, `spec.externalName` and `spec.externalID`, with `=`, `==`, `!=`,
+    /// `in (…)` and `notin (…)`, as in `spec.externalName in (a, b)`.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::class_restrictions")]
     pub service_class: Vec<String>,
-    /// On plans: as on classes, and `spec.free`, `spec.clusterServiceClass.name`, `spec.serviceClass.name`.
+    /// Selectors for plans: as for classes, and over `spec.free`, and `spec.clusterServiceClass.name` or
+    /// `spec.serviceClass.name`.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::plan_restrictions")]
     pub service_plan: Vec<String>,
 }
 
-/// How to authenticate to a broker. When both are given, `basic` counts.
+/// How the operator authenticates to a broker. If both are set, `basic` applies.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct AuthInfo<C> {
-    /// HTTP basic authentication.
+    /// HTTP basic authentication, with user name and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic: Option<C>,
     /// A bearer token.
@@ -166,107 +168,86 @@ pub struct AuthInfo<C> {
 }
 
 impl<C> AuthInfo<C> {
-    /// The original tests `basic` first and ignores `bearer` beside it.
-    fn chosen(&self) -> Option<(AuthMethod, &C)> {
+    /// v0.3 tests `basic` first and ignores `bearer` beside it.
+    pub(super) fn chosen(&self) -> Option<(AuthMethod, &C)> {
         let basic = self.basic.as_ref().map(|config| (AuthMethod::Basic, config));
         basic.or_else(|| self.bearer.as_ref().map(|config| (AuthMethod::Bearer, config)))
     }
 }
 
-/// Where the credentials for a cluster-wide broker are.
+/// The credentials for a cluster-wide broker.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSecretAuthConfig {
-    /// The Secret: keys `username` and `password` for basic, `token` for bearer authentication.
+    /// The Secret with the credentials. Its keys are `username` and `password` for basic authentication,
+    /// `token` for a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<ObjectReference>,
 }
 
-/// Where the credentials for a broker of one namespace are.
+/// The credentials for a broker of one namespace.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretAuthConfig {
-    /// The Secret, in the broker's namespace: keys `username` and `password` for basic, `token` for bearer
-    /// authentication.
+    /// The Secret with the credentials, in the namespace of the broker. Its keys are `username` and
+    /// `password` for basic authentication, `token` for a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
 }
 
-/// Status of a broker.
+/// The status of a broker.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceBrokerStatus {
-    /// `Ready`: the catalog was fetched and its classes and plans are in place.
+    /// The conditions. `Ready`: the operator has fetched the catalog and written its classes and plans.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
-    /// The generation of the spec with which the catalog was last fetched successfully.
+    /// The generation of the spec at the last successful fetch of the catalog.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub reconciled_generation: i64,
-    /// The generation of the spec that the operator last acted on, successfully or not; -1 before it has seen the object.
+    /// The generation of the spec that the operator last acted on, with or without success. -1 before the
+    /// first time.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// When fetching the catalog first failed since it last succeeded.
+    /// When a fetch of the catalog first failed after the last success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub operation_start_time: Option<Time>,
-    /// When the catalog was last fetched and brought a change.
+    /// When a fetch of the catalog last changed classes or plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_catalog_retrieval_time: Option<Time>,
-    /// `Ready`, or the reason why not.
+    /// `Ready`, or the reason of the condition that is not true.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
-    /// How much of a catalog was read when it was last fetched. An operator that reads more fetches it once more.
+    /// The version of the catalog reader at the last fetch. An operator with a newer reader fetches the
+    /// catalog again.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub catalog_reader: i64,
 }
 
-/// Where the operator finds the credentials for a broker, with the scope resolved.
+/// The credentials for a broker of either scope.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SecretAuth {
-    /// Basic or bearer.
+    /// The method of authentication.
     pub method: AuthMethod,
-    /// Namespace of the Secret.
+    /// The namespace of the Secret.
     pub namespace: String,
-    /// Name of the Secret; empty when the spec does not name one.
+    /// The name of the Secret; empty if the spec does not name one.
     pub name: String,
 }
 
-/// How a broker wants to be authenticated to.
+/// A method of authentication.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthMethod {
-    /// HTTP basic authentication.
+    /// HTTP basic authentication, with user name and password.
     Basic,
     /// A bearer token.
     Bearer,
 }
 
-impl BrokerObject for ClusterServiceBroker {
-    fn common(&self) -> &CommonServiceBrokerSpec {
-        &self.spec.common
-    }
-
-    fn auth(&self) -> Option<SecretAuth> {
-        let (method, config) = self.spec.auth_info.as_ref()?.chosen()?;
-        let secret = config.secret_ref.clone().unwrap_or_default();
-        Some(SecretAuth { method, namespace: secret.namespace, name: secret.name })
-    }
-}
-
-impl BrokerObject for ServiceBroker {
-    fn common(&self) -> &CommonServiceBrokerSpec {
-        &self.spec.common
-    }
-
-    fn auth(&self) -> Option<SecretAuth> {
-        let (method, config) = self.spec.auth_info.as_ref()?.chosen()?;
-        let secret = config.secret_ref.clone().unwrap_or_default();
-        Some(SecretAuth { method, namespace: self.namespace().unwrap_or_default(), name: secret.name })
-    }
-}
-
 impl Conditioned for ServiceBrokerStatus {
-    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+    fn conditions_mut(&mut self) -> (&mut Vec<Condition>, &mut String) {
         (&mut self.conditions, &mut self.last_condition_state)
     }
 

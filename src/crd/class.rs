@@ -1,28 +1,27 @@
-//! `ClusterServiceClass` and `ServiceClass`: one offering of a broker.
+//! `ClusterServiceClass` and `ServiceClass`: service offerings of brokers.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EntryStatus,
+    CatalogObjectStatus,
     definition::{self, Column, flag, text, wide},
     rule,
     schema::{self, is_false, null_default},
-    scope::{ClassObject, EntryObject, EntrySpec},
 };
-use crate::json::RawObject;
+use crate::{json::RawObject, osb::ServiceId};
 
-/// An offering of a cluster-wide broker.
+/// The spec of a class of a cluster-wide broker.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ClusterServiceClass",
-    doc = "A service that a ClusterServiceBroker offers. Made from the catalog of the broker.",
+    doc = "A service offering of a ClusterServiceBroker. The operator makes it from the catalog of the broker.",
     plural = "clusterserviceclasses",
     singular = "clusterserviceclass",
-    status = "EntryStatus",
+    status = "CatalogObjectStatus",
     shortname = "csvccl",
     selectable = ".spec.externalName",
     selectable = ".spec.externalID",
@@ -33,29 +32,29 @@ use crate::json::RawObject;
 #[x_kube(validation = rule::required("externalID"))]
 #[x_kube(validation = rule::required("description"))]
 #[x_kube(validation = rule::required("clusterServiceBrokerName"))]
-#[x_kube(validation = rule::same_id("ClusterServiceClass"))]
+#[x_kube(validation = rule::immutable("externalID"))]
 #[x_kube(validation = rule::immutable("clusterServiceBrokerName"))]
 pub struct ClusterServiceClassSpec {
-    /// What both kinds of class have.
+    /// The fields of both kinds of class.
     #[serde(flatten)]
     pub common: CommonServiceClassSpec,
-    /// Name of the `ClusterServiceBroker` that offers this class.
+    /// The name of the `ClusterServiceBroker` that offers this class.
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(length(max = 253))]
     pub cluster_service_broker_name: String,
 }
 
-/// An offering of a broker of one namespace.
+/// The spec of a class of a broker of one namespace.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceClass",
-    doc = "A service that a ServiceBroker offers. Made from the catalog of the broker.",
+    doc = "A service offering of a ServiceBroker. The operator makes it from the catalog of the broker.",
     plural = "serviceclasses",
     singular = "serviceclass",
     namespaced,
-    status = "EntryStatus",
+    status = "CatalogObjectStatus",
     shortname = "svccl",
     selectable = ".spec.externalName",
     selectable = ".spec.externalID",
@@ -66,139 +65,80 @@ pub struct ClusterServiceClassSpec {
 #[x_kube(validation = rule::required("externalID"))]
 #[x_kube(validation = rule::required("description"))]
 #[x_kube(validation = rule::required("serviceBrokerName"))]
-#[x_kube(validation = rule::same_id("ServiceClass"))]
+#[x_kube(validation = rule::immutable("externalID"))]
 #[x_kube(validation = rule::immutable("serviceBrokerName"))]
 pub struct ServiceClassSpec {
-    /// What both kinds of class have.
+    /// The fields of both kinds of class.
     #[serde(flatten)]
     pub common: CommonServiceClassSpec,
-    /// Name of the `ServiceBroker` that offers this class.
+    /// The name of the `ServiceBroker` that offers this class.
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(length(max = 253))]
     pub service_broker_name: String,
 }
 
-/// What kubectl shows of a class, whose broker is named in this field.
+/// The columns of kubectl for a class. `broker` is the field with the name of the broker.
 pub(super) fn columns(broker: &str) -> [Column; 7] {
-    let updatable = "Whether an instance can be moved to another plan";
+    let updatable = "Whether the plan of an instance can be changed";
     [
-        text("External-Name", ".spec.externalName", "Name in the broker's catalog"),
-        text("Broker", &format!(".spec.{broker}"), "The broker that offers it"),
+        text("External-Name", ".spec.externalName", "The name in the catalog of the broker"),
+        text("Broker", &format!(".spec.{broker}"), "The broker that offers the class"),
         definition::age(),
-        wide(flag("Bindable", ".spec.bindable", "Whether credentials can be had")),
+        wide(flag("Bindable", ".spec.bindable", "Whether an instance can have bindings")),
         wide(flag("Plan-Updatable", ".spec.planUpdatable", updatable)),
-        wide(flag("Removed", ".status.removedFromBrokerCatalog", "Whether it has left the catalog")),
-        wide(text("Description", ".spec.description", "What it is")),
+        wide(flag(
+            "Removed",
+            ".status.removedFromBrokerCatalog",
+            "Whether the catalog no longer has the class",
+        )),
+        wide(text("Description", ".spec.description", "The description of the offering")),
     ]
 }
 
-/// The fields that both kinds of class have, as the broker's catalog gives them.
+/// The fields of both kinds of class, from the catalog of the broker (OSB 2.17, "Service Offering Object").
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the catalog")]
 pub struct CommonServiceClassSpec {
-    /// Name of the offering in the broker's catalog.
+    /// The name of the offering in the catalog of the broker.
     #[serde(default, deserialize_with = "null_default")]
     #[schemars(length(max = 63))]
     pub external_name: String,
-    /// Id of the offering in the broker's catalog. Never changes.
+    /// The id of the offering in the catalog of the broker. It never changes.
     #[serde(default, rename = "externalID", deserialize_with = "null_default")]
-    #[schemars(length(max = 256))]
-    pub external_id: String,
-    /// What the offering is, in a sentence.
+    #[schemars(schema_with = "schema::catalog_id")]
+    pub external_id: ServiceId,
+    /// A short description of the offering.
     #[serde(default, deserialize_with = "null_default")]
     pub description: String,
-    /// Whether its instances can be bound to, unless a plan says otherwise.
+    /// Whether instances can have bindings. A plan can override it.
     #[serde(default, deserialize_with = "null_default")]
     pub bindable: bool,
-    /// Whether the broker can be asked for an existing binding. Asynchronous bindings need it.
+    /// Whether the broker can return an existing binding. Asynchronous bindings need it.
     #[serde(default, deserialize_with = "null_default")]
     pub binding_retrievable: bool,
-    /// Whether the broker can be asked for an existing instance.
+    /// Whether the broker can return an existing instance.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub instance_retrievable: bool,
-    /// Whether the plan of an instance can be changed, unless a plan says otherwise.
+    /// Whether the plan of an instance can be changed. A plan can override it.
     #[serde(default, deserialize_with = "null_default")]
     pub plan_updatable: bool,
-    /// Whether the broker wants to be told when the context of an instance changes.
+    /// Whether the broker accepts an update that changes only the context of an instance.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub allow_context_updates: bool,
-    /// What the broker says about the offering for display, verbatim.
+    /// The metadata of the offering for display, as the broker sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub external_metadata: Option<RawObject>,
-    /// Words to find the offering by.
+    /// The tags of the offering.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Permissions that the offering asks of a platform.
+    /// The permissions that the offering needs from the platform.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
-    /// Parameters for instances of this class that do not set them themselves. Written by people, kept on relist, and
-    /// applied to new instances with `--service-plan-defaults`.
+    /// Default parameters for new instances of this class. People write them, the operator keeps them when it
+    /// fetches the catalog again, and `--service-plan-defaults` switches them on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<RawObject>,
-}
-
-impl EntrySpec for CommonServiceClassSpec {
-    fn external_name(&self) -> &str {
-        &self.external_name
-    }
-
-    fn external_id(&self) -> &str {
-        &self.external_id
-    }
-}
-
-impl EntryObject for ClusterServiceClass {
-    type Common = CommonServiceClassSpec;
-
-    fn common(&self) -> &Self::Common {
-        &self.spec.common
-    }
-
-    fn common_mut(&mut self) -> &mut Self::Common {
-        &mut self.spec.common
-    }
-
-    fn broker_name(&self) -> &str {
-        &self.spec.cluster_service_broker_name
-    }
-
-    fn references(&self) -> Vec<(&'static str, &str)> {
-        vec![("spec.clusterServiceBrokerName", self.broker_name())]
-    }
-}
-
-impl EntryObject for ServiceClass {
-    type Common = CommonServiceClassSpec;
-
-    fn common(&self) -> &Self::Common {
-        &self.spec.common
-    }
-
-    fn common_mut(&mut self) -> &mut Self::Common {
-        &mut self.spec.common
-    }
-
-    fn broker_name(&self) -> &str {
-        &self.spec.service_broker_name
-    }
-
-    fn references(&self) -> Vec<(&'static str, &str)> {
-        vec![("spec.serviceBrokerName", self.broker_name())]
-    }
-}
-
-impl ClassObject for ClusterServiceClass {
-    fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
-        let cluster_service_broker_name = broker_name.to_owned();
-        Self::new(name, ClusterServiceClassSpec { common, cluster_service_broker_name })
-    }
-}
-
-impl ClassObject for ServiceClass {
-    fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
-        Self::new(name, ServiceClassSpec { common, service_broker_name: broker_name.to_owned() })
-    }
 }

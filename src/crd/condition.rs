@@ -1,8 +1,8 @@
-//! Conditions, in the shape and the order of the original.
+//! Conditions, in the shape and the order of v0.3.
 //!
-//! `svcat` and the print columns read the *last* element of the list, and many a script reads the first, so order matters:
-//! `Ready` first, then `Failed`, then `OrphanMitigation`. `Stalled`, which the original does not have, stands between
-//! `Ready` and the `Failed` that it repeats, and so is neither the first nor the last.
+//! The order matters, because `svcat` and the columns of kubectl read the last condition of the list, and
+//! scripts read the first: `Ready`, then `Failed`, then `OrphanMitigation`. `Stalled`, which v0.3 does not
+//! have, repeats `Failed` and stands before it, so it is neither the first nor the last.
 
 use std::fmt::Display;
 
@@ -13,28 +13,53 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{self, is_zero, null_default};
 
-/// What a condition is about. The order of the variants is the order in the list.
+/// The type of a condition. The order of the variants is the order in the list.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum ConditionType {
-    /// The object is as its spec asks.
+    /// The object is in the state that its spec asks for.
     Ready,
-    /// The same as `Failed`, under the name by which programs that know no kind (kstatus) look for it.
+    /// The same as `Failed`, under the name that programs like kstatus know.
     Stalled,
-    /// Nothing more will be tried until the spec changes.
+    /// The operator tries nothing more until the spec changes.
     Failed,
-    /// The broker may hold something that it should not; it is being removed.
+    /// The broker may hold an orphan, which the operator deletes (OSB 2.17, "Orphan Mitigation").
     OrphanMitigation,
 }
 
-/// Status of a condition.
+impl ConditionType {
+    /// The type as it stands in a condition.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Stalled => "Stalled",
+            Self::Failed => "Failed",
+            Self::OrphanMitigation => "OrphanMitigation",
+        }
+    }
+}
+
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition is true.
     True,
-    /// It does not hold.
+    /// The condition is false.
     False,
-    /// It cannot be told.
+    /// The operator does not know.
     Unknown,
+}
+
+impl ConditionStatus {
+    /// The status as it stands in a condition.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// One condition of an object.
@@ -46,22 +71,22 @@ pub struct Condition {
     pub type_: ConditionType,
     /// `True`, `False` or `Unknown`.
     pub status: ConditionStatus,
-    /// The generation of the object that this was found of. What it says of an older one may have changed since.
+    /// The generation of the object that the condition is about.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// When `status` last changed.
+    /// When the status of the condition last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_transition_time: Option<Time>,
-    /// A word for programs.
+    /// The reason as one word, for programs.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// A sentence for people.
+    /// The reason as a text, for people.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
-/// Sets a condition and keeps `lastTransitionTime` unless the status changes. Pure.
+/// Sets a condition. `lastTransitionTime` changes only with the status.
 pub fn set(
     conditions: &mut Vec<Condition>,
     (type_, status): (ConditionType, ConditionStatus),
@@ -86,13 +111,13 @@ pub fn set(
     repeat_failure(conditions);
 }
 
-/// Removes a condition.
-pub fn clear(conditions: &mut Vec<Condition>, type_: ConditionType) {
+/// Removes the condition of this type.
+pub fn remove(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|c| c.type_ != type_);
     repeat_failure(conditions);
 }
 
-/// `Stalled` is there while `Failed` is true, and says the same. Puts all in order.
+/// Repeats a true `Failed` as `Stalled`, and sorts the conditions.
 fn repeat_failure(conditions: &mut Vec<Condition>) {
     conditions.retain(|c| c.type_ != ConditionType::Stalled);
     let failed = find(conditions, ConditionType::Failed).filter(|c| c.status == ConditionStatus::True);
@@ -102,37 +127,39 @@ fn repeat_failure(conditions: &mut Vec<Condition>) {
     conditions.sort_by_key(|c| c.type_);
 }
 
-/// The condition of this type, if there is one.
+/// The condition of this type.
 #[must_use]
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|c| c.type_ == type_)
 }
 
-/// Whether the condition of this type is there and true.
+/// Whether there is a condition of this type and its status is true.
 #[must_use]
 pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|c| c.status == ConditionStatus::True)
 }
 
-/// `lastConditionState`: the type of the last condition if it is true, else its reason (the original's print column).
+/// The value of `lastConditionState`: the type of the last condition if it is true, else its reason. v0.3
+/// shows the same.
 #[must_use]
 pub fn summary(conditions: &[Condition]) -> String {
     conditions.last().map_or_else(String::new, |last| match last.status {
-        ConditionStatus::True => format!("{:?}", last.type_),
+        ConditionStatus::True => last.type_.name().to_owned(),
         ConditionStatus::False | ConditionStatus::Unknown => last.reason.clone(),
     })
 }
 
-/// A status with conditions and the summary that the print column shows.
+/// A status with conditions and `lastConditionState`.
 pub trait Conditioned {
-    /// Both of them.
-    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String);
+    /// The conditions and `lastConditionState`.
+    fn conditions_mut(&mut self) -> (&mut Vec<Condition>, &mut String);
 
-    /// The generation of the spec that was last acted on; below 1 when none was.
+    /// The generation of the spec that the operator last acted on. Below 1 before the first time.
     fn observed_generation(&self) -> i64;
 
-    /// Sets a condition, and the summary with it: something is found of the spec that was last acted on.
-    fn mark(
+    /// Sets a condition about the generation that the operator last acted on, and updates
+    /// `lastConditionState`.
+    fn set_condition(
         &mut self,
         type_: ConditionType,
         status: ConditionStatus,
@@ -141,22 +168,22 @@ pub trait Conditioned {
         now: Timestamp,
     ) {
         let generation = self.observed_generation().max(0);
-        let (conditions, shown) = self.parts();
+        let (conditions, shown) = self.conditions_mut();
         set(conditions, (type_, status), &reason.to_string(), message, generation, &Time(now));
         *shown = summary(conditions);
     }
 
-    /// Says of this generation what the conditions say already.
-    fn confirm(&mut self, generation: i64) {
-        for condition in self.parts().0 {
+    /// Sets `observedGeneration` of all conditions: what they say is true for this generation too.
+    fn set_conditions_generation(&mut self, generation: i64) {
+        for condition in self.conditions_mut().0 {
             condition.observed_generation = generation;
         }
     }
 
-    /// Removes a condition, and brings the summary up to date.
-    fn unmark(&mut self, type_: ConditionType) {
-        let (conditions, shown) = self.parts();
-        clear(conditions, type_);
+    /// Removes a condition and updates `lastConditionState`.
+    fn remove_condition(&mut self, type_: ConditionType) {
+        let (conditions, shown) = self.conditions_mut();
+        remove(conditions, type_);
         *shown = summary(conditions);
     }
 }
@@ -169,6 +196,7 @@ mod tests {
         Time(jiff::Timestamp::from_second(second).unwrap())
     }
 
+    // v0.3 A13
     #[test]
     fn a_transition_time_moves_only_with_the_status() {
         let mut conditions = vec![];
@@ -185,8 +213,9 @@ mod tests {
         conditions.iter().map(|c| c.type_).collect()
     }
 
+    // v0.3 A12
     #[test]
-    fn what_has_failed_is_stalled_and_stalled_is_neither_the_first_nor_the_last() {
+    fn a_failed_object_is_stalled_and_stalled_is_neither_the_first_nor_the_last() {
         use ConditionType::{Failed, OrphanMitigation, Ready, Stalled};
         let mut conditions = vec![];
         for (type_, wanted) in [
@@ -199,15 +228,16 @@ mod tests {
         }
         let stalled = find(&conditions, Stalled).unwrap().clone();
         assert_eq!(Condition { type_: Failed, ..stalled }, *find(&conditions, Failed).unwrap());
-        clear(&mut conditions, OrphanMitigation);
+        remove(&mut conditions, OrphanMitigation);
         assert_eq!(types(&conditions), [Ready, Stalled, Failed]);
         set(&mut conditions, (Failed, ConditionStatus::False), "Mended", "", 4, &at(8));
         assert_eq!(types(&conditions), [Ready, Failed]);
         set(&mut conditions, (Failed, ConditionStatus::True), "Broken", "", 5, &at(9));
-        clear(&mut conditions, Failed);
+        remove(&mut conditions, Failed);
         assert_eq!(types(&conditions), [Ready]);
     }
 
+    // v0.3 A11
     #[test]
     fn ready_comes_first_and_the_last_one_is_the_summary() {
         let mut conditions = vec![];
@@ -216,7 +246,7 @@ mod tests {
         set(&mut conditions, (ConditionType::Ready, ConditionStatus::False), "Waiting", "", 1, &at(1));
         assert_eq!(types(&conditions), [ConditionType::Ready, ConditionType::Stalled, ConditionType::Failed]);
         assert_eq!(summary(&conditions), "Failed");
-        clear(&mut conditions, ConditionType::Failed);
+        remove(&mut conditions, ConditionType::Failed);
         assert_eq!(summary(&conditions), "Waiting");
     }
 }

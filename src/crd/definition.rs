@@ -1,4 +1,4 @@
-//! What the derived definitions need on top: what all kinds have in common, columns, tolerance for old clients.
+//! Completes the derived definitions: what all kinds share, columns, tolerance for old clients.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,22 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-/// The API group is protected; this is what the API server wants of those who define kinds in it.
+/// The value of `api-approved.kubernetes.io`. The API server requires it for groups below `k8s.io`.
 const UNAPPROVED: &str = "unapproved, successor of the retired kubernetes-sigs/service-catalog";
 
-/// The definition of a kind, from what is derived from its type and the columns that kubectl shows:
+/// The definition of a kind: the derived definition with the columns of kubectl and these changes:
 ///
-/// * what is the same for all kinds: label, annotation, categories;
-/// * every optional field may be `null`, as in the schemaless definitions of the original (enumerations have the empty
-///   string instead);
-/// * no schema default in the spec: what a user did not write is not written into it for them;
-/// * `status` is one atomic value, because it has one writer: the API server then tracks one owner instead of thirty;
-/// * `status.observedGeneration` is -1 until the operator writes one, so that nobody takes a new object for a finished one:
-///   without it, programs that know nothing of a kind take the silence for success;
-/// * what the original wrote into every status, be it false or 0, is there as well: scripts wait for it.
+/// * All kinds have the same label, annotation and categories.
+/// * Every optional field can be `null`, as in v0.3, whose definitions have no schema. Enumerations have the
+///   empty string instead.
+/// * Descriptions have no line breaks within a paragraph.
+/// * The spec has no defaults: the operator writes nothing into it for the user.
+/// * `status` is one atomic value, because it has one writer. The API server then tracks one owner and not
+///   one for each field.
+/// * `status.observedGeneration` is -1 until the operator writes it. Without it, programs that do not know
+///   the kind (kstatus, for example) take a new object for a finished one.
+/// * Fields that v0.3 writes into every status, also if they are false or 0, have that value as default.
+///   Scripts wait for them.
 pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefinition {
     let mut definition = K::crd();
     definition.metadata.labels = Some([("svcat".to_owned(), "true".to_owned())].into());
@@ -37,7 +40,7 @@ pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefi
             continue;
         };
         for (name, property) in properties.iter_mut() {
-            tolerate(property);
+            complete(property);
             if name == "status" {
                 property.x_kubernetes_map_type = Some("atomic".to_owned());
                 property.nullable = Some(true);
@@ -45,15 +48,15 @@ pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefi
                 if property.properties.as_ref().is_some_and(observes) {
                     property.default = Some(JSON(json!({ "observedGeneration": -1 })));
                 }
-                say_what_is_not(property);
+                set_status_defaults(property);
             }
         }
     }
     definition
 }
 
-/// Nobody has to write these for them to be there.
-fn say_what_is_not(status: &mut JSONSchemaProps) {
+/// Fields that v0.3 writes into every status.
+fn set_status_defaults(status: &mut JSONSchemaProps) {
     for (name, property) in status.properties.iter_mut().flatten() {
         property.default = match &**name {
             "asyncOpInProgress" | "orphanMitigationInProgress" => Some(JSON(json!(false))),
@@ -64,18 +67,24 @@ fn say_what_is_not(status: &mut JSONSchemaProps) {
     }
 }
 
-fn tolerate(schema: &mut JSONSchemaProps) {
+fn complete(schema: &mut JSONSchemaProps) {
     schema.default = None;
+    schema.description = schema.description.take().map(|text| in_one_line(&text));
     let required = schema.required.clone().unwrap_or_default();
     for (name, property) in schema.properties.iter_mut().flatten() {
         if property.enum_.is_none() && !required.contains(name) {
             property.nullable = Some(true);
         }
-        tolerate(property);
+        complete(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
-        tolerate(items);
+        complete(items);
     }
+}
+
+/// Each paragraph of a comment as one line: kubectl and consoles wrap lines themselves.
+fn in_one_line(comment: &str) -> String {
+    comment.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n")
 }
 
 fn column(type_: &str, name: &str, path: &str, description: &str) -> Column {
@@ -88,38 +97,38 @@ fn column(type_: &str, name: &str, path: &str, description: &str) -> Column {
     }
 }
 
-/// A column of texts.
+/// A column with a text.
 pub(super) fn text(name: &str, path: &str, description: &str) -> Column {
     column("string", name, path, description)
 }
 
-/// A column of flags.
+/// A column with a flag.
 pub(super) fn flag(name: &str, path: &str, description: &str) -> Column {
     column("boolean", name, path, description)
 }
 
-/// A column of times, shown as how long ago they were.
+/// A column with a time, which kubectl shows as an age.
 pub(super) fn time(name: &str, path: &str, description: &str) -> Column {
     column("date", name, path, description)
 }
 
-/// A column that is shown with `-o wide` only.
+/// A column that kubectl shows only with `-o wide`.
 pub(super) fn wide(column: Column) -> Column {
     Column { priority: Some(1), ..column }
 }
 
-/// The age, which kubectl shows by itself where a kind has no columns.
+/// The age of the object. kubectl adds it by itself only to kinds without columns.
 pub(super) fn age() -> Column {
     Column { description: None, ..time("Age", ".metadata.creationTimestamp", "") }
 }
 
 /// The summary of the conditions of a broker, instance or binding.
 pub(super) fn status() -> Column {
-    text("Status", ".status.lastConditionState", "Ready, or the reason why not")
+    text("Status", ".status.lastConditionState", "Ready, or the reason of the condition that is not true")
 }
 
-/// What a broker, instance or binding says beside its summary.
+/// The message of the condition `Ready` of a broker, instance or binding.
 pub(super) fn message() -> Column {
     let path = r#".status.conditions[?(@.type=="Ready")].message"#;
-    wide(text("Message", path, "What is the matter, and what is to be done"))
+    wide(text("Message", path, "The state of the object, and what to do about it"))
 }

@@ -1,14 +1,13 @@
-//! `ServiceInstance`: one ordered service.
+//! `ServiceInstance`: an instance of a service offering.
 
 mod status;
 
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use status::{
-    ContextAnnotations, DeprovisionStatus, InstanceOperation, InstanceProperties, ProvisionStatus,
-    ServiceInstanceStatus,
+    ContextAnnotations, InstanceOperation, InstanceProperties, ProvisionStatus, ServiceInstanceStatus,
 };
 
 use super::{
@@ -20,13 +19,13 @@ use super::{
 };
 use crate::json::RawObject;
 
-/// An instance of a service, ordered from a broker.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+/// The spec of an instance.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
     kind = "ServiceInstance",
-    doc = "An instance of a service, ordered from a broker by being created, and given back by being deleted.",
+    doc = "An instance of a service. The operator provisions it at the broker, and deprovisions it when the object is deleted.",
     plural = "serviceinstances",
     singular = "serviceinstance",
     namespaced,
@@ -42,53 +41,37 @@ use crate::json::RawObject;
     selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(rule::any_set(&CLASS_FIELDS))
-    .message("a class is required: set exactly one of clusterServiceClassExternalName, clusterServiceClassExternalID, clusterServiceClassName, serviceClassExternalName, serviceClassExternalID, serviceClassName"))]
-#[x_kube(validation = Rule::new(rule::not_both(&CLUSTER_FIELDS, &NAMESPACED_FIELDS))
-    .message("instances can only refer to a cluster or namespaced class or plan type, but not both"))]
-#[x_kube(validation = Rule::new(rule::at_most_one(&CLASS_FIELDS))
-    .message("exactly one of clusterServiceClassExternalName, clusterServiceClassExternalID, clusterServiceClassName, serviceClassExternalName, serviceClassExternalID, serviceClassName may be set: the class is named twice"))]
-#[x_kube(validation = Rule::new(rule::at_most_one(&PLAN_FIELDS))
-    .message("exactly one of clusterServicePlanExternalName, clusterServicePlanExternalID, clusterServicePlanName, servicePlanExternalName, servicePlanExternalID, servicePlanName may be set: the plan is named twice"))]
-#[x_kube(validation = Rule::new(rule::same_spelling(&CLASS_FIELDS, &PLAN_FIELDS))
-    .message("class and plan must be named in the same way: ExternalName with ExternalName, ExternalID with ExternalID, Name with Name"))]
-#[x_kube(validation = Rule::new(rule::unchanged(&CLASS_FIELDS))
-    .message("the class of an instance is immutable: create another instance for another class"))]
-#[x_kube(validation = rule::never_less("updateRequests", "new updateRequests value must not be less than the old one"))]
-#[x_kube(validation = rule::immutable("externalID"))]
-#[x_kube(validation = Rule::new(rule::not_both_named("clusterServiceClassRef", "serviceClassRef"))
-    .message("clusterServiceClassRef and serviceClassRef should never be set simultaneously"))]
-#[x_kube(validation = Rule::new(rule::not_both_named("clusterServicePlanRef", "servicePlanRef"))
-    .message("clusterServicePlanRef and servicePlanRef should never be set simultaneously"))]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct ServiceInstanceSpec {
-    /// The class and the plan.
+    /// The fields that name the class and the plan.
     #[serde(flatten)]
     pub plan_reference: PlanReference,
-    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
-    /// in status.
+    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
+    /// objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_service_class_ref: Option<LocalObjectReference>,
-    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
-    /// in status.
+    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
+    /// objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_service_plan_ref: Option<LocalObjectReference>,
-    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
-    /// in status.
+    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
+    /// objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_class_ref: Option<LocalObjectReference>,
-    /// Written by version 0.3, and read only on objects that it left behind. What the references resolve to now stands
-    /// in status.
+    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
+    /// objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_plan_ref: Option<LocalObjectReference>,
-    /// Parameters for the broker, in clear: use `parametersFrom` for what is secret.
+    /// Parameters for the broker, in plain text. Use `parametersFrom` for secret parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<RawObject>,
-    /// Secrets whose values are JSON objects of further parameters. No key may occur twice in all of them together.
+    /// Secrets with more parameters. Each key can occur only once in all sources and `parameters` together.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub parameters_from: Vec<ParametersFromSource>,
-    /// The id of the instance at the broker, for taking over one that exists. Without it the object's uid is used.
+    /// The id of an instance that exists at the broker already. Without it, the operator uses the uid of the
+    /// object.
     #[serde(
         default,
         rename = "externalID",
@@ -97,53 +80,55 @@ pub struct ServiceInstanceSpec {
     )]
     #[schemars(schema_with = "schema::id")]
     pub external_id: String,
-    /// Who asked for the present spec. Written by admission.
+    /// The user who last changed the spec. An admission policy writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
-    /// The version of the software behind the instance, to be set to the one in `status.availableMaintenance` when the
-    /// instance is to be brought to it. Without it the instance begins with the version of its plan and keeps it.
+    /// The version of the software behind the instance. Set it to the version in
+    /// `status.availableMaintenance` to upgrade the instance. Without it, a new instance gets the version of
+    /// its plan and keeps it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub maintenance_version: String,
-    /// Increase this number to have the broker asked again: after a failure, or when a parameter Secret has changed.
+    /// Increase this number to make the operator send an update: after a failure, or when a Secret with
+    /// parameters has changed.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub update_requests: i64,
 }
 
-/// What kubectl shows of an instance.
+/// The columns of kubectl for an instance.
 pub(super) fn columns() -> [Column; 9] {
-    let version = "The version of the plan, when the instance has another";
+    let version = "The version of the plan, if the instance has another version";
     [
-        text("Class", ".status.userSpecifiedClassName", "The class, as the user named it"),
-        text("Plan", ".status.userSpecifiedPlanName", "The plan, as the user named it"),
+        text("Class", ".status.userSpecifiedClassName", "The class, as the spec names it"),
+        text("Plan", ".status.userSpecifiedPlanName", "The plan, as the spec names it"),
         definition::status(),
         definition::age(),
-        wide(text("Instance-ID", ".status.instanceID", "The id at the broker")),
-        wide(text("Broker", ".status.resolved.broker", "The broker that was last asked")),
-        wide(text("Dashboard", ".status.dashboardURL", "Where the instance can be managed")),
+        wide(text("Instance-ID", ".status.instanceID", "The id of the instance at the broker")),
+        wide(text("Broker", ".status.resolved.broker", "The broker of the last request")),
+        wide(text("Dashboard", ".status.dashboardURL", "The URL of the dashboard of the instance")),
         wide(text("New-Version", ".status.availableMaintenance.version", version)),
         definition::message(),
     ]
 }
 
-/// The twelve fields that name a class and a plan: two scopes, three spellings.
+/// The twelve fields that name a class and a plan: for each of two scopes, three ways to name them.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReference {
-    /// The `ClusterServiceClass` by its name in the broker's catalog.
+    /// The `ClusterServiceClass` by its name in the catalog of the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub cluster_service_class_external_name: Option<String>,
-    /// The `ClusterServicePlan` by its name in the broker's catalog.
+    /// The `ClusterServicePlan` by its name in the catalog of the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub cluster_service_plan_external_name: Option<String>,
-    /// The `ClusterServiceClass` by its id in the broker's catalog.
+    /// The `ClusterServiceClass` by its id in the catalog of the broker.
     #[serde(default, rename = "clusterServiceClassExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub cluster_service_class_external_id: Option<String>,
-    /// The `ClusterServicePlan` by its id in the broker's catalog.
+    /// The `ClusterServicePlan` by its id in the catalog of the broker.
     #[serde(default, rename = "clusterServicePlanExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub cluster_service_plan_external_id: Option<String>,
@@ -155,19 +140,19 @@ pub struct PlanReference {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub cluster_service_plan_name: Option<String>,
-    /// The `ServiceClass` by its name in the broker's catalog.
+    /// The `ServiceClass` by its name in the catalog of the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub service_class_external_name: Option<String>,
-    /// The `ServicePlan` by its name in the broker's catalog.
+    /// The `ServicePlan` by its name in the catalog of the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub service_plan_external_name: Option<String>,
-    /// The `ServiceClass` by its id in the broker's catalog.
+    /// The `ServiceClass` by its id in the catalog of the broker.
     #[serde(default, rename = "serviceClassExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub service_class_external_id: Option<String>,
-    /// The `ServicePlan` by its id in the broker's catalog.
+    /// The `ServicePlan` by its id in the catalog of the broker.
     #[serde(default, rename = "servicePlanExternalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub service_plan_external_id: Option<String>,
@@ -191,7 +176,7 @@ pub const CLASS_FIELDS: [&str; 6] = [
     "serviceClassName",
 ];
 
-/// The fields that name a plan, each at the place of the class field that it goes with.
+/// The fields that name a plan, each at the index of the class field that it goes with.
 pub const PLAN_FIELDS: [&str; 6] = [
     "clusterServicePlanExternalName",
     "clusterServicePlanExternalID",
@@ -201,8 +186,18 @@ pub const PLAN_FIELDS: [&str; 6] = [
     "servicePlanName",
 ];
 
-const CLUSTER_FIELDS: [&str; 6] =
-    [CLASS_FIELDS[0], CLASS_FIELDS[1], CLASS_FIELDS[2], PLAN_FIELDS[0], PLAN_FIELDS[1], PLAN_FIELDS[2]];
-
-const NAMESPACED_FIELDS: [&str; 6] =
-    [CLASS_FIELDS[3], CLASS_FIELDS[4], CLASS_FIELDS[5], PLAN_FIELDS[3], PLAN_FIELDS[4], PLAN_FIELDS[5]];
+/// The CEL rules of the spec.
+fn rules() -> Vec<Rule> {
+    let mut rules = vec![rule::one_required(&CLASS_FIELDS, "class")];
+    rules.extend(rule::at_most_one(&CLASS_FIELDS, "class"));
+    rules.extend(rule::at_most_one(&PLAN_FIELDS, "plan"));
+    rules.extend(PLAN_FIELDS.iter().zip(CLASS_FIELDS).map(|(plan, class)| rule::goes_with(plan, class)));
+    rules.extend(CLASS_FIELDS.map(rule::immutable_class));
+    rules.extend([
+        rule::never_less("updateRequests"),
+        rule::immutable("externalID"),
+        rule::not_both_references("clusterServiceClassRef", "serviceClassRef"),
+        rule::not_both_references("clusterServicePlanRef", "servicePlanRef"),
+    ]);
+    rules
+}

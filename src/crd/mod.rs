@@ -1,8 +1,11 @@
 //! The API: group `servicecatalog.k8s.io`, version `v1beta1`, eight kinds.
 //!
-//! Kinds, field names, conditions, labels and the finalizer are those of Kubernetes Service Catalog v0.3, so that its
-//! manifests and its `svcat` client go on working. Fields that the original did not have stand beside its own and are
-//! optional. The structural schemas accept what Go clients of the original send (zero values, empty strings, nulls).
+//! Kinds, field names, conditions, labels and the finalizer are those of Kubernetes Service Catalog v0.3, so
+//! that its manifests and its `svcat` client continue to work. Fields that v0.3 does not have are optional.
+//! The structural schemas accept what Go clients of v0.3 send: zero values, empty strings, nulls.
+//!
+//! The kinds are data. [`scope`] has the traits over both scopes, [`condition`] and [`progress`] the parts
+//! that statuses share.
 
 pub mod binding;
 pub mod broker;
@@ -14,7 +17,7 @@ pub mod instance;
 pub mod plan;
 pub mod progress;
 mod rule;
-pub mod schema;
+mod schema;
 pub mod scope;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -24,32 +27,32 @@ pub use broker::{
     ClusterServiceBroker, ClusterServiceBrokerSpec, ServiceBroker, ServiceBrokerSpec, ServiceBrokerStatus,
 };
 pub use class::{ClusterServiceClass, ClusterServiceClassSpec, ServiceClass, ServiceClassSpec};
-pub use common::{EntryStatus, UserInfo};
+pub use common::{CatalogObjectStatus, ScopeKind, UserInfo};
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use instance::{ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus};
 pub use plan::{ClusterServicePlan, ClusterServicePlanSpec, ServicePlan, ServicePlanSpec};
-pub use scope::{ClusterWide, Namespaced, Scope, ScopeKind};
+pub use scope::{ClusterWide, Namespaced, Scope};
 
-/// The API group.
+/// The API group of all kinds.
 pub const GROUP: &str = "servicecatalog.k8s.io";
 
-/// The one version.
+/// The only version of the API.
 pub const VERSION: &str = "v1beta1";
 
-/// The finalizer on brokers, instances and bindings. `svcat … --abandon` removes exactly this string.
+/// The finalizer of brokers, instances and bindings. `svcat … --abandon` removes exactly this string.
 pub const FINALIZER: &str = "kubernetes-incubator/service-catalog";
 
-/// The definitions of all eight kinds, as they stand in `crds/`.
+/// The definitions of all eight kinds, as `crds/` has them.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let (of_cluster, of_namespace) = ("clusterServiceBrokerName", "serviceBrokerName");
+    let (cluster_broker, namespaced_broker) = ("clusterServiceBrokerName", "serviceBrokerName");
     vec![
         definition::of::<ClusterServiceBroker>(&broker::columns()),
-        definition::of::<ClusterServiceClass>(&class::columns(of_cluster)),
-        definition::of::<ClusterServicePlan>(&plan::columns(of_cluster, "clusterServiceClassRef")),
+        definition::of::<ClusterServiceClass>(&class::columns(cluster_broker)),
+        definition::of::<ClusterServicePlan>(&plan::columns(cluster_broker, "clusterServiceClassRef")),
         definition::of::<ServiceBroker>(&broker::columns()),
-        definition::of::<ServiceClass>(&class::columns(of_namespace)),
-        definition::of::<ServicePlan>(&plan::columns(of_namespace, "serviceClassRef")),
+        definition::of::<ServiceClass>(&class::columns(namespaced_broker)),
+        definition::of::<ServicePlan>(&plan::columns(namespaced_broker, "serviceClassRef")),
         definition::of::<ServiceInstance>(&instance::columns()),
         definition::of::<ServiceBinding>(&binding::columns()),
     ]

@@ -1,4 +1,4 @@
-//! How far the work on an instance or a binding is at its broker: the part of the two statuses that is the same.
+//! The progress of an operation at the broker: the fields that the statuses of instances and bindings share.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
@@ -7,131 +7,166 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{self, is_false, is_zero, null_default};
 
-// The first four are the original's; the others are what recovery needs beside them.
-/// How far the work at the broker is. Its members stand in the status itself.
+// v0.3 has the first four. The others let another process continue the operation after a crash.
+/// The progress of an operation at the broker. Its fields are part of the status itself.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// The broker accepted an operation and is being polled.
+    /// The broker has accepted an asynchronous operation, and the operator polls it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub async_op_in_progress: bool,
-    /// What the broker calls the operation that is being polled.
+    /// The operation string of the broker for polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<String>,
     /// When the current operation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub operation_start_time: Option<Time>,
-    /// The broker may hold something that must be removed before another attempt.
+    /// The broker may hold an orphan, which the operator deletes before the next attempt.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub orphan_mitigation_in_progress: bool,
-    /// How many ids were used up by attempts that had to be cleaned up.
+    /// The number of attempts that were cleaned up at the broker. Each attempt has an id of its own.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub attempt: i64,
-    /// How often the current operation has been tried without success.
+    /// How often the current operation was tried without success.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub retries: i64,
-    /// When the latest request that changes something at the broker was recorded, just before it was sent.
+    /// When the operator last recorded a request that changes something at the broker. It sends the request
+    /// after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_attempt_time: Option<MicroTime>,
-    /// The broker is not asked again before this time.
+    /// The operator sends no request to the broker before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub next_attempt_time: Option<MicroTime>,
-    /// An earlier request of the current operation was never conclusively answered: it may have taken effect.
+    /// The outcome of an earlier request of the current operation is unknown. The request may have taken
+    /// effect.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unanswered: bool,
+    /// Why the broker may hold an orphan, while the operator deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mitigation_cause: Option<String>,
+}
+
+/// Whether the operator must deprovision or unbind at the broker when an object is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionStatus {
+    /// The operator has sent no request.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// No: the broker has nothing.
+    NotRequired,
+    /// Yes: the broker has something, or may have.
+    Required,
+    /// No: the broker has deleted it.
+    Succeeded,
+    /// v0.3 gave up. The operator tries again.
+    Failed,
+}
+
+impl DeletionStatus {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    pub(super) fn is_unset(&self) -> bool {
+        matches!(self, Self::Unset)
+    }
 }
 
 impl Progress {
-    /// When the operation began; long ago if nobody has said.
+    /// When the operation began. The Unix epoch if the status does not say it.
     #[must_use]
     pub fn began(&self) -> Timestamp {
         self.operation_start_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
     }
 
-    /// When the latest request was recorded.
+    /// When the operator recorded the latest request. The begin of the operation if the status does not say
+    /// it.
     #[must_use]
     pub fn sent(&self) -> Timestamp {
         self.last_attempt_time.as_ref().map_or_else(|| self.began(), |time| time.0)
     }
 
-    /// Before when the broker is not asked again.
+    /// The time before which the operator sends no request.
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         self.next_attempt_time.as_ref().map(|time| time.0)
     }
 
-    /// Records the moment of a request. It differs from every earlier one, so the write is never empty and always a fence.
-    pub fn stamp(&mut self, now: Timestamp) {
+    /// Records the time of a request. It differs from all earlier times, so the write changes the object and
+    /// the API server rejects it if another process has written since.
+    pub fn record_attempt(&mut self, now: Timestamp) {
         self.last_attempt_time = Some(MicroTime(now));
         self.next_attempt_time = None;
     }
 
-    /// The request on record is sent once more, since nobody knows whether it was carried out.
-    pub fn repeat(&mut self) {
+    /// Records that the same request is sent again, because its outcome is unknown.
+    pub fn record_repetition(&mut self) {
         self.unanswered = true;
         self.retries += 1;
     }
 
-    /// The broker is not asked again before `next`.
-    pub fn wait(&mut self, next: Timestamp) {
+    /// Records that no request is sent before `next`.
+    pub fn back_off_until(&mut self, next: Timestamp) {
         self.next_attempt_time = Some(MicroTime(next));
     }
 
-    /// The request came to nothing and is sent again `next`.
-    pub fn postpone(&mut self, next: Timestamp) {
-        self.wait(next);
+    /// Records that the request failed and is sent again at `next`.
+    pub fn back_off(&mut self, next: Timestamp) {
+        self.back_off_until(next);
         self.retries += 1;
     }
 
-    /// The broker has accepted the operation, under a name of its own perhaps: it is polled from now on.
-    pub fn poll(&mut self, operation: Option<String>) {
+    /// Records that the broker has accepted the operation, with its operation string if it sent one. Polls
+    /// begin.
+    pub fn start_polling(&mut self, operation: Option<String>) {
         self.async_op_in_progress = true;
         self.last_operation = operation;
         self.next_attempt_time = None;
     }
 
-    /// As [`Self::poll`], for what an attempt has asked for: with that, no doubt is left of the requests before.
-    pub fn accept(&mut self, operation: Option<String>) {
-        self.poll(operation);
+    /// The same as [`Self::start_polling`] for the request of an attempt. The outcome of the requests before is known
+    /// with it.
+    pub fn operation_accepted(&mut self, operation: Option<String>) {
+        self.start_polling(operation);
         self.retries = 0;
         self.unanswered = false;
     }
 
-    /// It is polled no more.
+    /// Ends the polls.
     pub fn stop_polling(&mut self) {
         self.async_op_in_progress = false;
         self.last_operation = None;
     }
 
-    /// Another operation begins, with its own time and tries.
-    pub fn begin(&mut self, now: Timestamp) {
+    /// Begins another operation, with its own start time and number of retries.
+    pub fn start_operation(&mut self, now: Timestamp) {
         self.operation_start_time = Some(Time(now));
         self.retries = 0;
     }
 
-    /// The operation has come to its end.
-    pub fn end(&mut self) {
+    /// Ends the operation. The number of attempts and the mitigation stay.
+    pub fn finish_operation(&mut self) {
         let Self { orphan_mitigation_in_progress, attempt, .. } = *self;
-        *self = Self { orphan_mitigation_in_progress, attempt, ..Self::default() };
+        let mitigation_cause = self.mitigation_cause.take().filter(|_| orphan_mitigation_in_progress);
+        *self = Self { orphan_mitigation_in_progress, attempt, mitigation_cause, ..Self::default() };
     }
 
-    /// What the attempt may have left must be deleted before anything else is tried: `not_before` this time if its request, or
-    /// one before it, was never answered, as it `may_still_come` to take effect.
-    pub fn undo(&mut self, may_still_come: bool, not_before: Timestamp) {
+    /// Begins the mitigation of an orphan, for this `cause`. If the outcome of a request is unknown, it may still take
+    /// effect (`may_still_come`), so the operator waits until `not_before`.
+    pub fn start_mitigation(&mut self, cause: &str, may_still_come: bool, not_before: Timestamp) {
         self.unanswered |= may_still_come;
         self.stop_polling();
         self.orphan_mitigation_in_progress = true;
+        self.mitigation_cause = Some(cause.to_owned());
         self.next_attempt_time = self.unanswered.then_some(MicroTime(not_before));
     }
 
-    /// What the attempt may have left is gone: the next one has another id, and begins afresh but for the time that all of
-    /// them may take together and the pace at which they follow each other.
-    pub fn undone(&mut self) {
+    /// Ends the mitigation: the broker has nothing of this attempt. The next attempt has another id. All
+    /// attempts share the start time and the number of retries.
+    pub fn finish_mitigation(&mut self) {
         *self = Self {
             attempt: self.attempt + 1,
             retries: self.retries,
@@ -151,16 +186,16 @@ mod tests {
 
     fn tried() -> Progress {
         let mut tried = Progress { attempt: 2, ..Progress::default() };
-        tried.begin(at(1));
-        tried.stamp(at(2));
-        tried.poll(Some("op".into()));
+        tried.start_operation(at(1));
+        tried.record_attempt(at(2));
+        tried.start_polling(Some("op".into()));
         tried
     }
 
     #[test]
     fn an_operation_leaves_its_number_behind_and_nothing_else() {
         let mut ended = tried();
-        ended.end();
+        ended.finish_operation();
         assert_eq!(ended, Progress { attempt: 2, ..Progress::default() });
         assert_eq!((ended.began(), ended.sent()), (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH));
     }
@@ -168,20 +203,20 @@ mod tests {
     #[test]
     fn only_what_was_never_answered_is_waited_for_before_it_is_undone() {
         let mut answered = tried();
-        answered.undo(false, at(9));
+        answered.start_mitigation("x", false, at(9));
         assert_eq!((answered.not_before(), answered.async_op_in_progress), (None, false));
         let mut unanswered = tried();
-        unanswered.repeat();
-        unanswered.undo(false, at(9));
+        unanswered.record_repetition();
+        unanswered.start_mitigation("x", false, at(9));
         assert_eq!((unanswered.not_before(), unanswered.sent()), (Some(at(9)), at(2)));
     }
 
     #[test]
     fn all_attempts_share_their_time_and_pace() {
         let mut undone = tried();
-        undone.postpone(at(3));
-        undone.undo(false, at(9));
-        undone.undone();
+        undone.back_off(at(3));
+        undone.start_mitigation("x", false, at(9));
+        undone.finish_mitigation();
         assert_eq!((undone.attempt, undone.retries, undone.began()), (3, 1, at(1)));
         assert_eq!(
             undone,

@@ -1,4 +1,4 @@
-//! Schemas of single fields: tolerance for old clients, formats that are documentation only, strings with rules of their own.
+//! Schemas of single fields: what serde and schemars cannot derive, and strings with CEL rules of their own.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::osb::catalog::MAX_ID;
 
-/// Reads `null` as the default: Go clients of the original send it for empty lists and maps.
+/// Reads `null` as the default, because Go clients of v0.3 send `null` for empty lists and maps.
 pub(super) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -15,36 +15,35 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Whether a flag says no more than its absence.
+/// Whether a flag has the value that its absence means.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Whether a number says no more than its absence.
+/// Whether a number has the value that its absence means.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 pub(super) fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
-/// A free-form object, absent or null when there is none.
+/// A free-form JSON object, or null.
 pub(super) fn optional_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// A time stamp.
+/// A time in RFC 3339, or null.
 pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time", "nullable": true})
 }
 
-/// Bytes, base64-encoded.
+/// Bytes in base64, or null.
 pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "byte", "nullable": true})
 }
 
-/// A string with rules of its own: the API server then names the field, whichever list or object it is in.
-///
-/// What Go clients send for "not said", null and the empty string, is nobody's concern here.
+/// A string with CEL rules of its own, so that an error names the field in whichever list or object it is.
+/// The rules do not apply to the empty string, which Go clients send for an absent value.
 fn text(longest: u32, rules: &[(&str, &str)]) -> Schema {
     let or_empty = |rule: &str| format!("self == '' || {rule}");
     let rules: Vec<_> = rules.iter().map(|(rule, message)| (or_empty(rule), *message)).collect();
@@ -57,73 +56,75 @@ fn ruled(longest: u32, rules: &[(String, &str)]) -> Schema {
     json_schema!({ "type": "string", "maxLength": longest, "x-kubernetes-validations": rules })
 }
 
-/// A duration as Go prints it. The empty string is none, and no client of the original sends it.
+/// A duration in the notation of Go. The empty string is refused: no client of v0.3 sends it.
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     let is_duration = "self.matches('^-?([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$')";
     ruled(
         64,
         &[
-            (is_duration.to_owned(), "must be a duration of hours, minutes and seconds, as in 15m0s"),
-            // What is no duration at all is the other rule's concern.
-            (
-                format!("!{is_duration} || duration(self) > duration('0s')"),
-                "relistDuration must be greater than zero",
-            ),
+            (is_duration.to_owned(), "must be a duration, as in 15m0s or 1h"),
+            // The first rule reports a value that is no duration.
+            (format!("!{is_duration} || duration(self) > duration('0s')"), "must be greater than zero"),
         ],
     )
 }
 
-/// The name of an object that can be.
+/// The name of an object, or the empty string.
 pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
     text(253, &[(IS_OBJECT_NAME, OBJECT_NAME)])
 }
 
-/// The same where there must be one.
+/// The name of an object.
 pub(super) fn required_object_name(_: &mut SchemaGenerator) -> Schema {
     ruled(253, &[(IS_OBJECT_NAME.to_owned(), OBJECT_NAME)])
 }
 
-/// A key that a Secret can have.
+/// A key of a Secret.
 pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
     let rule = "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')";
     ruled(
         253,
         &[(
             rule.to_owned(),
-            "no Secret can have this key: it must consist of letters, digits, '-', '_' and '.'",
+            "must be a key of a Secret: letters, digits, '-', '_' and '.', but not '.' alone and not '..' at the start",
         )],
     )
 }
 
 const IS_OBJECT_NAME: &str = "!format.dns1123Subdomain().validate(self).hasValue()";
-const OBJECT_NAME: &str = "no object can have this name: it must consist of lower-case letters, digits, '-' and '.', and \
-                           begin and end with a letter or digit";
+const OBJECT_NAME: &str = "must be the name of an object: lower-case letters, digits, '-' and '.', with a letter or digit \
+                           at the start and at the end";
 
-/// The name of a namespace that can be.
+/// The name of a namespace, or the empty string.
 pub(super) fn namespace_name(_: &mut SchemaGenerator) -> Schema {
     text(
         63,
         &[(
             "!format.dns1123Label().validate(self).hasValue()",
-            "no namespace can have this name: it must consist of lower-case letters, digits and '-', and begin and end \
-             with a letter or digit",
+            "must be the name of a namespace: lower-case letters, digits and '-', with a letter or digit at the start and \
+             at the end",
         )],
     )
 }
 
-/// An id at a broker, which will be a segment of a URL.
+/// An id at a broker, which becomes a segment of a URL; or the empty string.
 pub(super) fn id(_: &mut SchemaGenerator) -> Schema {
     text(
         u32::try_from(MAX_ID).unwrap_or(u32::MAX),
         &[(
             r"self.matches(r'^[^\s\p{Cc}/?#%]+$') && self != '.' && self != '..'",
-            "no broker can be asked for this id: it must not hold blanks, control characters, '/', '?', '#' or '%', nor \
-             be '.' or '..'",
+            "must be usable in a URL: without blanks, control characters, '/', '?', '#' and '%', and neither '.' nor '..'",
         )],
     )
 }
 
-/// A list of label selectors over these properties, in the grammar of `reconcilers::broker::restrictions`.
+/// An id in a broker's catalog.
+pub(super) fn catalog_id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": MAX_ID })
+}
+
+/// A list of label selectors over these properties. `reconcilers::broker::restrictions` reads the same
+/// grammar.
 fn selectors(properties: &[&str]) -> Schema {
     let key = format!("({})", properties.join("|").replace('.', "[.]"));
     let value = r"[^\s=!(),<>]*";
@@ -136,7 +137,8 @@ fn selectors(properties: &[&str]) -> Schema {
             "type": "string",
             "maxLength": MAX_RESTRICTION,
             "x-kubernetes-validations": [{
-                // The comma is added so that the grammar of one selector stands here once: the rule is paid by its length.
+                // With a comma at the end, the grammar of one requirement stands here once. The API server
+                // limits the cost of a rule, and a long expression costs more.
                 "rule": format!("(self + ',').matches(r'^({one},)+$')"),
                 "message": format!(
                     "must be a label selector over the properties {}, as in spec.externalName in (a, b)",
@@ -147,7 +149,8 @@ fn selectors(properties: &[&str]) -> Schema {
     })
 }
 
-/// How many restrictions of a kind there may be, and how long one: the API server wants to know what a rule costs.
+/// The largest number of restrictions of a list, and the greatest length of one. Without these limits the API
+/// server refuses the rule as too costly.
 const MAX_RESTRICTIONS: u32 = 64;
 const MAX_RESTRICTION: u32 = 4096;
 

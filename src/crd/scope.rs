@@ -1,30 +1,21 @@
-//! Cluster-wide and namespaced brokers are one implementation: everything that differs between the two hangs on
-//! [`Scope`].
+//! One implementation for cluster-wide and namespaced brokers: code that is generic over [`Scope`] works with
+//! the kinds of both.
 
 use std::{fmt::Debug, hash::Hash};
 
-use kube::{Resource, core::object::HasStatus};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use kube::{Resource, ResourceExt as _, core::object::HasStatus};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ClusterServiceBroker, ClusterServiceClass, ClusterServicePlan, EntryStatus, ServiceBroker,
-    ServiceBrokerStatus, ServiceClass, ServicePlan,
-    broker::{CommonServiceBrokerSpec, SecretAuth},
-    class::CommonServiceClassSpec,
-    plan::CommonServicePlanSpec,
+    broker::{ClusterServiceBroker, CommonServiceBrokerSpec, SecretAuth, ServiceBroker, ServiceBrokerStatus},
+    class::{
+        ClusterServiceClass, ClusterServiceClassSpec, CommonServiceClassSpec, ServiceClass, ServiceClassSpec,
+    },
+    common::{CatalogObjectStatus, LocalObjectReference, ScopeKind},
+    plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
 };
 
-/// Which of the two scopes, as a value.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum ScopeKind {
-    /// Cluster-wide kinds: `ClusterServiceBroker` and what it offers.
-    Cluster,
-    /// Kinds of one namespace: `ServiceBroker` and what it offers.
-    Namespace,
-}
-
-/// A kind of the API that a controller watches.
+/// A kind that a controller watches.
 pub trait Object:
     Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -35,9 +26,9 @@ impl<K> Object for K where
 {
 }
 
-/// One of the two scopes: the kinds that belong together.
+/// One of the two scopes, with its kinds.
 pub trait Scope: Clone + Copy + Debug + Eq + Hash + Send + Sync + 'static {
-    /// The scope as a value.
+    /// The same scope as a value.
     const KIND: ScopeKind;
     /// `ClusterServiceBroker` or `ServiceBroker`.
     type Broker: BrokerObject;
@@ -47,58 +38,58 @@ pub trait Scope: Clone + Copy + Debug + Eq + Hash + Send + Sync + 'static {
     type Plan: PlanObject;
 }
 
-/// What the controllers need of a broker of either scope.
+/// A broker of either scope.
 pub trait BrokerObject: Object + HasStatus<Status = ServiceBrokerStatus> {
-    /// The fields that both kinds have.
+    /// The fields of both kinds of broker.
     fn common(&self) -> &CommonServiceBrokerSpec;
-    /// Where the credentials for the broker are, if it wants any.
+    /// The Secret with the credentials, if the spec has `authInfo`.
     fn auth(&self) -> Option<SecretAuth>;
 }
 
-/// The fields that a class or a plan has in either scope.
-pub trait EntrySpec {
-    /// Its name in the catalog.
+/// The common fields of a class or of a plan.
+pub trait CatalogObjectSpec {
+    /// The name in the catalog.
     fn external_name(&self) -> &str;
-    /// Its id in the catalog.
+    /// The id in the catalog.
     fn external_id(&self) -> &str;
 }
 
-/// What the controllers need of a class or a plan of either scope.
-pub trait EntryObject: Object + HasStatus<Status = EntryStatus> {
-    /// The fields that both scopes have.
-    type Common: EntrySpec;
-    /// Those fields.
+/// A class or a plan of either scope.
+pub trait CatalogObject: Object + HasStatus<Status = CatalogObjectStatus> {
+    /// The fields of both scopes.
+    type Common: CatalogObjectSpec;
+    /// The fields of both scopes.
     fn common(&self) -> &Self::Common;
-    /// Those fields, to be changed.
+    /// The fields of both scopes, mutable.
     fn common_mut(&mut self) -> &mut Self::Common;
-    /// Name of the broker object that offers it.
+    /// The name of the broker object.
     fn broker_name(&self) -> &str;
-    /// The fields by which it names other objects: path and value.
+    /// The fields that name other objects: path and value.
     fn references(&self) -> Vec<(&'static str, &str)>;
 
-    /// Its name in the catalog.
+    /// The name in the catalog.
     fn external_name(&self) -> &str {
         self.common().external_name()
     }
 
-    /// Its id in the catalog.
+    /// The id in the catalog.
     fn external_id(&self) -> &str {
         self.common().external_id()
     }
 
-    /// Whether it has left the catalog.
+    /// Whether the catalog no longer has it.
     fn is_removed(&self) -> bool {
         self.status().is_some_and(|status| status.removed_from_broker_catalog)
     }
 
-    /// The labels by which clients without field selectors look it up: path of the field and its value.
+    /// The fields that clients look it up by, through labels: path and value.
     fn lookup_values(&self) -> Vec<(&'static str, &str)> {
         let mut values = self.references();
         values.extend([("spec.externalID", self.external_id()), ("spec.externalName", self.external_name())]);
         values
     }
 
-    /// The same object with other common fields.
+    /// Replaces the fields of both scopes.
     #[must_use]
     fn with_common(mut self, common: Self::Common) -> Self {
         *self.common_mut() = common;
@@ -106,25 +97,25 @@ pub trait EntryObject: Object + HasStatus<Status = EntryStatus> {
     }
 }
 
-/// What the controllers need of a class of either scope.
-pub trait ClassObject: EntryObject<Common = CommonServiceClassSpec> {
-    /// A new object of this kind, without labels and owner.
+/// A class of either scope.
+pub trait ClassObject: CatalogObject<Common = CommonServiceClassSpec> {
+    /// Makes a new object, without labels and owner.
     fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self;
 }
 
-/// What the controllers need of a plan of either scope.
-pub trait PlanObject: EntryObject<Common = CommonServicePlanSpec> {
-    /// Name of the class object that it belongs to.
+/// A plan of either scope.
+pub trait PlanObject: CatalogObject<Common = CommonServicePlanSpec> {
+    /// The name of the class object.
     fn class_name(&self) -> &str;
-    /// A new object of this kind, without labels and owner.
+    /// Makes a new object, without labels and owner.
     fn build(name: &str, broker_name: &str, class_name: &str, common: CommonServicePlanSpec) -> Self;
 }
 
-/// `ClusterServiceBroker`, `ClusterServiceClass`, `ClusterServicePlan`.
+/// The cluster: `ClusterServiceBroker`, `ClusterServiceClass`, `ClusterServicePlan`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ClusterWide;
 
-/// `ServiceBroker`, `ServiceClass`, `ServicePlan`.
+/// One namespace: `ServiceBroker`, `ServiceClass`, `ServicePlan`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Namespaced;
 
@@ -140,4 +131,133 @@ impl Scope for Namespaced {
     type Broker = ServiceBroker;
     type Class = ServiceClass;
     type Plan = ServicePlan;
+}
+
+impl BrokerObject for ClusterServiceBroker {
+    fn common(&self) -> &CommonServiceBrokerSpec {
+        &self.spec.common
+    }
+
+    fn auth(&self) -> Option<SecretAuth> {
+        let (method, config) = self.spec.auth_info.as_ref()?.chosen()?;
+        let secret = config.secret_ref.clone().unwrap_or_default();
+        Some(SecretAuth { method, namespace: secret.namespace, name: secret.name })
+    }
+}
+
+impl BrokerObject for ServiceBroker {
+    fn common(&self) -> &CommonServiceBrokerSpec {
+        &self.spec.common
+    }
+
+    fn auth(&self) -> Option<SecretAuth> {
+        let (method, config) = self.spec.auth_info.as_ref()?.chosen()?;
+        let secret = config.secret_ref.clone().unwrap_or_default();
+        Some(SecretAuth { method, namespace: self.namespace().unwrap_or_default(), name: secret.name })
+    }
+}
+
+impl CatalogObjectSpec for CommonServiceClassSpec {
+    fn external_name(&self) -> &str {
+        &self.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        self.external_id.as_str()
+    }
+}
+
+impl CatalogObjectSpec for CommonServicePlanSpec {
+    fn external_name(&self) -> &str {
+        &self.external_name
+    }
+
+    fn external_id(&self) -> &str {
+        self.external_id.as_str()
+    }
+}
+
+/// Implements [`CatalogObject`] for a kind. The kinds differ only in the fields that name the broker and, for
+/// a plan, the class. Each field is given as the Rust name and as the path in the API.
+macro_rules! catalog_object {
+    ($kind:ty, $common:ty, $broker:ident = $broker_path:literal $(, $class:ident = $class_path:literal)?) => {
+        impl CatalogObject for $kind {
+            type Common = $common;
+
+            fn common(&self) -> &$common {
+                &self.spec.common
+            }
+
+            fn common_mut(&mut self) -> &mut $common {
+                &mut self.spec.common
+            }
+
+            fn broker_name(&self) -> &str {
+                &self.spec.$broker
+            }
+
+            fn references(&self) -> Vec<(&'static str, &str)> {
+                vec![$(($class_path, self.spec.$class.name.as_str()),)? ($broker_path, self.broker_name())]
+            }
+        }
+    };
+}
+
+catalog_object!(
+    ClusterServiceClass,
+    CommonServiceClassSpec,
+    cluster_service_broker_name = "spec.clusterServiceBrokerName"
+);
+catalog_object!(ServiceClass, CommonServiceClassSpec, service_broker_name = "spec.serviceBrokerName");
+catalog_object!(
+    ClusterServicePlan,
+    CommonServicePlanSpec,
+    cluster_service_broker_name = "spec.clusterServiceBrokerName",
+    cluster_service_class_ref = "spec.clusterServiceClassRef.name"
+);
+catalog_object!(
+    ServicePlan,
+    CommonServicePlanSpec,
+    service_broker_name = "spec.serviceBrokerName",
+    service_class_ref = "spec.serviceClassRef.name"
+);
+
+impl ClassObject for ClusterServiceClass {
+    fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
+        let cluster_service_broker_name = broker_name.to_owned();
+        Self::new(name, ClusterServiceClassSpec { common, cluster_service_broker_name })
+    }
+}
+
+impl ClassObject for ServiceClass {
+    fn build(name: &str, broker_name: &str, common: CommonServiceClassSpec) -> Self {
+        Self::new(name, ServiceClassSpec { common, service_broker_name: broker_name.to_owned() })
+    }
+}
+
+impl PlanObject for ClusterServicePlan {
+    fn class_name(&self) -> &str {
+        &self.spec.cluster_service_class_ref.name
+    }
+
+    fn build(name: &str, broker_name: &str, class_name: &str, common: CommonServicePlanSpec) -> Self {
+        let cluster_service_broker_name = broker_name.to_owned();
+        let cluster_service_class_ref = LocalObjectReference { name: class_name.to_owned() };
+        Self::new(
+            name,
+            ClusterServicePlanSpec { common, cluster_service_broker_name, cluster_service_class_ref },
+        )
+    }
+}
+
+impl PlanObject for ServicePlan {
+    fn class_name(&self) -> &str {
+        &self.spec.service_class_ref.name
+    }
+
+    fn build(name: &str, broker_name: &str, class_name: &str, common: CommonServicePlanSpec) -> Self {
+        let service_broker_name = broker_name.to_owned();
+        let service_class_ref = LocalObjectReference { name: class_name.to_owned() };
+        Self::new(name, ServicePlanSpec { common, service_broker_name, service_class_ref })
+    }
 }

@@ -1,24 +1,34 @@
-//! JSON objects that somebody else owns: kept as text, and read only when it must be known what they say.
+//! JSON objects that belong to users or brokers: kept as text, and parsed only where their content matters.
 //!
-//! Whoever may create an object of ours decides what stands in its parameters, and as a tree of values a text of JSON takes up
-//! to a hundred times its room: a few objects of 1 MiB would be more than the operator has. As text, what the caches hold is
-//! about as large as what the API server holds. It is written as it is read, without a tree in between.
+//! A user who may create our objects decides what stands in their parameters, and a tree of values takes up
+//! to a hundred times the memory of its text: a few objects of 1 MiB would exhaust the operator. As text, the
+//! caches take about as much memory as the API server does. The text is copied from reader to writer without
+//! a tree in between.
 //!
-//! `serde_json`'s own `RawValue` does not do: it cannot be read behind `#[serde(flatten)]`, and with it every reader of a
-//! `Value` takes a member of a certain name for more JSON, which nobody has counted.
+//! `serde_json::value::RawValue` cannot be used: it fails behind `#[serde(flatten)]`, and its cargo feature
+//! makes every reader of a `Value` parse the member of a certain name as JSON, whose size was not checked.
 
-use std::{cell::Cell, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
-    ser::{self, SerializeMap as _, SerializeSeq as _},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
+use serde_transcode::{Transcoder, transcode};
 
-/// A JSON object as compact text, digits and the order of keys kept. Cheap to clone. Two are equal that mean the same.
+/// A JSON object as compact text. Digits and the order of keys are kept. Cheap to clone. Two objects are
+/// equal if their content is equal.
 ///
-/// A key that is there twice stays so; whoever reads the text gets the last one, as with every other reader here.
+/// A key that is there twice stays so; a reader of the text gets the last value, as with every other reader
+/// here.
+///
+/// ```
+/// use service_catalog::json::RawObject;
+///
+/// let object: RawObject = serde_json::from_str(r#"{ "size": 1.0, "name": "db" }"#)?;
+/// assert_eq!(object.text(), r#"{"size":1.0,"name":"db"}"#);
+/// assert_eq!(object, serde_json::from_str(r#"{"name":"db","size":1.0}"#)?);
+/// assert!(serde_json::from_str::<RawObject>("[]").is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct RawObject(Arc<str>);
 
@@ -29,16 +39,16 @@ impl RawObject {
         &self.0
     }
 
-    /// Whether it says nothing.
+    /// Whether the object has no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         &*self.0 == "{}"
     }
 
-    /// The object as a tree, for a moment: it takes many times the room of the text.
+    /// Parses the object. The tree takes many times the memory of the text, so drop it soon.
     ///
     /// # Errors
-    /// It is deeper than readers of JSON go.
+    /// The object has 128 levels or more.
     pub fn parse(&self) -> serde_json::Result<Map<String, Value>> {
         serde_json::from_str(&self.0)
     }
@@ -50,7 +60,7 @@ impl From<Map<String, Value>> for RawObject {
     }
 }
 
-/// The one that says nothing.
+/// An object without members.
 impl Default for RawObject {
     fn default() -> Self {
         Self("{}".into())
@@ -85,119 +95,16 @@ impl<'de> Deserialize<'de> for RawObject {
 
 impl Serialize for RawObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Passing::of(&mut serde_json::Deserializer::from_str(&self.0)).serialize(serializer)
+        transcode(&mut serde_json::Deserializer::from_str(&self.0), serializer)
     }
 }
 
-/// All that a deserializer holds, as compact text.
+/// The next value of a deserializer, as compact JSON text.
 ///
 /// # Errors
-/// It holds no JSON.
+/// The deserializer has no value that JSON can express.
 pub fn text_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    serde_json::to_string(&Passing::of(deserializer)).map_err(de::Error::custom)
-}
-
-/// What a deserializer is about to read, to be written once.
-struct Passing<D>(Cell<Option<D>>);
-
-impl<D> Passing<D> {
-    fn of(deserializer: D) -> Self {
-        Self(Cell::new(Some(deserializer)))
-    }
-}
-
-impl<'de, D: Deserializer<'de>> Serialize for Passing<D> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let deserializer = self.0.take().ok_or_else(|| ser::Error::custom("it has been read already"))?;
-        deserializer.deserialize_any(Onto(serializer)).map_err(ser::Error::custom)
-    }
-}
-
-/// Where it is written to.
-struct Onto<S>(S);
-
-impl<'de, S: Serializer> Visitor<'de> for Onto<S> {
-    type Value = S::Ok;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value of JSON")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<S::Ok, E> {
-        self.0.serialize_bool(value).map_err(E::custom)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<S::Ok, E> {
-        self.0.serialize_i64(value).map_err(E::custom)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<S::Ok, E> {
-        self.0.serialize_u64(value).map_err(E::custom)
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<S::Ok, E> {
-        self.0.serialize_f64(value).map_err(E::custom)
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<S::Ok, E> {
-        self.0.serialize_str(value).map_err(E::custom)
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<S::Ok, E> {
-        self.0.serialize_unit().map_err(E::custom)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<S::Ok, E> {
-        self.visit_unit()
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Ok, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<S::Ok, A::Error> {
-        let mut list = self.0.serialize_seq(None).map_err(de::Error::custom)?;
-        while items.next_element_seed(Item(&mut list))?.is_some() {}
-        list.end().map_err(de::Error::custom)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<S::Ok, A::Error> {
-        let mut object = self.0.serialize_map(None).map_err(de::Error::custom)?;
-        while members.next_key_seed(Key(&mut object))?.is_some() {
-            members.next_value_seed(Member(&mut object))?;
-        }
-        object.end().map_err(de::Error::custom)
-    }
-}
-
-struct Item<'s, S>(&'s mut S);
-
-impl<'de, S: ser::SerializeSeq> DeserializeSeed<'de> for Item<'_, S> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.serialize_element(&Passing::of(deserializer)).map_err(de::Error::custom)
-    }
-}
-
-struct Key<'s, S>(&'s mut S);
-
-impl<'de, S: ser::SerializeMap> DeserializeSeed<'de> for Key<'_, S> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.serialize_key(&Passing::of(deserializer)).map_err(de::Error::custom)
-    }
-}
-
-struct Member<'s, S>(&'s mut S);
-
-impl<'de, S: ser::SerializeMap> DeserializeSeed<'de> for Member<'_, S> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.serialize_value(&Passing::of(deserializer)).map_err(de::Error::custom)
-    }
+    serde_json::to_string(&Transcoder::new(deserializer)).map_err(de::Error::custom)
 }
 
 #[cfg(test)]

@@ -1,47 +1,32 @@
-//! Where the lease is kept. Every write is a compare-and-swap: it creates what is not there, or replaces the version
-//! that was read. None is ever forced.
+//! Reads and writes of the lease. Every write is a compare-and-swap: it creates a lease that does not exist,
+//! or replaces the version that was read. No write is forced.
 
 use std::future::Future;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, core::Status};
 
-use crate::reconcilers::write::MANAGER;
+use crate::kube_api::{Error, request::post_params};
 
-/// Why a lease was not read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// Somebody else was faster, so nothing was written.
-    #[error("somebody else has written it meanwhile")]
-    Outdated,
-    /// Not answered in time; a write may have been done.
-    #[error("the API server did not answer in time")]
-    Silence,
-    /// Refused, or not reached.
-    #[error(transparent)]
-    Refused(#[from] kube::Error),
-}
-
-/// The one lease that a candidate is about.
-pub trait Leases {
-    /// How people find it.
+/// Access to the one lease of an election. [`Error::Conflict`] says that another process has created, changed
+/// or deleted the lease since it was read.
+pub(crate) trait Leases {
+    /// `namespace/name`, for logs.
     fn describe(&self) -> String;
 
-    /// Its name.
     fn name(&self) -> &str;
 
-    /// Reads it.
-    fn get(&self) -> impl Future<Output = Result<Option<Lease>, Failure>> + Send;
+    fn get(&self) -> impl Future<Output = Result<Option<Lease>, Error>> + Send;
 
-    /// Creates it, if it is not there.
-    fn create(&self, lease: &Lease) -> impl Future<Output = Result<Lease, Failure>> + Send;
+    /// Creates the lease, which must not exist.
+    fn create(&self, lease: &Lease) -> impl Future<Output = Result<Lease, Error>> + Send;
 
-    /// Replaces the version that was read.
-    fn replace(&self, lease: &Lease) -> impl Future<Output = Result<Lease, Failure>> + Send;
+    /// Replaces the version of the lease that was read.
+    fn replace(&self, lease: &Lease) -> impl Future<Output = Result<Lease, Error>> + Send;
 }
 
 /// A lease in the API server.
-pub struct ApiLease {
+pub(crate) struct ApiLease {
     api: Api<Lease>,
     namespace: String,
     name: String,
@@ -49,12 +34,20 @@ pub struct ApiLease {
 
 impl ApiLease {
     /// The lease of this name in this namespace.
-    #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, name: &str) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+        }
+    }
+
+    /// The error of a request. `is_outdated` recognizes the answers that mean [`Error::Conflict`].
+    fn error(&self, verb: &str, cause: kube::Error, is_outdated: impl FnOnce(&Status) -> bool) -> Error {
+        let action = format!("{verb} Lease {}", self.describe());
+        match &cause {
+            kube::Error::Api(status) if is_outdated(status) => Error::Conflict { action },
+            _ => Error::new(action, cause),
         }
     }
 }
@@ -68,27 +61,20 @@ impl Leases for ApiLease {
         &self.name
     }
 
-    async fn get(&self) -> Result<Option<Lease>, Failure> {
-        Ok(self.api.get_opt(&self.name).await?)
+    async fn get(&self) -> Result<Option<Lease>, Error> {
+        self.api.get_opt(&self.name).await.map_err(|error| self.error("read", error, |_| false))
     }
 
-    async fn create(&self, lease: &Lease) -> Result<Lease, Failure> {
-        self.api.create(&parameters(), lease).await.map_err(|error| outdated(error, &[409]))
+    async fn create(&self, lease: &Lease) -> Result<Lease, Error> {
+        let created = self.api.create(&post_params(), lease).await;
+        // "Not found" means here that there is no such namespace.
+        created.map_err(|error| self.error("create", error, Status::is_already_exists))
     }
 
-    async fn replace(&self, lease: &Lease) -> Result<Lease, Failure> {
-        self.api.replace(&self.name, &parameters(), lease).await.map_err(|error| outdated(error, &[404, 409]))
-    }
-}
-
-fn parameters() -> PostParams {
-    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
-}
-
-/// The refusals with one of these codes say that what was read is not so any more.
-fn outdated(error: kube::Error, codes: &[u16]) -> Failure {
-    match error {
-        kube::Error::Api(status) if codes.contains(&status.code) => Failure::Outdated,
-        error => Failure::Refused(error),
+    async fn replace(&self, lease: &Lease) -> Result<Lease, Error> {
+        let replaced = self.api.replace(&self.name, &post_params(), lease).await;
+        replaced.map_err(|error| {
+            self.error("replace", error, |status| status.is_not_found() || status.is_conflict())
+        })
     }
 }

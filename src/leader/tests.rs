@@ -1,5 +1,5 @@
-//! What is decided, as tables, and the candidates in time: against a lease in memory, on a clock that the tests move.
+//! Tables of decisions, and candidates over time with a lease in memory and a clock that the tests move.
 
 mod candidates;
+mod decisions;
 mod memory;
-mod verdicts;

@@ -1,57 +1,72 @@
-//! What a broker offers: `GET /v2/catalog` (OSB 2.17, "Catalog Management"), read leniently and judged strictly. Pure.
+//! What a broker offers: `GET /v2/catalog` (OSB 2.17, "Catalog Management"). Pure.
 //!
-//! Unknown fields and nulls are as if absent. What the spec forbids is collected, all of it, so that a broker's author
-//! sees every problem at once. A catalog that breaks the identity of things (a required field missing, an id or a name
-//! twice, an offering without plans) is refused whole, as half of it could be taken for something that it is not; the
-//! caller keeps the last good one. An entry that is legal but does not fit the cluster is left out alone, and
-//! [`Catalog::skipped`] says why.
+//! Each offering and plan is judged alone: one that breaks a rule is left out and named with all its faults,
+//! and the others are offered. Offerings or plans that claim the same id, or the same name where names must
+//! differ, are all left out, as it is unknown which of them is meant. [`LeftOut`] says what was left out, so
+//! that the caller keeps what it made of these entries before. A fault that puts nothing at risk costs
+//! nothing, or only the field that has it; faults that Kubernetes Service Catalog v0.3 accepted are accepted.
+//!
+//! Only a document that is not a JSON object with an array `services`, or that is too large, is refused as a
+//! whole. The caller then keeps the last good catalog.
 //!
 //! `dashboard_client` is never read: it holds a secret and is of no use on Kubernetes.
-
-use std::fmt;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::{
+    ids::{PlanId, ServiceId},
+    wire::MaintenanceInfo,
+};
+pub use crate::json::MAX_DEPTH;
 use crate::json::RawObject;
 
-mod read;
+mod left_out;
+mod problems;
+mod twins;
+mod validate;
+mod wire;
 
-/// The longest name of an offering or plan, in characters: that of the original's `externalName`.
+pub use left_out::LeftOut;
+pub use problems::{InvalidCatalog, Problem, Problems};
+
+/// The longest name of an offering or plan, in characters: the limit of `spec.externalName` in v0.3.
 pub const MAX_NAME: usize = 63;
-/// The longest id of an offering or plan, in characters. The spec sets no limit; object names are derived from ids.
+/// The longest id of an offering or plan, in characters. The spec sets no limit; object names are derived
+/// from ids.
 pub const MAX_ID: usize = 256;
 /// The largest schema, in bytes ("Schemas Object": 64 kB).
 pub const MAX_SCHEMA: usize = 64 * 1024;
-pub use crate::json::MAX_DEPTH;
-/// The most values of a catalog. In memory each takes some 230 bytes, however few it has in the text, and while a new catalog
-/// becomes objects it is there three times: this much fits into what the Deployment allows. Ten thousand plans with metadata
-/// and three schemas each are as many.
+/// The most values of a catalog, counted by [`crate::json::values`]: ten thousand plans with metadata and
+/// three schemas each. It bounds the number of objects that one broker can ask for.
 pub const MAX_VALUES: usize = 700_000;
 
-/// A valid catalog.
+/// A catalog, and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
-    /// `services`, without those in `skipped`; may be empty.
-    pub offerings: Vec<Offering>,
-    /// What was left out although the rest is good: names and ids too long for the cluster, schemas that are too large,
-    /// schemas and metadata that are too deep (the entry stays then), offerings none of whose plans is left.
-    pub skipped: Vec<Problem>,
+    /// The entries of `services` that can be used. May be empty.
+    pub offerings: Vec<CatalogOffering>,
+    /// What was left out, and why: offerings, plans, and fields of entries that are offered without them.
+    pub skipped: Problems,
+    /// Faults that cost nothing: the entry is offered, with the value that the message names.
+    pub tolerated: Problems,
+    /// The offerings and plans that the document names and `offerings` does not have.
+    pub left_out: LeftOut,
 }
 
 /// "Service Offering Object".
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags, named and defaulted by the spec")]
-pub struct Offering {
-    /// `id`: the only thing about an offering that never changes.
-    pub id: String,
+pub struct CatalogOffering {
+    /// `id`: the only property of an offering that never changes.
+    pub id: ServiceId,
     /// `name`: unique within the catalog.
     pub name: String,
-    /// `description`
+    /// `description`, or the name where it is missing.
     pub description: String,
-    /// `bindable`: what holds for plans that do not say.
+    /// `bindable`: the default for plans that do not set it. False where it is missing, as in v0.3.
     pub bindable: bool,
-    /// `plan_updateable` (the spec's spelling): what holds for plans that do not say. Default false.
+    /// `plan_updateable` (the spec's spelling): the default for plans that do not set it. Default false.
     pub plan_updateable: bool,
     /// `instances_retrievable`. Default false.
     pub instances_retrievable: bool,
@@ -61,35 +76,34 @@ pub struct Offering {
     pub allow_context_updates: bool,
     /// `tags`
     pub tags: Vec<String>,
-    /// `requires`: any of `syslog_drain`, `route_forwarding`, `volume_mount`.
+    /// `requires`. The spec has `syslog_drain`, `route_forwarding` and `volume_mount`; other words are kept.
     pub requires: Vec<String>,
     /// `metadata`: opaque, kept as it is.
     pub metadata: Option<RawObject>,
     /// `plans`: at least one.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<CatalogPlan>,
 }
 
 /// "Service Plan Object".
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Plan {
-    /// `id`: the only thing about a plan that never changes; unique among all plans.
-    pub id: String,
+pub struct CatalogPlan {
+    /// `id`: the only property of a plan that never changes; unique among all plans.
+    pub id: PlanId,
     /// `name`: unique within the offering.
     pub name: String,
-    /// `description`
+    /// `description`, or the name where it is missing.
     pub description: String,
-    /// `free`. Default **true**, as the spec says; the original took a missing value for false.
+    /// `free`. Default **true**, as the spec says; v0.3 took a missing value for false.
     pub free: bool,
-    /// `bindable`, which overrides the offering's; see [`Plan::is_bindable`].
+    /// `bindable`, which overrides the offering's; see [`CatalogPlan::is_bindable`].
     pub bindable: Option<bool>,
-    /// `plan_updateable`, which overrides the offering's; see [`Plan::is_updateable`].
+    /// `plan_updateable`, which overrides the offering's; see [`CatalogPlan::is_updateable`].
     pub plan_updateable: Option<bool>,
-    /// `binding_rotatable`: honoured on plans only, as the prose has it. Default false.
+    /// `binding_rotatable`: read on plans only, as the spec's prose has it. Default false.
     pub binding_rotatable: bool,
-    /// `maximum_polling_duration` in seconds; a value that is not a positive integer is ignored, as it can only
-    /// shorten what the platform does anyway.
+    /// `maximum_polling_duration`, in seconds, if it is a positive integer.
     pub maximum_polling_duration: Option<u64>,
-    /// `maintenance_info`
+    /// `maintenance_info`, if its version is a semantic version.
     pub maintenance_info: Option<MaintenanceInfo>,
     /// `schemas`
     pub schemas: Schemas,
@@ -97,27 +111,18 @@ pub struct Plan {
     pub metadata: Option<RawObject>,
 }
 
-impl Plan {
-    /// Whether bindings may be requested: the plan's word, else the offering's.
+impl CatalogPlan {
+    /// Whether bindings may be requested: the plan's value, else the offering's.
     #[must_use]
-    pub fn is_bindable(&self, offering: &Offering) -> bool {
+    pub fn is_bindable(&self, offering: &CatalogOffering) -> bool {
         self.bindable.unwrap_or(offering.bindable)
     }
 
-    /// Whether an instance of this plan may be moved to another: the plan's word, else the offering's.
+    /// Whether an instance of this plan may be moved to another plan: the plan's value, else the offering's.
     #[must_use]
-    pub fn is_updateable(&self, offering: &Offering) -> bool {
+    pub fn is_updateable(&self, offering: &CatalogOffering) -> bool {
         self.plan_updateable.unwrap_or(offering.plan_updateable)
     }
-}
-
-/// "Maintenance Info Object".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MaintenanceInfo {
-    /// `version`: Semantic Versioning 2.0, to be compared for equality only.
-    pub version: String,
-    /// `description`
-    pub description: Option<String>,
 }
 
 /// "Schemas Object": JSON schemas of parameters. Stored, never dereferenced.
@@ -131,65 +136,29 @@ pub struct Schemas {
     pub binding_create: Option<RawObject>,
 }
 
-/// One thing that is wrong: `services[2] "redis": plans[0]: id is missing`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The entry: `services[2] "redis": plans[0]`. Empty for the document itself.
-    pub place: String,
-    /// What is wrong with it: `id is missing`.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.place.is_empty() {
-            write!(f, "{}: ", self.place)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// Why a catalog is refused, with every problem that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidCatalog {
-    /// The problems in the order of the document, the first [`InvalidCatalog::KEPT`] of them.
-    pub problems: Vec<Problem>,
-    /// How many more there are.
-    pub more: usize,
-}
-
-impl InvalidCatalog {
-    /// How many problems are kept: a broken generator repeats one mistake for each of ten thousand plans.
-    pub const KEPT: usize = 100;
-    /// How many are shown.
-    const SHOWN: usize = 10;
-}
-
-impl std::error::Error for InvalidCatalog {}
-
-impl fmt::Display for InvalidCatalog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the broker's catalog is invalid: ")?;
-        for (index, problem) in self.problems.iter().take(Self::SHOWN).enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{problem}")?;
-        }
-        match self.problems.len().saturating_sub(Self::SHOWN) + self.more {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
-    }
-}
-
 impl Catalog {
-    /// Reads the body of a 200.
+    /// Reads the body of an answer with status 200.
+    ///
+    /// ```
+    /// use service_catalog::osb::Catalog;
+    ///
+    /// let body = br#"{ "services": [
+    ///     { "id": "1", "name": "redis", "description": "A cache", "bindable": true,
+    ///       "plans": [{ "id": "2", "name": "small", "description": "1 GiB" }] },
+    ///     { "id": "3", "name": "mysql", "description": "A database", "bindable": true, "plans": [] }
+    /// ] }"#;
+    /// let catalog = Catalog::parse(body)?;
+    /// assert_eq!(catalog.offerings[0].plans[0].name, "small");
+    /// assert_eq!(catalog.skipped.to_string(), r#"services[1] "mysql": plans is empty"#);
+    /// # Ok::<(), service_catalog::osb::InvalidCatalog>(())
+    /// ```
     pub fn parse(body: &[u8]) -> Result<Self, InvalidCatalog> {
         Self::parse_redacting(body, &[])
     }
 
-    /// As [`Catalog::parse`], with problems that do not repeat these secrets: problems quote the broker.
+    /// As [`Catalog::parse`]; `secrets` are taken out of what the problems quote of the document.
     pub fn parse_redacting(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Self, InvalidCatalog> {
-        read::catalog(body, secrets)
+        validate::catalog(body, secrets)
     }
 }
 

@@ -1,12 +1,12 @@
-//! The one place that talks to a broker's socket.
+//! The client: each method sends one request and returns its outcome.
 //!
-//! Every method sends one request and says what came of it. Nothing is retried, redirected or replayed here: whether to
-//! send again is for the reconcilers, which know what is on record. Meaning is given by [`super::classify`]; this file
-//! only tells apart the three things that it alone can see: nothing was sent, nobody knows, and an answer came.
+//! Nothing is retried, redirected or replayed here. The reconcilers decide whether to send a request again,
+//! as they know what is recorded. [`super::classify`] gives an answer its meaning.
 //!
 //! # Cancellation
 //!
-//! A future that is dropped before it is ready leaves the request in doubt, as a lost connection does.
+//! If a future is dropped before it is ready, the effect of its request is unknown, as after a lost
+//! connection.
 
 use std::{
     sync::Arc,
@@ -21,58 +21,102 @@ use reqwest::{
 use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::caching::{Document, Fetched, Validator};
 use super::catalog::{Catalog, InvalidCatalog};
-use super::classify::{self, BodyFault, CatalogAnswer, Operation, Response, TransportFault};
-use super::endpoint::{self, Endpoint, EndpointError, Identity, Settings};
-use super::fetched::{Document, Fetched, Validator};
+use super::classify::{self, BodyFault, CatalogAnswer, Response, TransportFault};
+use super::connect;
+use super::endpoint::{self, ClientSettings, Endpoint, EndpointError, Identity};
+use super::ids::{BindingId, InstanceId};
+use super::operation::Operation;
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
-use super::text;
+use super::sanitize;
 use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
-use crate::metrics::RequestCounter;
 
-/// The longest catalog that is read.
+/// The longest catalog that is read, in bytes.
 pub const MAX_CATALOG: usize = 16 << 20;
-/// The longest other answer that is read: a Secret holds no more than 1 MiB either.
+/// The longest other answer that is read, in bytes: a Secret cannot hold more than 1 MiB either.
 pub const MAX_BODY: usize = 1 << 20;
 
 const ORIGINATING_IDENTITY: &str = "x-broker-api-originating-identity";
 const REQUEST_IDENTITY: &str = "x-broker-api-request-identity";
 
-/// A connection to one broker. Cheap to share behind an `Arc`; built anew when the broker object or its Secret changes.
+/// A finished request, for logs and metrics. It has nothing that users or brokers have written.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// The operation.
+    pub operation: Operation,
+    /// `X-Broker-API-Request-Identity`, which brokers may write to their logs.
+    pub request_id: Uuid,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The outcome: see [`Outcome::name`].
+    pub outcome: &'static str,
+    /// The time from the beginning of the connection to the last byte of the answer.
+    pub duration: Duration,
+}
+
+/// A function that is called after each request.
+pub type Observer = Arc<dyn Fn(&Exchange) + Send + Sync>;
+
+/// A client for one broker, with its connection pool. Share it behind an `Arc`, and make a new one when the
+/// broker object or its Secret changes.
+///
+/// ```no_run
+/// use service_catalog::osb::{Authentication, Client, ClientSettings, Endpoint, Outcome};
+///
+/// # async fn example() -> Result<(), service_catalog::osb::EndpointError> {
+/// let endpoint = Endpoint {
+///     url: "https://broker.example".to_owned(),
+///     auth: Authentication::Basic { username: "admin".to_owned(), password: "secret".to_owned() },
+///     ca_bundle: None,
+///     insecure_skip_tls_verify: false,
+/// };
+/// let client = Client::new(&endpoint, &ClientSettings::default())?;
+/// match client.catalog(None).await {
+///     Outcome::Answered(Ok(fetched)) => println!("{} offerings", fetched.catalog.offerings.len()),
+///     Outcome::Answered(Err(invalid)) => println!("{invalid}"),
+///     failed => println!("{}", failed.failure().map(ToString::to_string).unwrap_or_default()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     timeout: Duration,
     version: ApiVersion,
     tells_identity: bool,
+    has_ca_bundle: bool,
     secrets: Vec<Zeroizing<String>>,
-    counter: Option<RequestCounter>,
+    observer: Option<Observer>,
 }
 
 impl Client {
-    /// Checks the endpoint and prepares a connection pool. Sends nothing.
-    pub fn new(endpoint: &Endpoint, settings: &Settings) -> Result<Self, EndpointError> {
+    /// Checks the endpoint and makes a connection pool. Sends nothing.
+    pub fn new(endpoint: &Endpoint, settings: &ClientSettings) -> Result<Self, EndpointError> {
         Ok(Self {
-            http: endpoint::connect(endpoint, settings)?,
+            http: connect::http_client(endpoint, settings)?,
             base: endpoint::base(&endpoint.url)?,
             timeout: settings.request_timeout,
             version: settings.api_version,
             tells_identity: settings.originating_identity,
+            has_ca_bundle: endpoint.ca_bundle.is_some(),
             secrets: endpoint.auth.secrets(),
-            counter: None,
+            observer: None,
         })
     }
 
-    /// Counts its requests from now on.
+    /// Calls `observer` after each request from now on, for metrics.
     #[must_use]
-    pub fn counted_by(self, counter: RequestCounter) -> Self {
-        Self { counter: Some(counter), ..self }
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
-    /// `GET /v2/catalog`, or the one that was fetched `before`, if the broker says that it still holds. That may only be
-    /// one that this client has fetched: another address or user may be offered other things.
+    /// `GET /v2/catalog`. If there is a catalog that was fetched `before`, the broker is asked whether it has
+    /// changed. It must have been fetched by this client, as another address or user may be offered another
+    /// catalog.
     pub async fn catalog(&self, before: Option<&Document>) -> Outcome<Result<Fetched, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
         let request = request.unless(before.map(|kept| &kept.validator));
@@ -99,7 +143,7 @@ impl Client {
     /// `PUT /v2/service_instances/:id?accepts_incomplete=true`
     pub async fn provision(
         &self,
-        instance_id: &str,
+        instance_id: &InstanceId,
         body: &ProvisionRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
@@ -110,7 +154,7 @@ impl Client {
     /// `PATCH /v2/service_instances/:id?accepts_incomplete=true`
     pub async fn update(
         &self,
-        instance_id: &str,
+        instance_id: &InstanceId,
         body: &UpdateRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
@@ -121,7 +165,7 @@ impl Client {
     /// `DELETE /v2/service_instances/:id?service_id&plan_id&accepts_incomplete=true`
     pub async fn deprovision(
         &self,
-        instance_id: &str,
+        instance_id: &InstanceId,
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
@@ -131,10 +175,11 @@ impl Client {
 
     /// `GET /v2/service_instances/:id/last_operation?service_id&plan_id[&operation]`
     ///
-    /// `operation` is what the 202 gave, unchanged; while a plan changes, `target` has the plan before the change.
+    /// `operation` is that of the 202, unchanged. While the plan of an instance changes, `target` has the
+    /// plan before the change.
     pub async fn poll_instance(
         &self,
-        instance_id: &str,
+        instance_id: &InstanceId,
         target: &Target,
         operation: Option<&str>,
         identity: Option<&Identity>,
@@ -147,7 +192,7 @@ impl Client {
     /// `GET /v2/service_instances/:id?service_id&plan_id`, only for offerings with `instances_retrievable`.
     pub async fn get_instance(
         &self,
-        instance_id: &str,
+        instance_id: &InstanceId,
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<InstanceAnswer> {
@@ -157,12 +202,12 @@ impl Client {
 
     /// `PUT /v2/service_instances/:id/service_bindings/:id[?accepts_incomplete=true]`
     ///
-    /// `accepts_incomplete` only where the offering has `bindings_retrievable`: credentials of an asynchronous bind
-    /// can only be fetched.
+    /// Set `accepts_incomplete` only if the offering has `bindings_retrievable`, as the credentials of an
+    /// asynchronous bind must be fetched.
     pub async fn bind(
         &self,
-        instance_id: &str,
-        binding_id: &str,
+        instance_id: &InstanceId,
+        binding_id: &BindingId,
         body: &BindRequest,
         accepts_incomplete: bool,
         identity: Option<&Identity>,
@@ -174,12 +219,12 @@ impl Client {
 
     /// `DELETE /v2/service_instances/:id/service_bindings/:id?service_id&plan_id&accepts_incomplete=true`
     ///
-    /// Always so, unlike [`Self::bind`]: there is nothing to be fetched afterwards, and a broker that can only unbind
-    /// asynchronously must not be left with bindings that nobody can delete.
+    /// It always accepts an asynchronous answer, unlike [`Self::bind`]: nothing is fetched afterwards, and
+    /// bindings of a broker that can only unbind asynchronously could not be deleted otherwise.
     pub async fn unbind(
         &self,
-        instance_id: &str,
-        binding_id: &str,
+        instance_id: &InstanceId,
+        binding_id: &BindingId,
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
@@ -190,8 +235,8 @@ impl Client {
     /// `GET /v2/service_instances/:id/service_bindings/:id/last_operation?service_id&plan_id[&operation]`
     pub async fn poll_binding(
         &self,
-        instance_id: &str,
-        binding_id: &str,
+        instance_id: &InstanceId,
+        binding_id: &BindingId,
         target: &Target,
         operation: Option<&str>,
         identity: Option<&Identity>,
@@ -204,8 +249,8 @@ impl Client {
     /// `GET /v2/service_instances/:id/service_bindings/:id?service_id&plan_id`
     pub async fn get_binding(
         &self,
-        instance_id: &str,
-        binding_id: &str,
+        instance_id: &InstanceId,
+        binding_id: &BindingId,
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<BindingAnswer> {
@@ -219,10 +264,12 @@ impl Client {
         request: Request<'_>,
         meaning: impl FnOnce(&Response<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
-        let operation = request.operation;
-        match self.send(request).await {
+        let (operation, request_id, started) = (request.operation, Uuid::new_v4(), Instant::now());
+        let result = self.send(request, request_id).await;
+        let status = result.as_ref().ok().map(|answer| answer.status);
+        let outcome = match result {
             Err(fault) => classify::transport(operation, fault),
-            Ok(Answer { status, retry_after, version, validator, body }) => meaning(&Response {
+            Ok(RawResponse { status, retry_after, version, validator, body }) => meaning(&Response {
                 status,
                 retry_after,
                 spoken: self.version,
@@ -231,25 +278,15 @@ impl Client {
                 body: body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault),
                 secrets: &self.secrets,
             }),
+        };
+        if let Some(observer) = &self.observer {
+            let duration = started.elapsed();
+            observer(&Exchange { operation, request_id, status, outcome: outcome.name(), duration });
         }
+        outcome
     }
 
-    async fn send(&self, request: Request<'_>) -> Result<Answer, TransportFault> {
-        let operation = request.operation;
-        let id = Uuid::new_v4();
-        let started = Instant::now();
-        let result = self.attempt(request, id).await;
-        let status = result.as_ref().ok().map(|answer| answer.status);
-        if let Some(counter) = &self.counter {
-            counter.count(operation, status);
-        }
-        let milliseconds = started.elapsed().as_millis();
-        // The id is what brokers log; nothing else of the request is free of what users may have put there.
-        tracing::debug!(operation = operation.name(), request = %id, status, milliseconds, "asked a broker");
-        result
-    }
-
-    async fn attempt(&self, request: Request<'_>, id: Uuid) -> Result<Answer, TransportFault> {
+    async fn send(&self, request: Request<'_>, id: Uuid) -> Result<RawResponse, TransportFault> {
         let (operation, request) = self.prepare(request, id)?;
         let response = self.http.execute(request).await.map_err(|error| self.fault(error))?;
         if response
@@ -257,9 +294,9 @@ impl Client {
             .get(REQUEST_IDENTITY)
             .is_some_and(|echo| echo.as_bytes() != id.to_string().as_bytes())
         {
-            tracing::debug!(request = %id, "the broker names another request in its answer");
+            tracing::debug!(request = %id, "the answer has the identity of another request");
         }
-        Ok(Answer {
+        Ok(RawResponse {
             status: response.status().as_u16(),
             retry_after: retry_after_of(response.headers()),
             version: version_of(response.headers()),
@@ -296,27 +333,26 @@ impl Client {
         Ok((request.operation, prepared))
     }
 
-    /// What an error before the response's headers proves. Only what failed while connecting (name, TCP, TLS handshake,
-    /// a proxy's CONNECT, and the time limit for these) is known not to have been sent.
+    /// What an error before the response's headers proves. Only if connecting failed (name, TCP, TLS
+    /// handshake, a proxy's CONNECT, and the time limit for these), it is known that the request was not
+    /// sent.
     fn fault(&self, error: reqwest::Error) -> TransportFault {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
-            let hint = tls_hint(&error);
-            let cause =
-                if error.is_timeout() { "no connection in time".to_owned() } else { endpoint::cause(&error) };
+            let cause = connect::failure(&error, self.has_ca_bundle);
             let host = self.base.host_str().unwrap_or_default();
             let port = self.base.port_or_known_default().unwrap_or_default();
-            TransportFault::Unsent(format!("cannot connect to the broker at {host}:{port}: {cause}{hint}"))
+            TransportFault::Unsent(format!("cannot connect to the broker at {host}:{port}: {cause}"))
         } else if error.is_timeout() {
             TransportFault::TimedOut(self.timeout)
         } else {
-            TransportFault::Lost(endpoint::cause(&error))
+            TransportFault::Lost(connect::cause(&error))
         }
     }
 }
 
-/// One response, read to its end or to what ended it.
-struct Answer {
+/// One response, with its body or why that is not complete.
+struct RawResponse {
     status: u16,
     retry_after: Option<Duration>,
     version: Option<ApiVersion>,
@@ -325,14 +361,14 @@ struct Answer {
 }
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
-    text::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+    sanitize::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
 }
 
 fn version_of(headers: &HeaderMap) -> Option<ApiVersion> {
-    headers.get(endpoint::API_VERSION)?.to_str().ok()?.trim().parse().ok()
+    headers.get(connect::API_VERSION)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Reads a body, at most `limit` bytes of it. The client's time-out spans this as well.
+/// Reads a body of at most `limit` bytes. The client's time-out includes this.
 async fn body_of(mut response: reqwest::Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, BodyFault> {
     let mut body = Zeroizing::new(Vec::new());
     loop {
@@ -346,7 +382,8 @@ async fn body_of(mut response: reqwest::Response, limit: usize) -> Result<Zeroiz
     }
 }
 
-/// Grows by hand, so that no outgrown buffer keeps a copy of credentials.
+/// Appends a chunk. If the buffer must grow, the old one is wiped, so that no copy of credentials stays in
+/// memory.
 fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     let needed = body.len() + chunk.len();
     if body.capacity() < needed {
@@ -356,21 +393,4 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
         **body = grown;
     }
     body.extend_from_slice(chunk);
-}
-
-/// What to look at when TLS has failed. An `io::Error` shows what it wraps only through `get_ref` (its `source` is that of
-/// the wrapped error), and the TLS layers wrap twice.
-fn tls_hint(error: &(dyn std::error::Error + 'static)) -> &'static str {
-    match error.downcast_ref::<rustls::Error>() {
-        Some(rustls::Error::InvalidCertificate(_)) => return " (check spec.url and spec.caBundle)",
-        Some(rustls::Error::InvalidMessage(_)) => {
-            return " (what answers there does not speak TLS: should spec.url begin with http://?)";
-        }
-        Some(_) => return "",
-        None => {}
-    }
-    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(wrapped) => tls_hint(wrapped),
-        None => error.source().map_or("", tls_hint),
-    }
 }

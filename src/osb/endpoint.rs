@@ -1,39 +1,23 @@
-//! Where a broker is, who we are to it, and on whose behalf a request is made.
+//! Where a broker is, how we authenticate to it, and on whose behalf a request is made.
 //!
-//! Everything here is checked when a client is built, so that a mistake in a broker object is one message about one
-//! field and not a failure of every request.
+//! All of it is checked when a client is built, so that a mistake in a broker object is one message about one
+//! field, and not a failure of every request.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{
-    Certificate, ClientBuilder, Url,
-    header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue},
-    redirect, retry, tls,
-};
+use reqwest::{Url, header::HeaderValue};
 use serde_json::json;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{version::ApiVersion, wire::PLATFORM};
 
-/// The header that names the version of the API.
-pub(super) const API_VERSION: &str = "x-broker-api-version";
-
-/// How long to wait for a connection. Bounded apart from the request, so that a broker that cannot be reached is known
-/// to have received nothing.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a connection may idle before it is not used again. A server that closes an idle connection while a request
-/// is on its way leaves the request in doubt, and a doubtful PUT costs a DELETE. The shortest keep-alive met in the
-/// field is two seconds (gunicorn), so connections serve bursts only.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// A broker's address and how to authenticate to it. No `Debug`: it holds a password or token.
 #[derive(Clone, PartialEq)]
 pub struct Endpoint {
-    /// `spec.url`: may have a path, with or without a slash at its end.
+    /// `spec.url`, which may have a path, with or without a slash at its end.
     pub url: String,
-    /// What the Secret of `spec.authInfo` holds.
+    /// The credentials from the Secret of `spec.authInfo`.
     pub auth: Authentication,
     /// `spec.caBundle`, PEM. Replaces the system's roots for this broker.
     pub ca_bundle: Option<Vec<u8>>,
@@ -41,11 +25,11 @@ pub struct Endpoint {
     pub insecure_skip_tls_verify: bool,
 }
 
-/// How to authenticate ("Platform to Service Broker Authentication"). Wiped when dropped; comparable, so that a Secret
-/// that was read again can be seen to be unchanged.
+/// Credentials ("Platform to Service Broker Authentication"). They are wiped when dropped, and can be
+/// compared, to find out whether a Secret has changed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Authentication {
-    /// Not at all.
+    /// No authentication.
     None,
     /// HTTP Basic.
     Basic {
@@ -74,11 +58,11 @@ impl Drop for Authentication {
     }
 }
 
-/// What may differ from broker to broker in how it is asked.
+/// How requests are sent, beside address and credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The time for one request, from the connection to the last byte of the answer. The spec names 60 seconds as
-    /// typical.
+pub struct ClientSettings {
+    /// The time for one request, from the connection to the last byte of the answer. The spec names 60
+    /// seconds as typical.
     pub request_timeout: Duration,
     /// `X-Broker-API-Version`.
     pub api_version: ApiVersion,
@@ -86,7 +70,7 @@ pub struct Settings {
     pub originating_identity: bool,
 }
 
-impl Default for Settings {
+impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_secs(60),
@@ -96,7 +80,10 @@ impl Default for Settings {
     }
 }
 
-/// Why there can be no client for an endpoint. Every message names the field to look at, and none repeats its value.
+/// What to do about a value that a file has spoilt.
+const FIX: &str = "create the Secret anew, for example with `kubectl create secret generic --from-literal`";
+
+/// Why there can be no client for an endpoint. Every message names the field, and none repeats its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// `spec.url` is not a URL.
@@ -105,38 +92,54 @@ pub enum EndpointError {
     /// `spec.url` has another scheme than http and https.
     #[error("spec.url must begin with http:// or https://")]
     Scheme,
-    /// `spec.url` has a user name or password in it, which would be shown wherever the URL is.
+    /// `spec.url` has a user name or password, which would be shown wherever the URL is shown.
     #[error("spec.url must not hold a user name or password: use spec.authInfo")]
     UserInfo,
     /// `spec.url` has a query or a fragment, which would be lost.
     #[error("spec.url must not have a query or a fragment")]
     Query,
+    /// `spec.url` is the address of the catalog.
+    #[error(
+        "spec.url must not end with /v2/catalog: give the part before /v2, which the operator adds itself"
+    )]
+    Catalog,
     /// `spec.caBundle` holds no certificate.
     #[error("spec.caBundle holds no PEM certificate")]
     CaBundleEmpty,
-    /// `spec.caBundle` holds something that is no certificate.
+    /// `spec.caBundle` holds something that is not a certificate.
     #[error("spec.caBundle holds a certificate that cannot be read")]
     CaBundle,
-    /// A CA to check against, and the order not to check.
+    /// `spec.caBundle` and `spec.insecureSkipTLSVerify` contradict each other.
     #[error("spec.caBundle cannot be combined with spec.insecureSkipTLSVerify")]
     CaBundleUnused,
-    /// RFC 7617 has no way to send it.
+    /// HTTP Basic (RFC 7617) cannot express it.
     #[error("spec.authInfo: the user name must not hold a colon")]
     UserName,
-    /// Often the line end of a file that a Secret was made from.
-    #[error("spec.authInfo: the token holds characters that cannot be sent (a line end?)")]
+    /// HTTP Basic (RFC 7617) forbids control characters.
+    #[error(
+        "spec.authInfo: the {0} ends with a line end, which belongs to the file that the Secret was made from: {FIX}"
+    )]
+    LineEnd(&'static str),
+    /// HTTP Basic (RFC 7617) forbids control characters.
+    #[error("spec.authInfo: the {0} holds control characters, such as a line end or a tab: {FIX}")]
+    Control(&'static str),
+    /// An empty token.
+    #[error("spec.authInfo: the token is empty: put a token into the Secret, or remove spec.authInfo")]
+    TokenEmpty,
+    /// A token that no header can carry.
+    #[error("spec.authInfo: the token holds characters that a header cannot carry: {FIX}")]
     Token,
-    /// The TLS stack cannot be set up, e.g. for want of the system's roots.
+    /// The TLS stack cannot be set up, for example as the system has no root certificates.
     #[error("cannot set up the connection: {0}")]
     Setup(String),
 }
 
-/// The user on whose account a request is made ("Originating Identity"), as the header's value. No `Debug`.
+/// The user whose action caused a request ("Originating Identity"), as the value of the header. No `Debug`.
 #[derive(Clone, PartialEq)]
 pub struct Identity(HeaderValue);
 
 impl Identity {
-    /// From the user info of Kubernetes. The profile requires all four members, so empty ones are sent as well.
+    /// From the user info of Kubernetes. The profile requires all four members, so empty ones are sent too.
     #[must_use]
     pub fn new(username: &str, uid: &str, groups: &[String], extra: &BTreeMap<String, Vec<String>>) -> Self {
         let user = json!({ "username": username, "uid": uid, "groups": groups, "extra": extra });
@@ -156,7 +159,7 @@ impl Identity {
 
 /// Checks `spec.url`.
 pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
-    // Without a scheme, what the parser says helps nobody: "relative URL without a base".
+    // Without a scheme the parser's message is of no use: "relative URL without a base".
     let wrong = |error: &dyn std::fmt::Display| {
         if url.contains("://") { EndpointError::Url(error.to_string()) } else { EndpointError::Scheme }
     };
@@ -171,26 +174,37 @@ pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
         return Err(EndpointError::Query);
     }
     let path = url.path().trim_end_matches('/').to_owned();
+    if path.ends_with("/v2/catalog") {
+        return Err(EndpointError::Catalog);
+    }
     url.set_path(&path);
     Ok(url)
 }
 
 impl Authentication {
-    fn header(&self) -> Result<Option<HeaderValue>, EndpointError> {
+    /// The value of `Authorization`.
+    pub(super) fn header(&self) -> Result<Option<HeaderValue>, EndpointError> {
         let value = match self {
             Self::None => return Ok(None),
             Self::Basic { username, .. } if username.contains(':') => return Err(EndpointError::UserName),
             Self::Basic { username, password } => {
+                check("user name", username)?;
+                check("password", password)?;
                 Zeroizing::new(format!("Basic {}", basic(username, password).as_str()))
             }
-            Self::Bearer { token } => Zeroizing::new(format!("Bearer {token}")),
+            Self::Bearer { token } if token.is_empty() => return Err(EndpointError::TokenEmpty),
+            Self::Bearer { token } => {
+                check("token", token)?;
+                Zeroizing::new(format!("Bearer {token}"))
+            }
         };
         let mut value = HeaderValue::from_str(&value).map_err(|_| EndpointError::Token)?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
 
-    /// What must not be shown if the broker repeats it: the secret, and the form in which it was sent.
+    /// Texts that must not be shown if the broker repeats them: the secret, and the form in which it was
+    /// sent.
     pub(super) fn secrets(&self) -> Vec<Zeroizing<String>> {
         match self {
             Self::None => Vec::new(),
@@ -202,73 +216,17 @@ impl Authentication {
     }
 }
 
+/// Checks a credential for characters that no credential has.
+fn check(what: &'static str, text: &str) -> Result<(), EndpointError> {
+    match text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
+        Some(line) if !line.contains(char::is_control) => Err(EndpointError::LineEnd(what)),
+        _ if text.contains(char::is_control) => Err(EndpointError::Control(what)),
+        _ => Ok(()),
+    }
+}
+
 fn basic(username: &str, password: &str) -> Zeroizing<String> {
     Zeroizing::new(STANDARD.encode(Zeroizing::new(format!("{username}:{password}")).as_str()))
-}
-
-/// The connection pool for an endpoint: verified, without redirects, replays, compression or HTTP/2.
-///
-/// # Replays
-///
-/// `reqwest` replays nothing under [`retry::never`]. Below it, `hyper-util` (0.1.21, `client/legacy/client.rs`,
-/// `send_request`) takes another connection only if `hyper` hands the request back *unstarted* and the connection was
-/// a used one; `hyper` (1.12, `client/dispatch.rs`, `proto/h1/dispatch.rs`) hands back only what is still queued
-/// before its connection (`message: Some`), never what has begun to be written (`message: None`). So a request on a
-/// connection that turns out to be dead is either sent once on a fresh one, or reported as lost.
-pub(super) fn connect(endpoint: &Endpoint, settings: &Settings) -> Result<reqwest::Client, EndpointError> {
-    let url = base(&endpoint.url)?;
-    let builder = builder(endpoint, settings)?;
-    let builder = match &endpoint.ca_bundle {
-        Some(_) if endpoint.insecure_skip_tls_verify => return Err(EndpointError::CaBundleUnused),
-        Some(bundle) => builder.tls_certs_only(certificates(bundle)?),
-        // No TLS, so no roots: an image without any must do for brokers inside the cluster.
-        None if url.scheme() == "http" => builder.tls_certs_only([]),
-        None => builder.tls_danger_accept_invalid_certs(endpoint.insecure_skip_tls_verify),
-    };
-    builder.build().map_err(|error| match endpoint.ca_bundle {
-        Some(_) => EndpointError::CaBundle,
-        None => EndpointError::Setup(cause(&error)),
-    })
-}
-
-fn builder(endpoint: &Endpoint, settings: &Settings) -> Result<ClientBuilder, EndpointError> {
-    let mut headers = HeaderMap::new();
-    let version = HeaderValue::try_from(settings.api_version.to_string());
-    headers.insert(API_VERSION, version.map_err(|error| EndpointError::Setup(error.to_string()))?);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    if let Some(value) = endpoint.auth.header()? {
-        headers.insert(AUTHORIZATION, value);
-    }
-    Ok(reqwest::Client::builder()
-        .default_headers(headers)
-        .user_agent(concat!("service-catalog/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .no_gzip()
-        .no_brotli()
-        .no_deflate()
-        .no_zstd()
-        .http1_only()
-        .tls_version_min(tls::Version::TLS_1_2)
-        .timeout(settings.request_timeout)
-        // Half of the request's time at most: were both to end together, nobody could say which it was.
-        .connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout / 2))
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT))
-}
-
-fn certificates(bundle: &[u8]) -> Result<Vec<Certificate>, EndpointError> {
-    let certificates = Certificate::from_pem_bundle(bundle).map_err(|_| EndpointError::CaBundle)?;
-    if certificates.is_empty() { Err(EndpointError::CaBundleEmpty) } else { Ok(certificates) }
-}
-
-/// The innermost reason of an error: the outer ones only say that a request failed.
-pub(super) fn cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
@@ -291,9 +249,10 @@ mod tests {
 
     #[track_caller]
     fn error(endpoint: &Endpoint) -> String {
-        Client::new(endpoint, &Settings::default()).err().unwrap().to_string()
+        Client::new(endpoint, &ClientSettings::default()).err().unwrap().to_string()
     }
 
+    // v0.3 Q10
     #[test]
     fn a_bad_url_is_named_but_not_repeated() {
         for (url, message) in [
@@ -307,10 +266,14 @@ mod tests {
             ("https://u@b", "spec.url must not hold a user name or password: use spec.authInfo"),
             ("https://b/?x=1", "spec.url must not have a query or a fragment"),
             ("https://b/#x", "spec.url must not have a query or a fragment"),
+            (
+                "https://b/x/v2/catalog/",
+                "spec.url must not end with /v2/catalog: give the part before /v2, which the operator adds itself",
+            ),
         ] {
             assert_eq!(error(&endpoint(url)), message);
         }
-        assert!(Client::new(&endpoint("http://b:8080/path/"), &Settings::default()).is_ok());
+        assert!(Client::new(&endpoint("http://b:8080/path/"), &ClientSettings::default()).is_ok());
     }
 
     #[test]
@@ -324,13 +287,27 @@ mod tests {
         assert_eq!(error(&unused), "spec.caBundle cannot be combined with spec.insecureSkipTLSVerify");
     }
 
+    // OSB 14
     #[test]
     fn credentials_that_cannot_be_sent_are_named() {
         let with = |auth| Endpoint { auth, ..endpoint("http://b") };
         assert!(error(&with(basic("a:b", "c"))).starts_with("spec.authInfo: the user name"));
-        let token = Authentication::Bearer { token: "t\n".into() };
-        assert!(error(&with(token)).starts_with("spec.authInfo: the token"));
-        assert!(Client::new(&with(basic("ü", "p:w\n")), &Settings::default()).is_ok());
+        let bearer = |token: &str| Authentication::Bearer { token: token.into() };
+        let line_end = "ends with a line end, which belongs to the file that the Secret was made from: create the Secret anew";
+        for (auth, message) in [
+            (basic("jane", "hunter2\n"), format!("spec.authInfo: the password {line_end}")),
+            (basic("jane\r\n", "hunter2"), format!("spec.authInfo: the user name {line_end}")),
+            (bearer("hunter2\n"), format!("spec.authInfo: the token {line_end}")),
+            (basic("jane", "hun\tter2"), "spec.authInfo: the password holds control characters".to_owned()),
+            (bearer("hun\nter2\n"), "spec.authInfo: the token holds control characters".to_owned()),
+            (bearer(""), "spec.authInfo: the token is empty".to_owned()),
+        ] {
+            let error = error(&with(auth));
+            assert!(error.starts_with(&message) && !error.contains("hun"), "{error}");
+        }
+        for good in [basic("ü", "p:w ö"), basic("", ""), bearer("ü")] {
+            assert!(Client::new(&with(good), &ClientSettings::default()).is_ok());
+        }
     }
 
     #[test]
@@ -340,6 +317,7 @@ mod tests {
         assert!(Authentication::Bearer { token: "b".into() } != basic("a", "b"));
     }
 
+    // OSB 9, 152, 153
     #[test]
     fn an_identity_has_all_four_members() {
         let identity = Identity::new("jane", "", &[], &BTreeMap::new());

@@ -1,26 +1,37 @@
-//! The Open Service Broker API 2.17, platform side.
+//! The platform side of the Open Service Broker API 2.17 (OSB). This module knows nothing of Kubernetes.
 //!
-//! [`wire`] holds the bodies, [`outcome`] what an answer can mean, [`classify`] the table from the one to the other
-//! (pure), [`catalog`] the validation of what a broker offers (pure), [`fetched`] when that need not be sent again
-//! (pure), [`endpoint`] where a broker is and how it is asked, [`version`] in which version (pure), [`client`] the one
-//! place that talks to a socket. [`text`] cleans what a broker writes before anyone sees it.
+//! * What is asked: [`operation`] has the ten requests, [`wire`] their bodies, [`ids`] the types of ids, `request` the
+//!   URLs, [`version`] the version of the API.
+//! * How it is asked: [`client`] has one method for each request and sends it once. [`endpoint`] holds address,
+//!   credentials and identity, `connect` and `tls` the HTTP client and whom it trusts.
+//! * What an answer means: [`outcome`] has the four kinds of result, [`classify`] the rules from a status and a body to
+//!   one of them. [`catalog`] reads what a broker offers, [`caching`] asks whether it has changed.
+//! * What is shown of an answer: `error_body` finds the words of an error, [`sanitize`] makes them fit to be shown.
+//!
+//! Everything but [`client`] and `connect` is pure: no I/O and no clock.
 
+pub mod caching;
 pub mod catalog;
 pub mod classify;
 pub mod client;
+mod connect;
 pub mod endpoint;
-pub mod fetched;
+mod error_body;
+pub mod ids;
+pub mod operation;
 pub mod outcome;
 mod request;
 mod response;
-mod semver;
-pub mod text;
+pub mod sanitize;
+mod tls;
 pub mod version;
 pub mod wire;
 
+pub use caching::{Document, Fetched};
 pub use catalog::{Catalog, InvalidCatalog};
 pub use client::Client;
-pub use endpoint::{Authentication, Endpoint, EndpointError, Identity, Settings};
-pub use fetched::{Document, Fetched};
-pub use outcome::{Doubt, Hindrance, Outcome, Refusal, RefusalReason, Unsent};
+pub use endpoint::{Authentication, ClientSettings, Endpoint, EndpointError, Identity};
+pub use ids::{BindingId, InstanceId, PlanId, ServiceId};
+pub use operation::Operation;
+pub use outcome::{Outcome, Refusal, RefusalReason, UnknownOutcome, Unsent, UnsentReason};
 pub use version::ApiVersion;

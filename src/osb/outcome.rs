@@ -1,25 +1,28 @@
-//! What one request to a broker came to.
+//! The result of one request to a broker. Pure.
 //!
-//! A broker's "no" is data, not an error: the reconcilers decide on these values, and nothing here can fail.
-//! The four cases differ in what may now be true *at the broker*, which is the only question that matters for leaks:
-//! it did it, it did not, it never heard of it, or nobody knows.
+//! A refusal is data, not an error: the reconcilers decide on these values. The four cases differ in what may
+//! be true *at the broker* now, which decides whether something could leak there: the request was carried
+//! out, it was refused, it never arrived, or its effect is unknown.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
+use super::ids::PlanId;
+
 /// The result of one broker request.
 pub enum Outcome<T> {
-    /// The broker answered as the operation foresees; its answer is inside.
+    /// The broker answered with a status and body that the spec has for the operation.
     Answered(T),
-    /// A definite no (4xx, or 3xx which is never followed): on account of *this* request nothing changed at the broker.
+    /// The broker refused (4xx, or 3xx, which is never followed): *this* request changed nothing at the
+    /// broker.
     Refused(Refusal),
-    /// No byte of the request reached the broker: connection refused, name not found, TLS handshake failed.
+    /// The request was not sent: connection refused, name not found, TLS handshake failed.
     Unsent(Unsent),
-    /// The request may or may not have taken effect: time-out, connection lost after sending, 5xx, malformed success.
-    Unknown(Doubt),
+    /// It is unknown whether the request took effect: time-out, lost connection, 5xx, malformed success.
+    Unknown(UnknownOutcome),
 }
 
 impl<T> Outcome<T> {
@@ -34,9 +37,20 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// Why there is no answer, in a sentence for the user.
+    /// The case, for logs and metrics: `answered`, `refused`, `unsent` or `unknown`.
     #[must_use]
-    pub fn failure_message(&self) -> Option<&str> {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::Refused(_) => "refused",
+            Self::Unsent(_) => "unsent",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Why there is no answer, for users. None if there is one.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Explanation> {
         match self {
             Self::Answered(_) => None,
             Self::Refused(refusal) => Some(&refusal.message),
@@ -45,16 +59,16 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// What kept the request from being sent, if it was not.
+    /// What prevented the request from being sent. None if it was sent.
     #[must_use]
-    pub fn hindrance(&self) -> Option<Hindrance> {
+    pub fn unsent_reason(&self) -> Option<UnsentReason> {
         match self {
-            Self::Unsent(unsent) => Some(unsent.hindrance),
+            Self::Unsent(unsent) => Some(unsent.reason),
             Self::Answered(_) | Self::Refused(_) | Self::Unknown(_) => None,
         }
     }
 
-    /// How long a broker that failed wants to be left alone (`Retry-After`).
+    /// How long the broker asks to wait before the next request (`Retry-After`).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -65,15 +79,49 @@ impl<T> Outcome<T> {
     }
 }
 
-/// A definite refusal. `description` is the broker's own text, already cut and cleaned for display.
+/// Why a request was not answered as it should have been, in a sentence for users. What the broker said is kept apart,
+/// because it may repeat what it was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// What the operator says: `the broker answered 401 Unauthorized`.
+    pub ours: String,
+    /// What the broker says, cleaned and cut.
+    pub broker: Option<String>,
+    /// What the user can do: ` (check the credentials in spec.authInfo)`.
+    pub advice: String,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ours, broker, advice } = self;
+        match broker {
+            Some(broker) => write!(f, "{ours}: {broker}{advice}"),
+            None => write!(f, "{ours}{advice}"),
+        }
+    }
+}
+
+impl From<String> for Explanation {
+    fn from(ours: String) -> Self {
+        Self { ours, ..Self::default() }
+    }
+}
+
+impl From<&str> for Explanation {
+    fn from(ours: &str) -> Self {
+        ours.to_owned().into()
+    }
+}
+
+/// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// Why, as far as the protocol tells.
+    /// The reason, as far as status and error code tell it.
     pub reason: RefusalReason,
-    /// A sentence for the user: status, error code and description as the broker gave them.
-    pub message: String,
+    /// Status, error code and description.
+    pub message: Explanation,
     /// `Retry-After`, if the broker sent one.
     pub retry_after: Option<Duration>,
     /// `instance_usable` of a failed update or deprovision (OSB 2.16); absent means usable.
@@ -82,18 +130,18 @@ pub struct Refusal {
     pub update_repeatable: Option<bool>,
 }
 
-/// The refusals that the platform treats differently (OSB 2.17, "Service Broker Errors").
+/// The reasons that are treated differently (OSB 2.17, "Service Broker Errors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// 3xx: not here. Never followed.
+    /// 3xx. Redirects are never followed.
     Redirected,
     /// 400: the request will not be accepted unchanged.
     BadRequest,
-    /// 401 or 403 without more: the broker does not accept the credentials it was given.
+    /// 401, or 403 without an error code: the broker does not accept the credentials.
     Unauthorized,
-    /// 408: the request did not arrive as a whole; nothing happened.
+    /// 408: the request did not arrive completely; nothing happened.
     NotReceived,
-    /// 409: something else already has this id.
+    /// 409: another resource has this id.
     Conflict,
     /// 412: the broker wants another API version.
     VersionMismatch,
@@ -112,8 +160,8 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
-    /// Whether the refusal says nothing about the request itself: the same one may be accepted later, when the broker
-    /// object has been mended, the other operation has ended, or the catalog has been fetched again.
+    /// Whether the same request may be accepted later without a change of it: when the broker object is
+    /// corrected, another operation has ended, or the catalog was fetched again.
     #[must_use]
     pub fn is_passing(self) -> bool {
         match self {
@@ -131,46 +179,46 @@ impl RefusalReason {
     }
 }
 
-/// A request that provably never left. `message` says what to check.
+/// A request that was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsent {
-    /// A sentence for the user.
-    pub message: String,
-    /// What stood in the way.
-    pub hindrance: Hindrance,
+    /// The cause, and what to check.
+    pub message: Explanation,
+    /// The kind of cause.
+    pub reason: UnsentReason,
 }
 
-/// What kept a request from being sent.
+/// What prevented a request from being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hindrance {
-    /// Something in this cluster that a user can mend: the broker object, or the Secret that it names. Looking again
-    /// costs the broker nothing, so it is done often.
-    Settings,
+pub enum UnsentReason {
+    /// The broker object, or the Secret that it names, must be corrected. Checking them again costs the
+    /// broker nothing, so it is done often.
+    Configuration,
     /// The broker cannot be reached.
     Network,
 }
 
-/// A request whose effect is not known.
+/// A request whose effect is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Doubt {
-    /// The HTTP status, where there was one.
+pub struct UnknownOutcome {
+    /// The HTTP status. None if there was no answer.
     pub status: Option<u16>,
-    /// A sentence for the user, broker text already cut and cleaned.
-    pub message: String,
-    /// The broker (not a gateway before it) has finished with the request: no late effect is to be expected.
-    /// False for time-outs, lost connections, 502 and 504.
+    /// What is known.
+    pub message: Explanation,
+    /// The broker itself (not a gateway before it) has finished the request, so it has no effect later. False
+    /// for time-outs, lost connections, 502 and 504.
     pub answered: bool,
-    /// The orphan table of the spec asks for a DELETE before anything else is tried under this id.
+    /// The spec ("Orphan Mitigation") asks for a DELETE before another request with this id.
     pub mitigate: bool,
     /// `Retry-After`, if the broker sent one.
     pub retry_after: Option<Duration>,
-    /// `instance_usable`: a failed update or deprovision may say it with a 5xx too; absent means usable.
+    /// `instance_usable` of a failed update or deprovision; absent means usable.
     pub instance_usable: Option<bool>,
-    /// `update_repeatable`, likewise; absent means repeatable.
+    /// `update_repeatable` of a failed update; absent means repeatable.
     pub update_repeatable: Option<bool>,
 }
 
-/// A success of provision or update.
+/// Success of a provision or update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provisioned {
     /// 200 or 201.
@@ -180,74 +228,74 @@ pub enum Provisioned {
     },
     /// 202: poll `last_operation`.
     Accepted {
-        /// To be sent back byte for byte when polling.
+        /// `operation`, which polls must send back byte for byte.
         operation: Option<String>,
-        /// May come with the first answer already.
+        /// `dashboard_url`, which may come with this answer already.
         dashboard_url: Option<String>,
     },
 }
 
-/// A success of deprovision or unbind: 200 and 410 are both the end.
+/// Success of a deprovision or unbind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deleted {
-    /// 200, or 410: it is gone.
+    /// 200 or 410: the resource is gone.
     Done,
     /// 202: poll `last_operation`.
     Accepted {
-        /// To be sent back byte for byte when polling.
+        /// `operation`, which polls must send back byte for byte.
         operation: Option<String>,
     },
 }
 
-/// A success of bind.
+/// Success of a bind.
 pub enum Bound {
-    /// 200 or 201, with what the broker gave.
+    /// 200 or 201.
     Done(BindingAnswer),
     /// 202: poll `last_operation`, then fetch the binding.
     Accepted {
-        /// To be sent back byte for byte when polling.
+        /// `operation`, which polls must send back byte for byte.
         operation: Option<String>,
     },
 }
 
-/// The body of a synchronous bind or of a fetched binding.
+/// The body of a synchronous bind, or of a fetched binding.
 #[derive(Default)]
 pub struct BindingAnswer {
-    /// `credentials`; a broker may leave them out.
+    /// `credentials`, which a broker may leave out.
     pub credentials: Option<Credentials>,
     /// `metadata.expires_at` and `metadata.renew_before`.
     pub lifetime: Lifetime,
-    /// What else the broker gave that a Kubernetes cluster does not serve: `syslog_drain_url`, `route_service_url`,
-    /// `volume_mounts`.
+    /// Which of `syslog_drain_url`, `route_service_url` and `volume_mounts` the broker gave. The operator
+    /// serves none of them.
     pub unserved: Vec<&'static str>,
 }
 
-/// How long credentials are good for ("Binding Metadata Object").
+/// How long credentials are valid ("Binding Metadata Object").
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// After this time they must not be used.
+    /// The credentials expire at this time.
     pub expires_at: Option<Timestamp>,
-    /// Before this time the broker wants them renewed.
+    /// The broker asks to renew the credentials before this time.
     pub renew_before: Option<Timestamp>,
 }
 
-/// The body of a fetched instance. Its parameters are not read: the spec lets a broker withhold them.
+/// The body of a fetched instance, without its parameters, which a broker may withhold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceAnswer {
     /// `dashboard_url`; absent or null means "as before".
     pub dashboard_url: Option<String>,
     /// `plan_id`
-    pub plan_id: Option<String>,
-    /// `maintenance_info.version`; nothing else of it counts.
+    pub plan_id: Option<PlanId>,
+    /// `maintenance_info.version`
     pub maintenance_version: Option<String>,
 }
 
-/// A valid answer of a `last_operation` endpoint.
+/// A valid answer to a poll of `last_operation`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Polled {
-    /// What became of the operation.
+    /// The state of the operation.
     pub state: OperationState,
-    /// The broker's description, cut and cleaned.
+    /// The broker's description, cleaned and cut.
     pub description: Option<String>,
     /// `Retry-After`, if the broker sent one.
     pub retry_after: Option<Duration>,
@@ -257,7 +305,7 @@ pub struct Polled {
     pub update_repeatable: Option<bool>,
 }
 
-/// `state` of a `last_operation` answer; 410 is a state of its own.
+/// `state` of a poll. 410 is a state of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationState {
     /// `in progress`
@@ -266,22 +314,23 @@ pub enum OperationState {
     Succeeded,
     /// `failed`
     Failed,
-    /// 410: the resource does not exist. The success of a delete, and no valid answer to anything else.
+    /// 410: the resource does not exist. This is the success of a delete, and no valid answer for other
+    /// operations.
     Gone,
 }
 
-/// Credentials on their way from the broker to the Secret. No `Debug`, no `Serialize`: they cannot be logged by
+/// The credentials of a binding. They have no `Debug` and no `Serialize`, so that they cannot be logged by
 /// accident, and their strings are wiped when dropped.
 pub struct Credentials(Map<String, Value>);
 
 impl Credentials {
-    /// Takes the `credentials` object of a broker's answer.
+    /// Takes the object `credentials` of an answer.
     #[must_use]
     pub fn new(credentials: Map<String, Value>) -> Self {
         Self(credentials)
     }
 
-    /// The object, for the one place that turns it into Secret data.
+    /// The object, for the code that makes Secret data of it.
     #[must_use]
     pub fn expose(&self) -> &Map<String, Value> {
         &self.0

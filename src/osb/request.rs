@@ -1,9 +1,16 @@
-//! One request before it is sent: where it goes and what it says. Pure.
+//! One request before it is sent: its URL, its headers, its body. Pure.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use reqwest::Url;
 use serde::Serialize;
 
-use super::{classify::Operation, endpoint::Identity, fetched::Validator, wire::Target};
+use super::{
+    caching::Validator,
+    endpoint::Identity,
+    ids::{BindingId, InstanceId},
+    operation::Operation,
+    wire::Target,
+};
 
 /// The last segment of the polling endpoints.
 pub(super) const LAST_OPERATION: &str = "last_operation";
@@ -12,7 +19,7 @@ const INSTANCES: [&str; 2] = ["v2", "service_instances"];
 const BINDINGS: &str = "service_bindings";
 const ACCEPTS_INCOMPLETE: (&str, &str) = ("accepts_incomplete", "true");
 
-/// One request, before it has a URL.
+/// A request to an endpoint of the API, still without the broker's address.
 pub(super) struct Request<'a> {
     pub(super) operation: Operation,
     segments: Vec<&'a str>,
@@ -34,12 +41,16 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(super) fn instance(operation: Operation, instance_id: &'a str) -> Self {
-        Self::new(operation, &INSTANCES).then(instance_id)
+    pub(super) fn instance(operation: Operation, instance_id: &'a InstanceId) -> Self {
+        Self::new(operation, &INSTANCES).then(instance_id.as_str())
     }
 
-    pub(super) fn binding(operation: Operation, instance_id: &'a str, binding_id: &'a str) -> Self {
-        Self::instance(operation, instance_id).then(BINDINGS).then(binding_id)
+    pub(super) fn binding(
+        operation: Operation,
+        instance_id: &'a InstanceId,
+        binding_id: &'a BindingId,
+    ) -> Self {
+        Self::instance(operation, instance_id).then(BINDINGS).then(binding_id.as_str())
     }
 
     pub(super) fn then(mut self, segment: &'a str) -> Self {
@@ -57,7 +68,8 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// "If present, it MUST be a non-empty string" ("Polling Last Operation").
+    /// Adds `operation`, unless it is empty: "If present, it MUST be a non-empty string" ("Polling Last
+    /// Operation").
     pub(super) fn polling(mut self, operation: Option<&'a str>) -> Self {
         self.query.extend(operation.filter(|text| !text.is_empty()).map(|text| ("operation", text)));
         self
@@ -68,7 +80,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Asks for an answer only if what this belongs to does not hold any more.
+    /// Asks for a body only if the version with this validator is no longer current.
     pub(super) fn unless(mut self, validator: Option<&'a Validator>) -> Self {
         self.validator = validator;
         self
@@ -79,11 +91,11 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The request's URL: path segments and query values encoded down to RFC 3986's unreserved characters ("URL
+    /// The URL. Path segments and query values are percent-encoded except for unreserved characters ("URL
     /// Properties").
     ///
-    /// `None` for a segment that no URL can carry: an empty one names another resource, and `.` and `..` are taken for
-    /// steps by every parser on the way, encoded or not (RFC 3986, 6.2.2).
+    /// None if a segment cannot be part of a URL: an empty one would name another resource, and parsers
+    /// remove `.` and `..` from a path, encoded or not (RFC 3986, 6.2.2).
     pub(super) fn url(&self, base: &Url) -> Option<Url> {
         if self.segments.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
             return None;
@@ -92,7 +104,7 @@ impl<'a> Request<'a> {
         let mut path = base.path().trim_end_matches('/').to_owned();
         for segment in &self.segments {
             path.push('/');
-            encode(segment, &mut path);
+            path.extend(encoded(segment));
         }
         url.set_path(&path);
         if !self.query.is_empty() {
@@ -101,7 +113,7 @@ impl<'a> Request<'a> {
                 text.push_str(if text.is_empty() { "" } else { "&" });
                 text.push_str(key);
                 text.push('=');
-                encode(value, &mut text);
+                text.extend(encoded(value));
             }
             url.set_query(Some(&text));
         }
@@ -109,17 +121,11 @@ impl<'a> Request<'a> {
     }
 }
 
-fn encode(text: &str, into: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.push(char::from(HEX[usize::from(byte >> 4)]));
-            into.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
+/// Text as one segment or value of a URL: every byte that RFC 3986 does not call unreserved is
+/// percent-encoded.
+fn encoded(text: &str) -> PercentEncode<'_> {
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED)
 }
 
 #[cfg(test)]
@@ -130,6 +136,7 @@ mod tests {
         request.url(&Url::parse(base).unwrap()).map(String::from)
     }
 
+    // OSB 19
     #[test]
     fn ids_are_encoded_as_one_segment() {
         let rows = [
@@ -144,7 +151,8 @@ mod tests {
             ("-._~", "-._~"),
         ];
         for (id, segment) in rows {
-            let request = Request::binding(Operation::GetBinding, id, id);
+            let (instance, binding) = (id.into(), id.into());
+            let request = Request::binding(Operation::GetBinding, &instance, &binding);
             let expected = format!("http://h/v2/service_instances/{segment}/service_bindings/{segment}");
             assert_eq!(url("http://h", &request), Some(expected), "{id}");
         }
@@ -153,7 +161,7 @@ mod tests {
     #[test]
     fn ids_that_no_url_can_carry_are_not_sent() {
         for id in ["", ".", ".."] {
-            assert_eq!(url("http://h", &Request::instance(Operation::Provision, id)), None, "{id:?}");
+            assert_eq!(url("http://h", &Request::instance(Operation::Provision, &id.into())), None, "{id:?}");
         }
     }
 
@@ -169,11 +177,14 @@ mod tests {
         }
     }
 
+    // OSB 66
     #[test]
     fn query_values_are_encoded_and_an_empty_operation_is_left_out() {
         let target = Target { service_id: "s&1".into(), plan_id: "p=+ #1".into() };
+        let instance = "i".into();
         let request = |operation| {
-            let request = Request::instance(Operation::PollInstance, "i").then(LAST_OPERATION).of(&target);
+            let request =
+                Request::instance(Operation::PollInstance, &instance).then(LAST_OPERATION).of(&target);
             url("http://h", &request.polling(operation)).unwrap()
         };
         let base = "http://h/v2/service_instances/i/last_operation?service_id=s%261&plan_id=p%3D%2B%20%231";

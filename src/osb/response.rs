@@ -1,43 +1,44 @@
-//! One response: its body as a JSON object, and the words for what it says. Pure.
-//!
-//! The tables of [`super::classify`] say which statuses an operation foresees; here is what holds for all of them:
-//! what a malformed success, a refusal and a server error come to, and how the broker's text is quoted.
+//! One response: its body as a JSON object, and the outcomes that are the same for all operations: of
+//! malformed successes, refusals and server errors. Pure. Which statuses an operation has is in
+//! [`super::classify`].
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::classify::Operation;
-use super::fetched::Validator;
-use super::outcome::{Doubt, OperationState, Outcome, Polled, Refusal, RefusalReason};
-use super::text::{MAX_TEXT, quote};
+use super::caching::Validator;
+use super::error_body::{self, ErrorText};
+use super::operation::Operation;
+use super::outcome::{Explanation, OperationState, Outcome, Polled, Refusal, RefusalReason, UnknownOutcome};
+use super::sanitize::{MAX_TEXT, quote};
 use super::version::{ANNOTATION, ApiVersion};
 use crate::json::{MAX_VALUES, has_at_most};
 
-/// What came back over the wire.
+/// A response to one request.
 pub struct Response<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// `Retry-After`, parsed (see [`super::text::retry_after`]).
+    /// `Retry-After`, parsed by [`super::sanitize::retry_after`].
     pub retry_after: Option<Duration>,
     /// The version of the API that the request named.
     pub spoken: ApiVersion,
-    /// `X-Broker-API-Version`, where a broker answers with the one it wants.
+    /// `X-Broker-API-Version` of the response, if it has a version.
     pub version: Option<ApiVersion>,
-    /// What to ask later whether a catalog still holds.
+    /// The validator of a catalog, for later conditional requests.
     pub validator: Option<Validator>,
-    /// The body, or why there is none.
+    /// The body, or why it is not complete.
     pub body: Result<&'a [u8], BodyFault>,
-    /// What must not be shown even if the broker repeats it: the password or token it was sent.
+    /// Texts that must not be shown although the broker may repeat them: the password or token that it was
+    /// sent.
     pub secrets: &'a [Zeroizing<String>],
 }
 
-/// Why a body could not be read to its end.
+/// Why a body is not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFault {
-    /// It is longer than we are willing to read.
+    /// It is longer than the limit.
     TooLong,
     /// The connection ended or broke before it was complete.
     Lost,
@@ -45,11 +46,11 @@ pub enum BodyFault {
     TimedOut,
 }
 
-/// Why a body is malformed. Never holds a piece of the body.
+/// Why a body is malformed. It never quotes the body.
 pub(super) type Malformed = &'static str;
 
 impl<'a> Response<'a> {
-    /// A response without `Retry-After`, and without secrets to hide.
+    /// A response with only a status and a body.
     #[must_use]
     pub fn new(status: u16, body: &'a [u8]) -> Self {
         Self {
@@ -71,7 +72,7 @@ impl<'a> Response<'a> {
         self.read_owned(operation, |body| parse(&body))
     }
 
-    /// A success, if its body is one; otherwise a doubt.
+    /// A success if its body can be parsed; otherwise an unknown outcome.
     pub(super) fn read_owned<T>(
         &self,
         operation: Operation,
@@ -83,11 +84,11 @@ impl<'a> Response<'a> {
         match self.object().and_then(parse) {
             Ok(answer) => Outcome::Answered(answer),
             Err(malformed) => {
-                // 200 is "malformed: failure, no mitigation" in the table, unlike 201 and 202: it says that the
-                // resource was there already.
+                // In the spec's table a malformed 200 needs no mitigation, unlike 201 and 202: the resource
+                // existed before.
                 let mitigate = operation.creates() && self.status != 200;
                 let message = format!("{} with a malformed body: {malformed}", self.answered());
-                Outcome::Unknown(self.doubt(message, true, mitigate))
+                Outcome::Unknown(self.doubt(message.into(), true, mitigate))
             }
         }
     }
@@ -105,7 +106,7 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// A success whose body did not arrive.
+    /// A success whose body is not complete.
     pub(super) fn lost<T>(&self, operation: Operation, fault: BodyFault) -> Outcome<T> {
         let malformed = operation.creates() && self.status != 200;
         let (what, mitigate) = match fault {
@@ -116,42 +117,41 @@ impl<'a> Response<'a> {
             BodyFault::TimedOut => ("but did not complete its answer in time", operation.creates()),
         };
         let message = format!("{} {what}", self.answered());
-        Outcome::Unknown(self.doubt(message, fault == BodyFault::TooLong, mitigate))
+        Outcome::Unknown(self.doubt(message.into(), fault == BodyFault::TooLong, mitigate))
     }
 
-    /// A status other than those that the operation foresees.
+    /// A status that the spec does not have for the operation.
     pub(super) fn otherwise<T>(&self, operation: Operation) -> Outcome<T> {
         let body = self.object().unwrap_or_default();
         match self.status {
             300..=499 => Outcome::Refused(self.refusal(operation, &body)),
             500..=599 => {
-                let message = self.sentence(operation, &body);
+                let message = self.sentence(operation);
                 let doubt = self.doubt(message, !matches!(self.status, 502 | 504), operation.creates());
-                Outcome::Unknown(Doubt {
+                Outcome::Unknown(UnknownOutcome {
                     instance_usable: flag_of(&body, "instance_usable"),
                     update_repeatable: flag_of(&body, "update_repeatable"),
                     ..doubt
                 })
             }
             _ => {
-                let message = format!("{}, which is not foreseen for this request", self.answered());
-                Outcome::Unknown(self.doubt(message, true, operation.creates()))
+                let message = format!("{}, which this request cannot have", self.answered());
+                Outcome::Unknown(self.doubt(message.into(), true, operation.creates()))
             }
         }
     }
 
     fn refusal(&self, operation: Operation, body: &Map<String, Value>) -> Refusal {
-        let reason = reason_of(self.status, error_of(body));
+        let code = error_of(body).filter(|code| !self.is_phrase(code));
+        let reason = reason_of(self.status, code);
         let advice = match reason {
             RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
-            RefusalReason::VersionMismatch => &self.version_advice(body),
-            RefusalReason::Other if self.status == 304 => {
-                " (but it was not asked whether anything has changed)"
-            }
+            RefusalReason::VersionMismatch => &self.version_advice(),
+            RefusalReason::Other if self.status == 304 => " (but the request was not conditional)",
             RefusalReason::Redirected => " (redirects are not followed: check spec.url)",
             _ => "",
         };
-        let message = self.sentence(operation, body) + advice;
+        let message = Explanation { advice: advice.to_owned(), ..self.sentence(operation) };
         Refusal {
             status: self.status,
             reason,
@@ -162,29 +162,32 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// What to do about a broker that wants another version, and which one it wants if it says so.
-    fn version_advice(&self, body: &Map<String, Value>) -> String {
+    /// What to do about a broker that wants another version. The message holds what the broker wrote about
+    /// it; the version itself is only taken from the header `X-Broker-API-Version` of the answer.
+    fn version_advice(&self) -> String {
         let spoken = self.spoken;
-        let text = match (description_of(body), error_of(body), self.body) {
-            (Some(text), _, _) | (None, Some(text), _) => Cow::Borrowed(text),
-            (None, None, body) => String::from_utf8_lossy(body.unwrap_or_default()),
-        };
-        let wanted = self.version.filter(|version| *version != spoken).or_else(|| spoken.other_in(&text));
-        match wanted {
+        match self.version.filter(|version| *version != spoken) {
             Some(wanted) => format!(
                 " (the broker wants version {wanted} of the API: set the annotation {ANNOTATION}: \"{wanted}\" on the \
                  broker object)"
             ),
             None => format!(
-                " (the broker wants another version of the API than {spoken}: name it in the annotation {ANNOTATION} of \
+                " (the broker wants another version of the API than {spoken}: set it in the annotation {ANNOTATION} of \
                  the broker object)"
             ),
         }
     }
 
-    pub(super) fn doubt(&self, message: String, answered: bool, mitigate: bool) -> Doubt {
+    pub(super) fn doubt(&self, message: Explanation, answered: bool, mitigate: bool) -> UnknownOutcome {
         let Self { status, retry_after, .. } = *self;
-        Doubt { status: Some(status), message, answered, mitigate, retry_after, ..Doubt::default() }
+        UnknownOutcome {
+            status: Some(status),
+            message,
+            answered,
+            mitigate,
+            retry_after,
+            ..UnknownOutcome::default()
+        }
     }
 
     pub(super) fn polled(&self, state: OperationState, body: &Map<String, Value>) -> Polled {
@@ -198,36 +201,33 @@ impl<'a> Response<'a> {
     }
 
     pub(super) fn answered(&self) -> String {
-        let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
-        let blank = if reason.is_some() { " " } else { "" };
-        format!("the broker answered {}{blank}{}", self.status, reason.unwrap_or_default())
+        let phrase = reason_phrase(self.status);
+        let blank = if phrase.is_empty() { "" } else { " " };
+        format!("the broker answered {}{blank}{phrase}", self.status)
     }
 
-    /// `the broker answered 409 Conflict: ConcurrencyError: Another operation is in progress`: what the original wrote
-    /// as `Status: 409; ErrorMessage: ConcurrencyError; Description: …; ResponseError: <nil>`.
-    fn sentence(&self, operation: Operation, body: &Map<String, Value>) -> String {
-        let mut sentence = self.answered();
-        let raw = self.body.ok().filter(|_| body.is_empty() && !operation.is_confidential());
+    /// A sentence with what the broker says: `the broker answered 409 Conflict: ConcurrencyError: Another
+    /// operation is in progress`.
+    fn sentence(&self, operation: Operation) -> Explanation {
+        let ErrorText { code, message, unreadable } = match self.body {
+            Ok(body) => error_body::read(body, !operation.is_confidential()),
+            Err(_) => ErrorText::default(),
+        };
         let parts = [
-            error_of(body).map(|code| quote(code, self.secrets, MAX_CODE)),
-            description_of(body).map(|text| self.clean(text)),
-            raw.map(|body| self.unstructured(body)),
+            code.map(|code| quote(&code, self.secrets, MAX_CODE)),
+            message.map(|text| self.clean(&text)),
+            unreadable.map(|body| quote(&body, self.secrets, MAX_UNREADABLE)),
         ];
-        for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {
-            sentence.push_str(": ");
-            sentence.push_str(&part);
-        }
-        sentence
+        let said = parts.into_iter().flatten().filter(|part| !part.is_empty() && !self.is_phrase(part));
+        let said = said.collect::<Vec<_>>().join(": ");
+        Explanation { broker: Some(said).filter(|said| !said.is_empty()), ..self.answered().into() }
     }
 
-    /// What to show of an error body that is not the protocol's: proxies and frameworks answer with pages and phrases.
-    fn unstructured(&self, body: &[u8]) -> String {
-        let text = String::from_utf8_lossy(body);
-        match text.trim_start() {
-            "{}" => String::new(),
-            page if page.starts_with('<') => "(an HTML page)".to_owned(),
-            phrase => quote(phrase, self.secrets, MAX_PHRASE),
-        }
+    /// Whether a text only repeats the status, as in `Bad Request` or `400 Bad Request`.
+    fn is_phrase(&self, text: &str) -> bool {
+        let phrase = reason_phrase(self.status);
+        let text = text.strip_prefix(&self.status.to_string()).unwrap_or(text).trim();
+        !phrase.is_empty() && text.eq_ignore_ascii_case(phrase)
     }
 
     fn clean(&self, text: &str) -> String {
@@ -235,13 +235,20 @@ impl<'a> Response<'a> {
     }
 }
 
-/// An error code is "a single word in camel case"; some brokers write sentences into it.
+/// The longest error code that is shown, in bytes. It is "a single word in camel case", but some brokers
+/// write sentences.
 const MAX_CODE: usize = 256;
-/// Enough of an unstructured error body to recognise its author.
-const MAX_PHRASE: usize = 256;
+/// How much is shown of an error body that cannot be read: enough to recognise who wrote it.
+const MAX_UNREADABLE: usize = 256;
 
-/// The reason of a refusal. Only the status and the error code count; descriptions are free text ("Service Broker
-/// Errors"). A 403 without a code is how gateways say 401; one with a code is the broker's decision on this request.
+/// `Bad Request` for 400; empty if the status has none.
+fn reason_phrase(status: u16) -> &'static str {
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default()
+}
+
+/// The reason of a refusal, from the status and the error code; descriptions are free text ("Service Broker
+/// Errors"). A gateway answers 403 without a code where a broker answers 401. A 403 with a code is the
+/// broker's decision on the request.
 fn reason_of(status: u16, error: Option<&str>) -> RefusalReason {
     match (status, error) {
         (304, _) => RefusalReason::Other,
@@ -268,7 +275,7 @@ fn description_of(body: &Map<String, Value>) -> Option<&str> {
     string_of(body, ["description", "Description"])
 }
 
-/// The first of the keys that holds a text: Go brokers without field tags answer in capitals.
+/// The first of the keys that has a text. Brokers in Go without field tags write capitals.
 fn string_of<'a>(body: &'a Map<String, Value>, keys: [&str; 2]) -> Option<&'a str> {
     keys.into_iter().find_map(|key| body.get(key)?.as_str()).filter(|text| !text.is_empty())
 }

@@ -1,41 +1,32 @@
-//! The version of the protocol ("API Version Header"): the one a broker is asked with, and what its refusal says about
-//! the one it wants. Pure.
+//! The version of the API that requests name (OSB 2.17, "API Version Header"). Pure.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use super::text::clip;
+use super::sanitize::clip;
 
-/// The annotation on a broker object that sets the version. Not a field of its spec: clients of the original write back
-/// whole specs and would erase a field that they do not know, while they keep annotations.
+/// The annotation on a broker object that sets the version. It is no field of the spec, as clients of v0.3
+/// write whole specs back and would erase a field that they do not know. They keep annotations.
 pub const ANNOTATION: &str = "servicecatalog.k8s.io/broker-api-version";
 
-/// How much of a wrong value is shown: an annotation may be 256 KiB long.
+/// How much of a wrong value is shown, in bytes: an annotation may have 256 KiB.
 const QUOTED: usize = 64;
 
-/// `2.<minor>`: there has been no other major version.
+/// A version, `2.<minor>`. There is no other major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiVersion {
     minor: u16,
 }
 
 impl ApiVersion {
-    /// The version that is spoken unless a broker is set to another.
+    /// The version that requests name unless the broker object sets another.
     pub const SPOKEN: Self = Self { minor: 17 };
 
-    /// The version that the annotations of a broker object ask for, [`ApiVersion::SPOKEN`] without one.
+    /// The version that the annotations of a broker object set, or [`ApiVersion::SPOKEN`].
     ///
     /// # Errors
-    /// The value is no version.
+    /// The value is not a version.
     pub fn of_annotations(annotations: &BTreeMap<String, String>) -> Result<Self, InvalidVersion> {
         annotations.get(ANNOTATION).map_or(Ok(Self::SPOKEN), |text| text.parse())
-    }
-
-    /// The one version other than this that a broker's text mentions.
-    pub(super) fn other_in(self, text: &str) -> Option<Self> {
-        let words = text.split(|character: char| !character.is_ascii_digit() && character != '.');
-        let mut others = words.filter_map(|word| word.trim_matches('.').parse().ok());
-        let wanted = others.find(|version| *version != self)?;
-        others.all(|version| version == wanted || version == self).then_some(wanted)
     }
 }
 
@@ -51,11 +42,11 @@ impl fmt::Display for ApiVersion {
     }
 }
 
-/// A text that is no version, made fit to be shown.
+/// A text that is not a version. The text is cleaned and cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the annotation {ANNOTATION} is {value:?}, which is not 2 and a number as in \"2.14\"; correct it, or remove it to \
-     have {spoken} spoken",
+    "the annotation {ANNOTATION} is {value:?}, which is not a version such as \"2.14\"; correct it, or remove it to \
+     use version {spoken}",
     spoken = ApiVersion::SPOKEN
 )]
 pub struct InvalidVersion {
@@ -65,7 +56,7 @@ pub struct InvalidVersion {
 impl FromStr for ApiVersion {
     type Err = InvalidVersion;
 
-    /// Brokers compare versions as texts, so there is one spelling only.
+    /// Only the canonical form is accepted, as brokers compare versions as texts.
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let minor = text.strip_prefix("2.").and_then(|minor| minor.parse().ok());
         let version = minor.map(|minor| Self { minor });
@@ -79,6 +70,7 @@ impl FromStr for ApiVersion {
 mod tests {
     use super::*;
 
+    // v0.3 K6
     #[test]
     fn a_version_is_two_and_a_number() {
         for good in ["2.0", "2.14", "2.17", "2.65535"] {
@@ -104,21 +96,5 @@ mod tests {
         assert_eq!(ApiVersion::of_annotations(&BTreeMap::new()), Ok(ApiVersion::SPOKEN));
         assert_eq!(ApiVersion::of_annotations(&with("2.13")), "2.13".parse());
         assert!(ApiVersion::of_annotations(&with("latest")).is_err());
-    }
-
-    #[test]
-    fn the_version_that_a_text_asks_for_is_the_one_other_than_ours() {
-        for (text, wanted) in [
-            ("this broker depends on version 2.14", Some("2.14")),
-            ("X-Broker-API-Version must be 2.14, not 2.17.", Some("2.14")),
-            ("wants v2.13; 2.13 it must be", Some("2.13")),
-            ("speaks 2.13 and 2.14", None),
-            ("10.2.14.1 speaks 2.17", None),
-            ("another one", None),
-            ("", None),
-        ] {
-            let wanted = wanted.map(|text| text.parse().unwrap());
-            assert_eq!(ApiVersion::SPOKEN.other_in(text), wanted, "{text}");
-        }
     }
 }

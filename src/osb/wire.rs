@@ -1,9 +1,11 @@
-//! Request bodies of OSB 2.17, as sent. Answers are read leniently in `classify`, and the catalog in `catalog`.
+//! The bodies of requests. Answers are read in `classify`, the catalog in `catalog`.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::ids::{PlanId, ServiceId};
 use crate::json::RawObject;
 
 /// The `platform` of every context and of the originating identity (Kubernetes profile).
@@ -11,7 +13,7 @@ pub const PLATFORM: &str = "kubernetes";
 
 /// The Kubernetes profile's context object (`profile.md`, "Context Object").
 #[derive(Serialize, Clone, PartialEq)]
-pub struct Context {
+pub struct ContextObject {
     /// Always [`PLATFORM`].
     pub platform: &'static str,
     /// Namespace of the instance or binding.
@@ -21,26 +23,31 @@ pub struct Context {
     /// Name of the `ServiceInstance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_name: Option<String>,
-    /// Annotations of the namespace that are passed on; left out when none ever are.
+    /// The namespace's annotations that the operator is set to pass on. None if it passes on none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_annotations: Option<BTreeMap<String, String>>,
-    /// Annotations of the `ServiceInstance` that are passed on, likewise.
+    /// The same of the `ServiceInstance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_annotations: Option<BTreeMap<String, String>>,
 }
 
-/// `maintenance_info` of a request ("Maintenance Info Object"): the version alone, byte for byte as the catalog has it.
-#[derive(Serialize, Clone, PartialEq, Eq)]
+/// A version of the software behind a plan (OSB 2.17, "Maintenance Info Object"). The operator compares
+/// versions for equality only.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct MaintenanceInfo {
-    /// The version.
+    /// The version, as in `2.1.0`.
+    #[serde(default)]
     pub version: String,
+    /// What is new in this version. Requests do not have it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
 }
 
 impl MaintenanceInfo {
-    /// Of a version, where there is one.
+    /// The object of a request for a version, if there is one.
     #[must_use]
     pub fn of(version: Option<&str>) -> Option<Self> {
-        version.map(|version| Self { version: version.to_owned() })
+        version.map(|version| Self { version: version.to_owned(), description: String::new() })
     }
 }
 
@@ -48,19 +55,19 @@ impl MaintenanceInfo {
 #[derive(Serialize, Clone, PartialEq)]
 pub struct ProvisionRequest {
     /// Id of the offering.
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Id of the plan.
-    pub plan_id: String,
+    pub plan_id: PlanId,
     /// Deprecated but required: the cluster id.
     pub organization_guid: String,
     /// Deprecated but required: the uid of the namespace.
     pub space_guid: String,
-    /// Who and where.
-    pub context: Context,
-    /// The merged parameters; left out when there are none.
+    /// The context of the instance.
+    pub context: ContextObject,
+    /// The merged parameters. None if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<RawObject>,
-    /// The version that the plan has according to the catalog; left out when the catalog has none.
+    /// The version of the plan in the catalog. None if the catalog has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance_info: Option<MaintenanceInfo>,
 }
@@ -69,18 +76,18 @@ pub struct ProvisionRequest {
 #[derive(Serialize, Clone, PartialEq)]
 pub struct UpdateRequest {
     /// Id of the offering.
-    pub service_id: String,
-    /// The new plan; left out when the plan stays.
+    pub service_id: ServiceId,
+    /// The new plan. None if the plan stays.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plan_id: Option<String>,
-    /// The new parameters; left out when they stay, `{}` when all were removed.
+    pub plan_id: Option<PlanId>,
+    /// The new parameters. None if they stay; `{}` if all were removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<RawObject>,
-    /// Who and where.
-    pub context: Context,
-    /// What the broker has acknowledged so far.
+    /// The context of the instance.
+    pub context: ContextObject,
+    /// The values that the broker has acknowledged last.
     pub previous_values: PreviousValues,
-    /// The version to go to; left out when it stays.
+    /// The new version. None if it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance_info: Option<MaintenanceInfo>,
 }
@@ -88,11 +95,11 @@ pub struct UpdateRequest {
 /// `previous_values` of an update.
 #[derive(Serialize, Clone, PartialEq, Eq)]
 pub struct PreviousValues {
-    /// Id of the offering (deprecated by the spec, still read by brokers).
-    pub service_id: String,
+    /// Id of the offering (deprecated by the spec, but brokers read it).
+    pub service_id: ServiceId,
     /// The plan before the update.
-    pub plan_id: String,
-    /// The version before the update; left out when there is none.
+    pub plan_id: PlanId,
+    /// The version before the update. None if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance_info: Option<MaintenanceInfo>,
 }
@@ -101,14 +108,14 @@ pub struct PreviousValues {
 #[derive(Serialize, Clone, PartialEq)]
 pub struct BindRequest {
     /// Id of the instance's offering.
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Id of the instance's plan.
-    pub plan_id: String,
-    /// Who and where.
-    pub context: Context,
-    /// What the credentials are for.
+    pub plan_id: PlanId,
+    /// The context of the instance.
+    pub context: ContextObject,
+    /// The user of the credentials.
     pub bind_resource: BindResource,
-    /// The merged parameters; left out when there are none.
+    /// The merged parameters. None if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<RawObject>,
 }
@@ -116,17 +123,17 @@ pub struct BindRequest {
 /// `bind_resource` of a bind.
 #[derive(Serialize, Clone, PartialEq, Eq)]
 pub struct BindResource {
-    /// The uid of the namespace, as the original sends it.
+    /// The uid of the namespace, as v0.3 sends it.
     pub app_guid: String,
 }
 
-/// What DELETE, GET and `last_operation` name in their query.
+/// Offering and plan in the query of DELETE, GET and `last_operation`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Id of the offering.
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Id of the plan at the broker.
-    pub plan_id: String,
+    pub plan_id: PlanId,
 }
 
 #[cfg(test)]
@@ -140,7 +147,8 @@ mod tests {
         let mut values =
             PreviousValues { service_id: "s".into(), plan_id: "p".into(), maintenance_info: None };
         assert_eq!(serde_json::to_value(&values).unwrap(), json!({ "service_id": "s", "plan_id": "p" }));
-        values.maintenance_info = Some(MaintenanceInfo { version: "2.1.1+abcdef".into() });
+        values.maintenance_info =
+            Some(MaintenanceInfo { version: "2.1.1+abcdef".into(), ..MaintenanceInfo::default() });
         let expected = json!({
             "service_id": "s", "plan_id": "p", "maintenance_info": { "version": "2.1.1+abcdef" },
         });

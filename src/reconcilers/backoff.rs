@@ -1,88 +1,92 @@
-//! When to try again. Pure, and without randomness: the spread between objects comes from their uid, so that asking
+//! When to try again. Pure, and without randomness: the spread between objects comes from their uid, so that deciding
 //! twice gives the same time.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::machine::{Machine, Observed};
-use crate::context::Tunables;
+use super::{memory::OperationMemory, settings::ReconcileSettings};
 
-/// How far after `from` the next try of a failing operation is: doubling from the base up to the limit.
-#[must_use]
-pub fn retry_at(from: Timestamp, retries: i64, uid: &str, tunables: &Tunables) -> Timestamp {
-    let doublings = u32::try_from(retries.clamp(0, 30)).unwrap_or(0);
-    let delay = tunables.retry_base.saturating_mul(1 << doublings).min(tunables.retry_limit);
-    later(from, spread(delay, uid))
+/// The pace of one object: the present, the settings, and the uid that spreads objects.
+#[derive(Clone, Copy)]
+pub struct Pace<'a> {
+    /// The present.
+    pub now: Timestamp,
+    /// The limits and intervals in force.
+    pub settings: &'a ReconcileSettings,
+    /// The uid of the object.
+    pub uid: &'a str,
 }
 
-/// When an object's failed operation is tried again: by our own pace, or later if the broker says so.
-#[must_use]
-pub fn next_try<M: Machine>(
-    observed: &Observed<M>,
-    retries: i64,
-    retry_after: Option<Duration>,
-) -> Timestamp {
-    let uid = observed.object.uid().unwrap_or_default();
-    let own = retry_at(observed.now, retries, &uid, &observed.tunables);
-    retry_after.and_then(|delay| observed.now.checked_add(delay).ok()).map_or(own, |asked| asked.max(own))
-}
+impl Pace<'_> {
+    /// How long after `from` the next try of a failing operation is: the delay doubles from the base up to the limit.
+    #[must_use]
+    pub fn retry_at(self, from: Timestamp, retries: i64) -> Timestamp {
+        let doublings = u32::try_from(retries.clamp(0, 30)).unwrap_or(0);
+        let delay = self.settings.retry_base.saturating_mul(1 << doublings).min(self.settings.retry_limit);
+        later(from, spread(delay, self.uid))
+    }
 
-/// Until when an unanswered request may still take effect, as seen now that waiting for its answer is over: the quiet
-/// period after its intent, and at least one more time-out.
-#[must_use]
-pub fn quiet_until<M: Machine>(observed: &Observed<M>, sent: Option<&MicroTime>) -> Timestamp {
-    let sent = sent.map_or(observed.now, |time| time.0);
-    let tunables = &observed.tunables;
-    later(sent, tunables.quiet_period()).max(later(observed.now, tunables.request_timeout))
-}
+    /// When a failed operation is tried again: by our own pace, or later if the broker says so (`Retry-After`).
+    #[must_use]
+    pub fn next_try(self, retries: i64, retry_after: Option<Duration>) -> Timestamp {
+        let own = self.retry_at(self.now, retries);
+        retry_after.and_then(|delay| self.now.checked_add(delay).ok()).map_or(own, |asked| asked.max(own))
+    }
 
-/// Whether an operation that began at `since` has gone on for longer than it may.
-#[must_use]
-pub fn is_overdue<M: Machine>(observed: &Observed<M>, since: Option<&Time>) -> bool {
-    since.is_some_and(|since| observed.now > later(since.0, observed.tunables.give_up_after))
-}
+    /// Until when a request without an answer may still take effect: the quiet period after its intent, and at least one
+    /// more time-out from now on.
+    #[must_use]
+    pub fn quiet_until(self, sent: Option<&MicroTime>) -> Timestamp {
+        let sent = sent.map_or(self.now, |time| time.0);
+        later(sent, self.settings.quiet_period()).max(later(self.now, self.settings.request_timeout))
+    }
 
-/// Until when an operation is polled: for as long as its plan says from when it was `accepted` on (OSB 2.17, "Polling Interval
-/// and Duration"), but no longer than everything together may take, which `began` earlier if it was tried before.
-#[must_use]
-pub fn polled_until(
-    tunables: &Tunables,
-    accepted: Timestamp,
-    began: Option<&Time>,
-    plans_limit: Option<i64>,
-) -> Timestamp {
-    let own = later(began.map_or(accepted, |began| began.0), tunables.give_up_after);
-    let plans = plans_limit.filter(|seconds| *seconds > 0);
-    plans.map_or(own, |seconds| later(accepted, SignedDuration::from_secs(seconds)).min(own))
-}
+    /// Whether an operation that began at `since` has gone on for longer than it may.
+    #[must_use]
+    pub fn is_overdue(self, since: Option<&Time>) -> bool {
+        since.is_some_and(|since| self.now > later(since.0, self.settings.give_up_after))
+    }
 
-/// When an operation that began at `since` and was last asked about at `last` is asked about next: a quarter of the
-/// time that it has taken, plus the base, up to the limit. That is the series min(1.25^k, 60 s), and notices the end
-/// with a mean lag of 13 %.
-#[must_use]
-pub fn poll_at(since: Timestamp, last: Timestamp, uid: &str, tunables: &Tunables) -> Timestamp {
-    let elapsed = last.duration_since(since).max(SignedDuration::ZERO);
-    let delay = tunables.poll_base.saturating_add(elapsed / 4).min(tunables.poll_limit);
-    later(last, spread(delay, uid))
-}
+    /// Until when an operation is polled: for as long as its plan says, counted from when it was `accepted` (OSB 2.17,
+    /// "Polling Interval and Duration"), but no longer than everything together may take, counted from when it `began`.
+    #[must_use]
+    pub fn polled_until(
+        self,
+        accepted: Timestamp,
+        began: Option<&Time>,
+        seconds_of_plan: Option<i64>,
+    ) -> Timestamp {
+        let own = later(began.map_or(accepted, |began| began.0), self.settings.give_up_after);
+        let seconds = seconds_of_plan.filter(|seconds| *seconds > 0);
+        seconds.map_or(own, |seconds| later(accepted, SignedDuration::from_secs(seconds)).min(own))
+    }
 
-/// When an operation that was accepted at `accepted` and is polled `until` a time is asked about next: by our own pace, or later
-/// if the broker says so, but not later than when the polling ends: then it is asked for the last time.
-#[must_use]
-pub fn next_poll<M: Machine>(
-    observed: &Observed<M>,
-    accepted: Timestamp,
-    until: Timestamp,
-) -> Option<Timestamp> {
-    let uid = observed.object.uid().unwrap_or_default();
-    // What is remembered of the future is from before the clock was set back.
-    let last = observed.memory.answered.filter(|last| *last <= observed.now)?;
-    let own = poll_at(accepted, last, &uid, &observed.tunables);
-    Some(observed.memory.not_before.map_or(own, |asked| asked.min(until).max(own)))
+    /// When an operation that was accepted at `accepted` and is polled until `until` is polled next: by our own pace, or
+    /// later if the broker says so, but not later than `until`: then it is polled for the last time. `None`: now.
+    #[must_use]
+    pub fn next_poll(
+        self,
+        memory: OperationMemory,
+        accepted: Timestamp,
+        until: Timestamp,
+    ) -> Option<Timestamp> {
+        // A remembered time in the future is from before the clock was set back.
+        let last = memory.answered.filter(|last| *last <= self.now)?;
+        let own = self.poll_at(accepted, last);
+        Some(memory.not_before.map_or(own, |asked| asked.min(until).max(own)))
+    }
+
+    /// When an operation that began at `since` and was last polled at `last` is polled next: after a quarter of the time
+    /// that it has taken, plus the base, up to the limit. That is the series min(1.25^k, 60 s), and notices the end with a
+    /// mean lag of 13 %.
+    fn poll_at(self, since: Timestamp, last: Timestamp) -> Timestamp {
+        let elapsed = last.duration_since(since).max(SignedDuration::ZERO);
+        let delay = self.settings.poll_base.saturating_add(elapsed / 4).min(self.settings.poll_limit);
+        later(last, spread(delay, self.uid))
+    }
 }
 
 /// `from` plus a delay, kept within what a timestamp can hold.
@@ -105,23 +109,27 @@ mod tests {
         at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
     }
 
+    // v0.3 G2, H8
     #[test]
     fn retries_double_up_to_the_limit() {
-        let tunables = Tunables::default();
-        let delays: Vec<f64> =
-            (0..40).map(|n| second(retry_at(Timestamp::UNIX_EPOCH, n, "uid", &tunables))).collect();
+        let settings = ReconcileSettings::default();
+        let pace = Pace { now: Timestamp::UNIX_EPOCH, settings: &settings, uid: "uid" };
+        let delays: Vec<f64> = (0..40).map(|n| second(pace.retry_at(Timestamp::UNIX_EPOCH, n))).collect();
         assert!((0.9..=1.1).contains(&delays[0]), "{}", delays[0]);
         assert!((delays[3] / delays[0] - 8.0).abs() < 0.01);
         assert!((1080.0..=1320.0).contains(&delays[39]), "{}", delays[39]);
         assert!(delays.windows(2).all(|pair| pair[0] <= pair[1]));
     }
 
+    // OSB 82
+    // v0.3 H11
     #[test]
     fn ten_minutes_need_about_twenty_five_polls() {
-        let tunables = Tunables::default();
+        let settings = ReconcileSettings::default();
+        let pace = Pace { now: Timestamp::UNIX_EPOCH, settings: &settings, uid: "a" };
         let (since, mut at, mut polls) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, 0);
         while second(at) < 600.0 {
-            at = poll_at(since, at, "a", &tunables);
+            at = pace.poll_at(since, at);
             polls += 1;
         }
         assert!((20..=32).contains(&polls), "{polls}");

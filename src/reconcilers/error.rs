@@ -1,54 +1,34 @@
-//! What can go wrong in a pass. A broker's answer is never in here: it is an outcome, and goes to status.
+//! What can go wrong in a reconcile. A broker's answer is never in here: it is an outcome, and goes to status.
 
-use std::time::Duration;
+use crate::kube_api;
 
-/// A failed pass. The object is tried again later; nothing is lost, because every request was announced in status.
+/// A failed reconcile. The runner tries again later. Nothing is lost, because every request was announced in status.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The API server did not do as asked.
-    #[error("cannot {action}: {source}")]
-    Api {
-        /// What was being done, as in `write the status of ServiceInstance shop/db`.
-        action: String,
-        /// The API server's answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The API server did not answer in time.
-    #[error("cannot {action}: no answer within {limit:?}")]
-    ApiTimeout {
-        /// What was being done.
-        action: String,
-        /// How long it was waited for.
-        limit: Duration,
-    },
-    /// The API server refuses for good to write other objects, and the object at hand has no place to say so.
+pub enum ReconcileError {
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Kube(#[from] kube_api::Error),
+    /// The API server rejects writes of other objects, and the object at hand has no place to say so.
     #[error("{message}")]
-    Refused {
+    Rejected {
         /// What could not be done, and why.
         message: String,
     },
-    /// Somebody else changed the object meanwhile; the pass ends, and the change brings the next one.
-    #[error("cannot {action}: the object has changed since it was read")]
-    Outdated {
-        /// What was being done.
-        action: String,
-    },
     /// A request that changes something at a broker was planned without an intent on record. A bug.
-    #[error("a request to a broker was planned without recording its intent first; please report this")]
-    Unfenced,
-    /// Writing an intent took so long that its request was not sent. It will be, after another intent.
-    #[error("writing an intent took too long; the request will be announced and sent again")]
-    Late,
-    /// Another replica may lead by now, so nothing is sent or written any more. The process is about to end.
-    #[error("this replica leads no more, and leaves the rest to the one that does")]
-    Deposed,
+    #[error("the operator planned a request to a broker without an intent on record; please report this")]
+    MissingIntent,
+    /// Writing an intent took so long that its request was not sent. The next reconcile writes another intent and sends it.
+    #[error("writing an intent took too long; the next try announces and sends the request again")]
+    IntentExpired,
+    /// Another replica may lead by now, so this one sends and writes nothing more. The process is about to end.
+    #[error("this replica no longer leads, so it writes and sends nothing more")]
+    NotLeader,
     /// A status equal to the present one was planned to be written. A bug, and it would loop.
-    #[error("a status that is already on record was planned to be written; please report this")]
-    Idle,
-    /// A pass did not come to rest. A bug.
-    #[error("the object did not come to rest after {steps} steps; please report this")]
-    Restless {
+    #[error("the operator planned to write a status that is already on record; please report this")]
+    NoopWrite,
+    /// The decisions about an object did not come to an end. A bug.
+    #[error("the decisions about the object did not end after {steps} steps; please report this")]
+    StepLimit {
         /// How many steps were made.
         steps: usize,
     },
@@ -63,20 +43,24 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// A word with few values, for logs and metrics.
+impl ReconcileError {
+    /// Whether the object has changed since it was read. The change triggers a reconcile of its own.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Kube(kube_api::Error::Conflict { .. }))
+    }
+
+    /// The error as one word of a closed list, for logs and metrics.
     #[must_use]
     pub fn category(&self) -> &'static str {
         match self {
-            Self::Api { .. } => "api",
-            Self::ApiTimeout { .. } => "api-timeout",
-            Self::Refused { .. } => "refused",
-            Self::Outdated { .. } => "outdated",
-            Self::Unfenced => "unfenced",
-            Self::Late => "late",
-            Self::Deposed => "deposed",
-            Self::Idle => "idle",
-            Self::Restless { .. } => "restless",
+            Self::Kube(error) => error.category(),
+            Self::Rejected { .. } => "rejected",
+            Self::MissingIntent => "missing-intent",
+            Self::IntentExpired => "intent-expired",
+            Self::NotLeader => "not-leader",
+            Self::NoopWrite => "noop-write",
+            Self::StepLimit { .. } => "step-limit",
             Self::Serialize { .. } => "serialize",
         }
     }

@@ -1,35 +1,40 @@
-//! The controllers: four machines for eight kinds, and the one shell that carries out what they decide.
+//! The controllers: four reconcilers for eight kinds, and the one runner that carries out what they decide.
 //!
-//! * [`machine`]: what a machine is. [`shell`]: the pass that runs it.
-//! * [`broker`], [`entry`] (classes and plans), [`instance`], [`binding`]: the machines, each in the order
+//! * [`reconciler`]: what a reconciler is. [`runner`]: the loop that runs it.
+//! * [`broker`], [`catalog_object`] (classes and plans), [`instance`], [`binding`]: the reconcilers, each in the order
 //!   *observe, phase, plan, absorb*.
-//! * [`inherited`]: what the original left in objects. [`ordered`]: what the references of an instance go on to mean.
-//! * [`attempt`], [`offering`], [`parameters`], [`backoff`], [`reason`], [`told`]: what several of them decide with; pure.
-//! * [`mod@write`], [`secret`], [`event`]: the effects on the API server.
+//! * [`references`]: which class and plan an instance means. [`legacy`]: everything that exists only for objects of v0.3.
+//! * [`identity`], [`parameters`], [`backoff`], [`reason`], [`redaction`]: what several of them decide with; pure.
+//! * [`writes`], [`events`]: the effects on the API server. [`context`]: what every controller works with.
 
-#[cfg(test)]
-mod answers;
-pub mod attempt;
 pub mod backoff;
 pub mod binding;
 pub mod broker;
-pub mod entry;
+pub mod catalog_object;
+pub mod context;
 pub mod error;
-pub mod event;
-pub mod inherited;
+pub mod events;
+pub mod expectations;
+pub mod hex;
+pub mod identity;
 pub mod instance;
-pub mod machine;
-pub mod offering;
-pub mod ordered;
+pub mod legacy;
+pub mod memory;
+pub mod messages;
+pub mod operation;
 pub mod parameters;
 pub mod reason;
-pub mod secret;
-pub mod shell;
+pub mod reconciler;
+pub mod redaction;
+pub mod references;
+pub mod runner;
+pub mod settings;
 #[cfg(test)]
 mod tables;
-pub mod told;
-pub mod write;
+pub mod writes;
 
-pub use error::Error;
-pub use machine::{Absorbed, Admitted, Machine, Next, Observed, Seen, Step, Wait};
+pub use error::ReconcileError;
 pub use reason::Reason;
+pub use reconciler::{
+    Absorbed, AbsorbedOf, Admitted, Next, NextOf, Observed, Reconciler, Seen, Step, StepOf, Wait,
+};

@@ -1,12 +1,11 @@
-//! The parameters of a request: merged from the spec and from Secrets, shown without the secret values, and
-//! fingerprinted exactly as the original did, so that a cluster that is taken over sees no change where there is none.
+//! The parameters of a request: merged from the spec and from Secrets, shown without the values from Secrets,
+//! and with the checksum that v0.3 gave them, so that a cluster that is taken over sees no change where there
+//! is none.
 //!
-//! They are a tree only while they are put together, and only after their values were counted: what a pass holds on to, while
-//! it waits for a broker above all, is text.
+//! They are a tree of values only while they are merged, and only after the values were counted. A reconcile
+//! holds them as text, above all while it waits for a broker.
 
-mod go;
-
-use std::{collections::HashSet, fmt::Write as _};
+use std::collections::HashSet;
 
 use kube::Client;
 use serde::Deserialize as _;
@@ -14,69 +13,70 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{error::Error, secret::find_secret};
+use super::{error::ReconcileError, hex::hex, legacy::checksum};
 use crate::{
     crd::common::{JsonObject, ParametersFromSource, SecretKeyReference},
     json::{MAX_DEPTH, MAX_VALUES, RawObject, depth, values},
-    osb::text::{clip, display, redact},
+    kube_api::secrets::find_secret,
+    osb::sanitize::{clip, display, redact},
 };
 
-/// How much of a name or a key is quoted, in bytes. Keys of a Secret's JSON may be as long as the Secret.
+/// How much of a name or key is quoted, in bytes. A key of JSON in a Secret may be as long as the Secret.
 const QUOTED: usize = 256;
 
-/// The most that is read of Secrets for one request, in bytes: four Secrets as large as there can be. One Secret may be named
-/// many times.
+/// The most that is read from Secrets for one request, in bytes: four of the largest Secrets. A spec may name
+/// one Secret many times.
 const MAX_SECRETS: usize = 4 << 20;
 
-/// What stands in status in place of a value that came from a Secret.
+/// Stands in status in place of a value from a Secret.
 pub const REDACTED: &str = "<redacted>";
 
-/// The parameters of a request. No `Debug`: some values come from Secrets.
+/// The parameters of a request. No `Debug`, as some values come from Secrets.
 #[derive(Clone, Default)]
 pub struct Parameters {
-    /// All of them; none when there are none.
+    /// All parameters. None if there are none.
     sent: Option<RawObject>,
-    /// The same, with [`REDACTED`] in place of each value that came from a Secret.
+    /// The same, with [`REDACTED`] in place of each value from a Secret.
     shown: Option<RawObject>,
     checksum: String,
 }
 
-/// Why there are no parameters. The message names the field and what to do.
+/// Why the parameters cannot be merged. The message names the field and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParametersError {
-    /// A sentence for the user.
+    /// A sentence for users.
     pub message: String,
 }
 
-/// A Secret value that `parametersFrom` names, as read from the API server.
+/// A value in a Secret that `parametersFrom` names.
 pub struct Source {
-    /// Where it stands in the spec.
+    /// The entry of the spec.
     pub reference: SecretKeyReference,
-    /// What is there.
+    /// The value, or why there is none.
     pub value: SourceValue,
 }
 
-/// What stands where `parametersFrom` points.
+/// What the API server has for an entry of `parametersFrom`.
 pub enum SourceValue {
-    /// No such Secret.
+    /// The Secret does not exist.
     NoSecret,
-    /// The Secret lacks the key.
+    /// The Secret does not have the key.
     NoKey,
-    /// This.
+    /// The value.
     Bytes(Zeroizing<Vec<u8>>),
-    /// More than is read for one request, together with what stands before it.
+    /// With the values before it, the value is more than is read for one request.
     TooMuch,
 }
 
 /// Reads the Secrets that `parametersFrom` names.
 ///
 /// # Errors
-/// The API server did not answer. A missing Secret is no error here: [`merge`] says so in words for the user.
+/// The API server did not answer. A missing Secret is no error here; [`merge`] reports it.
 pub async fn read(
     client: &Client,
     namespace: &str,
     sources: &[ParametersFromSource],
-) -> Result<Vec<Source>, Error> {
+) -> Result<Vec<Source>, ReconcileError> {
     let mut read = Vec::with_capacity(sources.len());
     let mut room = MAX_SECRETS;
     for ParametersFromSource { secret_key_ref: reference } in sources {
@@ -96,10 +96,11 @@ pub async fn read(
     Ok(read)
 }
 
-/// Merges the inline parameters and those from Secrets. No key may occur twice. Pure.
+/// Merges the parameters of the spec and those from Secrets. No key may occur twice. Pure.
 ///
 /// # Errors
-/// A Secret or key is missing, a value is not a JSON object, too deep or too much, a key occurs twice.
+/// A Secret or key is missing; a value is not a JSON object, or is too deep or too large; or a key occurs
+/// twice.
 pub fn merge(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameters, ParametersError> {
     let mut room = Room::default();
     let mut merged = Merged::default();
@@ -143,16 +144,16 @@ fn object_of(index: usize, source: &Source, room: &mut Room) -> Result<JsonObjec
         SourceValue::Bytes(bytes) => bytes,
     };
     let what = format!("the value of key {key:?} of the Secret {name:?}");
-    // Of what is no object nothing is read, however much it is.
+    // A value that is not an object is not parsed, so its size does not matter.
     if bytes.trim_ascii_start().starts_with(b"{") {
         room.take(bytes).map_err(|excess| complain(&format!("{what} {excess}")))?;
     }
-    // The parser's message would quote the secret, so it is not shown.
+    // The parser's message is not shown, as it would quote the secret.
     serde_json::from_slice(bytes)
         .map_err(|_| complain(&format!("{what} is not a JSON object, such as {{\"name\": \"value\"}}")))
 }
 
-/// How many values there is room for: the parameters of a request are a tree for a moment.
+/// How many values one request may still have: its parameters are a tree while they are merged.
 struct Room {
     left: usize,
 }
@@ -164,8 +165,8 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Takes what one more object needs, or says what is wrong with it. It stands in status, in a list of objects, and in a
-    /// broker's memory: see [`MAX_DEPTH`] and [`MAX_VALUES`].
+    /// Counts the values of one more object, or says what is wrong with it (see [`MAX_DEPTH`] and
+    /// [`MAX_VALUES`]).
     fn take(&mut self, text: &[u8]) -> Result<(), String> {
         if depth(text) > MAX_DEPTH {
             return Err(format!("is nested too deep: {MAX_DEPTH} levels of arrays and objects are the most"));
@@ -186,12 +187,12 @@ fn about(what: &str, excess: &str) -> ParametersError {
     ParametersError { message: format!("{what} {excess}") }
 }
 
-/// What has been counted, as a tree.
+/// Parses an object whose values were counted.
 fn parsed(field: &str, object: &RawObject) -> Result<JsonObject, ParametersError> {
     object.parse().map_err(|_| about(field, "cannot be read"))
 }
 
-/// The parameters while they are put together.
+/// The parameters while they are merged.
 #[derive(Default)]
 struct Merged {
     all: JsonObject,
@@ -215,7 +216,7 @@ impl Merged {
         let written = |object: &JsonObject| {
             RawObject::deserialize(object).map_err(|_| about("the parameters", "cannot be written"))
         };
-        let checksum = hex(&Sha256::digest(go::text(&all).as_bytes()));
+        let checksum = hex(&Sha256::digest(checksum::text(&all).as_bytes()));
         let sent = written(&all)?;
         let shown = if secret_keys.is_empty() {
             sent.clone()
@@ -237,8 +238,8 @@ fn duplicate(key: &str) -> ParametersError {
     }
 }
 
-/// One object over another: what both say are objects is merged in the same way, of anything else the upper one counts.
-/// Nothing where there is nothing in either.
+/// Merges two objects. Members that are objects in both are merged in the same way; of other members the
+/// upper one counts. None if both are empty.
 #[must_use]
 pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Option<JsonObject> {
     let mut merged = lower.cloned().unwrap_or_default();
@@ -255,10 +256,10 @@ pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Optio
     (!merged.is_empty()).then_some(merged)
 }
 
-/// The defaults of a class with those of a plan over them, as one object. Nothing where there is nothing in either.
+/// The defaults of a plan merged over those of its class. None if both are empty.
 ///
 /// # Errors
-/// They are too deep, or too much.
+/// The defaults are too deep, or have too many values.
 pub fn defaults(
     of_class: Option<&RawObject>,
     of_plan: Option<&RawObject>,
@@ -272,8 +273,8 @@ pub fn defaults(
     Ok(merged.map(without_nulls).filter(|merged| !merged.is_empty()).map(RawObject::from))
 }
 
-/// A default of null is none. Defaults are recorded in status by a merge patch, in which null says that there is nothing: so it
-/// would be sent with the first request, and not with its repetition.
+/// Removes defaults that are null. Defaults are recorded in status by a merge patch, in which null removes a
+/// field. So a null would be sent with the first request, and not with its repetition.
 fn without_nulls(object: JsonObject) -> JsonObject {
     let deeper = |value| match value {
         Value::Object(members) => Value::Object(without_nulls(members)),
@@ -286,10 +287,10 @@ fn without_nulls(object: JsonObject) -> JsonObject {
 const DEFAULTS: &str = "the defaultProvisionParameters of the class and the plan: the value";
 
 impl Parameters {
-    /// The same over defaults. A key that comes from a Secret is the Secret's alone.
+    /// These parameters merged over defaults. A key that comes from a Secret has only the Secret's value.
     ///
     /// # Errors
-    /// The defaults are too deep, or too much.
+    /// The parameters or the defaults are too deep, or have too many values.
     pub fn over(self, defaults: Option<&RawObject>) -> Result<Self, ParametersError> {
         let Some(defaults) = defaults else {
             return Ok(self);
@@ -306,27 +307,28 @@ impl Parameters {
         Merged { all, secret_keys }.finish()
     }
 
-    /// What is sent to the broker; `None` when there are none.
+    /// The parameters for the broker. None if there are none.
     #[must_use]
     pub fn to_send(&self) -> Option<RawObject> {
         self.sent.clone()
     }
 
-    /// What is shown in status; `None` when there are none.
+    /// The parameters for status, without values from Secrets. None if there are none.
     #[must_use]
     pub fn to_show(&self) -> Option<RawObject> {
         self.shown.clone()
     }
 
-    /// SHA-256 of the parameters as Go's `encoding/json` writes them, in hex; empty when there are none.
+    /// SHA-256 of the parameters as Go's `encoding/json` writes them, in hexadecimal. Empty if there are
+    /// none.
     #[must_use]
     pub fn checksum(&self) -> &str {
         &self.checksum
     }
 
-    /// A text by a broker with every secret value taken out that it may have echoed, also in the form that texts of
-    /// brokers are shown in. Values of fewer than four characters are left: they are no secrets, and taking them out
-    /// would leave no text.
+    /// Replaces values from Secrets that a broker's text repeats, also in the form in which such texts are
+    /// shown. Values of fewer than four characters stay: they are no secrets, and without them little of the
+    /// text would remain.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let Ok(Merged { all, secret_keys }) = self.tree() else {
@@ -344,8 +346,9 @@ impl Parameters {
         redact(text, &secrets)
     }
 
-    /// What they were put together from. A value of the spec that reads [`REDACTED`] passes for a secret one, which does no
-    /// harm: it is no object that defaults show through, and taken out of a text it leaves the same text.
+    /// All parameters, and the keys that come from Secrets. A value of the spec that is [`REDACTED`] counts
+    /// as one from a Secret. That does no harm: it is not an object that defaults are merged into, and
+    /// replacing it in a text does not change the text.
     fn tree(&self) -> Result<Merged, ParametersError> {
         let tree = |object: &Option<RawObject>| {
             object.as_ref().map_or_else(|| Ok(JsonObject::new()), |object| parsed("the parameters", object))
@@ -357,7 +360,7 @@ impl Parameters {
     }
 }
 
-/// The fewest characters of a value that is taken out of texts.
+/// The fewest characters of a value that is replaced in texts.
 const SHORTEST_SECRET: usize = 4;
 
 fn collect_strings(value: &Value, into: &mut Vec<Zeroizing<String>>) {
@@ -368,16 +371,6 @@ fn collect_strings(value: &Value, into: &mut Vec<Zeroizing<String>>) {
         Value::Number(number) => into.push(Zeroizing::new(number.to_string())),
         Value::String(_) | Value::Null | Value::Bool(_) => {}
     }
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,32 @@
-//! The reasons of conditions and Events: a closed list, spelled as in the original where it has one.
+//! The reasons of conditions and Events: a closed list, spelled as in v0.3 where it has one.
 
 use std::fmt;
 
-/// A reason. Its name in code is its name on the wire.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "the names are the original's and say what they mean; the doubtful ones are documented"
-)]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A reason. Its name in code is its name on the wire.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[expect(
+            missing_docs,
+            reason = "the names are those of v0.3 and say what they mean; the doubtful ones are documented"
+        )]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// The reason as it stands in a condition.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     // Brokers
     FetchedCatalog,
     ErrorFetchingCatalog,
@@ -84,6 +102,6 @@ pub enum Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.write_str(self.as_str())
     }
 }

@@ -1,5 +1,7 @@
 //! Tables as text, for the tests: what is expected stands beside the test, one row a line.
 
+pub use testkit::tables::assert_table;
+
 use crate::crd::{Condition, ConditionStatus, ConditionType, condition};
 
 /// Adds a row to those with the same result.
@@ -17,17 +19,4 @@ pub fn shown(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
     let repeated = failed.map(|failed| Condition { type_: ConditionType::Stalled, ..failed });
     assert_eq!(condition::find(conditions, ConditionType::Stalled), repeated.as_ref(), "{conditions:?}");
     conditions.iter().filter(|condition| condition.type_ != ConditionType::Stalled)
-}
-
-/// Compares a table with what is expected of it, line by line.
-pub fn assert_table(actual: &str, expected: &str) {
-    let without = |from: &str, others: &str| {
-        let lines = from.lines().filter(|line| !others.lines().any(|other| other == *line));
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    let (missing, extra) = (without(expected, actual), without(actual, expected));
-    assert!(
-        missing.is_empty() && extra.is_empty(),
-        "expected, but is not so:\n{missing}\n\nis so, but not expected:\n{extra}\nend"
-    );
 }

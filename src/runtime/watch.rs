@@ -1,6 +1,6 @@
-//! One watch: fills a store and then passes on which objects were touched.
+//! One watch: fills the cache of a kind, and then passes on what has changed.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::borrow::Cow;
 
 use futures::{Stream, StreamExt as _};
 use kube::{
@@ -8,41 +8,30 @@ use kube::{
     core::{ObjectMeta, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
-        reflector::store::Writer,
         watcher::{self, Event, watcher},
     },
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{crd::scope::Object, json::text_of};
+use crate::{
+    caches::kind::{Change, Kind},
+    crd::scope::Object,
+    json::text_of,
+    kube_api::error::describe_watch,
+};
 
-/// How many objects a list has on one page. A page is there as a whole, and an object may be as large as the API server takes.
+/// How many objects a list has on one page. A whole page is in memory at once, and each object may be as
+/// large as the API server allows.
 const PAGE: u32 = 100;
 
-/// What happened to an object, as the watch tells. Nobody decides on it: it only says where to look.
-pub enum Touched<K> {
-    /// It is there.
-    Present(K),
-    /// It is gone.
-    Gone(K),
-}
-
-impl<K> Touched<K> {
-    /// The object, whatever happened to it.
-    pub fn object(&self) -> &K {
-        match self {
-            Self::Present(object) | Self::Gone(object) => object,
-        }
-    }
-}
-
-/// An object, or why it cannot be read: one that cannot does not spoil the list or the watch that it is in.
+/// An object, or the error why it cannot be read. Such an object does not end the list or the watch that it
+/// is in.
 ///
-/// As kube's `DeserializeGuard`, but what is looked at twice is the text. As a tree of values, of which that has two, it would
-/// take a hundred times the room.
+/// The same as kube's `DeserializeGuard`, but it keeps the object as text until it is read.
+/// `DeserializeGuard` keeps two trees of values, which take up to a hundred times the memory of the text.
 #[derive(Clone, Debug)]
-pub struct Guarded<K>(Result<K, Unreadable>);
+pub struct ReadResult<K>(Result<K, Unreadable>);
 
 /// An object that cannot be read.
 #[derive(Clone, Debug)]
@@ -51,7 +40,7 @@ struct Unreadable {
     metadata: ObjectMeta,
 }
 
-impl<'de, K: Object> Deserialize<'de> for Guarded<K> {
+impl<'de, K: Object> Deserialize<'de> for ReadResult<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = text_of(deserializer)?;
         Ok(Self(match serde_json::from_str(&text) {
@@ -65,7 +54,7 @@ impl<'de, K: Object> Deserialize<'de> for Guarded<K> {
     }
 }
 
-impl<K: Object> Resource for Guarded<K> {
+impl<K: Object> Resource for ReadResult<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
@@ -94,15 +83,15 @@ impl<K: Object> Resource for Guarded<K> {
     }
 }
 
-/// The events of a kind. An object that cannot be read is dropped and logged here, so that it neither stalls the watch
-/// nor concerns anybody further in.
-pub fn guarded<K: Object>(api: Api<Guarded<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {
+/// The events of a kind. An object that cannot be read is logged and left out, so that it neither stops the
+/// watch nor reaches a controller.
+pub fn readable_events<K: Object>(api: Api<ReadResult<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {
     watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .filter_map(async |event| event.map(readable).transpose())
 }
 
-fn readable<K: Object>(event: Event<Guarded<K>>) -> Option<Event<K>> {
+fn readable<K: Object>(event: Event<ReadResult<K>>) -> Option<Event<K>> {
     Some(match event {
         Event::Apply(object) => Event::Apply(read(object)?),
         Event::Delete(object) => Event::Delete(read(object)?),
@@ -112,7 +101,7 @@ fn readable<K: Object>(event: Event<Guarded<K>>) -> Option<Event<K>> {
     })
 }
 
-fn read<K: Object>(Guarded(object): Guarded<K>) -> Option<K> {
+fn read<K: Object>(ReadResult(object): ReadResult<K>) -> Option<K> {
     match object {
         Ok(object) => Some(object),
         Err(invalid) => {
@@ -124,56 +113,28 @@ fn read<K: Object>(Guarded(object): Guarded<K>) -> Option<K> {
     }
 }
 
-/// Fills the store with the events of a watch, for as long as there are any, and says what was touched once the store
-/// shows it.
-pub async fn drive<K>(
+/// Fills the cache with the events of a watch, for as long as there are any. Passes on each change once the
+/// cache shows it.
+pub async fn run_watch<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
-    mut writer: Writer<K>,
-    pass_on: impl Fn(Touched<K>),
+    kind: &Kind<K>,
+    on_change: impl Fn(&Change<K>),
 ) where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let mut events = std::pin::pin!(events);
-    let mut listed = Vec::new();
     while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event.modify(strip),
-            Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "a watch failed; it is taken up again");
-                continue;
-            }
-        };
-        // What a new list does not hold any more has gone while nobody watched.
-        let vanished = match &event {
-            Event::InitDone => vanished(&writer, &listed),
-            Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => Vec::new(),
-        };
-        writer.apply_watcher_event(&event);
         match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(object) => listed.push(object),
-            Event::InitDone => {
-                listed.drain(..).map(Touched::Present).for_each(&pass_on);
-                vanished.into_iter().map(Touched::Gone).for_each(&pass_on);
+            Ok(event) => kind.apply(&event.modify(drop_managed_fields)).iter().for_each(&on_change),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), error = describe_watch(&error), "a watch failed; the operator starts it again");
             }
-            Event::Apply(object) => pass_on(Touched::Present(object)),
-            Event::Delete(object) => pass_on(Touched::Gone(object)),
         }
     }
 }
 
-fn vanished<K: Resource<DynamicType = ()> + Clone + 'static>(writer: &Writer<K>, listed: &[K]) -> Vec<K> {
-    let listed: HashSet<_> = listed.iter().map(|object| object.meta().uid.as_deref()).collect();
-    let known = writer.as_reader().state();
-    known
-        .iter()
-        .filter(|object| !listed.contains(&object.meta().uid.as_deref()))
-        .map(|object| K::clone(object))
-        .collect()
-}
-
-/// Nobody here asks who wrote which field.
-fn strip<K: Resource>(object: &mut K) {
+/// The operator never reads who wrote which field, and the list takes much memory.
+fn drop_managed_fields<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
 
@@ -185,7 +146,7 @@ mod tests {
     use super::*;
     use crate::crd::ServiceInstance;
 
-    type Guard = Guarded<ServiceInstance>;
+    type Read = ReadResult<ServiceInstance>;
 
     #[test]
     fn an_object_that_cannot_be_read_does_not_spoil_the_list_that_it_is_in() {
@@ -195,8 +156,8 @@ mod tests {
         };
         let items = [object("bad", json!([0])), object("good", json!({ "b": [1.5, null], "a": 0.1 }))];
         let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }).to_string();
-        let list: ObjectList<Guard> = serde_json::from_str(&list).unwrap();
-        let names: Vec<_> = list.items.iter().map(|guarded| guarded.meta().name.clone().unwrap()).collect();
+        let list: ObjectList<Read> = serde_json::from_str(&list).unwrap();
+        let names: Vec<_> = list.items.iter().map(|object| object.meta().name.clone().unwrap()).collect();
         assert_eq!(names, ["bad", "good"]);
         let bad = list.items[0].0.as_ref().unwrap_err();
         assert!(bad.error.contains("not an object"), "{}", bad.error);
@@ -208,7 +169,8 @@ mod tests {
             format!(r#"{{"type":"ADDED","object":{}}}"#, items[1]),
             format!(r#"{{"object":{},"type":"ADDED"}}"#, items[1]),
         ] {
-            let WatchEvent::Added(Guarded(read)) = serde_json::from_str::<WatchEvent<Guard>>(&event).unwrap()
+            let WatchEvent::Added(ReadResult(read)) =
+                serde_json::from_str::<WatchEvent<Read>>(&event).unwrap()
             else {
                 panic!("another event: {event}")
             };

@@ -81,6 +81,7 @@ async fn a_broker_with_restrictions_that_would_be_refused_is_still_worked_on() {
     left_behind("ClusterServiceBroker", spec, synced, restrictions("spec.nothing=c")).await;
 }
 
+// v0.3 F12
 #[tokio::test]
 async fn an_instance_with_an_id_and_a_key_that_would_be_refused_is_still_worked_on() {
     let from = |key: &str| json!([{ "secretKeyRef": { "name": "s", "key": key } }]);
@@ -89,6 +90,7 @@ async fn an_instance_with_an_id_and_a_key_that_would_be_refused_is_still_worked_
     left_behind("ServiceInstance", spec, touched, json!({ "parametersFrom": from("a/c") })).await;
 }
 
+// v0.3 F12
 #[tokio::test]
 async fn a_binding_with_transforms_that_would_be_refused_is_still_worked_on() {
     let two = json!([{ "removeKey": { "key": "a" }, "addKey": { "key": "b", "stringValue": "c" } }, {}]);

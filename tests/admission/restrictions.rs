@@ -56,6 +56,7 @@ const TEXTS: [&str; 44] = [
     "spec.nothing=x",
 ];
 
+// v0.3 B8
 #[tokio::test]
 async fn what_is_accepted_is_what_the_operator_understands() {
     plane().await;

@@ -14,6 +14,7 @@ pub(super) fn parameters_from(count: usize) -> Value {
     json!({"parametersFrom": sources})
 }
 
+// v0.3 F11, Q3, Q4
 #[tokio::test]
 async fn nobody_has_a_secret_read_that_they_may_not_read() {
     plane().await;
@@ -52,6 +53,7 @@ async fn nobody_has_a_secret_read_that_they_may_not_read() {
     carol.create(&post, &from(json!({"namespace": "secrets", "name": "s1"}))).await.unwrap();
 }
 
+// v0.3 F11, Q5
 #[tokio::test]
 async fn credentials_of_a_broker_go_nowhere_without_the_right_to_read_them() {
     let plane = plane().await;

@@ -1,13 +1,15 @@
 //! Bindings that cannot be, and credentials that cannot be written.
 
 use serde_json::{Value, json};
-
-use super::{Case, namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{LARGE, Operation, Plan, Reply, SMALL, catalog},
     stage::objects::{BINDING, INSTANCE, SECRET, condition, uid},
-    support::broker::{LARGE, Operation, Plan, Reply, SMALL, catalog},
 };
 
+use super::{Case, namespaced, unregistered};
+
+// OSB 146
+// v0.3 F9
 #[tokio::test]
 async fn a_binding_to_an_instance_that_is_going_says_so() {
     let case = namespaced("going").await;
@@ -47,6 +49,8 @@ async fn a_path_that_cannot_be_read_fails_a_binding_for_good() {
     case.finish().await;
 }
 
+// OSB 47, 116
+// v0.3 I2
 #[tokio::test]
 async fn a_plan_that_is_not_bindable_fails_a_binding_for_good() {
     let case = unregistered("not-bindable", false).await;
@@ -61,6 +65,7 @@ async fn a_plan_that_is_not_bindable_fails_a_binding_for_good() {
     case.finish().await;
 }
 
+// OSB 116
 #[tokio::test]
 async fn an_instance_that_could_not_be_moved_to_a_bindable_plan_is_not_bound_to() {
     let case = unregistered("still-not-bindable", false).await;
@@ -81,6 +86,7 @@ async fn an_instance_that_could_not_be_moved_to_a_bindable_plan_is_not_bound_to(
     case.finish().await;
 }
 
+// OSB 120
 #[tokio::test]
 async fn a_refused_bind_fails_for_good() {
     let case = namespaced("refused-bind").await;
@@ -93,6 +99,7 @@ async fn a_refused_bind_fails_for_good() {
     case.finish().await;
 }
 
+// v0.3 E1
 #[tokio::test]
 async fn parameter_secrets_of_a_binding_are_named_until_they_are_there() {
     let case = namespaced("bind-parameters").await;
@@ -157,11 +164,15 @@ async fn unfit(case: Case, credentials: Value, (reason, words): (&str, &[&str]))
 async fn credentials_that_are_too_large_for_a_secret_are_given_back() {
     let case = namespaced("large-credentials").await;
     let large = json!({ "ca": "x".repeat(1024 * 1024 + 1) });
-    let words =
-        ["201 Created with a body of more than 1 MiB", "deleted at the broker before another attempt"];
+    let words = [
+        "201 Created with a body of more than 1 MiB",
+        "deletes the binding at the broker before it tries again",
+    ];
     unfit(case, large, ("ServiceBindingNeedsOrphanMitigation", &words)).await;
 }
 
+// OSB 122, 151
+// v0.3 Q35
 #[tokio::test]
 async fn credentials_with_keys_that_no_secret_can_have_are_given_back() {
     let case = namespaced("illegal-keys").await;
@@ -170,6 +181,7 @@ async fn credentials_with_keys_that_no_secret_can_have_are_given_back() {
     unfit(case, illegal, ("ErrorInjectingBindResult", &words)).await;
 }
 
+// OSB 123
 #[tokio::test]
 async fn a_binding_without_credentials_has_an_empty_secret() {
     let case = namespaced("no-credentials").await;
@@ -182,6 +194,7 @@ async fn a_binding_without_credentials_has_an_empty_secret() {
     case.finish().await;
 }
 
+// OSB 123
 #[tokio::test]
 async fn nested_credentials_are_written_as_json() {
     let case = namespaced("nested").await;

@@ -1,16 +1,17 @@
 //! Brokers that cannot be reached or answer nonsense: each says which field and what to do, and recovers by itself.
 
 use serde_json::json;
-
-use super::{namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{Auth, Operation, Reply},
     stage::{
         case::CREDENTIALS,
         objects::{BROKER, CLUSTER_BROKER, SECRET, condition},
     },
-    support::broker::{Auth, Operation, Reply},
 };
 
+use super::{namespaced, unregistered};
+
+// v0.3 B1
 #[tokio::test]
 async fn a_url_that_is_none_is_named_and_can_be_mended() {
     let case = unregistered("bad-url", false).await;
@@ -77,6 +78,7 @@ async fn nonsense_and_server_errors_are_told_in_words() {
     case.finish().await;
 }
 
+// v0.3 J4
 #[tokio::test]
 async fn a_missing_credentials_secret_is_named_and_noticed_when_it_comes() {
     let case = unregistered("no-secret", false).await;
@@ -92,6 +94,7 @@ async fn a_missing_credentials_secret_is_named_and_noticed_when_it_comes() {
     case.finish().await;
 }
 
+// v0.3 G3
 #[tokio::test]
 async fn a_broker_that_goes_down_keeps_its_classes() {
     let case = namespaced("goes-down").await;
@@ -105,6 +108,8 @@ async fn a_broker_that_goes_down_keeps_its_classes() {
     case.finish().await;
 }
 
+// OSB 3
+// v0.3 H3
 #[tokio::test]
 async fn a_broker_of_another_version_says_which_and_is_spoken_to_in_it_at_once() {
     let case = unregistered("other-version", false).await;

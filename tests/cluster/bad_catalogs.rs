@@ -1,42 +1,73 @@
-//! Catalogs that cannot be taken over, in whole or in part: the message names the entry, and a mended catalog is taken.
+//! Catalogs with faults: the message names the entry, the others are offered, and a corrected catalog is taken.
 
 use serde_json::{Value, json};
-
-use super::{namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{self, Broker, Offering, Plan, catalog},
     stage::objects::{BROKER, CLUSTER_BROKER, condition},
-    support::broker::{self, Broker, Offering, Plan, catalog},
 };
 
-/// A broker that offers this says so in such words, and is ready once it offers something proper.
-async fn refused(namespace: &str, offered: Value, words: &[&str]) {
+use super::{namespaced, unregistered};
+
+/// A broker whose catalog has these faulty offerings beside a good one offers the good one, says in such words what it
+/// leaves out, and offers everything once the catalog is correct.
+async fn left_out<const N: usize>(namespace: &str, faulty: [Offering; N], words: &[&str]) {
     let case = unregistered(namespace, false).await;
-    case.broker.set_catalog(offered);
+    case.broker.set_catalog(catalog(faulty.into_iter().chain([case.offering()])));
     case.create_broker(json!({})).await;
-    case.says(BROKER, namespace, "ErrorFetchingCatalog", words).await;
-    assert!(case.hand.list(case.class_kind()).await.unwrap().is_empty());
-    case.broker.set_catalog(broker::default_catalog());
-    case.ready(BROKER, namespace).await;
+    let ready = case.ready(BROKER, namespace).await;
+    let message = condition(&ready, "Ready").unwrap().2;
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    assert_eq!(case.hand.list(case.class_kind()).await.unwrap().len(), 1);
+    case.provide("db", json!({})).await;
+    case.broker.set_catalog(catalog([case.offering()]));
+    case.edit(BROKER, namespace, json!({ "relistRequests": 1 })).await;
+    case.until(BROKER, namespace, "to have a catalog without faults", |broker| {
+        condition(broker, "Ready").is_some_and(|(_, _, message)| message.ends_with("from broker."))
+    })
+    .await;
     case.finish().await;
 }
 
+// OSB 43
 #[tokio::test]
-async fn a_catalog_with_one_id_twice_is_refused() {
+async fn offerings_with_one_id_are_left_out_and_named() {
     let twice = ["alpha", "beta"].map(|name| Offering::new("same", name).plan(Plan::new(name, "only")));
-    refused("same-id", catalog(twice), &["\"beta\"", "id", "\"same\"", "already"]).await;
+    let words =
+        ["Left out: services[0] \"alpha\": id \"same\" is also that of services[1] \"beta\"", "\"beta\": id"];
+    left_out("same-id", twice, &words).await;
 }
 
+// OSB 43
+// v0.3 P11
 #[tokio::test]
-async fn a_catalog_with_a_plan_id_twice_is_refused() {
+async fn plans_with_one_id_are_left_out_and_named() {
     let twice = ["alpha", "beta"].map(|name| Offering::new(name, name).plan(Plan::new("same", "only")));
-    refused("same-plan-id", catalog(twice), &["plans[0]", "\"same\"", "already"]).await;
+    left_out("same-plan-id", twice, &["plans[0] \"only\": id \"same\" is also that of", "none of its plans"])
+        .await;
 }
 
+// v0.3 Q47
 #[tokio::test]
-async fn an_offering_without_plans_is_refused() {
-    refused("no-plans", catalog([Offering::new("a", "alpha")]), &["\"alpha\"", "plans is empty"]).await;
+async fn an_offering_without_plans_is_left_out_and_named() {
+    left_out("no-plans", [Offering::new("a", "alpha")], &["\"alpha\": plans is empty"]).await;
 }
 
+// OSB 57
+#[tokio::test]
+async fn a_document_that_is_no_catalog_is_refused_and_the_last_good_one_stays() {
+    let case = unregistered("no-catalog", false).await;
+    case.register(json!({})).await;
+    let classes = case.hand.list(case.class_kind()).await.unwrap().len();
+    case.broker.set_catalog(json!({ "services": {} }));
+    case.edit(BROKER, "no-catalog", json!({ "relistRequests": 1 })).await;
+    case.says(BROKER, "no-catalog", "ErrorFetchingCatalog", &["services is not an array"]).await;
+    assert_eq!(case.hand.list(case.class_kind()).await.unwrap().len(), classes);
+    case.broker.set_catalog(catalog([case.offering()]));
+    case.ready(BROKER, "no-catalog").await;
+    case.finish().await;
+}
+
+// v0.3 Q47
 #[tokio::test]
 async fn an_offering_whose_name_is_too_long_is_left_out_and_named() {
     let case = unregistered("long-name", false).await;
@@ -59,6 +90,7 @@ async fn an_offering_whose_name_is_too_long_is_left_out_and_named() {
     case.finish().await;
 }
 
+// v0.3 G10
 #[tokio::test]
 async fn an_empty_catalog_is_a_catalog() {
     let case = unregistered("empty-catalog", false).await;
@@ -67,6 +99,8 @@ async fn an_empty_catalog_is_a_catalog() {
     case.finish().await;
 }
 
+// OSB 42
+// v0.3 Q48
 #[tokio::test]
 async fn of_two_brokers_with_one_id_the_second_is_refused_until_the_first_goes() {
     let first = unregistered("one-id-first", true).await;

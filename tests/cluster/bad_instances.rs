@@ -2,15 +2,15 @@
 //! refuses is in the tables of `invalid`.
 
 use serde_json::{Value, json};
-
-use super::{cluster_wide, namespaced};
-use crate::{
+use testkit::{
+    broker::Operation,
     stage::{
         objects::{Hand, INSTANCE, NAMESPACE, SECRET, condition, is_ready, uid},
         wait,
     },
-    support::broker::Operation,
 };
+
+use super::{cluster_wide, namespaced};
 
 #[tokio::test]
 async fn a_class_that_is_unknown_is_named() {
@@ -39,6 +39,7 @@ async fn a_plan_that_is_unknown_is_named_and_can_be_corrected() {
     case.finish().await;
 }
 
+// v0.3 D2, Q29
 #[tokio::test]
 async fn a_plan_is_asked_for_where_there_are_several() {
     let case = namespaced("which-plan").await;
@@ -50,6 +51,7 @@ async fn a_plan_is_asked_for_where_there_are_several() {
     case.finish().await;
 }
 
+// v0.3 D6
 #[tokio::test]
 async fn parameter_secrets_are_named_until_they_are_right() {
     let case = namespaced("parameter-secret").await;
@@ -71,6 +73,7 @@ async fn parameter_secrets_are_named_until_they_are_right() {
     case.finish().await;
 }
 
+// v0.3 D5
 #[tokio::test]
 async fn a_parameter_that_is_given_twice_is_named() {
     let case = namespaced("twice").await;
@@ -84,6 +87,8 @@ async fn a_parameter_that_is_given_twice_is_named() {
     case.finish().await;
 }
 
+// OSB 91
+// v0.3 F7, H6, H21, Q23
 #[tokio::test]
 async fn a_refused_provision_fails_for_good_and_a_new_spec_begins_anew() {
     let case = namespaced("refused-provision").await;
@@ -112,11 +117,13 @@ async fn a_passing_failure_is_tried_again_by_itself() {
     case.finish().await;
 }
 
+// OSB 102
+// v0.3 F8
 #[tokio::test]
 async fn a_plan_that_cannot_be_left_is_told() {
     let case = super::unregistered("fixed-plan", false).await;
     let fixed = case.offering().with("plan_updateable", false);
-    case.broker.set_catalog(crate::support::broker::catalog([fixed]));
+    case.broker.set_catalog(testkit::broker::catalog([fixed]));
     case.register(json!({})).await;
     case.provide("db", json!({})).await;
     case.edit(INSTANCE, "db", json!({ "servicePlanExternalName": "large" })).await;
@@ -128,6 +135,7 @@ async fn a_plan_that_cannot_be_left_is_told() {
 }
 
 /// Whoever has an id keeps it, be it given or derived: another one could delete what is behind it.
+// v0.3 H22, Q17
 #[tokio::test]
 async fn an_id_that_is_taken_is_told_and_nothing_is_asked_until_it_is_free() {
     let case = cluster_wide("taken-ids").await;

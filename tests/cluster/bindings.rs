@@ -1,16 +1,18 @@
 //! Bindings: credentials and their Secret, at once and asynchronously, and what keeps the Secret as it should be.
 
 use serde_json::json;
-
-use super::{cluster_wide, namespaced};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Hold, Operation},
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE, SECRET, condition, uid},
     },
-    support::broker::{AsyncScript, Hold, Operation},
 };
 
+use super::{cluster_wide, namespaced};
+
+// OSB 117, 138
+// v0.3 E1, E7, E8, I6
 #[tokio::test]
 async fn a_binding_puts_its_credentials_into_a_secret_and_takes_them_away() {
     let case = cluster_wide("bind").await;
@@ -49,6 +51,7 @@ async fn a_binding_puts_its_credentials_into_a_secret_and_takes_them_away() {
     case.finish().await;
 }
 
+// v0.3 E3
 #[tokio::test]
 async fn the_secret_has_the_name_and_the_keys_that_were_asked_for() {
     let case = namespaced("transforms").await;
@@ -67,6 +70,8 @@ async fn the_secret_has_the_name_and_the_keys_that_were_asked_for() {
     case.finish().await;
 }
 
+// OSB 78, 80, 134, 137
+// v0.3 C2, I4, J1, L6
 #[tokio::test]
 async fn an_asynchronous_binding_is_fetched_when_it_is_done() {
     let case = namespaced("bind-async").await;
@@ -94,6 +99,7 @@ async fn an_asynchronous_binding_is_fetched_when_it_is_done() {
     case.finish().await;
 }
 
+// v0.3 A8, I1, Q29, Q56
 #[tokio::test]
 async fn a_binding_made_before_its_instance_is_ready_wakes_with_it() {
     let case = namespaced("early-binding").await;
@@ -127,6 +133,7 @@ async fn obstructed(namespace: &str) -> Case {
     case
 }
 
+// v0.3 I5
 #[tokio::test]
 async fn a_foreign_secret_is_not_touched_and_the_binding_recovers_when_it_goes() {
     let case = obstructed("foreign-secret").await;
@@ -137,6 +144,7 @@ async fn a_foreign_secret_is_not_touched_and_the_binding_recovers_when_it_goes()
     case.finish().await;
 }
 
+// v0.3 Q33
 #[tokio::test]
 async fn a_foreign_secret_outlives_the_binding_that_wanted_its_name() {
     let case = obstructed("foreign-stays").await;
@@ -145,6 +153,7 @@ async fn a_foreign_secret_outlives_the_binding_that_wanted_its_name() {
     case.finish().await;
 }
 
+// v0.3 Q34
 #[tokio::test]
 async fn a_foreign_secret_outlives_an_asynchronous_binding_that_wanted_its_name() {
     let case = namespaced("foreign-async").await;
@@ -165,6 +174,7 @@ async fn a_foreign_secret_outlives_an_asynchronous_binding_that_wanted_its_name(
     case.finish().await;
 }
 
+// v0.3 Q38
 #[tokio::test]
 async fn a_secret_deleted_by_hand_comes_back() {
     let case = namespaced("secret-deleted").await;
@@ -195,6 +205,7 @@ async fn two_bindings_of_one_instance_have_credentials_of_their_own() {
     case.finish().await;
 }
 
+// OSB 62
 #[tokio::test]
 async fn what_changes_one_instance_is_asked_for_one_after_the_other() {
     let case = namespaced("one-at-a-time").await;
@@ -220,6 +231,7 @@ async fn what_changes_one_instance_is_asked_for_one_after_the_other() {
     case.finish().await;
 }
 
+// OSB 127
 #[tokio::test]
 async fn credentials_that_have_expired_are_not_ready() {
     let case = namespaced("expiring").await;
@@ -237,6 +249,7 @@ async fn credentials_that_have_expired_are_not_ready() {
     case.finish().await;
 }
 
+// v0.3 Q39
 #[tokio::test]
 async fn the_keys_of_another_secret_are_added_once_it_is_there() {
     let case = namespaced("add-keys-from").await;

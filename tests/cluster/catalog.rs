@@ -1,12 +1,12 @@
 //! Catalogs: from offerings and plans to classes and plans, and what becomes of those when the catalog changes.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::{self, Broker, Offering, Operation, Plan, Reply, Request, SMALL},
+    stage::objects::{BINDING, INSTANCE, Kind, condition, name, uid},
+};
 
 use super::{Case, cluster_wide, namespaced, unregistered};
-use crate::{
-    stage::objects::{BINDING, INSTANCE, Kind, condition, name, uid},
-    support::broker::{self, Broker, Offering, Operation, Plan, Reply, Request, SMALL},
-};
 
 /// Waits until the broker was asked for its catalog once more, and answered.
 async fn asked_again(case: &Case, before: usize) {
@@ -26,6 +26,7 @@ async fn external_names(case: &Case, kind: Kind) -> Vec<String> {
     names
 }
 
+// v0.3 C1
 #[tokio::test]
 async fn a_catalog_becomes_classes_and_plans() {
     let case = unregistered("catalog", true).await;
@@ -67,6 +68,7 @@ async fn a_catalog_becomes_classes_and_plans() {
     case.finish().await;
 }
 
+// v0.3 G8, G9, Q56
 #[tokio::test]
 async fn what_changes_in_a_catalog_changes_in_the_cluster() {
     let case = namespaced("catalog-changes").await;
@@ -112,7 +114,7 @@ async fn what_changes_in_a_catalog_changes_in_the_cluster() {
     case.remove(BINDING, "app").await;
     let order = json!({ "serviceClassExternalName": "beta", "servicePlanExternalName": "only" });
     case.hand.create(INSTANCE, "late", order).await.unwrap();
-    let words = ["removed from the broker's catalog", "create one of another class"];
+    let words = ["has removed the class", "create one of another class"];
     case.says(INSTANCE, "late", "ReferencesDeletedServiceClass", &words).await;
     case.remove(INSTANCE, "late").await;
     case.remove(INSTANCE, "held").await;
@@ -122,6 +124,7 @@ async fn what_changes_in_a_catalog_changes_in_the_cluster() {
     case.finish().await;
 }
 
+// v0.3 B4
 #[tokio::test]
 async fn a_catalog_is_fetched_anew_when_its_time_has_passed() {
     let case = unregistered("interval", false).await;
@@ -132,6 +135,7 @@ async fn a_catalog_is_fetched_anew_when_its_time_has_passed() {
     case.finish().await;
 }
 
+// v0.3 Q50
 #[tokio::test]
 async fn an_unchanged_catalog_writes_nothing() {
     let case = unregistered("unchanged", true).await;
@@ -186,6 +190,8 @@ async fn a_catalog_that_still_holds_is_not_sent_again_and_mends_what_was_changed
     case.finish().await;
 }
 
+// OSB 35
+// v0.3 B5
 #[tokio::test]
 async fn a_manual_broker_is_asked_only_when_it_is_requested() {
     let case = unregistered("manual", false).await;
@@ -203,6 +209,7 @@ async fn a_manual_broker_is_asked_only_when_it_is_requested() {
     case.finish().await;
 }
 
+// v0.3 B7
 #[tokio::test]
 async fn restrictions_choose_what_is_offered() {
     let case = unregistered("restricted", false).await;
@@ -225,6 +232,7 @@ async fn restrictions_choose_what_is_offered() {
     case.finish().await;
 }
 
+// v0.3 Q45
 #[tokio::test]
 async fn classes_that_a_user_made_are_left_alone() {
     let case = namespaced("own-class").await;
@@ -246,15 +254,15 @@ async fn classes_that_a_user_made_are_left_alone() {
 async fn a_cluster_wide_catalog_serves_every_namespace() {
     let case = cluster_wide("shared-catalog").await;
     let elsewhere =
-        crate::stage::objects::Hand { namespace: "shared-elsewhere".to_owned(), ..case.hand.clone() };
-    elsewhere.make(crate::stage::objects::NAMESPACE, "shared-elsewhere", json!({})).await.unwrap();
+        testkit::stage::objects::Hand { namespace: "shared-elsewhere".to_owned(), ..case.hand.clone() };
+    elsewhere.make(testkit::stage::objects::NAMESPACE, "shared-elsewhere", json!({})).await.unwrap();
     elsewhere.create(INSTANCE, "db", case.instance_spec("small", json!({}))).await.unwrap();
-    crate::stage::wait::until(case.stage, &elsewhere, (INSTANCE, "db"), "to be ready", |object| {
-        object.is_some_and(crate::stage::objects::is_ready)
+    testkit::stage::wait::until(case.stage, &elsewhere, (INSTANCE, "db"), "to be ready", |object| {
+        object.is_some_and(testkit::stage::objects::is_ready)
     })
     .await;
     elsewhere.delete(INSTANCE, "db").await.unwrap();
-    crate::stage::wait::until(case.stage, &elsewhere, (INSTANCE, "db"), "to be gone", |object| {
+    testkit::stage::wait::until(case.stage, &elsewhere, (INSTANCE, "db"), "to be gone", |object| {
         object.is_none()
     })
     .await;

@@ -3,11 +3,12 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::json;
-use service_catalog::cluster_id::ensure;
+use service_catalog::kube_api::cluster_id::ensure;
+use testkit::stage::objects::CONFIG_MAP;
 
 use super::unregistered;
-use crate::stage::objects::CONFIG_MAP;
 
+// v0.3 K11
 #[tokio::test]
 async fn the_id_of_a_cluster_is_made_once_and_nothing_else_is_touched() {
     let case = unregistered("cluster-id", false).await;

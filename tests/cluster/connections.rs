@@ -3,16 +3,17 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
-
-use super::{Case, namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{Auth, Broker, Operation},
     stage::{
         case::CREDENTIALS,
         objects::{BROKER, CLUSTER_BROKER, SECRET},
     },
-    support::broker::{Auth, Broker, Operation},
 };
 
+use super::{Case, namespaced, unregistered};
+
+// OSB 15
 #[tokio::test]
 async fn a_cluster_wide_broker_is_authenticated_to_with_a_token() {
     let case = unregistered("bearer", true).await;
@@ -24,6 +25,7 @@ async fn a_cluster_wide_broker_is_authenticated_to_with_a_token() {
     case.finish().await;
 }
 
+// v0.3 B6
 #[tokio::test]
 async fn a_broker_of_a_namespace_is_authenticated_to_with_a_token() {
     let case = unregistered("bearer-own", false).await;
@@ -34,6 +36,7 @@ async fn a_broker_of_a_namespace_is_authenticated_to_with_a_token() {
     case.finish().await;
 }
 
+// v0.3 B6
 #[tokio::test]
 async fn of_two_ways_to_authenticate_the_basic_one_counts() {
     for (namespace, wide) in [("both-ways", false), ("both-ways-wide", true)] {
@@ -59,6 +62,7 @@ async fn a_broker_without_authentication_gets_no_credentials() {
     case.finish().await;
 }
 
+// OSB 17
 #[tokio::test]
 async fn a_broker_with_a_certificate_authority_of_its_own_is_trusted_by_its_ca_bundle_only() {
     let (broker, authority) = Broker::start_tls().await;
@@ -72,6 +76,8 @@ async fn a_broker_with_a_certificate_authority_of_its_own_is_trusted_by_its_ca_b
     case.finish().await;
 }
 
+// OSB 18
+// v0.3 G6
 #[tokio::test]
 async fn credentials_that_have_changed_are_read_again_when_the_old_ones_are_refused() {
     let case = namespaced("rotated").await;
@@ -80,6 +86,7 @@ async fn credentials_that_have_changed_are_read_again_when_the_old_ones_are_refu
     case.finish().await;
 }
 
+// OSB 18
 #[tokio::test]
 async fn credentials_that_have_changed_are_read_again_when_a_gateway_refuses_the_old_ones() {
     let case = namespaced("gateway").await;
@@ -99,6 +106,7 @@ async fn statuses_with_new_credentials(case: &Case) -> Vec<u16> {
     case.broker.requests_of(Operation::Provision).iter().filter_map(|request| request.status).collect()
 }
 
+// v0.3 G2, P3
 #[tokio::test]
 async fn a_broker_that_is_down_is_reported_and_recovers_by_itself() {
     let case = unregistered("down", false).await;

@@ -1,16 +1,18 @@
 //! Deletions in every order: what must wait waits, says for what, and ends when that is gone.
 
 use serde_json::json;
-
-use super::{cluster_wide, namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Broker, Hold, Operation, catalog},
     stage::{
         objects::{BINDING, BROKER, CLUSTER_BROKER, INSTANCE, NAMESPACE, SECRET, condition},
         wait,
     },
-    support::broker::{AsyncScript, Broker, Hold, Operation, catalog},
 };
 
+use super::{cluster_wide, namespaced, unregistered};
+
+// OSB 142
+// v0.3 H19
 #[tokio::test]
 async fn an_instance_waits_for_its_bindings_to_go() {
     let case = namespaced("instance-first").await;
@@ -29,6 +31,7 @@ async fn an_instance_waits_for_its_bindings_to_go() {
     case.finish().await;
 }
 
+// OSB 27
 #[tokio::test]
 async fn a_broker_that_can_only_unbind_asynchronously_is_let_do_so_whatever_its_catalog_says() {
     let case = unregistered("only-asynchronously", false).await;
@@ -42,6 +45,7 @@ async fn a_broker_that_can_only_unbind_asynchronously_is_let_do_so_whatever_its_
     case.finish().await;
 }
 
+// OSB 63
 #[tokio::test]
 async fn what_a_broker_has_forgotten_the_making_of_can_be_deleted() {
     let case = namespaced("forgotten").await;
@@ -61,6 +65,7 @@ async fn what_a_broker_has_forgotten_the_making_of_can_be_deleted() {
     case.finish().await;
 }
 
+// v0.3 G11, Q31
 #[tokio::test]
 async fn a_broker_waits_for_its_instances_to_go() {
     let case = cluster_wide("broker-first").await;
@@ -78,6 +83,7 @@ async fn a_broker_waits_for_its_instances_to_go() {
     case.finish().await;
 }
 
+// v0.3 K13, Q32
 #[tokio::test]
 async fn a_namespace_with_everything_in_it_ends_cleanly() {
     let case = namespaced("whole-namespace").await;
@@ -92,6 +98,8 @@ async fn a_namespace_with_everything_in_it_ends_cleanly() {
     assert_eq!(case.broker.requests_of(Operation::Unbind).len(), 2);
 }
 
+// OSB 145
+// v0.3 P3
 #[tokio::test]
 async fn a_broker_that_is_down_delays_a_deletion_and_loses_nothing() {
     let case = namespaced("down-at-deletion").await;
@@ -113,6 +121,7 @@ async fn a_broker_that_is_down_delays_a_deletion_and_loses_nothing() {
     case.finish().await;
 }
 
+// v0.3 Q31
 #[tokio::test]
 async fn instances_of_a_broker_that_was_torn_out_go_when_it_is_back() {
     let case = cluster_wide("broker-torn-out").await;
@@ -130,6 +139,8 @@ async fn instances_of_a_broker_that_was_torn_out_go_when_it_is_back() {
     case.finish().await;
 }
 
+// OSB 63
+// v0.3 H17
 #[tokio::test]
 async fn an_instance_deleted_while_it_is_provisioned_is_deleted_after_that() {
     let case = namespaced("deleted-early").await;
@@ -150,6 +161,7 @@ async fn an_instance_deleted_while_it_is_provisioned_is_deleted_after_that() {
     case.finish().await;
 }
 
+// v0.3 H18
 #[tokio::test]
 async fn what_never_reached_a_broker_goes_without_asking_one() {
     let case = namespaced("never-sent").await;

@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-
-use crate::{
+use testkit::{
+    broker::Operation,
     stage::{
-        Stage, WITH_POLICIES,
         either::{Either, FAILURE, Line, Maker},
         objects::{BINDING, INSTANCE, SECRET, condition},
     },
-    support::broker::Operation,
 };
 
+use super::stage;
+
 async fn open(maker: Maker, namespace: &str) -> Either {
-    Either::open(Stage::shared(WITH_POLICIES).await, maker, namespace, json!({})).await
+    Either::open(stage().await, maker, namespace, json!({})).await
 }
 
 fn instance_id(object: &Value) -> String {
@@ -301,7 +301,7 @@ async fn conflict(maker: Maker, namespace: &str) {
 
 async fn changing_catalog(maker: Maker, namespace: &str) {
     let more = json!({ "relistDuration": "300ms" });
-    let either = Either::open(Stage::shared(WITH_POLICIES).await, maker, namespace, more).await;
+    let either = Either::open(stage().await, maker, namespace, more).await;
     let case = &either.case;
     let class = case.entries(case.class_kind()).await.remove(0);
     let class = class["metadata"]["name"].as_str().unwrap();
@@ -323,66 +323,83 @@ async fn changing_catalog(maker: Maker, namespace: &str) {
     either.finish().await;
 }
 
+// OSB 22, 126
 #[tokio::test]
 async fn an_instance_is_provisioned_bound_updated_unbound_and_deprovisioned() {
     synchronous(Maker::Us, "flow-synchronous").await;
 }
 
+// OSB 22, 126
 #[tokio::test]
 async fn an_instance_is_provisioned_bound_updated_unbound_and_deprovisioned_by_a_third_party() {
     synchronous(Maker::ThirdParty, "other-synchronous").await;
 }
 
+// OSB 60, 71
+// v0.3 H11, Q19
 #[tokio::test]
 async fn an_asynchronous_instance_and_its_binding_are_polled_as_the_broker_wishes() {
     asynchronous(Maker::Us, "flow-asynchronous").await;
 }
 
+// OSB 60, 68, 71, 79, 80
 #[tokio::test]
 async fn an_asynchronous_instance_and_its_binding_are_polled_as_the_broker_wishes_by_a_third_party() {
     asynchronous(Maker::ThirdParty, "other-asynchronous").await;
 }
 
+// OSB 148
+// v0.3 H9, P4
 #[tokio::test]
 async fn a_provision_that_took_effect_unnoticed_is_undone_and_made_anew() {
     lost_provision(Maker::Us, "flow-lost-provision").await;
 }
 
+// OSB 148
 #[tokio::test]
 async fn a_provision_that_took_effect_unnoticed_is_undone_and_made_anew_by_a_third_party() {
     lost_provision(Maker::ThirdParty, "other-lost-provision").await;
 }
 
+// OSB 74
+// v0.3 H10
 #[tokio::test]
 async fn a_failed_asynchronous_provision_is_cleaned_up_and_stays_failed() {
     failed_provision(Maker::Us, "flow-failed-provision").await;
 }
 
+// OSB 74
 #[tokio::test]
 async fn a_failed_asynchronous_provision_is_cleaned_up_and_stays_failed_by_a_third_party() {
     failed_provision(Maker::ThirdParty, "other-failed-provision").await;
 }
 
+// OSB 109, 112
 #[tokio::test]
 async fn a_failed_update_is_repeated_or_told_but_never_undone() {
     failed_update(Maker::Us, "flow-failed-update").await;
 }
 
+// OSB 109, 112
 #[tokio::test]
 async fn a_failed_update_is_repeated_or_told_but_never_undone_by_a_third_party() {
     failed_update(Maker::ThirdParty, "other-failed-update").await;
 }
 
+// OSB 148
+// v0.3 P4
 #[tokio::test]
 async fn a_bind_that_took_effect_unnoticed_is_undone_and_made_anew() {
     lost_bind(Maker::Us, "flow-lost-bind").await;
 }
 
+// OSB 148
 #[tokio::test]
 async fn a_bind_that_took_effect_unnoticed_is_undone_and_made_anew_by_a_third_party() {
     lost_bind(Maker::ThirdParty, "other-lost-bind").await;
 }
 
+// v0.3 Q38
 #[tokio::test]
 async fn a_secret_that_was_deleted_is_fetched_again() {
     restored_secret(Maker::Us, "flow-restored-secret").await;
@@ -393,11 +410,14 @@ async fn a_secret_that_was_deleted_is_fetched_again_by_a_third_party() {
     restored_secret(Maker::ThirdParty, "other-restored-secret").await;
 }
 
+// OSB 140, 145
+// v0.3 I8, P4, Q21
 #[tokio::test]
 async fn a_deletion_is_repeated_until_the_broker_has_confirmed_it() {
     stubborn_deletions(Maker::Us, "flow-stubborn-deletions").await;
 }
 
+// OSB 140, 145
 #[tokio::test]
 async fn a_deletion_is_repeated_until_the_broker_has_confirmed_it_by_a_third_party() {
     stubborn_deletions(Maker::ThirdParty, "other-stubborn-deletions").await;
@@ -413,11 +433,13 @@ async fn a_maintenance_conflict_is_no_end_by_a_third_party() {
     conflict(Maker::ThirdParty, "other-conflict").await;
 }
 
+// OSB 38
 #[tokio::test]
 async fn a_catalog_is_fetched_only_when_it_has_changed() {
     changing_catalog(Maker::Us, "flow-changing-catalog").await;
 }
 
+// OSB 38
 #[tokio::test]
 async fn a_catalog_is_fetched_only_when_it_has_changed_by_a_third_party() {
     changing_catalog(Maker::ThirdParty, "other-changing-catalog").await;

@@ -1,15 +1,15 @@
 //! On whose behalf a broker is asked: the user who really asked, whatever the operator's own account is.
 
 use serde_json::json;
-
-use super::namespaced;
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Broker, Hold, Operation},
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE},
     },
-    support::broker::{AsyncScript, Broker, Hold, Operation},
 };
+
+use super::namespaced;
 
 /// The users of the requests of one operation.
 fn users(case: &Case, operation: Operation) -> Vec<String> {
@@ -19,6 +19,8 @@ fn users(case: &Case, operation: Operation) -> Vec<String> {
     requests.iter().map(|request| user(request).unwrap_or_else(|| "(nobody)".to_owned())).collect()
 }
 
+// OSB 4, 5, 6, 7, 160
+// v0.3 H4, P10, Q1, Q60
 #[tokio::test]
 async fn the_broker_is_told_who_asked() {
     let case = namespaced("identity").await;
@@ -58,6 +60,7 @@ async fn the_broker_is_told_who_asked() {
     case.finish().await;
 }
 
+// OSB 6
 #[tokio::test]
 async fn a_clean_up_is_in_the_name_of_who_asked_last() {
     let case = namespaced("clean-up").await;
@@ -70,6 +73,7 @@ async fn a_clean_up_is_in_the_name_of_who_asked_last() {
     case.finish().await;
 }
 
+// v0.3 Q2
 #[tokio::test]
 async fn nobody_orders_in_the_name_of_another() {
     let case = namespaced("forged-identity").await;
@@ -85,6 +89,8 @@ async fn nobody_orders_in_the_name_of_another() {
     case.finish().await;
 }
 
+// OSB 8
+// v0.3 F7, L5, Q24
 #[tokio::test]
 async fn what_two_users_edit_is_asked_for_in_the_name_of_each() {
     let case = namespaced("turns").await;
@@ -100,7 +106,7 @@ async fn what_two_users_edit_is_asked_for_in_the_name_of_each() {
     // Nothing waits yet, so alice may; then bob may not, but she may change her mind.
     alice.edit(INSTANCE, "db", edit(3)).await.unwrap();
     let refusal = bob.edit(INSTANCE, "db", edit(4)).await.unwrap_err().to_string();
-    assert!(refusal.contains("an edit by \"alice\" waits"), "{refusal}");
+    assert!(refusal.contains("an edit by user \"alice\" waits"), "{refusal}");
     bob.edit(INSTANCE, "db", json!({ "metadata": { "labels": { "a": "b" } } })).await.unwrap();
     alice.edit(INSTANCE, "db", edit(5)).await.unwrap();
     hold.release();

@@ -1,13 +1,14 @@
 //! Instances: provision, update, deprovision, at once and asynchronously; parameters; waiting for a class.
 
 use serde_json::json;
-
-use super::{cluster_wide, namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Hold, LARGE, Operation, Plan, SMALL, catalog},
     stage::objects::{BINDING, INSTANCE, condition, uid},
-    support::broker::{AsyncScript, Hold, LARGE, Operation, Plan, SMALL, catalog},
 };
 
+use super::{cluster_wide, namespaced, unregistered};
+
+// v0.3 H1
 #[tokio::test]
 async fn an_instance_is_provisioned_updated_and_deprovisioned() {
     let case = cluster_wide("lifecycle").await;
@@ -41,6 +42,8 @@ async fn an_instance_is_provisioned_updated_and_deprovisioned() {
     case.finish().await;
 }
 
+// OSB 64, 72
+// v0.3 H1, H13, J1, L4
 #[tokio::test]
 async fn an_asynchronous_instance_shows_what_the_broker_says() {
     let case = namespaced("asynchronous").await;
@@ -81,6 +84,7 @@ async fn an_asynchronous_instance_shows_what_the_broker_says() {
     case.finish().await;
 }
 
+// OSB 19, 66, 77
 #[tokio::test]
 async fn ids_and_operations_reach_the_broker_as_they_are_whatever_they_hold() {
     let case = unregistered("odd-ids", false).await;
@@ -111,6 +115,7 @@ async fn ids_and_operations_reach_the_broker_as_they_are_whatever_they_hold() {
     case.finish().await;
 }
 
+// v0.3 D10, Q6
 #[tokio::test]
 async fn secret_parameters_reach_the_broker_and_nobody_else() {
     let case = namespaced("secret-parameters").await;
@@ -125,7 +130,7 @@ async fn secret_parameters_reach_the_broker_and_nobody_else() {
 
     // An update by a changed Secret, on request.
     let changed = json!({ "stringData": { "p.json": r#"{"password": "correct-horse"}"# } });
-    case.hand.edit(crate::stage::objects::SECRET, "parameters", changed).await.unwrap();
+    case.hand.edit(testkit::stage::objects::SECRET, "parameters", changed).await.unwrap();
     case.edit(INSTANCE, "db", json!({ "updateRequests": 1 })).await;
     let ready = case.ready(INSTANCE, "db").await;
     assert_eq!(case.broker.instance(uid(&ready)).unwrap().parameters["password"], "correct-horse");
@@ -134,7 +139,7 @@ async fn secret_parameters_reach_the_broker_and_nobody_else() {
     case.broker.on(Operation::Update).once().respond(400, json!({ "description": "no correct-horse here" }));
     case.edit(INSTANCE, "db", json!({ "parameters": { "size": 3 } })).await;
     let refused = case.failed(INSTANCE, "db", &["no <redacted> here"]).await;
-    let events = case.hand.list(crate::stage::objects::EVENT).await.unwrap();
+    let events = case.hand.list(testkit::stage::objects::EVENT).await.unwrap();
     let shown = format!("{refused}{events:?}{}", case.stage.operator.logs().unwrap());
     for secret in ["hunter2-Xy", "t0ken-Zq", "correct-horse"] {
         assert!(!shown.contains(secret), "{secret} is shown");
@@ -142,6 +147,7 @@ async fn secret_parameters_reach_the_broker_and_nobody_else() {
     case.finish().await;
 }
 
+// v0.3 Q56
 #[tokio::test]
 async fn an_instance_waits_for_a_class_that_appears_later() {
     let case = unregistered("early-instance", false).await;
@@ -154,14 +160,16 @@ async fn an_instance_waits_for_a_class_that_appears_later() {
     case.finish().await;
 }
 
+// OSB 29, 118, 154, 158
+// v0.3 H2, I3, K11
 #[tokio::test]
 async fn the_broker_is_told_where_an_instance_is() {
     let case = cluster_wide("context").await;
     case.provide("db", json!({})).await;
     case.bind("app", "db", json!({})).await;
-    case.ready(crate::stage::objects::BINDING, "app").await;
-    let namespace = case.get(crate::stage::objects::NAMESPACE, "context").await;
-    let account = crate::stage::objects::Hand { namespace: "service-catalog".into(), ..case.hand.clone() };
+    case.ready(testkit::stage::objects::BINDING, "app").await;
+    let namespace = case.get(testkit::stage::objects::NAMESPACE, "context").await;
+    let account = testkit::stage::objects::Hand { namespace: "service-catalog".into(), ..case.hand.clone() };
     let cluster: k8s_openapi::api::core::v1::ConfigMap =
         kube::Api::namespaced(account.client, &account.namespace).get("cluster-info").await.unwrap();
     let cluster = cluster.data.unwrap()["id"].clone();
@@ -183,6 +191,7 @@ async fn the_broker_is_told_where_an_instance_is() {
     case.finish().await;
 }
 
+// v0.3 Q18
 #[tokio::test]
 async fn a_broker_that_fails_to_say_how_it_stands_is_asked_until_it_does() {
     let case = namespaced("silent-polls").await;
@@ -195,6 +204,7 @@ async fn a_broker_that_fails_to_say_how_it_stands_is_asked_until_it_does() {
     case.finish().await;
 }
 
+// v0.3 P9, Q54
 #[tokio::test]
 async fn forty_orders_at_once_are_served_together() {
     let case = namespaced("forty").await;

@@ -11,15 +11,15 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use super::{Case, cluster_wide, namespaced};
-use crate::{
+use testkit::{
+    broker::Operation,
     stage::{
         case::with,
         objects::{BINDING, CLUSTER_BROKER, INSTANCE, Kind},
     },
-    support::broker::Operation,
 };
+
+use super::{Case, cluster_wide, namespaced};
 
 /// A document of a table.
 #[derive(Deserialize)]
@@ -187,6 +187,7 @@ async fn tables(case: Case, [broker, class, plan, instance, binding]: [&str; 5],
     case.finish().await;
 }
 
+// v0.3 B1, B2, C6, C7, C8, D4, E5, F1, F2, F3, F4, F5, F6, P7, Q3
 #[tokio::test]
 async fn what_cannot_be_of_a_broker_of_a_namespace_is_refused_at_once() {
     let files = [
@@ -199,6 +200,7 @@ async fn what_cannot_be_of_a_broker_of_a_namespace_is_refused_at_once() {
     tables(namespaced("invalid").await, files, 142).await;
 }
 
+// v0.3 B1, B2, C6, C7, C8, D4, E5, F1, F2, F3, F4, F5, F6, P7, Q3
 #[tokio::test]
 async fn what_cannot_be_of_a_broker_of_the_cluster_is_refused_at_once() {
     let files = [

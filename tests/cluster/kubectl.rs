@@ -9,15 +9,15 @@ use kube::{
     core::WatchEvent,
 };
 use serde_json::{Value, json};
-
-use super::{Case, cluster_wide, namespaced, unregistered, users_view::kubectl};
-use crate::{
+use testkit::{
+    broker::Operation,
     stage::objects::{
         BINDING, BROKER, CLASS, CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, INSTANCE, Kind, PLAN, condition,
         is_ready, name, plain,
     },
-    support::broker::Operation,
 };
+
+use super::{Case, cluster_wide, namespaced, unregistered, users_view::kubectl};
 
 const KINDS: [Kind; 8] =
     [CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, BROKER, CLASS, PLAN, INSTANCE, BINDING];
@@ -38,6 +38,7 @@ fn names(expected: &[&str]) -> BTreeSet<String> {
     expected.iter().map(|name| (*name).to_owned()).collect()
 }
 
+// v0.3 A3
 #[tokio::test]
 async fn short_names_and_wide_columns_and_categories_work() {
     let case = namespaced("kubectl-columns").await;
@@ -81,6 +82,7 @@ async fn short_names_and_wide_columns_and_categories_work() {
     case.finish().await;
 }
 
+// v0.3 A6, Q43
 #[tokio::test]
 async fn objects_are_found_by_what_the_broker_calls_them() {
     let case = cluster_wide("kubectl-selectors").await;
@@ -134,6 +136,7 @@ impl Manifest {
     }
 }
 
+// v0.3 Q42
 #[tokio::test]
 async fn applying_the_same_again_changes_nothing() {
     let case = unregistered("kubectl-apply", false).await;
@@ -173,6 +176,7 @@ async fn applying_the_same_again_changes_nothing() {
     case.finish().await;
 }
 
+// v0.3 Q40
 #[tokio::test]
 async fn a_name_can_be_left_to_the_api_server() {
     let case = namespaced("kubectl-generate").await;
@@ -273,6 +277,7 @@ fn only_the_last_is_finished(versions: &[Value]) {
     }
 }
 
+// v0.3 J2
 #[tokio::test]
 async fn neither_a_new_object_nor_an_edited_one_is_taken_for_finished() {
     let case = unregistered("kubectl-kstatus", false).await;
@@ -306,6 +311,7 @@ async fn neither_a_new_object_nor_an_edited_one_is_taken_for_finished() {
     case.finish().await;
 }
 
+// v0.3 A12
 #[tokio::test]
 async fn what_is_not_tried_again_has_failed_to_programs_and_to_svcat_alike() {
     let case = namespaced("kubectl-stalled").await;
@@ -340,12 +346,15 @@ async fn what_is_not_tried_again_has_failed_to_programs_and_to_svcat_alike() {
     case.finish().await;
 }
 
+// v0.3 J3
 #[tokio::test]
 async fn a_message_says_when_the_next_try_is() {
     let case = namespaced("kubectl-next-try").await;
     case.broker.on(Operation::Provision).times(5).respond(429, json!({ "description": "maintenance" }));
     case.order("db", "small", json!({})).await;
-    let seen = case.says(INSTANCE, "db", "ProvisionCallFailed", &["maintenance", "; tried again at "]).await;
+    let seen = case
+        .says(INSTANCE, "db", "ProvisionCallFailed", &["maintenance", "; the operator tries again at "])
+        .await;
     let (_, _, message) = condition(&seen, "Ready").unwrap();
     let promised: jiff::Timestamp = message.rsplit(' ').next().unwrap().parse().unwrap();
     let recorded: jiff::Timestamp = seen["status"]["nextAttemptTime"].as_str().unwrap().parse().unwrap();

@@ -33,24 +33,29 @@ mod updates;
 mod users_view;
 mod walkthrough;
 
-#[path = "../support/stage/mod.rs"]
-mod stage;
-#[path = "../support/mod.rs"]
-mod support;
+use testkit::stage::{Installation, Stage, WITH_POLICIES, case::Case};
 
-use stage::{Stage, WITH_POLICIES, case::Case};
+static INSTALLATION: Installation = Installation::new(
+    env!("CARGO_BIN_EXE_service-catalog"),
+    &[WITH_POLICIES],
+    &["--context-annotations=example.com/*"],
+);
+
+async fn stage() -> &'static Stage {
+    INSTALLATION.stage().await
+}
 
 /// A namespace whose `ServiceBroker` is ready.
 async fn namespaced(namespace: &str) -> Case {
-    Case::namespaced(Stage::shared(WITH_POLICIES).await, namespace).await
+    Case::namespaced(stage().await, namespace).await
 }
 
 /// A namespace with a `ClusterServiceBroker` that is ready.
 async fn cluster_wide(namespace: &str) -> Case {
-    Case::cluster_wide(Stage::shared(WITH_POLICIES).await, namespace).await
+    Case::cluster_wide(stage().await, namespace).await
 }
 
 /// A namespace with a broker that is not registered yet.
 async fn unregistered(namespace: &str, wide: bool) -> Case {
-    Case::new(Stage::shared(WITH_POLICIES).await, namespace, wide).await
+    Case::new(stage().await, namespace, wide).await
 }

@@ -3,12 +3,12 @@
 use std::fs;
 
 use serde_json::json;
-
-use super::{namespaced, users_view::kubectl};
-use crate::stage::{
+use testkit::stage::{
     case::Case,
     objects::{BROKER, INSTANCE},
 };
+
+use super::{namespaced, users_view::kubectl};
 
 /// A manifest in a file of its own.
 fn file(case: &Case, text: &str) -> String {
@@ -24,6 +24,7 @@ metadata: {name: later}
 spec: {url: 'http://127.0.0.1:1', relistBehavior: Manual}
 ";
 
+// v0.3 A4, Q43
 #[tokio::test]
 async fn misspelt_fields_are_refused_and_the_others_explained() {
     let case = namespaced("misspelt").await;
@@ -34,7 +35,7 @@ async fn misspelt_fields_are_refused_and_the_others_explained() {
     assert!(!output.status.success() && said.contains("unknown field \"spec.relistBehaviour\""), "{said}");
     assert!(case.hand.get(BROKER, "later").await.unwrap().is_none());
     let explained = kubectl(&case, &["explain", "serviceinstance.spec.updateRequests"]).await;
-    assert!(explained.contains("Increase this number to have the broker asked again"), "{explained}");
+    assert!(explained.contains("Increase this number to make the operator send an update"), "{explained}");
     // Old clients send what they do not know better; only who asks for it is told.
     case.order("db", "small", json!({ "nonsense": 1 })).await;
     let ready = case.ready(INSTANCE, "db").await;

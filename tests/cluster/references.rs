@@ -1,12 +1,12 @@
 //! The six spellings of a reference, and what becomes of each.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::{Broker, LARGE, Offering, Operation, POSTGRESQL, Plan, SMALL, catalog},
+    stage::objects::{BINDING, BROKER, CLASS, INSTANCE, PLAN, name, uid},
+};
 
 use super::{Case, cluster_wide, namespaced};
-use crate::{
-    stage::objects::{BINDING, BROKER, CLASS, INSTANCE, PLAN, name, uid},
-    support::broker::{Broker, LARGE, Offering, Operation, POSTGRESQL, Plan, SMALL, catalog},
-};
 
 /// Names of the Kubernetes objects for the class and its small plan.
 async fn entries(case: &Case) -> (String, String) {
@@ -36,6 +36,7 @@ async fn spelled(case: &Case, spellings: [(&str, Value); 3]) {
     }
 }
 
+// v0.3 D1, D3
 #[tokio::test]
 async fn cluster_wide_classes_are_named_in_three_ways() {
     let case = cluster_wide("spellings-wide").await;
@@ -57,6 +58,7 @@ async fn cluster_wide_classes_are_named_in_three_ways() {
     case.finish().await;
 }
 
+// v0.3 D1
 #[tokio::test]
 async fn classes_of_a_namespace_are_named_in_three_ways() {
     let case = namespaced("spellings").await;
@@ -79,12 +81,13 @@ async fn classes_of_a_namespace_are_named_in_three_ways() {
     case.finish().await;
 }
 
+// v0.3 D2
 #[tokio::test]
 async fn the_plan_may_be_left_out_where_there_is_but_one() {
     let case = super::unregistered("only-plan", false).await;
-    let offering = crate::support::broker::Offering::new(POSTGRESQL, "postgresql")
-        .plan(crate::support::broker::Plan::new(SMALL, "small"));
-    case.broker.set_catalog(crate::support::broker::catalog([offering]));
+    let offering = testkit::broker::Offering::new(POSTGRESQL, "postgresql")
+        .plan(testkit::broker::Plan::new(SMALL, "small"));
+    case.broker.set_catalog(testkit::broker::catalog([offering]));
     case.register(json!({})).await;
     case.hand.create(INSTANCE, "db", json!({ "serviceClassExternalName": "postgresql" })).await.unwrap();
     case.ready(INSTANCE, "db").await;
@@ -117,6 +120,7 @@ async fn a_class_of_the_other_scope_and_a_plan_that_is_left_out_are_told_by_the_
     case.finish().await;
 }
 
+// v0.3 H15, Q49
 #[tokio::test]
 async fn a_name_that_two_brokers_offer_is_told_and_the_name_of_the_object_decides() {
     let case = namespaced("one-name").await;
@@ -145,6 +149,7 @@ async fn a_name_that_two_brokers_offer_is_told_and_the_name_of_the_object_decide
     case.finish().await;
 }
 
+// v0.3 D3
 #[tokio::test]
 async fn what_was_ordered_goes_on_when_the_catalog_gives_its_names_to_others() {
     let case = namespaced("renamed").await;
@@ -177,6 +182,7 @@ async fn what_was_ordered_goes_on_when_the_catalog_gives_its_names_to_others() {
     case.finish().await;
 }
 
+// v0.3 G9
 #[tokio::test]
 async fn a_name_means_what_the_catalog_has_and_not_what_has_left_it() {
     let case = namespaced("replaced").await;
@@ -200,6 +206,7 @@ async fn a_name_means_what_the_catalog_has_and_not_what_has_left_it() {
 }
 
 /// The original resolved into the spec, so its backups hold what was resolved then.
+// v0.3 D4
 #[tokio::test]
 async fn references_of_a_backup_are_taken_and_not_heard() {
     for case in [namespaced("backup").await, cluster_wide("backup-wide").await] {

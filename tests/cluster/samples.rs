@@ -3,12 +3,12 @@
 use std::{fs, path::Path};
 
 use serde_json::json;
+use testkit::{
+    broker::{Offering, Plan, catalog},
+    stage::objects::{BINDING, INSTANCE, uid},
+};
 
 use super::{unregistered, users_view::kubectl};
-use crate::{
-    stage::objects::{BINDING, INSTANCE, uid},
-    support::broker::{Offering, Plan, catalog},
-};
 
 /// The path of a sample.
 fn sample(file: &str) -> String {

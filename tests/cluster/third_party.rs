@@ -1,12 +1,12 @@
 //! The main flows with a broker that somebody else wrote.
 
 use serde_json::json;
-
-use super::{Case, unregistered};
-use crate::stage::{
+use testkit::stage::{
     objects::{BINDING, CLUSTER_BROKER, INSTANCE},
     python_broker::{PASSWORD, PythonBroker, USERNAME},
 };
+
+use super::{Case, unregistered};
 
 /// A namespace with the broker registered for the cluster, and with the users alice and bob.
 async fn registered(namespace: &str) -> (Case, PythonBroker) {

@@ -2,13 +2,15 @@
 //! afterwards, annotations.
 
 use serde_json::json;
-
-use super::{namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, LARGE, Operation, Plan, Reply, Request, SMALL, catalog},
     stage::objects::{BINDING, Hand, INSTANCE, NAMESPACE, condition, uid},
-    support::broker::{AsyncScript, LARGE, Operation, Plan, Reply, Request, SMALL, catalog},
 };
 
+use super::{namespaced, unregistered};
+
+// OSB 111
+// v0.3 H7
 #[tokio::test]
 async fn an_instance_whose_update_failed_goes_on_serving() {
     let case = namespaced("failed-update").await;
@@ -27,6 +29,7 @@ async fn an_instance_whose_update_failed_goes_on_serving() {
     case.finish().await;
 }
 
+// OSB 111
 #[tokio::test]
 async fn no_binding_is_made_to_an_instance_that_the_broker_calls_unusable() {
     let case = namespaced("unusable").await;
@@ -44,6 +47,8 @@ async fn no_binding_is_made_to_an_instance_that_the_broker_calls_unusable() {
     case.finish().await;
 }
 
+// OSB 30, 89, 106, 113
+// v0.3 Q28
 #[tokio::test]
 async fn a_newer_version_is_offered_and_taken_on_request() {
     let case = unregistered("versions", false).await;
@@ -97,6 +102,7 @@ async fn a_newer_version_is_offered_and_taken_on_request() {
     case.finish().await;
 }
 
+// v0.3 Q26
 #[tokio::test]
 async fn an_instance_of_a_broker_of_the_namespace_is_moved_to_another_plan() {
     let case = namespaced("moved").await;
@@ -113,6 +119,7 @@ async fn an_instance_of_a_broker_of_the_namespace_is_moved_to_another_plan() {
     case.finish().await;
 }
 
+// OSB 95, 96
 #[tokio::test]
 async fn what_came_of_an_asynchronous_operation_is_asked_of_the_broker() {
     let case = namespaced("fetched").await;
@@ -125,6 +132,7 @@ async fn what_came_of_an_asynchronous_operation_is_asked_of_the_broker() {
     case.finish().await;
 }
 
+// OSB 105, 155, 157
 #[tokio::test]
 async fn annotations_are_passed_on_and_told_again_when_they_change() {
     let case = unregistered("annotated", false).await;

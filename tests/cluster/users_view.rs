@@ -1,16 +1,16 @@
 //! What a person sees: kubectl's columns, waits and Events; conditions in the order that old clients rely on.
 
 use serde_json::{Value, json};
-
-use super::{Case, namespaced, unregistered};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Hold, Operation, SMALL},
     stage::{
         case::with,
         objects::{BINDING, INSTANCE, uid},
         wait,
     },
-    support::broker::{AsyncScript, Hold, Operation, SMALL},
 };
+
+use super::{Case, namespaced, unregistered};
 
 /// What `kubectl` answers in the namespace of the test.
 pub async fn kubectl(case: &Case, arguments: &[&str]) -> String {
@@ -25,6 +25,7 @@ pub async fn kubectl(case: &Case, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+// v0.3 J6, M4
 #[tokio::test]
 async fn kubectl_waits_for_ready_and_for_the_end() {
     let case = namespaced("kubectl-wait").await;
@@ -49,6 +50,7 @@ async fn kubectl_waits_for_ready_and_for_the_end() {
     case.finish().await;
 }
 
+// v0.3 J9
 #[tokio::test]
 async fn events_tell_of_failures_and_of_ready() {
     let case = namespaced("events").await;
@@ -91,6 +93,7 @@ async fn events_tell_of_a_catalog_and_of_credentials_that_cannot_be_had() {
     case.finish().await;
 }
 
+// v0.3 A11
 #[tokio::test]
 async fn conditions_come_in_the_order_that_old_clients_read_them_in() {
     let case = namespaced("condition-order").await;
@@ -107,6 +110,7 @@ async fn conditions_come_in_the_order_that_old_clients_read_them_in() {
     case.finish().await;
 }
 
+// OSB 147
 #[tokio::test]
 async fn an_abandoned_instance_is_let_go_of() {
     let case = namespaced("abandoned").await;
@@ -149,6 +153,7 @@ async fn secretive(case: &Case) -> (Value, Value) {
     )
 }
 
+// v0.3 D10
 #[tokio::test]
 async fn the_status_of_an_instance_says_what_that_of_the_original_said() {
     let case = namespaced("instance-fields").await;
@@ -182,6 +187,7 @@ async fn the_status_of_an_instance_says_what_that_of_the_original_said() {
     case.finish().await;
 }
 
+// v0.3 E9
 #[tokio::test]
 async fn the_status_of_a_binding_says_what_that_of_the_original_said() {
     let case = namespaced("binding-fields").await;

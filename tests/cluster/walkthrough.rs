@@ -4,15 +4,15 @@
 use std::path::Path;
 
 use serde_json::json;
-
-use super::{unregistered, users_view::kubectl};
-use crate::{
+use testkit::{
+    broker::{Offering, Operation, Plan, catalog},
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE},
     },
-    support::broker::{Offering, Operation, Plan, catalog},
 };
+
+use super::{unregistered, users_view::kubectl};
 
 fn manifest(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/walkthrough").join(file);
@@ -26,6 +26,7 @@ async fn try_out(case: &Case, file: &str, objects: usize) {
     assert_eq!(created, objects, "{file}: {said}");
 }
 
+// v0.3 A2
 #[tokio::test]
 async fn the_manifests_of_the_original_apply_unchanged() {
     let case = unregistered("walkthrough", true).await;

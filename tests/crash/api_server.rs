@@ -3,6 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::json;
+use testkit::{
+    broker::Operation,
+    stage::objects::{INSTANCE, SECRET},
+};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -10,10 +14,6 @@ use tokio::{
 };
 
 use super::{served, turn};
-use crate::{
-    stage::objects::{INSTANCE, SECRET},
-    support::broker::Operation,
-};
 
 /// Stands between the operator and the API server, and lets nothing through while it is shut.
 pub struct Gate {
@@ -54,6 +54,7 @@ impl Gate {
     }
 }
 
+// v0.3 P2
 #[tokio::test]
 async fn an_api_server_that_goes_away_is_waited_for() {
     let (stage, _turn) = turn().await;

@@ -4,13 +4,14 @@
 //! ends with one.
 
 use serde_json::json;
-
-use super::{Meter, is_read, is_write, served, show, turn};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Operation},
     stage::objects::{BINDING, EVENT, INSTANCE},
-    support::broker::{AsyncScript, Operation},
 };
 
+use super::{Meter, is_read, is_write, served, show, turn};
+
+// v0.3 Q52
 #[tokio::test]
 async fn a_synchronous_cycle_costs_eight_writes_and_no_read() {
     let (stage, _turn) = turn().await;
@@ -73,6 +74,7 @@ async fn polls_that_bring_nothing_new_write_nothing() {
     case.finish().await;
 }
 
+// v0.3 H5
 #[tokio::test]
 async fn an_update_costs_two_writes_and_an_unchanged_spec_none() {
     let (stage, _turn) = turn().await;
@@ -97,10 +99,11 @@ async fn an_update_costs_two_writes_and_an_unchanged_spec_none() {
     case.finish().await;
 }
 
+// v0.3 B10
 #[tokio::test]
 async fn an_unchanged_catalog_costs_nothing() {
     let (stage, _turn) = turn().await;
-    let case = crate::stage::case::Case::new(stage, "quiet-catalog", false).await;
+    let case = testkit::stage::case::Case::new(stage, "quiet-catalog", false).await;
     case.register(json!({ "relistDuration": "100ms" })).await;
     // An instance is served when the caches show class and plan, so the next catalog is compared with all of it.
     case.provide("db", json!({})).await;

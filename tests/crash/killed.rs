@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use serde_json::json;
-
-use super::{namespaced, turn};
-use crate::{
+use testkit::{
+    broker::{AsyncScript, Hold, Operation, Request},
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE, SECRET},
     },
-    support::broker::{AsyncScript, Hold, Operation, Request},
 };
+
+use super::{namespaced, turn};
 
 /// Kills the operator while this operation is with the broker, lets the broker go on, starts the operator, and holds the
 /// end against what was asked for. `late`: the broker has not done it yet when the operator dies.
@@ -74,6 +74,7 @@ async fn a_provision_survives() {
     killed_during(Operation::Provision, true).await;
 }
 
+// v0.3 P1
 #[tokio::test]
 async fn a_provision_that_has_taken_effect_survives() {
     killed_during(Operation::Provision, false).await;
@@ -94,6 +95,7 @@ async fn a_bind_survives() {
     killed_during(Operation::Bind, true).await;
 }
 
+// v0.3 P1
 #[tokio::test]
 async fn a_bind_that_has_taken_effect_survives() {
     killed_during(Operation::Bind, false).await;
@@ -104,6 +106,7 @@ async fn an_unbind_survives() {
     killed_during(Operation::Unbind, true).await;
 }
 
+// v0.3 P1
 #[tokio::test]
 async fn an_unbind_that_has_taken_effect_survives() {
     killed_during(Operation::Unbind, false).await;
@@ -114,6 +117,7 @@ async fn a_deprovision_survives() {
     killed_during(Operation::Deprovision, true).await;
 }
 
+// v0.3 P1
 #[tokio::test]
 async fn a_deprovision_that_has_taken_effect_survives() {
     killed_during(Operation::Deprovision, false).await;
@@ -158,6 +162,7 @@ async fn an_asynchronous_operation_is_followed_by_the_next_process() {
     case.finish().await;
 }
 
+// OSB 156
 #[tokio::test]
 async fn what_was_asked_for_while_nobody_was_there_is_done_later() {
     let (stage, _turn) = turn().await;
@@ -197,6 +202,7 @@ async fn harass(case: &Case, kills: u64) {
     }
 }
 
+// v0.3 P1
 #[tokio::test]
 async fn an_operator_that_keeps_dying_loses_nothing_and_makes_nothing_twice() {
     let (stage, _turn) = turn().await;

@@ -14,27 +14,30 @@ mod restart;
 mod too_deep;
 mod too_many;
 
-#[path = "../support/stage/mod.rs"]
-mod stage;
-#[path = "../support/mod.rs"]
-mod support;
-
 use serde_json::json;
-use stage::{
-    Stage, WITH_POLICIES,
-    case::Case,
-    objects::{BINDING, INSTANCE},
-    operator::USER,
-    wait::PATIENCE,
+use testkit::{
+    control_plane::AuditEvent,
+    stage::{
+        Installation, Stage, WITH_POLICIES,
+        case::Case,
+        objects::{BINDING, INSTANCE},
+        operator::USER,
+        wait::PATIENCE,
+    },
 };
-use support::control_plane::AuditEvent;
 use tokio::sync::{Mutex, MutexGuard};
+
+static INSTALLATION: Installation = Installation::new(
+    env!("CARGO_BIN_EXE_service-catalog"),
+    &[WITH_POLICIES],
+    &["--context-annotations=example.com/*"],
+);
 
 /// The right to kill the operator, and to be alone with it.
 async fn turn() -> (&'static Stage, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::const_new(());
     let turn = TURN.lock().await;
-    let stage = Stage::shared(WITH_POLICIES).await;
+    let stage = INSTALLATION.stage().await;
     if !stage.operator.was_started() {
         // The test before has failed. That is no reason for this one to fail.
         stage.operator.restart().await.unwrap();

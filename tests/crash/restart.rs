@@ -1,16 +1,17 @@
 //! A restart while all is well, or while something else is going.
 
 use serde_json::json;
-
-use super::{Meter, is_write, namespaced, show, turn};
-use crate::{
+use testkit::{
+    broker::{Operation, catalog},
     stage::{
         case::{CREDENTIALS, Case},
         objects::{BINDING, INSTANCE, NAMESPACE, SECRET},
     },
-    support::broker::{Operation, catalog},
 };
 
+use super::{Meter, is_write, namespaced, show, turn};
+
+// v0.3 P8, Q57
 #[tokio::test]
 async fn a_restart_at_rest_writes_nothing_and_asks_no_broker() {
     let (stage, _turn) = turn().await;

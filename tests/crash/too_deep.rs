@@ -1,12 +1,12 @@
 //! Parameters that are nested so deep that readers of JSON give up, as the API server takes them from anybody.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::Operation,
+    stage::objects::{BINDING, CLASS, INSTANCE, PLAN},
+};
 
 use super::{is_served, namespaced, turn};
-use crate::{
-    stage::objects::{BINDING, CLASS, INSTANCE, PLAN},
-    support::broker::Operation,
-};
 
 /// Deeper than the reader of the operator goes in a list, in an object, and at all.
 const LEVELS: [usize; 3] = [120, 126, 500];
@@ -15,6 +15,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }))
 }
 
+// OSB 88
 #[tokio::test]
 async fn an_object_that_is_too_deep_stops_nobody_but_itself() {
     let (stage, _turn) = turn().await;
@@ -22,7 +23,7 @@ async fn an_object_that_is_too_deep_stops_nobody_but_itself() {
     let mut case = namespaced(stage, "too-deep").await;
     // As the operator reads, because a test would give up as well.
     let admin = stage.plane.user("deep", &["system:masters"]).unwrap();
-    case.hand.client = service_catalog::client::with(admin).unwrap();
+    case.hand.client = service_catalog::kube_api::client::with(admin).unwrap();
     case.provide("db", json!({})).await;
     case.provide("edited", json!({})).await;
     let refused = ["spec.parameters", "nested too deep", "64 levels"];

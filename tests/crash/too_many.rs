@@ -2,12 +2,12 @@
 //! objects is more than the Deployment allows.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::Operation,
+    stage::objects::{BINDING, CLASS, INSTANCE},
+};
 
 use super::{is_served, namespaced, turn};
-use crate::{
-    stage::objects::{BINDING, CLASS, INSTANCE},
-    support::broker::Operation,
-};
 
 /// The most memory that the operator may ever have had, in MiB. The objects are 5 MiB of text.
 const MEMORY: usize = 200;
@@ -21,6 +21,7 @@ fn values(of: &str) -> Value {
         .unwrap()
 }
 
+// OSB 88
 #[tokio::test]
 async fn objects_of_too_many_values_take_little_memory_and_stop_nobody_but_themselves() {
     let (stage, _turn) = turn().await;

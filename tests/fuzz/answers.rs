@@ -6,10 +6,10 @@ use serde_json::Value;
 use service_catalog::{
     crd::common::SecretKeyReference,
     osb::{
-        Doubt, Outcome, Refusal,
-        classify::{self, CatalogAnswer, Operation, Response},
+        Operation, Outcome, Refusal, UnknownOutcome,
+        classify::{self, CatalogAnswer, Response},
         outcome::{BindingAnswer, Bound, Deleted, OperationState, Polled, Provisioned},
-        text::clip,
+        sanitize::clip,
     },
     reconcilers::parameters::{Parameters, Source, SourceValue, merge},
 };
@@ -86,7 +86,7 @@ pub struct Taken {
 pub enum Meaning {
     Answered(Taken),
     Refused(Refusal),
-    Unknown(Doubt),
+    Unknown(UnknownOutcome),
 }
 
 fn meaning<T>(outcome: Outcome<T>, taken: impl FnOnce(T) -> Taken) -> Meaning {
@@ -154,7 +154,7 @@ fn check(input: &[u8]) -> Check {
                 (300..=499).contains(&status) && refusal.status == status,
                 "refused with {status}: {refusal:?}"
             );
-            shown(status, &refusal.message, body)
+            shown(status, &refusal.message.to_string(), body)
         }
         Meaning::Unknown(doubt) => {
             promise!(!(300..=499).contains(&status), "nobody knows, with {status}: {doubt:?}");
@@ -167,10 +167,10 @@ fn check(input: &[u8]) -> Check {
                 doubt.answered
             );
             if status < 300 {
-                let ours = doubt.message.len() < 160 && doubt.message.is_ascii();
+                let ours = doubt.message.to_string().len() < 160 && doubt.message.to_string().is_ascii();
                 promise!(ours, "a success is quoted: {}", doubt.message);
             }
-            shown(status, &doubt.message, body)
+            shown(status, &doubt.message.to_string(), body)
         }
     }
 }

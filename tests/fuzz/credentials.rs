@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use service_catalog::{
     crd::binding::SecretTransform,
     osb::outcome::Credentials,
-    reconcilers::binding::credentials::{OtherSecrets, check as check_transforms, check_secrets, to_data},
+    reconcilers::binding::credentials::{SourceSecrets, check as check_transforms, check_secrets, to_data},
 };
 use std::collections::BTreeMap;
 
@@ -33,12 +33,12 @@ fn check(input: &[u8]) -> Check {
     let transforms: Vec<SecretTransform> =
         serde_json::from_value(input.remove("transforms").unwrap_or_else(|| json!([]))).unwrap_or_default();
     let credentials = Credentials::new(members.clone());
-    let result = to_data(&credentials, &transforms, &OtherSecrets::default());
+    let result = to_data(&credentials, &transforms, &SourceSecrets::default());
     promise!(
-        result == to_data(&credentials, &transforms, &OtherSecrets::default()),
+        result == to_data(&credentials, &transforms, &SourceSecrets::default()),
         "the same credentials became two Secrets"
     );
-    let others = OtherSecrets::default();
+    let others = SourceSecrets::default();
     let checked = check_transforms(&transforms, "ns").and_then(|()| check_secrets(&transforms, &others));
     if let Err(beforehand) = checked {
         promise!(result.is_err(), "{beforehand:?} was refused beforehand, and then done");

@@ -1,7 +1,7 @@
 //! What anybody may send us, broken in every way that chance finds, against what is promised of the result.
 //!
 //! A target is a folder of inputs (`corpus/<target>`), changes that keep an input nearly what it was, and promises that
-//! hold for every input. `docs/testing.md` says how to run one for longer, and how to keep what it found.
+//! hold for every input. `docs/contributing/testing.md` says how to run one for longer, and how to keep what it found.
 
 #![expect(
     clippy::unwrap_used,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use service_catalog::{
     crd::common::SecretKeyReference,
     json::{MAX_DEPTH, RawObject, depth},
-    osb::text::display,
+    osb::sanitize::display,
     reconcilers::parameters::{Parameters, ParametersError, Source, SourceValue, merge},
 };
 use zeroize::Zeroizing;

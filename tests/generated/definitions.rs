@@ -71,6 +71,7 @@ fn a_property_without_a_description_is_found_wherever_it_is() {
     assert_eq!(found, ["Kind.a[].b", "Kind.c"]);
 }
 
+// v0.3 A4
 #[test]
 fn every_property_of_every_kind_is_described() {
     let mut found = Vec::new();
@@ -87,6 +88,7 @@ fn every_property_of_every_kind_is_described() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+// v0.3 A3
 #[test]
 fn every_kind_is_found_with_the_others() {
     let definitions = definitions();
@@ -110,6 +112,7 @@ fn every_kind_is_found_with_the_others() {
     }
 }
 
+// v0.3 A1
 #[test]
 fn every_kind_has_the_scope_and_the_columns_of_the_original() {
     let broker = ["URL=.spec.url", "Status=.status.lastConditionState"];
@@ -156,6 +159,7 @@ fn every_kind_has_the_scope_and_the_columns_of_the_original() {
     }
 }
 
+// v0.3 A3
 #[test]
 fn what_is_wide_comes_after_what_the_original_showed() {
     for definition in definitions() {
@@ -180,6 +184,7 @@ fn an_object_that_nobody_has_seen_yet_says_so_where_it_has_conditions() {
 }
 
 /// The original wrote them whatever their value, and scripts wait for one of them to be false.
+// v0.3 D10, E9
 #[test]
 fn what_the_original_always_said_is_said_before_anybody_has_written_it() {
     let unsaid = [

@@ -5,7 +5,6 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde_json::json;
 use service_catalog::{
-    context::{Memory, Tunables},
     crd::{
         ConditionType, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
         common::LocalObjectReference, condition,
@@ -16,14 +15,16 @@ use service_catalog::{
     },
     reconcilers::{
         binding::{
-            BindingMachine, Call, Cause, Outcome, SecretState, World,
-            credentials::OtherSecrets,
-            is_lost,
-            phase::{self, Awaited, Phase},
+            Binding, BindingAction, BindingDependencies, BindingReconciler, BindingReply, BindingRequest,
+            SecretState, credentials::SourceSecrets, is_lost,
         },
-        instance::InstanceMachine,
-        machine::{Machine as _, Next, Observed, Step},
+        instance::InstanceReconciler,
+        operation::{
+            Answer as BrokerAnswer, Awaited, Call, Cause, Phase, Standing as Decoded, resource::may_exist,
+        },
+        reconciler::{Next, Observed, Reconciler as _, Step},
     },
+    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
 
 use crate::{
@@ -41,14 +42,16 @@ const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
 /// The instance of every binding: provisioned at once.
 static INSTANCE: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
     let State { mut status, around, memory, now, .. } = State::new(Surroundings::default());
-    let look = |status: &_| InstanceMachine::observed(status, &around, memory, now);
-    let Step::Attempt { intent, call } = InstanceMachine::plan(&look(&status)) else { panic!("no attempt") };
+    let look = |status: &_| InstanceReconciler::observed(status, &around, memory, now);
+    let Step::Attempt { intent, call } = InstanceReconciler::plan(&look(&status)) else {
+        panic!("no attempt")
+    };
     status.clone_from(&intent);
-    let outcome = InstanceMachine::outcome(&call, Answer::Done);
-    let Next::Record(settled) = InstanceMachine::absorb(&look(&status), &call, outcome).next else {
+    let answer = InstanceReconciler::answer(&call, Answer::Done);
+    let Next::Record(settled) = InstanceReconciler::absorb(&look(&status), answer).next else {
         panic!("no status")
     };
-    InstanceMachine::observed(&settled, &around, memory, now).object
+    InstanceReconciler::observed(&settled, &around, memory, now).object
 });
 
 /// The same, while an update of it is polled.
@@ -56,9 +59,15 @@ static BUSY: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
     let mut busy = ServiceInstance::clone(&INSTANCE);
     let status = busy.status.get_or_insert_default();
     status.progress.async_op_in_progress = true;
-    condition::clear(&mut status.conditions, ConditionType::Ready);
+    condition::remove(&mut status.conditions, ConditionType::Ready);
     Arc::new(busy)
 });
+
+fn phase(status: &ServiceBindingStatus) -> Phase<BindingAction> {
+    let mut object = ServiceBinding::new("creds", ServiceBindingSpec::default());
+    object.status = Some(status.clone());
+    Decoded::<Binding>::of(&object).phase
+}
 
 fn instance(around: &Surroundings) -> Option<Arc<ServiceInstance>> {
     match around.instance {
@@ -68,13 +77,13 @@ fn instance(around: &Surroundings) -> Option<Arc<ServiceInstance>> {
     }
 }
 
-impl Subject for BindingMachine {
+impl Subject for BindingReconciler {
     const HAS_SECRET: bool = true;
 
     fn observed(
         status: &ServiceBindingStatus,
         around: &Surroundings,
-        memory: Memory,
+        memory: OperationMemory,
         now: Timestamp,
     ) -> Observed<Self> {
         let spec = ServiceBindingSpec {
@@ -90,55 +99,74 @@ impl Subject for BindingMachine {
             None => SecretState::Missing,
             Some(None) => SecretState::Foreign,
             Some(Some(id)) => {
-                SecretState::Ours { binding_id: id.clone(), uid: None, lifetime: Lifetime::default() }
+                SecretState::Ours { binding_id: id.clone().into(), uid: None, lifetime: Lifetime::default() }
             }
         };
-        let needs_parameters = phase::needs_parameters(&object, is_lost(&secret, &object));
+        let decoded = Decoded::<Binding>::of(&object);
+        let needs_parameters = decoded.needs_parameters(decoded.asks(is_lost(&secret, &decoded)));
         let parameters = merged(object.spec.parameters.as_ref(), around);
         let instance = instance(around);
-        let world = World {
-            other_secrets: OtherSecrets::default(),
+        let dependencies = BindingDependencies {
+            source_secrets: SourceSecrets::default(),
             offering: instance.as_ref().map(|_| offering(around)),
             instance,
             present: None,
             maximum_polling_duration: None,
-            hindrance: None,
+            precondition_error: None,
             parameters: needs_parameters.then_some(parameters),
             secret,
             namespace_uid: Some("namespace-uid".into()),
             cluster_id: "cluster-id".into(),
             recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
         };
-        Observed { object: Arc::new(object), world, memory, tunables: Tunables::default(), now }
+        Observed {
+            object: Arc::new(object),
+            dependencies,
+            memory,
+            settings: ReconcileSettings::default(),
+            now,
+        }
     }
 
-    fn request(status: &ServiceBindingStatus, call: &Call) -> Request {
-        let recipient = call.recipient();
+    fn request(status: &ServiceBindingStatus, call: &Call<BindingRequest>) -> Request {
+        let address = call.address();
         let (kind, wish, target) = match call {
-            Call::Bind(_, body, _) => {
+            Call::Request(_, BindingRequest::Bind(body, _)) => {
                 let parameters = Some(checksum(body.parameters.as_ref()));
                 let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
-                (Kind::Create, Wish { plan: Some(body.plan_id.clone()), parameters }, Some(target))
+                (Kind::Create, Wish { plan: Some(body.plan_id.to_string()), parameters }, Some(target))
             }
-            Call::Unbind(_, target, cause) => {
+            Call::Delete(_, target, cause) => {
                 let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
                 (kind, Wish::default(), Some(target.clone()))
             }
             Call::Poll(_, target, _) => {
-                let deletion = matches!(phase::phase(status), Phase::Polling(Awaited::Unbind(_), _));
+                let deletion = matches!(phase(status), Phase::Polling(Awaited::Deletion(_), _));
                 (Kind::Poll { deletion }, Wish::default(), Some(target.clone()))
             }
-            Call::Fetch(_, target) => (Kind::Fetch, Wish::default(), Some(target.clone())),
+            Call::Request(_, BindingRequest::Fetch(target)) => {
+                (Kind::Fetch, Wish::default(), Some(target.clone()))
+            }
         };
-        Request { kind, broker: recipient.broker.clone(), id: recipient.binding_id.clone(), wish, target }
+        Request {
+            kind,
+            broker: address.broker.clone(),
+            id: address.binding_id.clone().unwrap_or_default().to_string(),
+            wish,
+            target,
+        }
     }
 
-    fn outcome(call: &Call, answer: Answer) -> Outcome {
+    fn answer(call: &Call<BindingRequest>, answer: Answer) -> BrokerAnswer<BindingReply> {
         match call {
-            Call::Bind(..) => Outcome::Bound(outcome(answer, true).map(bound)),
-            Call::Unbind(..) => Outcome::Deleted(outcome(answer, false).map(deleted)),
-            Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| credentials())),
-            Call::Poll(..) => Outcome::Polled(polled(answer)),
+            Call::Request(_, BindingRequest::Bind(..)) => {
+                BrokerAnswer::Request(BindingReply::Bind(outcome(answer, true).map(bound)))
+            }
+            Call::Request(_, BindingRequest::Fetch(_)) => {
+                BrokerAnswer::Request(BindingReply::Fetch(outcome(answer, false).map(|_| credentials())))
+            }
+            Call::Delete(_, _, cause) => BrokerAnswer::Delete(*cause, outcome(answer, false).map(deleted)),
+            Call::Poll(..) => BrokerAnswer::Poll(polled(answer)),
         }
     }
 
@@ -156,15 +184,15 @@ impl Subject for BindingMachine {
     fn standing(status: &ServiceBindingStatus) -> Standing {
         let plan = || status.resolved.as_ref().map(|resolved| resolved.plan_id.clone()).unwrap_or_default();
         Standing {
-            id: status.binding_id.clone(),
+            id: status.binding_id.to_string(),
             is_ready: condition::is_true(&status.conditions, ConditionType::Ready),
             has_failed: condition::is_true(&status.conditions, ConditionType::Failed),
             says_why: condition::find(&status.conditions, ConditionType::Ready)
                 .is_some_and(|ready| !ready.reason.is_empty() && !ready.message.is_empty()),
-            is_polling: matches!(phase::phase(status), Phase::Polling(..)),
-            may_exist: phase::may_exist(status),
+            is_polling: matches!(phase(status), Phase::Polling(..)),
+            may_exist: may_exist::<Binding>(status),
             acknowledged: status.external_properties.as_ref().map(|properties| Content {
-                plan: plan(),
+                plan: plan().to_string(),
                 parameters: properties.parameter_checksum.clone(),
             }),
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use service_catalog::{brokers::BrokerKey, context::Tunables, osb::wire::Target};
+use service_catalog::{crd::common::BrokerKey, osb::wire::Target, reconcilers::settings::ReconcileSettings};
 
 use crate::state::near;
 
@@ -271,7 +271,7 @@ impl Ledger {
                 self.held.entry(id.to_owned()).or_insert(made);
             }
             Answer::Lost(Fate::Delayed) => {
-                let until = now + Tunables::default().quiet_period();
+                let until = now + ReconcileSettings::default().quiet_period();
                 self.late.push((id.to_owned(), content.clone(), until));
             }
             _ => {}

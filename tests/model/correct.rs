@@ -1,6 +1,6 @@
 //! The machines as they are: nothing breaks within reach.
 
-use service_catalog::reconcilers::{binding::BindingMachine, instance::InstanceMachine};
+use service_catalog::reconcilers::{binding::BindingReconciler, instance::InstanceReconciler};
 
 use crate::{
     subject::{Operator, Subject},
@@ -51,110 +51,114 @@ fn retrievable() -> Surroundings {
 
 #[test]
 fn an_instance_survives_everything_at_once() {
-    check::<InstanceMachine>(Surroundings::default(), ALL);
+    check::<InstanceReconciler>(Surroundings::default(), ALL);
 }
 
+// OSB 148
+// v0.3 Q24
 #[test]
 fn an_instance_survives_answers_crashes_edits_and_deletion() {
-    check::<InstanceMachine>(Surroundings::default(), &[Edit, ChangePlan, UpdateRequest, Delete]);
+    check::<InstanceReconciler>(Surroundings::default(), &[Edit, ChangePlan, UpdateRequest, Delete]);
 }
 
 #[test]
 fn an_instance_under_an_id_of_the_user_survives_the_same() {
-    check::<InstanceMachine>(own_id(), &[Edit, Delete, Restart]);
+    check::<InstanceReconciler>(own_id(), &[Edit, Delete, Restart]);
 }
 
 #[test]
 fn an_instance_survives_changes_of_what_brokers_are_told() {
-    check::<InstanceMachine>(Surroundings::default(), &[Annotate, Edit, Delete]);
+    check::<InstanceReconciler>(Surroundings::default(), &[Annotate, Edit, Delete]);
 }
 
 #[test]
 fn an_instance_that_can_be_fetched_survives_the_same() {
-    check::<InstanceMachine>(retrievable(), &[Edit, ChangePlan, UpdateRequest, Delete]);
+    check::<InstanceReconciler>(retrievable(), &[Edit, ChangePlan, UpdateRequest, Delete]);
 }
 
+// v0.3 Q13, Q58
 #[test]
 fn an_instance_survives_another_replica_that_stays_behind() {
-    check::<InstanceMachine>(Surroundings::default(), &[Lag, Edit, Delete]);
+    check::<InstanceReconciler>(Surroundings::default(), &[Lag, Edit, Delete]);
 }
 
 #[test]
 fn an_instance_survives_the_coming_and_going_of_what_it_needs() {
-    check::<InstanceMachine>(Surroundings::default(), &[Class, Parameters, Broker, Bindings, Delete]);
+    check::<InstanceReconciler>(Surroundings::default(), &[Class, Parameters, Broker, Bindings, Delete]);
 }
 
 #[test]
 fn an_instance_survives_a_broker_that_takes_for_ever() {
-    check::<InstanceMachine>(Surroundings::default(), &[Age, Edit, Delete]);
+    check::<InstanceReconciler>(Surroundings::default(), &[Age, Edit, Delete]);
 }
 
 #[test]
 fn a_binding_survives_everything_at_once() {
-    check::<BindingMachine>(retrievable(), ALL);
+    check::<BindingReconciler>(retrievable(), ALL);
 }
 
 #[test]
 fn a_binding_survives_answers_crashes_and_deletion() {
-    check::<BindingMachine>(Surroundings::default(), &[Edit, Delete]);
+    check::<BindingReconciler>(Surroundings::default(), &[Edit, Delete]);
 }
 
 #[test]
 fn a_binding_under_an_id_of_the_user_survives_the_same() {
-    check::<BindingMachine>(own_id(), &[Edit, Delete, Restart]);
+    check::<BindingReconciler>(own_id(), &[Edit, Delete, Restart]);
 }
 
+// v0.3 Q58
 #[test]
 fn a_binding_survives_another_replica_that_stays_behind() {
-    check::<BindingMachine>(retrievable(), &[Lag, Edit, Delete]);
+    check::<BindingReconciler>(retrievable(), &[Lag, Edit, Delete]);
 }
 
 #[test]
 fn a_binding_survives_the_coming_and_going_of_what_it_needs() {
-    check::<BindingMachine>(Surroundings::default(), &[Class, Parameters, Broker, Instance, Delete]);
+    check::<BindingReconciler>(Surroundings::default(), &[Class, Parameters, Broker, Instance, Delete]);
 }
 
 #[test]
 fn a_binding_survives_what_may_happen_to_its_secret() {
-    check::<BindingMachine>(retrievable(), &[TakeName, LoseSecret, Delete]);
+    check::<BindingReconciler>(retrievable(), &[TakeName, LoseSecret, Delete]);
 }
 
 #[test]
 fn a_binding_whose_credentials_cannot_be_fetched_survives_what_may_happen_to_its_secret() {
-    check::<BindingMachine>(Surroundings::default(), &[TakeName, LoseSecret, Delete]);
+    check::<BindingReconciler>(Surroundings::default(), &[TakeName, LoseSecret, Delete]);
 }
 
 #[test]
 fn a_binding_survives_a_broker_that_takes_for_ever() {
-    check::<BindingMachine>(retrievable(), &[Age, Edit, Delete]);
+    check::<BindingReconciler>(retrievable(), &[Age, Edit, Delete]);
 }
 
 #[test]
 fn an_instance_survives_what_happens_at_random() {
-    check_far_away::<InstanceMachine>(&Surroundings::default());
+    check_far_away::<InstanceReconciler>(&Surroundings::default());
 }
 
 #[test]
 fn an_instance_that_can_be_fetched_survives_what_happens_at_random() {
-    check_far_away::<InstanceMachine>(&retrievable());
+    check_far_away::<InstanceReconciler>(&retrievable());
 }
 
 #[test]
 fn an_instance_under_an_id_of_the_user_survives_what_happens_at_random() {
-    check_far_away::<InstanceMachine>(&own_id());
+    check_far_away::<InstanceReconciler>(&own_id());
 }
 
 #[test]
 fn a_binding_survives_what_happens_at_random() {
-    check_far_away::<BindingMachine>(&retrievable());
+    check_far_away::<BindingReconciler>(&retrievable());
 }
 
 #[test]
 fn a_binding_whose_credentials_cannot_be_fetched_survives_what_happens_at_random() {
-    check_far_away::<BindingMachine>(&Surroundings::default());
+    check_far_away::<BindingReconciler>(&Surroundings::default());
 }
 
 #[test]
 fn a_binding_under_an_id_of_the_user_survives_what_happens_at_random() {
-    check_far_away::<BindingMachine>(&own_id());
+    check_far_away::<BindingReconciler>(&own_id());
 }

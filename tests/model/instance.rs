@@ -7,8 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde_json::json;
 use service_catalog::{
-    brokers::BrokerKey,
-    context::{Memory, Tunables},
+    crd::common::BrokerKey,
     crd::{
         ConditionType, FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance,
         ServiceInstanceSpec, ServiceInstanceStatus, condition,
@@ -22,13 +21,17 @@ use service_catalog::{
     reconcilers::{
         Reason,
         instance::{
-            Call, Cause, InstanceMachine, Outcome, World,
-            phase::{self, Awaited, Phase},
+            Instance, InstanceAction, InstanceDependencies, InstanceReconciler, InstanceReply,
+            InstanceRequest,
         },
-        machine::Observed,
-        offering::{BrokerState, Offering, Unresolved},
+        operation::{
+            Answer as BrokerAnswer, Awaited, Call, Cause, Phase, Standing as Decoded, resource::may_exist,
+        },
         parameters::{self, Parameters, ParametersError},
+        reconciler::Observed,
+        references::{BrokerState, Offering, Unresolved},
     },
+    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
 
 use crate::{
@@ -53,7 +56,7 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         class: "class".into(),
         plan: size.into(),
         service_id: "service-id".into(),
-        plan_id: format!("{size}-id"),
+        plan_id: format!("{size}-id").into(),
         plan_name: size.into(),
         bindable: true,
         plan_updatable: true,
@@ -106,6 +109,13 @@ pub fn checksum(parameters: Option<&RawObject>) -> String {
     parameters::merge(parameters, &[]).map(|merged| merged.checksum().to_owned()).unwrap()
 }
 
+/// Where an instance with this status stands.
+pub fn phase(status: &ServiceInstanceStatus) -> Phase<InstanceAction> {
+    let mut object = ServiceInstance::new("name", ServiceInstanceSpec::default());
+    object.status = Some(status.clone());
+    Decoded::<Instance>::of(&object).phase
+}
+
 fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp) -> ServiceInstance {
     let plan_reference = PlanReference {
         cluster_service_class_external_name: Some("db".into()),
@@ -125,13 +135,13 @@ fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp)
     object
 }
 
-impl Subject for InstanceMachine {
+impl Subject for InstanceReconciler {
     const HAS_SECRET: bool = false;
 
     fn observed(
         status: &ServiceInstanceStatus,
         around: &Surroundings,
-        memory: Memory,
+        memory: OperationMemory,
         now: Timestamp,
     ) -> Observed<Self> {
         let object = object(status, around, now);
@@ -141,57 +151,80 @@ impl Subject for InstanceMachine {
             let (plan, offering) = properties.as_ref().zip(offering.as_ref().ok())?;
             Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
         };
+        let decoded = Decoded::<Instance>::of(&object);
+        let needs_parameters = decoded.needs_parameters(decoded.asks());
         let binding = Arc::new(ServiceBinding::new("creds", ServiceBindingSpec::default()));
-        let world = World {
-            inherited: None,
+        let dependencies = InstanceDependencies {
+            legacy: None,
             present: plan_of(&status.external_properties),
             requested: plan_of(&status.in_progress_properties),
             offering: offering.clone(),
-            rival: None,
+            external_id_owner: None,
             context_annotations: Some(annotations(around)),
-            hindrance: None,
-            parameters: phase::needs_parameters(&object).then_some(parameters),
+            precondition_error: None,
+            parameters: needs_parameters.then_some(parameters),
             defaults: None,
             bindings: if around.bound { vec![binding] } else { vec![] },
             namespace_uid: Some("namespace-uid".into()),
             cluster_id: "cluster-id".into(),
             recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
         };
-        Observed { object: Arc::new(object), world, memory, tunables: Tunables::default(), now }
+        Observed {
+            object: Arc::new(object),
+            dependencies,
+            memory,
+            settings: ReconcileSettings::default(),
+            now,
+        }
     }
 
-    fn request(status: &ServiceInstanceStatus, call: &Call) -> Request {
-        let recipient = call.recipient();
+    fn request(status: &ServiceInstanceStatus, call: &Call<InstanceRequest>) -> Request {
+        let address = call.address();
         let (kind, wish, target) = match call {
-            Call::Provision(_, body) => {
+            Call::Request(_, InstanceRequest::Provision(body)) => {
                 let parameters = Some(checksum(body.parameters.as_ref()));
                 let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
-                (Kind::Create, Wish { plan: Some(body.plan_id.clone()), parameters }, Some(target))
+                (Kind::Create, Wish { plan: Some(body.plan_id.to_string()), parameters }, Some(target))
             }
-            Call::Update(_, body) => {
+            Call::Request(_, InstanceRequest::Update(body)) => {
                 let parameters = body.parameters.as_ref().map(|parameters| checksum(Some(parameters)));
-                (Kind::Update, Wish { plan: body.plan_id.clone(), parameters }, None)
+                (
+                    Kind::Update,
+                    Wish { plan: body.plan_id.as_ref().map(ToString::to_string), parameters },
+                    None,
+                )
             }
-            Call::Deprovision(_, target, cause) => {
+            Call::Delete(_, target, cause) => {
                 let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
                 (kind, Wish::default(), Some(target.clone()))
             }
             Call::Poll(_, target, _) => {
-                let deletion = matches!(phase::phase(status), Phase::Polling(Awaited::Deletion(_), _));
+                let deletion = matches!(phase(status), Phase::Polling(Awaited::Deletion(_), _));
                 (Kind::Poll { deletion }, Wish::default(), Some(target.clone()))
             }
-            Call::Fetch(_, target, _) => (Kind::Fetch, Wish::default(), Some(target.clone())),
+            Call::Request(_, InstanceRequest::Fetch(target, _)) => {
+                (Kind::Fetch, Wish::default(), Some(target.clone()))
+            }
         };
-        Request { kind, broker: recipient.broker.clone(), id: recipient.instance_id.clone(), wish, target }
+        Request { kind, broker: address.broker.clone(), id: address.instance_id.to_string(), wish, target }
     }
 
-    fn outcome(call: &Call, answer: Answer) -> Outcome {
+    fn answer(call: &Call<InstanceRequest>, answer: Answer) -> BrokerAnswer<InstanceReply> {
         match call {
-            Call::Provision(..) => Outcome::Provisioned(outcome(answer, true).map(provisioned)),
-            Call::Update(..) => Outcome::Provisioned(outcome(answer, false).map(provisioned)),
-            Call::Deprovision(..) => Outcome::Deleted(outcome(answer, false).map(deleted)),
-            Call::Poll(..) => Outcome::Polled(polled(answer)),
-            Call::Fetch(..) => Outcome::Fetched(outcome(answer, false).map(|_| InstanceAnswer::default())),
+            Call::Request(address, InstanceRequest::Provision(body)) => {
+                let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
+                let outcome = outcome(answer, true).map(provisioned);
+                BrokerAnswer::Request(InstanceReply::Provision(address.clone(), target, outcome))
+            }
+            Call::Request(_, InstanceRequest::Update(_)) => {
+                BrokerAnswer::Request(InstanceReply::Update(outcome(answer, false).map(provisioned)))
+            }
+            Call::Request(_, InstanceRequest::Fetch(target, fetching)) => {
+                let outcome = outcome(answer, false).map(|_| InstanceAnswer::default());
+                BrokerAnswer::Request(InstanceReply::Fetch(target.clone(), fetching.clone(), outcome))
+            }
+            Call::Delete(_, _, cause) => BrokerAnswer::Delete(*cause, outcome(answer, false).map(deleted)),
+            Call::Poll(..) => BrokerAnswer::Poll(polled(answer)),
         }
     }
 
@@ -209,15 +242,15 @@ impl Subject for InstanceMachine {
     fn standing(status: &ServiceInstanceStatus) -> Standing {
         let properties = status.external_properties.as_ref();
         Standing {
-            id: status.instance_id.clone(),
+            id: status.instance_id.to_string(),
             is_ready: condition::is_true(&status.conditions, ConditionType::Ready),
             has_failed: condition::is_true(&status.conditions, ConditionType::Failed),
             says_why: condition::find(&status.conditions, ConditionType::Ready)
                 .is_some_and(|ready| !ready.reason.is_empty() && !ready.message.is_empty()),
-            is_polling: matches!(phase::phase(status), Phase::Polling(..)),
-            may_exist: phase::may_exist(status),
+            is_polling: matches!(phase(status), Phase::Polling(..)),
+            may_exist: may_exist::<Instance>(status),
             acknowledged: properties.map(|properties| Content {
-                plan: properties.plan_id().to_owned(),
+                plan: properties.plan_id().to_string(),
                 parameters: properties.parameter_checksum.clone(),
             }),
         }
@@ -226,7 +259,7 @@ impl Subject for InstanceMachine {
     /// What the spec asks for.
     fn wanted(around: &Surroundings, _: Option<&Content>) -> Option<Content> {
         let plan = offering(around).ok()?.plan_id;
-        Some(Content { plan, parameters: checksum(specified(around).as_ref()) })
+        Some(Content { plan: plan.to_string(), parameters: checksum(specified(around).as_ref()) })
     }
 }
 

@@ -11,16 +11,15 @@ use service_catalog::{
     crd::{ServiceInstance, ServiceInstanceStatus},
     osb,
     reconcilers::{
-        instance::{
-            Call, InstanceMachine, Outcome,
-            phase::{self, Phase},
-        },
-        machine::{Absorbed, Machine, Next, Observed, Step},
+        instance::{InstanceAction, InstanceReconciler, InstanceReply, InstanceRequest},
+        operation::{Answer, Call, Cause, Phase},
         parameters,
+        reconciler::{Absorbed, AbsorbedOf, Next, Observed, Reconciler, Step, StepOf},
     },
 };
 
 use crate::{
+    instance::phase,
     rules::{Rule, Violation},
     subject::{Operator, Subject},
     surprises::{Surprise, Surroundings},
@@ -49,11 +48,13 @@ fn caught<M: Subject>(
     }
 }
 
-fn faultless<M: Machine>() -> Operator<M> {
+fn faultless<M: Reconciler>() -> Operator<M> {
     Operator::faultless()
 }
 
-type Seen = Observed<InstanceMachine>;
+type Seen = Observed<InstanceReconciler>;
+type BrokerAnswer = Answer<InstanceReply>;
+type Awaited = service_catalog::reconcilers::operation::Awaited<InstanceAction>;
 
 /// The same, with another status.
 fn with_status(observed: &Seen, status: ServiceInstanceStatus) -> Seen {
@@ -64,25 +65,30 @@ fn with_status(observed: &Seen, status: ServiceInstanceStatus) -> Seen {
 fn with_object(observed: &Seen, change: impl FnOnce(&mut ServiceInstance)) -> Seen {
     let mut object = (*observed.object).clone();
     change(&mut object);
-    let (world, memory) = (observed.world.clone(), observed.memory);
-    Observed { object: Arc::new(object), world, memory, tunables: observed.tunables, now: observed.now }
+    let (dependencies, memory) = (observed.dependencies.clone(), observed.memory);
+    Observed {
+        object: Arc::new(object),
+        dependencies,
+        memory,
+        settings: observed.settings,
+        now: observed.now,
+    }
 }
 
 /// The same, with the parameters read although they are not needed.
 fn with_parameters(mut observed: Seen) -> Seen {
     let spec = observed.object.spec.parameters.as_ref();
-    observed.world.parameters = Some(parameters::merge(spec, &[]));
+    observed.dependencies.parameters = Some(parameters::merge(spec, &[]));
     observed
 }
 
 /// What the machine absorbs, with another status to record.
 fn absorb_otherwise(
     observed: &Seen,
-    call: &Call,
-    outcome: Outcome,
+    answer: BrokerAnswer,
     change: impl FnOnce(ServiceInstanceStatus) -> ServiceInstanceStatus,
-) -> Absorbed<InstanceMachine> {
-    let absorbed = InstanceMachine::absorb(observed, call, outcome);
+) -> AbsorbedOf<InstanceReconciler> {
+    let absorbed = InstanceReconciler::absorb(observed, answer);
     let next = match absorbed.next {
         Next::Record(status) => Next::Record(change(status)),
         other => other,
@@ -91,6 +97,6 @@ fn absorb_otherwise(
 }
 
 fn starts_mitigating(observed: &Seen, status: &ServiceInstanceStatus) -> bool {
-    let mitigates = |status| matches!(phase::phase(status), Phase::Mitigating { .. });
+    let mitigates = |status| matches!(phase(status), Phase::OrphanMitigation { .. });
     mitigates(status) && !mitigates(&observed.status())
 }

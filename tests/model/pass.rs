@@ -8,11 +8,10 @@ use std::rc::Rc;
 
 use serde::{Serialize, de::DeserializeOwned};
 use service_catalog::{
-    context::Memory,
+    reconcilers::memory::OperationMemory,
     reconcilers::{
-        machine::{Absorbed, Next, Observed, Step, Wait},
-        secret::ANNOTATION_BINDING_ID,
-        write::{Refused, Write},
+        reconciler::{Absorbed, Next, Observed, Step, StepOf, Wait},
+        writes::{RejectedWrite, Write, secret::ANNOTATION_BINDING_ID},
     },
 };
 
@@ -67,11 +66,11 @@ pub struct Walker<'a, M: Subject> {
     pub seen: Seen,
 }
 
-/// How a pass sees the world.
+/// How a pass sees the dependencies.
 struct Eyes<'a, S> {
     status: S,
     around: &'a Surroundings,
-    memory: Memory,
+    memory: OperationMemory,
     /// Whether that is the past.
     stale: bool,
 }
@@ -97,7 +96,7 @@ impl<M: Subject> Walker<'_, M> {
         let eyes = Eyes {
             status: past.status.clone(),
             around: &past.around,
-            memory: Memory::default(),
+            memory: OperationMemory::default(),
             stale: true,
         };
         let step = (self.operator.plan)(&eyes.look(state));
@@ -117,7 +116,7 @@ impl<M: Subject> Walker<'_, M> {
         &mut self,
         state: &State<M::Status>,
         eyes: &Eyes<'_, M::Status>,
-        step: Step<M>,
+        step: StepOf<M>,
     ) -> Found<M::Status> {
         match step {
             Step::AddFinalizer | Step::Write(_) => {
@@ -210,8 +209,8 @@ impl<M: Subject> Walker<'_, M> {
                 next.push(After::Goes(dead));
             }
             let observed = eyes.look(&answered);
-            let outcome = M::outcome(call, answer);
-            let Absorbed { writes, next: then, memory } = (self.operator.absorb)(&observed, call, outcome);
+            let answer = M::answer(call, answer);
+            let Absorbed { writes, next: then, memory } = (self.operator.absorb)(&observed, answer);
             if !eyes.stale {
                 answered.memory = memory;
             }
@@ -252,7 +251,7 @@ impl<M: Subject> Walker<'_, M> {
         &mut self,
         mut state: State<M::Status>,
         eyes: &Eyes<'_, M::Status>,
-        memory: Memory,
+        memory: OperationMemory,
         effects: Vec<Effect<M>>,
     ) -> Found<M::Status> {
         let mut next = vec![];
@@ -260,7 +259,7 @@ impl<M: Subject> Walker<'_, M> {
             match effect {
                 Effect::Write(writes) => {
                     let refused = |state: &State<M::Status>| {
-                        let status = M::absorb_refused_write(&eyes.look(state), &refusal());
+                        let status = M::absorb_rejected_write(&eyes.look(state), &refusal());
                         (state.then("the API server refuses the Secret"), status)
                     };
                     if state.around.secret == Some(None) {
@@ -342,8 +341,8 @@ fn dead<S: Clone + Default + Serialize>(state: &State<S>, what: &str) -> State<S
     dead
 }
 
-fn refusal() -> Refused {
-    Refused { message: "admission says no".to_owned() }
+fn refusal() -> RejectedWrite {
+    RejectedWrite { message: "admission says no".to_owned() }
 }
 
 /// The binding whose credentials a write brings to the Secret.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use service_catalog::reconcilers::machine::{Step, Wait};
+use service_catalog::reconcilers::reconciler::{Step, Wait};
 
 use crate::{
     broker::{Answer, Kind, Request},

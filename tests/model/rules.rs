@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use service_catalog::context::Tunables;
+use service_catalog::reconcilers::settings::ReconcileSettings;
 
 use crate::{
     broker::{Content, Kind, Ledger, Request},
@@ -179,7 +179,7 @@ fn bindings_first(request: &Request, bound: bool) -> Kept {
 
 /// Property 5: polls keep their distance, however often something else wakes the operator.
 fn no_haste<S>(request: &Request, state: &State<S>) -> Kept {
-    let least = Tunables::default().poll_base * 9 / 10;
+    let least = ReconcileSettings::default().poll_base * 9 / 10;
     let soon = state.answered.is_some_and(|last| state.now.duration_since(last) < least);
     keep(Rule::NoHaste, !soon, || format!("{request:?} right after the last answer"))
 }
@@ -204,10 +204,10 @@ pub fn one_operation(request: &Request, before: &Standing) -> Kept {
 /// service and the plan. `found` is what it would send.
 pub fn undoable(create: &Request, found: Option<&Request>) -> Kept {
     let holds = found.is_some_and(|delete| {
-        let plan = delete.target.as_ref().map(|target| &target.plan_id);
+        let plan = delete.target.as_ref().map(|target| target.plan_id.as_str());
         delete.broker == create.broker
             && delete.id == create.id
-            && plan == create.wish.plan.as_ref()
+            && plan == create.wish.plan.as_deref()
             && delete.target.as_ref().map(|target| &target.service_id)
                 == create.target.as_ref().map(|target| &target.service_id)
     });

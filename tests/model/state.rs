@@ -12,8 +12,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use service_catalog::{
-    context::{Memory, Tunables},
     crd::Condition,
+    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ pub struct State<S> {
     /// An earlier version, which another replica or a cache that lags behind still takes for the present.
     pub stale: Option<Rc<Version<S>>>,
     /// What the process remembers.
-    pub memory: Memory,
+    pub memory: OperationMemory,
     /// When the broker last answered this process, whatever it remembers of that.
     pub answered: Option<Timestamp>,
     /// The broker wants to be left alone with such requests until then.
@@ -63,7 +63,7 @@ impl<S: Clone + Default + serde::Serialize> State<S> {
             broker: Ledger::new(around.external_id),
             around,
             stale: None,
-            memory: Memory::default(),
+            memory: OperationMemory::default(),
             answered: None,
             pause: None,
             now: Timestamp::from_second(1_000_000).unwrap(),
@@ -90,7 +90,7 @@ impl<S: Clone + Default + serde::Serialize> State<S> {
 
     /// The process dies, and with it what it remembers.
     pub fn forget(&mut self) {
-        self.memory = Memory::default();
+        self.memory = OperationMemory::default();
         self.answered = None;
         self.pause = None;
     }
@@ -147,7 +147,7 @@ pub fn near_time(at: &mut Option<MicroTime>, now: Timestamp) {
 /// Whether an operation has gone on for too long is all that matters of its beginning.
 pub fn patience(since: &mut Option<Time>, now: Timestamp) {
     if let Some(since) = since {
-        let over = now.duration_since(since.0) > Tunables::default().give_up_after;
+        let over = now.duration_since(since.0) > ReconcileSettings::default().give_up_after;
         since.0 = Timestamp::from_second(over.into()).unwrap();
     }
 }

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use service_catalog::{
-    context::Memory,
+    reconcilers::memory::OperationMemory,
     reconcilers::{
-        machine::{Absorbed, Machine, Next, Observed, Step},
-        write::Write,
+        reconciler::{AbsorbedOf, NextOf, Observed, Reconciler, StepOf},
+        writes::Write,
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A kind whose machine can be walked.
-pub trait Subject: Machine<Status: DeserializeOwned> {
+pub trait Subject: Reconciler<Status: DeserializeOwned, Memory = OperationMemory> {
     /// Whether being ready means that there is a Secret.
     const HAS_SECRET: bool;
 
@@ -24,7 +24,7 @@ pub trait Subject: Machine<Status: DeserializeOwned> {
     fn observed(
         status: &Self::Status,
         around: &Surroundings,
-        memory: Memory,
+        memory: OperationMemory,
         now: Timestamp,
     ) -> Observed<Self>;
 
@@ -32,7 +32,7 @@ pub trait Subject: Machine<Status: DeserializeOwned> {
     fn request(status: &Self::Status, call: &Self::Call) -> Request;
 
     /// An answer, as the client reports it.
-    fn outcome(call: &Self::Call, answer: Answer) -> Self::Outcome;
+    fn answer(call: &Self::Call, answer: Answer) -> <Self as Reconciler>::Answer;
 
     /// The status without what makes no difference: see [`State::key`](crate::state::State::key).
     fn shape(status: &Self::Status, now: Timestamp) -> Self::Status;
@@ -61,23 +61,23 @@ pub struct Standing {
 }
 
 /// What is done with an answer, one thing after the other; the process may die between any two.
-pub enum Effect<M: Machine> {
+pub enum Effect<M: Reconciler> {
     /// Write other objects.
     Write(Vec<Write>),
     /// Write the status, let go, or ask on.
-    Then(Next<M>),
+    Then(NextOf<M>),
 }
 
-/// A function like `Machine::absorb`.
-pub type Absorb<M> = fn(&Observed<M>, &<M as Machine>::Call, <M as Machine>::Outcome) -> Absorbed<M>;
+/// A function like `Reconciler::absorb`.
+pub type Absorb<M> = fn(&Observed<M>, <M as Reconciler>::Answer) -> AbsorbedOf<M>;
 
 /// In which order it is done what an answer asks for.
-pub type Order<M> = fn(Vec<Vec<Write>>, Next<M>) -> Vec<Effect<M>>;
+pub type Order<M> = fn(Vec<Vec<Write>>, NextOf<M>) -> Vec<Effect<M>>;
 
 /// Who decides, and in which order it is done. A mistake replaces one of these.
-pub struct Operator<M: Machine> {
+pub struct Operator<M: Reconciler> {
     /// What comes next?
-    pub plan: fn(&Observed<M>) -> Step<M>,
+    pub plan: fn(&Observed<M>) -> StepOf<M>,
     /// What did that answer mean?
     pub absorb: Absorb<M>,
     /// What is written first.
@@ -86,7 +86,7 @@ pub struct Operator<M: Machine> {
     pub compares: bool,
 }
 
-impl<M: Machine> Operator<M> {
+impl<M: Reconciler> Operator<M> {
     /// The machine as it is, and the shell's order: other objects before the status that mentions them.
     pub fn faultless() -> Self {
         let order = |writes: Vec<Vec<Write>>, next| {

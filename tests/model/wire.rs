@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use service_catalog::osb::{
-    self, Doubt, Hindrance, Refusal, RefusalReason, Unsent,
+    self, Refusal, RefusalReason, UnknownOutcome, Unsent, UnsentReason,
     outcome::{OperationState, Polled},
 };
 
@@ -30,7 +30,7 @@ pub fn outcome(answer: Answer, creates: bool) -> osb::Outcome<bool> {
         },
         Answer::Unsent => {
             let message = "connection refused".into();
-            osb::Outcome::Unsent(Unsent { message, hindrance: Hindrance::Network })
+            osb::Outcome::Unsent(Unsent { message, reason: UnsentReason::Network })
         }
         Answer::Broken(_) => doubt(Some(500), true, creates),
         Answer::Garbled => doubt(Some(200), true, false),
@@ -63,7 +63,7 @@ fn refused<T>(status: u16, reason: RefusalReason) -> osb::Outcome<T> {
     osb::Outcome::Refused(Refusal {
         status,
         reason,
-        message: format!("the broker answered {status}"),
+        message: format!("the broker answered {status}").into(),
         retry_after: None,
         instance_usable: None,
         update_repeatable: None,
@@ -72,5 +72,5 @@ fn refused<T>(status: u16, reason: RefusalReason) -> osb::Outcome<T> {
 
 fn doubt<T>(status: Option<u16>, answered: bool, mitigate: bool) -> osb::Outcome<T> {
     let message = "nobody knows".into();
-    osb::Outcome::Unknown(Doubt { status, message, answered, mitigate, ..Doubt::default() })
+    osb::Outcome::Unknown(UnknownOutcome { status, message, answered, mitigate, ..UnknownOutcome::default() })
 }

@@ -1,58 +1,44 @@
-//! `docs/compatibility.md`: each behaviour of the original is matched, fixed, dropped or to come, and a test stands for it.
+//! `docs/reference/compatibility.md`: each behaviour of v0.3 is matched, fixed or dropped, and a test stands for it.
 
-use super::{assert_exist, assert_once, tables, tests};
+use super::{V0_3, assert_once, assert_proved, tables};
 
-const PAGE: &str = "docs/compatibility.md";
+const PAGE: &str = "docs/reference/compatibility.md";
 
-/// How many defects of the original there are.
-const DEFECTS: u32 = 60;
-
-/// One behaviour.
-struct Row {
-    /// Of a defect.
-    number: Option<String>,
-    verdict: String,
-    tests: String,
-}
-
-fn rows() -> Vec<Row> {
-    let mut found = Vec::new();
-    for (header, rows) in tables(PAGE) {
-        let numbered = header[0] == "no.";
-        let columns: Vec<&str> = header.iter().skip(usize::from(numbered)).map(|cell| &**cell).collect();
-        if columns[0] != "in the original" {
-            continue;
-        }
-        assert_eq!(columns, ["in the original", "", "here", "test"]);
-        for row in rows {
-            assert!(row.iter().all(|cell| !cell.is_empty()), "an empty cell: {row:?}");
-            let (number, rest) = row.split_at(usize::from(numbered));
-            let [_, verdict, _, tests] = rest else { panic!("not four cells: {row:?}") };
-            let number = number.first().cloned();
-            found.push(Row { number, verdict: verdict.clone(), tests: tests.clone() });
-        }
-    }
-    found
+/// The rows: number, what v0.3 did, what became of it, what is here.
+fn rows() -> Vec<Vec<String>> {
+    let header = ["no.", "in v0.3", "", "here"];
+    tables(PAGE).into_iter().filter(|(columns, _)| columns == &header).flat_map(|(_, rows)| rows).collect()
 }
 
 #[test]
 fn every_row_says_what_became_of_it() {
-    let words = ["matched", "fixed", "dropped", "not yet"];
-    for Row { verdict, tests, .. } in rows() {
-        assert!(words.contains(&&*verdict), "{verdict:?} is none of {words:?}");
-        assert!(tests != "-" || verdict == "not yet", "only what is to come may have no test: {verdict}");
+    for row in rows() {
+        assert!(row.iter().all(|cell| !cell.is_empty()), "an empty cell: {row:?}");
+        assert!(matches!(&*row[2], "matched" | "fixed" | "dropped"), "{:?} says nothing: {row:?}", row[2]);
     }
-    assert!(rows().len() > 150, "rows are missing: {}", rows().len());
 }
 
 #[test]
-fn every_defect_has_one_row() {
-    let numbers = (1..=DEFECTS).map(|number| number.to_string());
-    assert_once(PAGE, numbers, rows().into_iter().filter_map(|row| row.number));
+fn the_summary_counts_the_rows() {
+    let (_, summary) = tables(PAGE).into_iter().find(|(header, _)| header[0] == "word").unwrap();
+    for row in summary {
+        let count = rows().iter().filter(|found| found[2] == row[0]).count();
+        assert_eq!(row[2], count.to_string(), "rows that say {:?}", row[0]);
+    }
 }
 
 #[test]
-fn every_test_that_is_named_exists() {
-    let named = rows().into_iter().filter(|row| row.tests != "-");
-    assert_exist(PAGE, named.flat_map(|row| tests(&row.tests)));
+fn every_section_numbers_its_rows_without_a_gap() {
+    let rows = rows();
+    let sections = 'A'..='Q';
+    let numbers = sections.flat_map(|section| {
+        let count = rows.iter().filter(|row| row[0].starts_with(section)).count();
+        (1..=count).map(move |number| format!("{section}{number}"))
+    });
+    assert_once(PAGE, numbers, rows.iter().map(|row| row[0].clone()));
+}
+
+#[test]
+fn every_behaviour_has_a_test_and_every_number_in_a_test_is_one() {
+    assert_proved(PAGE, V0_3, rows().into_iter().map(|row| row[0].clone()));
 }

@@ -14,29 +14,29 @@ enum Meaning {
     Refused(u16),
     Unsent,
     /// With the status, if one came; and whether what may have been created is to be deleted.
-    Doubt(Option<u16>, bool),
+    UnknownOutcome(Option<u16>, bool),
 }
-use Meaning::{Answered, Doubt};
+use Meaning::{Answered, UnknownOutcome};
 
 fn meaning<T>(outcome: &Outcome<T>) -> Meaning {
     match outcome {
         Outcome::Answered(_) => Answered,
         Outcome::Refused(refusal) => Meaning::Refused(refusal.status),
         Outcome::Unsent(_) => Meaning::Unsent,
-        Outcome::Unknown(doubt) => Doubt(doubt.status, doubt.mitigate),
+        Outcome::Unknown(doubt) => UnknownOutcome(doubt.status, doubt.mitigate),
     }
 }
 
 async fn provision(client: &Client) -> Meaning {
-    meaning(&client.provision("i", &provision_request(), None).await)
+    meaning(&client.provision(&"i".into(), &provision_request(), None).await)
 }
 
 async fn update(client: &Client) -> Meaning {
-    meaning(&client.update("i", &update_request(), None).await)
+    meaning(&client.update(&"i".into(), &update_request(), None).await)
 }
 
 async fn deprovision(client: &Client) -> Meaning {
-    meaning(&client.deprovision("i", &target(), None).await)
+    meaning(&client.deprovision(&"i".into(), &target(), None).await)
 }
 
 /// A head that is all right, with these fields, and what follows it.
@@ -46,9 +46,9 @@ fn said(status: u16, fields: &str, body: &str) -> String {
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 /// No status was understood, so nobody knows what became of the request.
-const NO_HEAD: Meaning = Doubt(None, true);
+const NO_HEAD: Meaning = UnknownOutcome(None, true);
 /// The status was; the body was not.
-const NO_BODY: Meaning = Doubt(Some(201), true);
+const NO_BODY: Meaning = UnknownOutcome(Some(201), true);
 
 /// What a provision, whose success is 201, comes to when these texts are said.
 async fn expect(expected: Meaning, texts: &[String]) {
@@ -60,6 +60,7 @@ async fn expect(expected: Meaning, texts: &[String]) {
     }
 }
 
+// OSB 92, 141
 #[tokio::test]
 async fn a_chunked_body_that_breaks_is_a_malformed_success() {
     let long = format!("2;x={}\r\n{{}}\r\n0\r\n\r\n", "y".repeat(1 << 20));
@@ -83,7 +84,7 @@ async fn a_chunked_body_that_breaks_is_a_malformed_success() {
         let broker = Broker::start(vec![act(201), act(200), act(200)]).await;
         let client = broker.client();
         assert_eq!(provision(&client).await, NO_BODY, "{shown:?}");
-        assert_eq!(update(&client).await, Doubt(Some(200), false), "{shown:?}");
+        assert_eq!(update(&client).await, UnknownOutcome(Some(200), false), "{shown:?}");
         assert_eq!(deprovision(&client).await, Answered, "{shown:?}");
     }
     let fine = [
@@ -117,7 +118,7 @@ async fn what_exceeds_its_length_is_no_part_of_the_next_answer() {
         let client = broker.client();
         assert_eq!(provision(&client).await, expected, "{length}");
         // Whether it was on the way already when the next request was sent cannot be controlled; it is not believed.
-        let next = meaning(&client.provision("j", &provision_request(), None).await);
+        let next = meaning(&client.provision(&"j".into(), &provision_request(), None).await);
         assert!([Meaning::Refused(410), NO_HEAD].contains(&next), "{length}: {next:?}");
     }
 }
@@ -144,6 +145,7 @@ async fn a_flood_of_headers_is_cut() {
     }
 }
 
+// OSB 92
 #[tokio::test]
 async fn a_head_that_breaks_leaves_no_answer() {
     let heads = [
@@ -175,16 +177,17 @@ async fn a_head_that_is_only_odd_is_read() {
     ];
     expect(Answered, &heads.map(str::to_owned)).await;
     for (status, expected) in [
-        (299, Doubt(Some(299), true)),
-        (599, Doubt(Some(599), true)),
-        (700, Doubt(Some(700), true)),
-        (999, Doubt(Some(999), true)),
+        (299, UnknownOutcome(Some(299), true)),
+        (599, UnknownOutcome(Some(599), true)),
+        (700, UnknownOutcome(Some(700), true)),
+        (999, UnknownOutcome(Some(999), true)),
         (499, Meaning::Refused(499)),
     ] {
         expect(expected, &[answer(status, "{}")]).await;
     }
 }
 
+// OSB 25a
 #[tokio::test]
 async fn interim_answers_without_end_take_no_longer_than_an_answer_may() {
     for status in [100, 102, 103, 199] {
@@ -195,9 +198,10 @@ async fn interim_answers_without_end_take_no_longer_than_an_answer_may() {
     }
     // The one that ends the protocol is an answer, and none that is foreseen.
     let upgrade = said(101, "Connection: upgrade\r\nUpgrade: websocket\r\n", "");
-    expect(Doubt(Some(101), true), &[upgrade]).await;
+    expect(UnknownOutcome(Some(101), true), &[upgrade]).await;
 }
 
+// OSB 25a
 #[tokio::test]
 async fn a_head_that_drips_takes_no_longer_than_an_answer_may() {
     for text in ["", "HTTP/1.1 201 x", "HTTP/1.1 201 x\r\nX: "] {
@@ -250,6 +254,8 @@ async fn a_body_in_another_encoding_is_read_or_malformed() {
     }
 }
 
+// OSB 121
+// v0.3 Q8
 #[tokio::test]
 async fn no_redirect_of_any_operation_is_followed() {
     let elsewhere = Broker::start(vec![Act::Say(answer(200, "{}"))]).await;
@@ -264,15 +270,15 @@ async fn no_redirect_of_any_operation_is_followed() {
             let broker = Broker::start(vec![Act::Say(redirect)]).await;
             let client = broker.client();
             refused(client.catalog(None).await);
-            refused(client.provision("i", &provision_request(), None).await);
-            refused(client.update("i", &update_request(), None).await);
-            refused(client.deprovision("i", &target(), None).await);
-            refused(client.get_instance("i", &target(), None).await);
-            refused(client.poll_instance("i", &target(), None, None).await);
-            refused(client.bind("i", "b", &bind_request(), true, None).await);
-            refused(client.unbind("i", "b", &target(), None).await);
-            refused(client.get_binding("i", "b", &target(), None).await);
-            refused(client.poll_binding("i", "b", &target(), None, None).await);
+            refused(client.provision(&"i".into(), &provision_request(), None).await);
+            refused(client.update(&"i".into(), &update_request(), None).await);
+            refused(client.deprovision(&"i".into(), &target(), None).await);
+            refused(client.get_instance(&"i".into(), &target(), None).await);
+            refused(client.poll_instance(&"i".into(), &target(), None, None).await);
+            refused(client.bind(&"i".into(), &"b".into(), &bind_request(), true, None).await);
+            refused(client.unbind(&"i".into(), &"b".into(), &target(), None).await);
+            refused(client.get_binding(&"i".into(), &"b".into(), &target(), None).await);
+            refused(client.poll_binding(&"i".into(), &"b".into(), &target(), None, None).await);
             assert_eq!(broker.requests().len(), 10, "not even here: {status} {location}");
         }
     }

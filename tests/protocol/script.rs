@@ -9,9 +9,9 @@ use std::{
 use service_catalog::{
     json::RawObject,
     osb::{
-        Authentication, Client, Doubt, Endpoint, Outcome, Refusal, Settings,
+        Authentication, Client, ClientSettings, Endpoint, Outcome, Refusal, UnknownOutcome,
         wire::{
-            BindRequest, BindResource, Context, PLATFORM, PreviousValues, ProvisionRequest, Target,
+            BindRequest, BindResource, ContextObject, PLATFORM, PreviousValues, ProvisionRequest, Target,
             UpdateRequest,
         },
     },
@@ -109,7 +109,8 @@ impl Broker {
 
     /// A client that gives up after half a second.
     pub fn hasty_client(&self) -> Client {
-        let settings = Settings { request_timeout: Duration::from_millis(500), ..Settings::default() };
+        let settings =
+            ClientSettings { request_timeout: Duration::from_millis(500), ..ClientSettings::default() };
         Client::new(&endpoint(&format!("http://{}", self.address)), &settings).unwrap()
     }
 }
@@ -216,11 +217,11 @@ pub fn endpoint(url: &str) -> Endpoint {
 }
 
 pub fn client(url: &str) -> Client {
-    Client::new(&endpoint(url), &Settings::default()).unwrap()
+    Client::new(&endpoint(url), &ClientSettings::default()).unwrap()
 }
 
-pub fn context() -> Context {
-    Context {
+pub fn context() -> ContextObject {
+    ContextObject {
         platform: PLATFORM,
         namespace: "ns".into(),
         clusterid: "cluster".into(),
@@ -298,11 +299,11 @@ pub fn refused<T>(outcome: Outcome<T>) -> Refusal {
 pub fn unsent<T>(outcome: Outcome<T>) -> String {
     let name = name(&outcome);
     let Outcome::Unsent(unsent) = outcome else { panic!("not unsent: {name}") };
-    unsent.message
+    unsent.message.to_string()
 }
 
 #[track_caller]
-pub fn unknown<T>(outcome: Outcome<T>) -> Doubt {
+pub fn unknown<T>(outcome: Outcome<T>) -> UnknownOutcome {
     let name = name(&outcome);
     let Outcome::Unknown(doubt) = outcome else { panic!("not unknown: {name}") };
     doubt

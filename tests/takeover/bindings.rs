@@ -1,11 +1,13 @@
 //! Bindings, in every state that the original can have left one in.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::Operation,
+    stage::objects::{BINDING, SECRET, condition, uid},
+};
 
 use crate::{
     left::{BINDING_ID, Left},
-    stage::objects::{BINDING, SECRET, condition, uid},
-    support::broker::Operation,
     take_over,
 };
 
@@ -28,6 +30,7 @@ async fn content_is_kept(left: &Left) {
     assert_eq!(left.case.content("app-credentials").await, kept);
 }
 
+// v0.3 O1
 #[test]
 fn credentials_are_kept_and_restored_when_they_are_lost() {
     take_over("binding-bound", |left| async move {
@@ -51,6 +54,7 @@ fn credentials_are_kept_and_restored_when_they_are_lost() {
     });
 }
 
+// v0.3 O15
 #[test]
 fn credentials_that_were_lost_before_are_restored() {
     take_over("binding-secret-lost", |left| async move {
@@ -62,6 +66,7 @@ fn credentials_that_were_lost_before_are_restored() {
     });
 }
 
+// v0.3 O7
 #[test]
 fn an_unanswered_bind_is_repeated_and_makes_no_second_binding() {
     take_over("binding-in-flight", |left| async move {
@@ -72,6 +77,7 @@ fn an_unanswered_bind_is_repeated_and_makes_no_second_binding() {
     });
 }
 
+// v0.3 O7
 #[test]
 fn a_bind_whose_credentials_were_written_is_over() {
     take_over("binding-in-flight-with-secret", |left| async move {
@@ -83,6 +89,7 @@ fn a_bind_whose_credentials_were_written_is_over() {
     });
 }
 
+// v0.3 O6
 #[test]
 fn one_that_waited_for_its_instance_is_bound() {
     take_over("binding-waiting", |left| async move {
@@ -92,6 +99,7 @@ fn one_that_waited_for_its_instance_is_bound() {
     });
 }
 
+// v0.3 O12
 #[test]
 fn what_the_broker_has_unbound_is_let_go_of() {
     take_over("binding-unbound", |left| async move {
@@ -101,6 +109,7 @@ fn what_the_broker_has_unbound_is_let_go_of() {
     });
 }
 
+// v0.3 O8
 #[test]
 fn an_asynchronous_bind_is_followed_to_its_end() {
     take_over("binding-asynchronous", |left| async move {
@@ -113,6 +122,7 @@ fn an_asynchronous_bind_is_followed_to_its_end() {
     });
 }
 
+// v0.3 O14
 #[test]
 fn an_unanswered_or_given_up_unbind_is_sent_again() {
     for state in ["binding-unbind-in-flight", "binding-unbind-failed"] {
@@ -124,6 +134,7 @@ fn an_unanswered_or_given_up_unbind_is_sent_again() {
     }
 }
 
+// v0.3 O8
 #[test]
 fn an_asynchronous_unbind_is_followed_to_its_end() {
     take_over("binding-unbinding", |left| async move {
@@ -134,6 +145,7 @@ fn an_asynchronous_unbind_is_followed_to_its_end() {
     });
 }
 
+// v0.3 O9
 #[test]
 fn an_orphan_is_deleted_and_its_binding_stays_failed() {
     take_over("binding-orphan-mitigation", |left| async move {
@@ -147,6 +159,7 @@ fn an_orphan_is_deleted_and_its_binding_stays_failed() {
     });
 }
 
+// v0.3 O11
 #[test]
 fn a_refused_bind_is_not_tried_again_and_undone_with_its_binding() {
     take_over("binding-failed", |left| async move {

@@ -3,13 +3,12 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use serde_json::Value;
-
-use crate::{
-    left::Left,
+use testkit::{
+    broker::Operation,
     stage::objects::{CONFIG_MAP, is_ready, name, uid},
-    support::broker::Operation,
-    take_over,
 };
+
+use crate::{left::Left, take_over};
 
 /// The entries of the broker are the ones that were there, brought up to date: what the original did not read of a
 /// catalog is in them, and they belong to their broker.
@@ -32,6 +31,7 @@ async fn entries_are_kept(left: &Left) {
     assert_eq!(left.broker().requests_of(Operation::Catalog).len(), 1);
 }
 
+// v0.3 O2
 #[test]
 fn the_catalog_of_a_broker_is_read_once_and_its_entries_are_kept() {
     for state in ["broker-of-a-cluster", "broker-of-a-namespace"] {
@@ -42,6 +42,7 @@ fn the_catalog_of_a_broker_is_read_once_and_its_entries_are_kept() {
     }
 }
 
+// v0.3 O3
 #[test]
 fn the_definitions_and_the_id_of_the_cluster_are_the_ones_that_belong_there() {
     take_over("nothing", |left| async move {
@@ -54,8 +55,8 @@ fn the_definitions_and_the_id_of_the_cluster_are_the_ones_that_belong_there() {
             assert_eq!(schema.x_kubernetes_preserve_unknown_fields, None, "{name}");
             assert!(schema.properties.is_some_and(|properties| properties.contains_key("spec")), "{name}");
         }
-        let hand = crate::stage::objects::Hand {
-            namespace: crate::stage::operator::ACCOUNT.to_owned(),
+        let hand = testkit::stage::objects::Hand {
+            namespace: testkit::stage::operator::ACCOUNT.to_owned(),
             client: left.case.hand.client.clone(),
         };
         let kept = hand.get(CONFIG_MAP, "cluster-info").await.unwrap().unwrap();

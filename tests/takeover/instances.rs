@@ -1,11 +1,13 @@
 //! Instances, in every state that the original can have left one in.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::Operation,
+    stage::objects::{BINDING, INSTANCE, PLAN, condition, is_ready, uid},
+};
 
 use crate::{
     left::{INSTANCE_ID, Left},
-    stage::objects::{BINDING, INSTANCE, PLAN, condition, is_ready, uid},
-    support::broker::Operation,
     take_over,
 };
 
@@ -28,6 +30,7 @@ fn polls_name_the_operation(left: &Left) {
     assert!(polls.iter().all(|poll| poll.query("operation") == Some("task-17")), "{polls:#?}");
 }
 
+// v0.3 O1
 #[test]
 fn a_settled_instance_stays_as_it_is() {
     take_over("instance-settled", |left| async move {
@@ -49,6 +52,7 @@ fn a_settled_instance_stays_as_it_is() {
     });
 }
 
+// v0.3 O6
 #[test]
 fn one_that_was_just_created_is_provisioned_under_the_id_that_it_was_given() {
     take_over("instance-new", |left| async move {
@@ -58,6 +62,7 @@ fn one_that_was_just_created_is_provisioned_under_the_id_that_it_was_given() {
     });
 }
 
+// v0.3 O7
 #[test]
 fn an_unanswered_provision_is_repeated_and_makes_no_second_instance() {
     for state in ["instance-provision-in-flight", "instance-provision-in-flight-secret"] {
@@ -70,6 +75,7 @@ fn an_unanswered_provision_is_repeated_and_makes_no_second_instance() {
     }
 }
 
+// v0.3 O4
 #[test]
 fn a_provision_that_was_refused_for_now_is_repeated() {
     take_over("instance-provision-refused", |left| async move {
@@ -80,6 +86,7 @@ fn a_provision_that_was_refused_for_now_is_repeated() {
 }
 
 /// The original would have let go of it, and the instance would be there for ever.
+// v0.3 O5
 #[test]
 fn what_may_have_been_made_before_a_refusal_is_deleted_with_its_object() {
     take_over("instance-provision-refused-deleted", |left| async move {
@@ -89,6 +96,7 @@ fn what_may_have_been_made_before_a_refusal_is_deleted_with_its_object() {
     });
 }
 
+// v0.3 O9
 #[test]
 fn one_whose_orphan_was_deleted_is_provisioned() {
     take_over("instance-mitigated", |left| async move {
@@ -98,6 +106,7 @@ fn one_whose_orphan_was_deleted_is_provisioned() {
     });
 }
 
+// v0.3 O6
 #[test]
 fn a_change_of_plan_that_nobody_has_seen_is_carried_out() {
     take_over("instance-plan-changed", |left| async move {
@@ -117,6 +126,7 @@ fn a_change_of_plan_that_nobody_has_seen_is_carried_out() {
     });
 }
 
+// v0.3 O12
 #[test]
 fn what_the_broker_has_deleted_is_let_go_of() {
     take_over("instance-deprovisioned", |left| async move {
@@ -126,6 +136,7 @@ fn what_the_broker_has_deleted_is_let_go_of() {
     });
 }
 
+// v0.3 O8
 #[test]
 fn an_asynchronous_provision_is_followed_to_its_end() {
     take_over("instance-provisioning", |left| async move {
@@ -138,6 +149,7 @@ fn an_asynchronous_provision_is_followed_to_its_end() {
     });
 }
 
+// v0.3 O8
 #[test]
 fn an_instance_that_is_deleted_while_it_is_made_is_deleted_when_it_is_there() {
     take_over("instance-provisioning-deleted", |left| async move {
@@ -148,6 +160,7 @@ fn an_instance_that_is_deleted_while_it_is_made_is_deleted_when_it_is_there() {
     });
 }
 
+// v0.3 O9
 #[test]
 fn an_orphan_is_deleted_before_another_provision() {
     for state in ["instance-orphan-mitigation", "instance-orphan-mitigation-failed"] {
@@ -160,6 +173,7 @@ fn an_orphan_is_deleted_before_another_provision() {
     }
 }
 
+// v0.3 O9
 #[test]
 fn the_deletion_of_an_orphan_is_followed_to_its_end() {
     take_over("instance-orphan-mitigation-async", |left| async move {
@@ -170,6 +184,7 @@ fn the_deletion_of_an_orphan_is_followed_to_its_end() {
     });
 }
 
+// v0.3 O11
 #[test]
 fn a_refused_provision_is_not_tried_again_before_its_user_asks() {
     take_over("instance-provision-failed", |left| async move {
@@ -182,6 +197,7 @@ fn a_refused_provision_is_not_tried_again_before_its_user_asks() {
     });
 }
 
+// v0.3 O7
 #[test]
 fn an_unanswered_update_is_repeated() {
     take_over("instance-update-in-flight", |left| async move {
@@ -193,6 +209,7 @@ fn an_unanswered_update_is_repeated() {
     });
 }
 
+// v0.3 O8
 #[test]
 fn an_asynchronous_update_is_followed_to_its_end() {
     take_over("instance-updating", |left| async move {
@@ -205,6 +222,7 @@ fn an_asynchronous_update_is_followed_to_its_end() {
     });
 }
 
+// v0.3 O11
 #[test]
 fn a_refused_update_is_not_tried_again_and_can_be_taken_back() {
     take_over("instance-update-failed", |left| async move {
@@ -221,6 +239,7 @@ fn a_refused_update_is_not_tried_again_and_can_be_taken_back() {
     });
 }
 
+// v0.3 O12
 #[test]
 fn an_instance_is_deleted_by_its_references_when_its_names_mean_nothing() {
     take_over("instance-plan-missing", |left| async move {
@@ -234,6 +253,7 @@ fn an_instance_is_deleted_by_its_references_when_its_names_mean_nothing() {
     });
 }
 
+// v0.3 O2
 #[test]
 fn a_plan_that_has_left_the_catalog_stays_for_its_instance() {
     take_over("instance-of-removed-plan", |left| async move {
@@ -249,6 +269,7 @@ fn a_plan_that_has_left_the_catalog_stays_for_its_instance() {
     });
 }
 
+// v0.3 O12
 #[test]
 fn a_deletion_that_waits_for_a_binding_goes_on_without_it() {
     take_over("instance-deprovision-blocked", |left| async move {
@@ -264,6 +285,7 @@ fn a_deletion_that_waits_for_a_binding_goes_on_without_it() {
     });
 }
 
+// v0.3 D12, O14
 #[test]
 fn an_unanswered_or_given_up_deletion_is_sent_again() {
     for state in ["instance-deprovision-in-flight", "instance-deprovision-failed"] {
@@ -275,6 +297,7 @@ fn an_unanswered_or_given_up_deletion_is_sent_again() {
     }
 }
 
+// v0.3 O8
 #[test]
 fn an_asynchronous_deletion_is_followed_to_its_end() {
     take_over("instance-deprovisioning", |left| async move {

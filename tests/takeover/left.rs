@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha224};
-
-use crate::{
+use testkit::{
+    broker::{Begun, Broker, Operation, Request},
     stage::{
         Stage,
         case::Case,
@@ -17,7 +17,6 @@ use crate::{
             PLAN, SECRET, name, plain, uid,
         },
     },
-    support::broker::{Begun, Broker, Operation, Request},
 };
 
 /// As the brokers know the cluster.
@@ -29,7 +28,7 @@ pub const INSTANCE_ID: &str = "3c1f7a52-64b1-4f0b-8a0e-5d2b9c7e1f10";
 /// The id of the binding.
 pub const BINDING_ID: &str = "c0a4de8e-93f5-4f1c-b6a3-2f4d8b1e7a21";
 
-pub use crate::stage::objects::CONFIG_MAP;
+pub use testkit::stage::objects::CONFIG_MAP;
 
 /// A state, with everything that was there before the operator came.
 pub struct Left {
@@ -153,7 +152,7 @@ impl Left {
             if what["parameters"].is_object() {
                 body["parameters"] = what["parameters"].clone();
             }
-            crate::stage::case::with(body, more)
+            testkit::stage::case::with(body, more)
         };
         for what in document["instances"].as_array().into_iter().flatten() {
             let more = json!({ "organization_guid": CLUSTER_ID, "space_guid": uid(&namespace) });

@@ -12,11 +12,6 @@ mod catalog;
 mod instances;
 mod left;
 
-#[path = "../support/stage/mod.rs"]
-mod stage;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::{
     collections::HashMap,
     future::Future,
@@ -25,16 +20,20 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use stage::{
-    Stage, WITH_POLICIES,
-    install::{install, kubectl},
-    objects::{Hand, NAMESPACE},
-    operator::{ACCOUNT, Operator},
+use testkit::{
+    control_plane::ControlPlane,
+    stage::{
+        Stage, WITH_POLICIES,
+        install::{install, kubectl},
+        objects::{Hand, NAMESPACE},
+        operator::{ACCOUNT, Operator},
+    },
 };
-use support::control_plane::ControlPlane;
 use tokio::{runtime::Runtime, sync::OnceCell};
 
 use left::{CLUSTER_ID, Left};
+
+const OPERATOR: &str = env!("CARGO_BIN_EXE_service-catalog");
 
 /// Everything runs here: what one test sets up, the brokers above all, has to outlive it.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -61,7 +60,8 @@ async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
     kubectl(plane, &established).await?;
     keep_cluster_id(plane).await?;
 
-    let stage: &'static Stage = Box::leak(Box::new(Stage { plane, operator: Operator::idle(plane, &[]) }));
+    let stage: &'static Stage =
+        Box::leak(Box::new(Stage { plane, operator: Operator::idle(OPERATOR, plane, &[]) }));
     let mut all = HashMap::new();
     for file in std::fs::read_dir(format!("{folder}/states"))? {
         let path = file?.path();

@@ -1,4 +1,5 @@
-//! The status of a `ServiceInstance`: what the original wrote there, and what recovery needs beside it.
+//! The status of a `ServiceInstance`: the fields of v0.3, and the fields that the operator needs to continue
+//! after a crash.
 
 use std::collections::BTreeMap;
 
@@ -10,59 +11,60 @@ use crate::{
         Condition, UserInfo,
         common::ResolvedOffering,
         condition::Conditioned,
-        plan::MaintenanceInfo,
-        progress::Progress,
+        progress::{DeletionStatus, Progress},
         schema::{self, is_false, is_zero, null_default},
     },
     json::RawObject,
+    osb::{InstanceId, PlanId, wire::MaintenanceInfo},
 };
 
-// The flags are the original's; `reconcilers::instance::phase` is the one place that reads them.
-/// Status of an instance.
+// The flags are those of v0.3. Only `reconcilers::instance::phase` reads them.
+/// The status of an instance.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceInstanceStatus {
-    /// `Ready`, `Stalled`, `Failed` and `OrphanMitigation`, in this order.
+    /// The conditions `Ready`, `Stalled`, `Failed` and `OrphanMitigation`, in this order.
     #[serde(default, deserialize_with = "null_default")]
     pub conditions: Vec<Condition>,
-    /// How far the work at the broker is.
+    /// The progress of the current operation.
     #[serde(flatten)]
     pub progress: Progress,
-    /// Where the instance can be managed.
+    /// The URL of the dashboard of the instance.
     #[serde(default, rename = "dashboardURL", skip_serializing_if = "Option::is_none")]
     pub dashboard_url: Option<String>,
-    /// The operation that is under way.
+    /// The current operation: `Provision`, `Update` or `Deprovision`. Empty if there is none.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "InstanceOperation::is_none")]
     pub current_operation: InstanceOperation,
-    /// Deprecated: the generation that was last brought to the broker successfully.
+    /// Deprecated: the generation of the spec that the broker last accepted.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub reconciled_generation: i64,
-    /// The generation of the spec that the operator last acted on; -1 before it has seen the object.
+    /// The generation of the spec that the operator last acted on. -1 before the first time.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// What the broker is being asked for.
+    /// The properties in the current request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_progress_properties: Option<InstanceProperties>,
-    /// What the broker has acknowledged.
+    /// The properties that the broker has accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_properties: Option<InstanceProperties>,
     /// Whether the broker has an instance for this object.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "ProvisionStatus::is_unset")]
     pub provision_status: ProvisionStatus,
-    /// Whether the broker must be told when this object is deleted.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeprovisionStatus::is_unset")]
-    pub deprovision_status: DeprovisionStatus,
-    /// The defaults of class and plan that the instance was ordered with, under the parameters of its spec.
+    /// Whether the operator must deprovision at the broker when this object is deleted.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeletionStatus::is_unset")]
+    pub deprovision_status: DeletionStatus,
+    /// The default parameters of class and plan that the instance was provisioned with. The parameters of the
+    /// spec have precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<RawObject>,
-    /// `Ready`, `Failed`, or the reason why not.
+    /// The type of the last condition if it is true, otherwise its reason.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub last_condition_state: String,
-    /// The plan, as the user named it.
+    /// The plan, as the spec names it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub user_specified_plan_name: String,
-    /// Kind and name of the class, as the user named it.
+    /// The kind and the name of the class, as the spec names it.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub user_specified_class_name: String,
     /// The id of the instance at the broker.
@@ -70,20 +72,21 @@ pub struct ServiceInstanceStatus {
         default,
         rename = "instanceID",
         deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
+        skip_serializing_if = "InstanceId::is_empty"
     )]
-    pub instance_id: String,
-    /// What the references in spec were resolved to when the broker was last asked.
+    pub instance_id: InstanceId,
+    /// The broker, class and plan at the last request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,
-    /// The broker has said that the instance cannot be used: since an update failed, until one succeeds.
+    /// An update failed and the broker reported that the instance is unusable. False again after an update
+    /// succeeds.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unusable: bool,
-    /// The version of the plan, when it is another than that of the instance: name it in `spec.maintenanceVersion` to
-    /// have the instance brought to it.
+    /// The version of the plan, if the instance has another version. Set `spec.maintenanceVersion` to it to
+    /// upgrade the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_maintenance: Option<MaintenanceInfo>,
-    /// The `updateRequests` that the broker was last asked with.
+    /// The value of `updateRequests` at the last request to the broker.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub observed_update_requests: i64,
@@ -92,20 +95,20 @@ pub struct ServiceInstanceStatus {
 /// An operation on an instance.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum InstanceOperation {
-    /// None is under way.
+    /// No operation is under way.
     #[default]
     #[serde(rename = "")]
     None,
-    /// `PUT`
+    /// A PUT of the instance.
     Provision,
-    /// `PATCH`
+    /// A PATCH of the instance.
     Update,
-    /// `DELETE`
+    /// A DELETE of the instance.
     Deprovision,
 }
 
 impl InstanceOperation {
-    /// No operation is under way.
+    /// Whether no operation is under way.
     #[must_use]
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
@@ -115,13 +118,13 @@ impl InstanceOperation {
 /// Whether the broker has an instance for an object.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ProvisionStatus {
-    /// Not known.
+    /// The operator has sent no request.
     #[default]
     #[serde(rename = "")]
     Unset,
-    /// It has.
+    /// Yes.
     Provisioned,
-    /// It has not.
+    /// No.
     NotProvisioned,
 }
 
@@ -132,89 +135,66 @@ impl ProvisionStatus {
     }
 }
 
-/// Whether the broker must be told when an instance is deleted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum DeprovisionStatus {
-    /// Nothing was asked of a broker yet.
-    #[default]
-    #[serde(rename = "")]
-    Unset,
-    /// The broker has nothing.
-    NotRequired,
-    /// The broker has, or may have, an instance.
-    Required,
-    /// The instance was deleted at the broker.
-    Succeeded,
-    /// Written by the original when it gave up; here deletion is tried again.
-    Failed,
-}
-
-impl DeprovisionStatus {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-    fn is_unset(&self) -> bool {
-        matches!(self, Self::Unset)
-    }
-}
-
-/// The properties of an instance that a broker was asked for.
+/// The properties of an instance in a request to the broker.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceProperties {
-    /// Name of the `ClusterServicePlan` in the catalog.
+    /// The name of the `ClusterServicePlan` in the catalog.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub cluster_service_plan_external_name: String,
-    /// Id of the `ClusterServicePlan` in the catalog.
+    /// The id of the `ClusterServicePlan` in the catalog.
     #[serde(
         default,
         rename = "clusterServicePlanExternalID",
         deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
+        skip_serializing_if = "PlanId::is_empty"
     )]
-    pub cluster_service_plan_external_id: String,
-    /// Name of the `ServicePlan` in the catalog.
+    pub cluster_service_plan_external_id: PlanId,
+    /// The name of the `ServicePlan` in the catalog.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub service_plan_external_name: String,
-    /// Id of the `ServicePlan` in the catalog.
+    /// The id of the `ServicePlan` in the catalog.
     #[serde(
         default,
         rename = "servicePlanExternalID",
         deserialize_with = "null_default",
-        skip_serializing_if = "String::is_empty"
+        skip_serializing_if = "PlanId::is_empty"
     )]
-    pub service_plan_external_id: String,
-    /// The parameters; values that came from a Secret are shown as `<redacted>`.
+    pub service_plan_external_id: PlanId,
+    /// The parameters. Values from a Secret are shown as `<redacted>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<RawObject>,
-    /// SHA-256 of the parameters with the secret values, as version 0.3 computed it.
+    /// The SHA-256 checksum of the parameters with the secret values, computed as in v0.3.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
-    /// The version of the software behind the instance, where the plan has versions.
+    /// The version of the software behind the instance, if the plan has versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_version: Option<String>,
-    /// What the broker was told of the annotations of the instance and its namespace, where they are passed on.
+    /// The annotations of the instance and its namespace in the request, if the operator is set to send them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_annotations: Option<ContextAnnotations>,
-    /// On whose behalf the broker is asked, while it is at it.
+    /// The user of the request, while the request is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
 }
 
-/// The annotations in the context of a request (Kubernetes profile): those that the operator is set to pass on.
+/// The annotations in the context of a request (Kubernetes profile), as far as `--context-annotations` names
+/// them.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ContextAnnotations {
-    /// Of the namespace.
+    /// The annotations of the namespace.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace: BTreeMap<String, String>,
-    /// Of the instance.
+    /// The annotations of the instance.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub instance: BTreeMap<String, String>,
 }
 
 impl InstanceProperties {
-    /// Id of the plan in the catalog, of whichever scope.
+    /// The id of the plan in the catalog, for either scope.
     #[must_use]
-    pub fn plan_id(&self) -> &str {
+    pub fn plan_id(&self) -> &PlanId {
         if self.cluster_service_plan_external_id.is_empty() {
             &self.service_plan_external_id
         } else {
@@ -222,7 +202,7 @@ impl InstanceProperties {
         }
     }
 
-    /// Name of the plan, of whichever scope, as it was asked for.
+    /// The name of the plan in the catalog, for either scope.
     #[must_use]
     pub fn plan_name(&self) -> &str {
         if self.cluster_service_plan_external_name.is_empty() {
@@ -232,7 +212,7 @@ impl InstanceProperties {
         }
     }
 
-    /// The same plan by another name.
+    /// Changes the name of the plan.
     #[must_use]
     pub fn with_plan_name(self, name: &str) -> Self {
         let name = name.to_owned();
@@ -245,7 +225,7 @@ impl InstanceProperties {
 }
 
 impl Conditioned for ServiceInstanceStatus {
-    fn parts(&mut self) -> (&mut Vec<Condition>, &mut String) {
+    fn conditions_mut(&mut self) -> (&mut Vec<Condition>, &mut String) {
         (&mut self.conditions, &mut self.last_condition_state)
     }
 

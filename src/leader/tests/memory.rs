@@ -1,4 +1,4 @@
-//! A lease in memory, and the network before it.
+//! A lease in shared, and the network between it and its candidates.
 
 use std::{
     future::pending,
@@ -9,46 +9,46 @@ use std::{
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::sleep;
 
-use super::super::store::{Failure, Leases};
+use crate::{kube_api::Error, leader::store::Leases};
 
-/// How long an answer takes.
+/// The time from a request to its answer.
 pub const LATENCY: Duration = Duration::from_millis(10);
 
-/// What becomes of the requests of one candidate.
+/// What happens to the requests of one candidate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     Up,
-    /// They are refused.
+    /// Requests fail.
     Down,
-    /// They are never answered.
+    /// Requests have no effect and no answer.
     Silent,
-    /// They are done and never answered.
+    /// Requests take effect and get no answer.
     AnswersLost,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Contents {
     lease: Option<Lease>,
     version: u64,
-    /// Requests by candidate: the verbs.
-    asked: Vec<(&'static str, &'static str)>,
+    /// The requests: candidate and verb.
+    requests: Vec<(&'static str, &'static str)>,
 }
 
-/// The lease itself.
+/// The lease, which all candidates share.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Mutex<Kept>>);
+pub struct SharedLease(Arc<Mutex<Contents>>);
 
-/// The way of one candidate to it.
+/// The access of one candidate to the lease.
 #[derive(Clone)]
-pub struct Line {
+pub struct LeaseAccess {
     who: &'static str,
-    memory: Memory,
+    shared: SharedLease,
     network: Arc<Mutex<Network>>,
 }
 
-impl Memory {
-    pub fn line(&self, who: &'static str) -> Line {
-        Line { who, memory: self.clone(), network: Arc::new(Mutex::new(Network::Up)) }
+impl SharedLease {
+    pub fn access(&self, who: &'static str) -> LeaseAccess {
+        LeaseAccess { who, shared: self.clone(), network: Arc::new(Mutex::new(Network::Up)) }
     }
 
     pub fn lease(&self) -> Option<Lease> {
@@ -59,15 +59,15 @@ impl Memory {
         self.lease().and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
     }
 
-    /// As a person does with kubectl.
+    /// Changes the lease as a person does with kubectl.
     pub fn edit(&self, edit: impl FnOnce(&mut Lease)) {
-        let mut kept = self.0.lock().unwrap();
-        let mut lease = kept.lease.clone().unwrap();
+        let mut contents = self.0.lock().unwrap();
+        let mut lease = contents.lease.clone().unwrap();
         edit(&mut lease);
-        kept.keep(lease);
+        contents.write(lease);
     }
 
-    /// Likewise.
+    /// Changes the holder of the lease.
     pub fn give(&self, to: Option<&str>) {
         self.edit(|lease| {
             if let Some(spec) = &mut lease.spec {
@@ -80,17 +80,17 @@ impl Memory {
         self.0.lock().unwrap().lease = None;
     }
 
-    /// What was asked for since the last time, of one candidate.
-    pub fn asked(&self, who: &str) -> Vec<&'static str> {
-        let mut kept = self.0.lock().unwrap();
-        let (theirs, others) = kept.asked.drain(..).partition::<Vec<_>, _>(|(asker, _)| *asker == who);
-        kept.asked = others;
+    /// The verbs of the requests of one candidate since the last call.
+    pub fn requests(&self, who: &str) -> Vec<&'static str> {
+        let mut contents = self.0.lock().unwrap();
+        let (theirs, others) = contents.requests.drain(..).partition::<Vec<_>, _>(|(asker, _)| *asker == who);
+        contents.requests = others;
         theirs.into_iter().map(|(_, verb)| verb).collect()
     }
 }
 
-impl Kept {
-    fn keep(&mut self, mut lease: Lease) -> Lease {
+impl Contents {
+    fn write(&mut self, mut lease: Lease) -> Lease {
         self.version += 1;
         lease.metadata.resource_version = Some(self.version.to_string());
         self.lease = Some(lease.clone());
@@ -98,7 +98,7 @@ impl Kept {
     }
 }
 
-impl Line {
+impl LeaseAccess {
     pub fn set(&self, network: Network) {
         *self.network.lock().unwrap() = network;
     }
@@ -106,17 +106,19 @@ impl Line {
     async fn ask<T>(
         &self,
         verb: &'static str,
-        act: impl FnOnce(&mut Kept) -> Result<T, Failure> + Send,
-    ) -> Result<T, Failure> {
+        act: impl FnOnce(&mut Contents) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
         let network = *self.network.lock().unwrap();
-        self.memory.0.lock().unwrap().asked.push((self.who, verb));
+        self.shared.0.lock().unwrap().requests.push((self.who, verb));
         sleep(LATENCY / 2).await;
         match network {
-            Network::Down => return Err(Failure::Refused(kube::Error::LinesCodecMaxLineLengthExceeded)),
+            Network::Down => {
+                return Err(Error::new("reach the lease", kube::Error::LinesCodecMaxLineLengthExceeded));
+            }
             Network::Silent => pending().await,
             Network::Up | Network::AnswersLost => {}
         }
-        let done = act(&mut self.memory.0.lock().unwrap());
+        let done = act(&mut self.shared.0.lock().unwrap());
         if network == Network::AnswersLost {
             pending::<()>().await;
         }
@@ -125,7 +127,7 @@ impl Line {
     }
 }
 
-impl Leases for Line {
+impl Leases for LeaseAccess {
     fn describe(&self) -> String {
         "there/lock".to_owned()
     }
@@ -134,29 +136,33 @@ impl Leases for Line {
         "lock"
     }
 
-    async fn get(&self) -> Result<Option<Lease>, Failure> {
-        self.ask("get", |kept| Ok(kept.lease.clone())).await
+    async fn get(&self) -> Result<Option<Lease>, Error> {
+        self.ask("get", |contents| Ok(contents.lease.clone())).await
     }
 
-    async fn create(&self, lease: &Lease) -> Result<Lease, Failure> {
+    async fn create(&self, lease: &Lease) -> Result<Lease, Error> {
         let lease = lease.clone();
         self.ask(
             "create",
-            |kept| if kept.lease.is_some() { Err(Failure::Outdated) } else { Ok(kept.keep(lease)) },
+            |contents| if contents.lease.is_some() { Err(conflict()) } else { Ok(contents.write(lease)) },
         )
         .await
     }
 
-    async fn replace(&self, lease: &Lease) -> Result<Lease, Failure> {
+    async fn replace(&self, lease: &Lease) -> Result<Lease, Error> {
         let lease = lease.clone();
-        self.ask("replace", |kept| {
-            let present = kept.lease.as_ref().map(|present| &present.metadata.resource_version);
+        self.ask("replace", |contents| {
+            let present = contents.lease.as_ref().map(|present| &present.metadata.resource_version);
             if present == Some(&lease.metadata.resource_version) {
-                Ok(kept.keep(lease))
+                Ok(contents.write(lease))
             } else {
-                Err(Failure::Outdated)
+                Err(conflict())
             }
         })
         .await
     }
+}
+
+fn conflict() -> Error {
+    Error::Conflict { action: "write the lease".to_owned() }
 }

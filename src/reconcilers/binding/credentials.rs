@@ -7,11 +7,11 @@ use kube::Client;
 use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::template;
 use crate::{
     crd::binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
-    osb::{outcome::Credentials, text::clip},
-    reconcilers::{error::Error, secret::find_secret},
+    jsonpath,
+    kube_api::{Error, secrets::find_secret},
+    osb::{outcome::Credentials, sanitize::clip},
 };
 
 /// What the API server accepts as a Secret, all values together.
@@ -27,14 +27,15 @@ const KEY_LIMIT: usize = 253;
 pub fn to_data(
     credentials: &Credentials,
     transforms: &[SecretTransform],
-    others: &OtherSecrets,
+    others: &SourceSecrets,
 ) -> Result<BTreeMap<String, ByteString>, String> {
-    let mut values = Values { json: credentials.expose().clone(), raw: BTreeMap::new(), room: SIZE_LIMIT };
+    let mut values =
+        SecretBuilder { json: credentials.expose().clone(), raw: BTreeMap::new(), room: SIZE_LIMIT };
     for (index, transform) in transforms.iter().enumerate() {
         apply(transform, others, &mut values)
             .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
-    let Values { json, raw, .. } = values;
+    let SecretBuilder { json, raw, .. } = values;
     let json = json.into_iter().map(|(key, value)| (key, ByteString(bytes(value))));
     let raw = raw.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value))));
     let data: BTreeMap<String, ByteString> = json.chain(raw).collect();
@@ -73,16 +74,16 @@ fn is_legal(key: &str) -> bool {
 }
 
 /// What is to become of the credentials: JSON, which templates can read, and bytes that are no text.
-struct Values {
+struct SecretBuilder {
     json: Map<String, Value>,
     raw: BTreeMap<String, Zeroizing<Vec<u8>>>,
     /// What may yet be added. Keys that are removed again count: nobody needs them, and memory does not ask.
     room: usize,
 }
 
-impl Values {
+impl SecretBuilder {
     fn add(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), String> {
-        self.room = self.room.checked_sub(bytes.len()).ok_or_else(|| template::TOO_LONG.to_owned())?;
+        self.room = self.room.checked_sub(bytes.len()).ok_or_else(|| jsonpath::TOO_LONG.to_owned())?;
         self.remove(key);
         match String::from_utf8(bytes) {
             Ok(text) => _ = self.json.insert(key.to_owned(), Value::from(text)),
@@ -107,7 +108,11 @@ impl Values {
     }
 }
 
-fn apply(transform: &SecretTransform, others: &OtherSecrets, values: &mut Values) -> Result<(), String> {
+fn apply(
+    transform: &SecretTransform,
+    others: &SourceSecrets,
+    values: &mut SecretBuilder,
+) -> Result<(), String> {
     let SecretTransform { rename_key, add_key, add_keys_from, remove_key } = transform;
     if let Some(rename) = rename_key {
         values.rename(&rename.from, &rename.to);
@@ -129,7 +134,7 @@ fn apply(transform: &SecretTransform, others: &OtherSecrets, values: &mut Values
 
 fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Result<Vec<u8>, String> {
     if let Some(template) = &add.json_path_expression {
-        let filled = template::fill(template, values, room).map_err(|what| format!("addKey: {what}"))?;
+        let filled = jsonpath::fill(template, values, room).map_err(|what| format!("addKey: {what}"))?;
         return Ok(filled.into_bytes());
     }
     Ok(match &add.string_value {
@@ -140,9 +145,9 @@ fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Res
 
 /// The Secrets that `addKeysFrom` names, as they were read; `None` for one that does not exist. No `Debug`.
 #[derive(Clone, Default)]
-pub struct OtherSecrets(BTreeMap<String, Option<BTreeMap<String, ByteString>>>);
+pub struct SourceSecrets(BTreeMap<String, Option<BTreeMap<String, ByteString>>>);
 
-impl OtherSecrets {
+impl SourceSecrets {
     /// Reads them. The namespace is always the binding's own: with the operator's rights, one binding could otherwise get
     /// the Secrets of all namespaces.
     ///
@@ -177,7 +182,7 @@ impl OtherSecrets {
     }
 }
 
-impl Drop for OtherSecrets {
+impl Drop for SourceSecrets {
     fn drop(&mut self) {
         self.0.values_mut().flatten().flat_map(BTreeMap::values_mut).for_each(|value| value.0.zeroize());
     }
@@ -195,7 +200,7 @@ pub fn check(transforms: &[SecretTransform], namespace: &str) -> Result<(), Stri
 ///
 /// # Errors
 /// A sentence for the user, who can mend it.
-pub fn check_secrets(transforms: &[SecretTransform], others: &OtherSecrets) -> Result<(), String> {
+pub fn check_secrets(transforms: &[SecretTransform], others: &SourceSecrets) -> Result<(), String> {
     each(transforms, |transform| {
         transform.add_keys_from.iter().try_for_each(|from| others.of(from).map(|_| ()))
     })
@@ -213,7 +218,7 @@ fn each(
 
 fn check_one(transform: &SecretTransform, namespace: &str) -> Result<(), String> {
     if let Some(AddKeyTransform { json_path_expression: Some(template), .. }) = &transform.add_key {
-        template::check(template)?;
+        jsonpath::check(template)?;
     }
     let Some(from) = &transform.add_keys_from else { return Ok(()) };
     let elsewhere = from.secret_ref.as_ref().map(|secret| &*secret.namespace).unwrap_or_default();
@@ -232,10 +237,10 @@ mod tests {
 
     use super::*;
 
-    fn others() -> OtherSecrets {
+    fn others() -> SourceSecrets {
         let data = [("ca.crt", "PEM"), ("port", "1")];
         let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
-        OtherSecrets([("other".to_owned(), Some(data.into())), ("gone".to_owned(), None)].into())
+        SourceSecrets([("other".to_owned(), Some(data.into())), ("gone".to_owned(), None)].into())
     }
 
     fn data(credentials: &Value) -> Result<BTreeMap<String, String>, String> {
@@ -251,6 +256,7 @@ mod tests {
         Ok(data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
     }
 
+    // v0.3 E7
     #[test]
     fn strings_stay_as_they_are_and_the_rest_is_json() {
         let data = data(
@@ -281,6 +287,7 @@ mod tests {
         assert!(data(&json!({"a": "x".repeat(SIZE_LIMIT), "b": "y"})).unwrap_err().contains("1048577 bytes"));
     }
 
+    // v0.3 E3
     #[test]
     fn transforms_are_made_in_order() {
         let transforms: Vec<SecretTransform> = serde_json::from_value(json!([
@@ -312,6 +319,7 @@ mod tests {
         assert_eq!((&*data["ca.crt"], &*data["port"], &*data["url"]), ("PEM", "1", "u:1"));
     }
 
+    // v0.3 E5, Q29
     #[test]
     fn a_secret_that_cannot_be_taken_from_is_named_before_a_broker_is_asked() {
         for (secret, words) in [

@@ -43,14 +43,14 @@ pub(super) fn record(status: &mut ServiceBindingStatus, lifetime: Lifetime) {
 }
 
 /// What is to be said of credentials because of their age, if anything.
-pub(super) fn word(
+pub(super) fn expiry_condition(
     status: &ServiceBindingStatus,
     now: Timestamp,
 ) -> Option<(ConditionStatus, Reason, String)> {
-    let what_to_do = "create another ServiceBinding, have it used instead of this one, then delete this one";
+    let what_to_do = "create another ServiceBinding, use it instead of this one, then delete this one";
     let expires_at = status.expires_at.as_ref().map(|time| time.0);
     if let Some(end) = expires_at.filter(|end| *end <= now) {
-        let message = format!("The credentials have expired at {end}: {what_to_do}");
+        let message = format!("The credentials expired at {end}: {what_to_do}");
         return Some((False, Reason::CredentialsExpired, message));
     }
     let renew_before = status.renew_before.as_ref().map(|time| time.0).filter(|time| *time <= now)?;
@@ -77,15 +77,15 @@ mod tests {
     #[test]
     fn credentials_age() {
         let mut status = ServiceBindingStatus::default();
-        assert_eq!((word(&status, at(0)), next(&status, at(0))), (None, None));
+        assert_eq!((expiry_condition(&status, at(0)), next(&status, at(0))), (None, None));
         record(&mut status, Lifetime { expires_at: Some(at(20)), renew_before: Some(at(10)) });
-        assert_eq!((word(&status, at(9)), next(&status, at(9))), (None, Some(at(10))));
-        let (state, reason, _) = word(&status, at(10)).unwrap();
+        assert_eq!((expiry_condition(&status, at(9)), next(&status, at(9))), (None, Some(at(10))));
+        let (state, reason, _) = expiry_condition(&status, at(10)).unwrap();
         assert_eq!(
             (state, reason, next(&status, at(10))),
             (True, Reason::CredentialsToBeRenewed, Some(at(20)))
         );
-        let (state, reason, _) = word(&status, at(20)).unwrap();
+        let (state, reason, _) = expiry_condition(&status, at(20)).unwrap();
         assert_eq!((state, reason, next(&status, at(20))), (False, Reason::CredentialsExpired, None));
     }
 

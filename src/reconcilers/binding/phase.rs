@@ -1,194 +1,158 @@
-//! Where a binding stands: the one place that reads the flags in its status. Total, like that of instances: what nobody
-//! writes is read as "the broker may hold a binding".
+//! What is special about where a binding stands: whether credentials are awaited, and whether a failed binding is tried
+//! again. Pure.
 
-use jiff::Timestamp;
-use kube::ResourceExt as _;
-
-use super::Cause;
+use super::Binding;
 use crate::{
     crd::{
-        ConditionType, ServiceBinding, ServiceBindingStatus,
-        binding::{BindingOperation, UnbindStatus},
-        condition,
+        Condition, ServiceBindingStatus,
+        binding::{BindingOperation, BindingProperties},
+        common::ResolvedOffering,
+        progress::{DeletionStatus, Progress},
     },
-    reconcilers::{attempt::attempt_id, reason::Reason},
+    osb::BindingId,
+    reconcilers::{
+        identity::attempt_id,
+        operation::{Awaited, OperationStatus, Phase, Standing, answers::is_ready_for, phase::Recorded},
+        reason::Reason,
+        redaction::SentParameters,
+    },
 };
 
-/// Where a binding stands.
+/// A request that creates a binding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
-    /// The broker has nothing, and nothing is being asked.
-    Absent {
-        /// Not to be asked before this time.
-        not_before: Option<Timestamp>,
-    },
-    /// An intent is on record and no answer: the request may or may not have been sent.
-    Intending(Timestamp),
-    /// The broker has answered "not now", or could not be reached.
-    Retrying(Timestamp),
-    /// The broker is busy since it has accepted a request of this time.
-    Polling(Awaited, Timestamp),
-    /// What an unsuccessful bind may have left must be deleted.
-    Mitigating {
-        /// Not before this time: an unanswered bind might still take effect.
-        not_before: Option<Timestamp>,
-    },
-    /// The broker did not delete it yet.
-    Unbinding {
-        /// Not to be asked before this time.
-        not_before: Option<Timestamp>,
-    },
-    /// The credentials are in their Secret.
-    Settled {
-        /// When they were looked for in vain: not again before this time.
-        not_before: Option<Timestamp>,
-    },
-    /// The broker has refused for good.
-    Stuck,
-}
-
-/// What is being polled for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Awaited {
-    /// The end of a bind.
+pub enum BindingAction {
+    /// `PUT`
     Bind,
-    /// The end of an unbind.
-    Unbind(Cause),
 }
 
-/// Reads the flags.
-#[must_use]
-pub fn phase(status: &ServiceBindingStatus) -> Phase {
-    let (sent, next) = (status.progress.sent(), status.progress.not_before());
-    if status.progress.async_op_in_progress {
-        let awaited = match status.current_operation {
-            BindingOperation::Unbind => Awaited::Unbind(Cause::Deletion),
-            BindingOperation::Bind | BindingOperation::None
-                if status.progress.orphan_mitigation_in_progress =>
-            {
-                Awaited::Unbind(Cause::Mitigation)
-            }
-            BindingOperation::Bind | BindingOperation::None => Awaited::Bind,
+impl OperationStatus for ServiceBindingStatus {
+    type Operation = BindingAction;
+
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn operation(&self) -> Recorded<BindingAction> {
+        match self.current_operation {
+            BindingOperation::None => Recorded::None,
+            BindingOperation::Bind => Recorded::Operation(BindingAction::Bind),
+            BindingOperation::Unbind => Recorded::Deletion,
+        }
+    }
+
+    fn set_operation(&mut self, operation: Recorded<BindingAction>) {
+        self.current_operation = match operation {
+            Recorded::None => BindingOperation::None,
+            Recorded::Operation(BindingAction::Bind) => BindingOperation::Bind,
+            Recorded::Deletion => BindingOperation::Unbind,
         };
-        // What went before the request that was accepted is not what is polled for. The deletion of an object has no intent.
-        let accepted =
-            if awaited == Awaited::Unbind(Cause::Deletion) { status.progress.began() } else { sent };
-        return Phase::Polling(awaited, accepted);
     }
-    match status.current_operation {
-        BindingOperation::Unbind => Phase::Unbinding { not_before: next },
-        BindingOperation::Bind | BindingOperation::None if status.progress.orphan_mitigation_in_progress => {
-            Phase::Mitigating { not_before: next }
+
+    fn deletion_status(&self) -> DeletionStatus {
+        self.unbind_status
+    }
+
+    fn deletion_status_mut(&mut self) -> &mut DeletionStatus {
+        &mut self.unbind_status
+    }
+
+    fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2] {
+        [&self.in_progress_properties, &self.external_properties].map(|properties| {
+            properties.as_ref().map(|properties: &BindingProperties| SentParameters {
+                parameters: properties.parameters.as_ref(),
+                checksum: &properties.parameter_checksum,
+            })
+        })
+    }
+
+    fn clear_in_progress(&mut self) {
+        self.in_progress_properties = None;
+    }
+
+    fn copy_in_progress(&mut self, from: &Self) {
+        self.in_progress_properties.clone_from(&from.in_progress_properties);
+    }
+
+    fn resolved(&self) -> Option<&ResolvedOffering> {
+        self.resolved.as_ref()
+    }
+
+    fn has_id(&self) -> bool {
+        !self.binding_id.is_empty()
+    }
+}
+
+impl Standing<'_, Binding> {
+    /// The id of the binding at the broker: the one in use, or the one that the next attempt will use.
+    #[must_use]
+    pub fn binding_id(&self) -> BindingId {
+        if self.status.binding_id.is_empty() {
+            attempt_id(&self.object.spec.external_id, self.uid(), self.status.progress.attempt).into()
+        } else {
+            self.status.binding_id.clone()
         }
-        BindingOperation::Bind => next.map_or(Phase::Intending(sent), Phase::Retrying),
-        BindingOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => {
-            Phase::Stuck
-        }
-        BindingOperation::None if status.external_properties.is_some() => Phase::Settled { not_before: next },
-        BindingOperation::None if may_exist(status) => Phase::Intending(sent),
-        BindingOperation::None => Phase::Absent { not_before: next },
     }
-}
 
-/// Whether the broker may hold a binding for this object, so that it must be told when the object goes.
-#[must_use]
-pub fn may_exist(status: &ServiceBindingStatus) -> bool {
-    match status.unbind_status {
-        UnbindStatus::Required | UnbindStatus::Failed => true,
-        UnbindStatus::NotRequired | UnbindStatus::Succeeded => status.progress.unanswered,
-        UnbindStatus::Unset => {
-            !status.current_operation.is_none()
-                || status.progress.async_op_in_progress
-                || status.progress.orphan_mitigation_in_progress
-                || status.external_properties.is_some()
-                || status.in_progress_properties.is_some()
-        }
+    /// Whether the broker is to be asked for credentials, now or later.
+    #[must_use]
+    pub fn asks(&self, secret_is_lost: bool) -> bool {
+        let asks = match self.phase {
+            Phase::Absent { .. } | Phase::RequestInFlight(..) | Phase::BackingOff(..) => true,
+            Phase::Present { .. } => secret_is_lost,
+            Phase::Failed => self.is_reopened(),
+            Phase::Polling(..) | Phase::OrphanMitigation { .. } | Phase::Deleting { .. } => false,
+        };
+        asks && !self.is_being_deleted()
     }
-}
 
-/// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that, so from then
-/// on a missing one means that a person has abandoned the object.
-#[must_use]
-pub fn is_recorded(status: &ServiceBindingStatus) -> bool {
-    !status.conditions.is_empty() || !status.binding_id.is_empty() || may_exist(status)
-}
-
-/// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without
-/// reading Secrets.
-#[must_use]
-pub fn needs_parameters(object: &ServiceBinding, secret_is_lost: bool) -> bool {
-    let status = object.status.clone().unwrap_or_default();
-    let secret = !object.spec.parameters_from.is_empty();
-    if object.metadata.deletion_timestamp.is_some() {
-        return secret && may_exist(&status);
+    /// Whether the next answer may hold credentials, seeing whether the broker `asks`.
+    #[must_use]
+    pub fn awaits_credentials(&self, asks: bool) -> bool {
+        matches!(self.phase, Phase::Polling(Awaited::Operation(BindingAction::Bind), _)) || asks
     }
-    match phase(&status) {
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } => secret,
-        Phase::Absent { .. }
-        | Phase::Intending(_)
-        | Phase::Retrying(_)
-        | Phase::Settled { .. }
-        | Phase::Stuck => asks(object, &status, secret_is_lost),
-    }
-}
 
-/// Whether the broker is to be asked for credentials, now or later.
-#[must_use]
-pub fn asks(object: &ServiceBinding, status: &ServiceBindingStatus, secret_is_lost: bool) -> bool {
-    let converges = match phase(status) {
-        Phase::Absent { .. } | Phase::Intending(_) | Phase::Retrying(_) => true,
-        // It must be asked again.
-        Phase::Settled { .. } => secret_is_lost,
-        Phase::Stuck => is_reopened(object, status),
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Unbinding { .. } => false,
-    };
-    converges && object.metadata.deletion_timestamp.is_none()
-}
-
-/// Whether the next answer may hold credentials.
-#[must_use]
-pub fn awaits_credentials(object: &ServiceBinding, secret_is_lost: bool) -> bool {
-    let status = object.status.clone().unwrap_or_default();
-    matches!(phase(&status), Phase::Polling(Awaited::Bind, _)) || asks(object, &status, secret_is_lost)
-}
-
-/// Whether a binding that was refused for good is worth another look: its spec has been edited, or it was only the plan
-/// that gave no credentials, which the catalog may change.
-#[must_use]
-pub fn is_reopened(object: &ServiceBinding, status: &ServiceBindingStatus) -> bool {
-    let unbindable = condition::find(&status.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.reason == Reason::ErrorNonbindableServiceClass.to_string());
-    unbindable || object.metadata.generation.unwrap_or(0) > status.reconciled_generation
-}
-
-/// The id of the binding at the broker: the one in use, or the one that the next attempt will use.
-#[must_use]
-pub fn binding_id(object: &ServiceBinding, status: &ServiceBindingStatus) -> String {
-    if status.binding_id.is_empty() {
-        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.progress.attempt)
-    } else {
-        status.binding_id.clone()
+    /// Whether a binding that was given up is tried again: its spec has been edited, or only its plan gave no credentials,
+    /// which the catalog may change.
+    #[must_use]
+    pub fn is_reopened(&self) -> bool {
+        is_ready_for(&*self.status, Reason::ErrorNonbindableServiceClass)
+            || self.generation() != self.status.reconciled_generation
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::{binding::BindingProperties, progress::Progress};
+    use crate::crd::{ServiceBinding, ServiceBindingSpec};
 
-    #[test]
-    fn a_new_object_is_absent_and_owes_the_broker_nothing() {
-        let new = ServiceBindingStatus::default();
-        assert_eq!(phase(&new), Phase::Absent { not_before: None });
-        assert!(!may_exist(&new) && !is_recorded(&new));
+    fn with(status: ServiceBindingStatus) -> ServiceBinding {
+        let mut object = ServiceBinding::new("db", ServiceBindingSpec::default());
+        object.status = Some(status);
+        object
     }
 
     #[test]
-    fn unknown_combinations_are_read_as_may_exist() {
+    fn new_binding_is_absent_and_has_nothing_at_the_broker() {
+        let object = with(ServiceBindingStatus::default());
+        let new = Standing::<Binding>::of(&object);
+        assert_eq!(new.phase, Phase::Absent { not_before: None });
+        assert!(!new.may_exist() && !new.is_recorded());
+    }
+
+    #[test]
+    fn unknown_combinations_of_flags_are_read_as_may_exist() {
         let under_way = |progress| ServiceBindingStatus { progress, ..Default::default() };
         for strange in [
-            ServiceBindingStatus { unbind_status: UnbindStatus::Required, ..Default::default() },
-            ServiceBindingStatus { unbind_status: UnbindStatus::Failed, ..Default::default() },
+            ServiceBindingStatus { unbind_status: DeletionStatus::Required, ..Default::default() },
+            ServiceBindingStatus { unbind_status: DeletionStatus::Failed, ..Default::default() },
             under_way(Progress { async_op_in_progress: true, ..Progress::default() }),
             under_way(Progress { orphan_mitigation_in_progress: true, ..Progress::default() }),
             ServiceBindingStatus { current_operation: BindingOperation::Bind, ..Default::default() },
@@ -197,8 +161,10 @@ mod tests {
                 ..Default::default()
             },
         ] {
-            assert!(may_exist(&strange), "{strange:?}");
-            assert_ne!(phase(&strange), Phase::Absent { not_before: None }, "{strange:?}");
+            let object = with(strange);
+            let strange = Standing::<Binding>::of(&object);
+            assert!(strange.may_exist(), "{:?}", strange.status);
+            assert_ne!(strange.phase, Phase::Absent { not_before: None }, "{:?}", strange.status);
         }
     }
 }

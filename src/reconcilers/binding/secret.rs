@@ -1,25 +1,25 @@
 //! The Secret of a binding: what is known of it, and what it is made of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _, core::ObjectMeta, runtime::reflector::ObjectRef};
 
-use super::{
-    intent::is_unfit,
-    lifetime,
-    phase::{self, Phase},
-};
+use super::{Binding, lifetime};
 use crate::{
-    context::Context,
     crd::{ServiceBinding, ServiceBindingStatus},
-    osb::outcome::Lifetime,
+    kube_api::{owner::is_owned, secrets::secret_metadata},
+    osb::{BindingId, outcome::Lifetime},
     reconcilers::{
         backoff::later,
-        error::Error,
-        secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, secret_metadata},
-        write::{Write, is_owned},
+        context::Context,
+        error::ReconcileError,
+        operation::{Phase, Standing, status::StatusHooks as _},
+        writes::{
+            Write,
+            secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret},
+        },
     },
 };
 
@@ -36,7 +36,7 @@ pub enum SecretState {
     /// It is ours, with the credentials of the broker's binding of this id.
     Ours {
         /// The binding at the broker.
-        binding_id: String,
+        binding_id: BindingId,
         /// Uid of the Secret.
         uid: Option<String>,
         /// How long the credentials are good for.
@@ -46,22 +46,21 @@ pub enum SecretState {
     Foreign,
 }
 
-/// Whether the credentials of the binding in use are in no Secret of ours. The original did not say in the Secret of which
-/// binding it was.
+/// Whether no Secret of ours has the credentials of the binding in use. v0.3 did not say in the Secret to which binding it
+/// belongs.
 #[must_use]
-pub fn is_lost(state: &SecretState, object: &ServiceBinding) -> bool {
+pub fn is_lost(state: &SecretState, standing: &Standing<'_, Binding>) -> bool {
     match state {
         SecretState::Missing => true,
         SecretState::Unchecked | SecretState::Foreign => false,
         SecretState::Ours { binding_id, .. } => {
-            let status = object.status.clone().unwrap_or_default();
-            !binding_id.is_empty() && *binding_id != phase::binding_id(object, &status)
+            !binding_id.is_empty() && *binding_id != standing.binding_id()
         }
     }
 }
 
-/// How long the credentials of the request under way are good for, if they are in the Secret. What the original wrote there
-/// belongs to the only binding that it ever asked for.
+/// How long the credentials of the request under way are good for, if they are in the Secret. What v0.3 wrote there belongs
+/// to the only binding that it ever asked for.
 #[must_use]
 pub(super) fn is_written(state: &SecretState, status: &ServiceBindingStatus) -> Option<Lifetime> {
     match state {
@@ -82,44 +81,47 @@ pub fn secret_name(object: &ServiceBinding) -> String {
 }
 
 /// Looks for the Secret: in the cache where that is enough, at the API server where a mistake would cost credentials.
-pub(super) async fn observe(object: &Arc<ServiceBinding>, context: &Context) -> Result<SecretState, Error> {
-    let status = object.status.clone().unwrap_or_default();
+pub(super) async fn observe(
+    standing: &Standing<'_, Binding>,
+    context: &Context,
+) -> Result<SecretState, ReconcileError> {
+    let object = standing.object;
     let cached = cached(object, context);
-    let deleted = object.metadata.deletion_timestamp.is_some();
     // An earlier attempt may have failed because the name was taken, whatever has been reported since.
-    let unfit = is_unfit(&status) || status.progress.attempt > 0;
-    match phase::phase(&status) {
-        _ if deleted => Ok(cached.unwrap_or(SecretState::Unchecked)),
-        // Our last look at the API server may be from before a crash: the answer decides whether the broker is asked.
-        Phase::Intending(_) => look(object, context).await,
-        // If the name was taken the last time, a broker is not asked again for credentials that cannot be written.
-        Phase::Absent { .. } | Phase::Retrying(_) if unfit => look(object, context).await,
-        Phase::Settled { .. } => match cached {
+    let was_rejected =
+        Binding::shows_injection_failure(&standing.status) || standing.status.progress.attempt > 0;
+    match standing.phase {
+        _ if standing.is_being_deleted() => Ok(cached.unwrap_or(SecretState::Unchecked)),
+        // The last look at the API server may be from before a crash, and the answer decides whether the broker is asked.
+        Phase::RequestInFlight(..) => look(object, context).await,
+        // If the name was taken the last time, the broker is not asked again for credentials that cannot be written.
+        Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => look(object, context).await,
+        Phase::Present { .. } => match cached {
             Some(state @ SecretState::Ours { .. }) => Ok(state),
-            _ if just_written(object, context) => Ok(SecretState::Unchecked),
+            _ if was_just_written(standing, context) => Ok(SecretState::Unchecked),
             _ => look(object, context).await,
         },
         Phase::Absent { .. }
-        | Phase::Retrying(_)
+        | Phase::BackingOff(..)
         | Phase::Polling(..)
-        | Phase::Mitigating { .. }
-        | Phase::Unbinding { .. }
-        | Phase::Stuck => Ok(cached.unwrap_or(SecretState::Unchecked)),
+        | Phase::OrphanMitigation { .. }
+        | Phase::Deleting { .. }
+        | Phase::Failed => Ok(cached.unwrap_or(SecretState::Unchecked)),
     }
 }
 
-fn just_written(object: &ServiceBinding, context: &Context) -> bool {
-    let answered = context.memories.get(&object.uid().unwrap_or_default()).answered;
+fn was_just_written(standing: &Standing<'_, Binding>, context: &Context) -> bool {
+    let answered = context.operations.get(standing.uid()).answered;
     answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SETTLING))
 }
 
 fn cached(object: &ServiceBinding, context: &Context) -> Option<SecretState> {
     let key = ObjectRef::new(&secret_name(object)).within(&object.namespace().unwrap_or_default());
-    let secret = context.stores.secrets.as_ref()?.get(&key)?;
+    let secret = context.caches.secrets.as_ref()?.get(&key)?;
     Some(judge(&secret.metadata, object))
 }
 
-async fn look(object: &ServiceBinding, context: &Context) -> Result<SecretState, Error> {
+async fn look(object: &ServiceBinding, context: &Context) -> Result<SecretState, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let secret = secret_metadata(&context.client, &namespace, &secret_name(object)).await?;
     Ok(secret.map_or(SecretState::Missing, |secret| judge(&secret.metadata, object)))
@@ -130,17 +132,19 @@ fn judge(metadata: &ObjectMeta, object: &ServiceBinding) -> SecretState {
         return SecretState::Foreign;
     }
     let annotations = metadata.annotations.as_ref();
-    let binding_id = annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default();
+    let binding_id: BindingId =
+        annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default().into();
     SecretState::Ours { binding_id, uid: metadata.uid.clone(), lifetime: lifetime::read(annotations) }
 }
 
 /// The Secret with credentials, as it is to be written.
 pub(super) fn build(
-    object: &ServiceBinding,
-    binding_id: &str,
+    standing: &Standing<'_, Binding>,
     lifetime: Lifetime,
     data: BTreeMap<String, ByteString>,
 ) -> Write {
+    let object = standing.object;
+    let binding_id = standing.binding_id();
     let uid = object.uid().unwrap_or_default();
     let owner = OwnerReference {
         api_version: ServiceBinding::api_version(&()).into_owned(),
@@ -150,7 +154,7 @@ pub(super) fn build(
         controller: Some(true),
         block_owner_deletion: Some(true),
     };
-    let annotations = std::iter::once((ANNOTATION_BINDING_ID.to_owned(), binding_id.to_owned()))
+    let annotations = std::iter::once((ANNOTATION_BINDING_ID.to_owned(), binding_id.to_string()))
         .chain(lifetime::annotations(lifetime));
     let metadata = ObjectMeta {
         name: Some(secret_name(object)),
@@ -168,14 +172,14 @@ fn labels(uid: &str) -> BTreeMap<String, String> {
     labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Makes a Secret that the original wrote known as one of ours: from then on it is watched. Its content stays.
-pub(super) fn mark(object: &ServiceBinding, status: &ServiceBindingStatus, uid: Option<String>) -> Write {
-    let id = phase::binding_id(object, status);
-    Write::MarkSecret(Box::new(ObjectMeta {
-        name: Some(secret_name(object)),
-        namespace: object.namespace(),
+/// Labels a Secret that v0.3 wrote as one of ours: from then on it is watched. Its content stays.
+pub(super) fn label(standing: &Standing<'_, Binding>, uid: Option<String>) -> Write {
+    let id = standing.binding_id().to_string();
+    Write::LabelSecret(Box::new(ObjectMeta {
+        name: Some(secret_name(standing.object)),
+        namespace: standing.object.namespace(),
         uid,
-        labels: Some(labels(&object.uid().unwrap_or_default())),
+        labels: Some(labels(standing.uid())),
         annotations: Some([(ANNOTATION_BINDING_ID.to_owned(), id)].into()),
         ..ObjectMeta::default()
     }))

@@ -1,9 +1,11 @@
-//! From a catalog to the class and plan objects that there should be (original, "Brokers", step 5). Pure.
+//! From a catalog to the class and plan objects that there should be. Pure.
+
+use std::collections::{HashMap, HashSet};
 
 use kube::ResourceExt as _;
 
 use super::{
-    World,
+    BrokerDependencies,
     names::Names,
     restrictions::{ClassProperties, PlanProperties, Restrictions},
 };
@@ -11,15 +13,16 @@ use crate::{
     crd::{
         Scope,
         class::CommonServiceClassSpec,
-        plan::{CommonServicePlanSpec, MaintenanceInfo},
-        scope::{ClassObject as _, EntryObject, PlanObject as _},
+        plan::CommonServicePlanSpec,
+        scope::{CatalogObject, ClassObject as _, PlanObject},
     },
     json::RawObject,
-    osb::catalog::{Catalog, Offering, Plan},
-    reconcilers::entry::labels,
+    osb::catalog::{Catalog, CatalogOffering, CatalogPlan, LeftOut, Problems},
+    reconcilers::catalog_object::labels,
 };
 
-/// The largest entry that is written, in bytes: the API server takes 1.5 MiB at most, labels and owner included.
+/// The largest class or plan that is written, in bytes: the API server takes 1.5 MiB at most, labels and
+/// owner included.
 const MAX_ENTRY: usize = 1 << 20;
 
 /// The objects that there should be, with labels and owner, and what cannot be one.
@@ -28,39 +31,67 @@ pub struct Desired<S: Scope> {
     pub classes: Vec<S::Class>,
     /// The plans, each of one of the classes.
     pub plans: Vec<S::Plan>,
-    /// What was left out although nobody asked for that: the entry and why.
-    pub left_out: Vec<String>,
+    /// Names of objects that exist and stay as they are: the catalog has their entries, with faults.
+    pub kept: Kept,
+    /// What was left out of the catalog for its faults.
+    pub skipped: Problems,
+    /// Faults of the catalog that cost nothing.
+    pub tolerated: Problems,
 }
 
-/// The objects for a catalog. What the restrictions exclude is not there, nor is a class none of whose plans is.
+/// Names of objects that are neither changed nor marked as removed.
+#[derive(Default)]
+pub struct Kept {
+    /// Names of class objects.
+    pub classes: HashSet<String>,
+    /// Names of plan objects.
+    pub plans: HashSet<String>,
+}
+
+impl<S: Scope> Desired<S> {
+    /// The faults of the catalog as sentences that follow another; empty if there are none.
+    #[must_use]
+    pub fn remarks(&self) -> String {
+        let remark = |what: &str, problems: &Problems| {
+            if problems.is_empty() { String::new() } else { format!(" {what}: {problems}.") }
+        };
+        remark("Left out", &self.skipped) + &remark("Accepted despite faults", &self.tolerated)
+    }
+}
+
+/// The objects for a catalog, without what the restrictions exclude and without classes none of whose plans
+/// remains.
 #[must_use]
 pub fn desired<S: Scope>(
     catalog: &Catalog,
     restrictions: &Restrictions,
     broker: &S::Broker,
-    world: &World<S>,
+    dependencies: &BrokerDependencies<S>,
 ) -> Desired<S> {
+    let broker_name = broker.name_any();
     let mut desired = Desired {
         classes: Vec::new(),
         plans: Vec::new(),
-        left_out: catalog.skipped.iter().map(ToString::to_string).collect(),
+        kept: kept(&catalog.left_out, restrictions, &broker_name, dependencies),
+        skipped: catalog.skipped.clone(),
+        tolerated: catalog.tolerated.clone(),
     };
-    let broker_name = broker.name_any();
-    let class_names = Names::of(&world.classes, &broker_name);
-    let plan_names = Names::of(&world.plans, &broker_name);
+    let class_names = Names::of(&dependencies.classes, &broker_name);
+    let plan_names = Names::of(&dependencies.plans, &broker_name);
     for offering in &catalog.offerings {
-        let name = class_names.for_id(&offering.id);
+        let name = class_names.for_id(offering.id.as_str());
         let properties =
-            ClassProperties { name: &name, external_name: &offering.name, external_id: &offering.id };
+            ClassProperties { name: &name, external_name: &offering.name, external_id: offering.id.as_str() };
         if !restrictions.admit_class(&properties) {
             continue;
         }
         let common = class_fields(offering);
         if is_too_large(&common) {
-            desired.left_out.push(format!("offering {:?}: {TOO_LARGE}", offering.name));
+            desired.skipped.push(&format!("offering {:?}", offering.name), TOO_LARGE);
+            keep_class(&name, dependencies, &mut desired.kept);
             continue;
         }
-        let plans = plans::<S>(offering, &name, restrictions, broker, &plan_names, &mut desired.left_out);
+        let plans = plans::<S>(offering, &name, restrictions, broker, &plan_names, &mut desired);
         if !plans.is_empty() {
             desired.classes.push(finished(S::Class::build(&name, &broker_name, common), broker));
             desired.plans.extend(plans);
@@ -70,21 +101,21 @@ pub fn desired<S: Scope>(
 }
 
 fn plans<S: Scope>(
-    offering: &Offering,
+    offering: &CatalogOffering,
     class: &str,
     restrictions: &Restrictions,
     broker: &S::Broker,
     names: &Names<'_>,
-    left_out: &mut Vec<String>,
+    desired: &mut Desired<S>,
 ) -> Vec<S::Plan> {
     let broker_name = broker.name_any();
     let mut plans = Vec::new();
     for plan in &offering.plans {
-        let name = names.for_id(&plan.id);
+        let name = names.for_id(plan.id.as_str());
         let properties = PlanProperties {
             name: &name,
             external_name: &plan.name,
-            external_id: &plan.id,
+            external_id: plan.id.as_str(),
             free: plan.free,
             class,
         };
@@ -93,7 +124,9 @@ fn plans<S: Scope>(
         }
         let common = plan_fields(plan);
         if is_too_large(&common) {
-            left_out.push(format!("plan {:?} of offering {:?}: {TOO_LARGE}", plan.name, offering.name));
+            let place = format!("plan {:?} of offering {:?}", plan.name, offering.name);
+            desired.skipped.push(&place, TOO_LARGE);
+            desired.kept.plans.insert(name);
             continue;
         }
         plans.push(finished(S::Plan::build(&name, &broker_name, class, common), broker));
@@ -101,10 +134,53 @@ fn plans<S: Scope>(
     plans
 }
 
+/// The objects of this broker whose entries were left out of the catalog, unless the restrictions exclude
+/// them.
+fn kept<S: Scope>(
+    left_out: &LeftOut,
+    restrictions: &Restrictions,
+    broker_name: &str,
+    dependencies: &BrokerDependencies<S>,
+) -> Kept {
+    let ours = dependencies.classes.iter().filter(|class| class.broker_name() == broker_name);
+    let admitted: HashMap<String, &str> = ours
+        .map(|class| (class.name_any(), &**class))
+        .filter(|(name, class)| {
+            let (external_name, external_id) = (class.external_name(), class.external_id());
+            restrictions.admit_class(&ClassProperties { name, external_name, external_id })
+        })
+        .map(|(name, class)| (name, class.external_id()))
+        .collect();
+    let classes = admitted.iter().filter(|(_, id)| left_out.has_offering(id));
+    let plan = |plan: &&std::sync::Arc<S::Plan>| {
+        let properties = PlanProperties {
+            name: &plan.name_any(),
+            external_name: plan.external_name(),
+            external_id: plan.external_id(),
+            free: plan.common().free,
+            class: plan.class_name(),
+        };
+        plan.broker_name() == broker_name
+            && admitted.get(plan.class_name()).is_some_and(|id| left_out.has_plan(plan.external_id(), id))
+            && restrictions.admit_plan(&properties)
+    };
+    Kept {
+        classes: classes.map(|(name, _)| name.clone()).collect(),
+        plans: dependencies.plans.iter().filter(plan).map(|plan| plan.name_any()).collect(),
+    }
+}
+
+/// Keeps a class and its plans as they are.
+pub(super) fn keep_class<S: Scope>(name: &str, dependencies: &BrokerDependencies<S>, kept: &mut Kept) {
+    let plans = dependencies.plans.iter().filter(|plan| plan.class_name() == name);
+    kept.plans.extend(plans.map(|plan| plan.name_any()));
+    kept.classes.insert(name.to_owned());
+}
+
 const TOO_LARGE: &str = "it is larger than 1 MiB, which is more than the cluster can hold";
 
 /// Adds what does not depend on the catalog: namespace, owner, labels.
-fn finished<E: EntryObject, B: crate::crd::scope::BrokerObject>(mut entry: E, broker: &B) -> E {
+fn finished<E: CatalogObject, B: crate::crd::scope::BrokerObject>(mut entry: E, broker: &B) -> E {
     entry.meta_mut().namespace = broker.namespace();
     entry.meta_mut().owner_references = Some(vec![super::owner::reference(broker)]);
     labels::labelled(entry)
@@ -115,7 +191,7 @@ fn is_too_large(fields: &impl serde::Serialize) -> bool {
 }
 
 /// The fields of a class ("Service Offering Object").
-fn class_fields(offering: &Offering) -> CommonServiceClassSpec {
+fn class_fields(offering: &CatalogOffering) -> CommonServiceClassSpec {
     CommonServiceClassSpec {
         external_name: offering.name.clone(),
         external_id: offering.id.clone(),
@@ -133,7 +209,7 @@ fn class_fields(offering: &Offering) -> CommonServiceClassSpec {
 }
 
 /// The fields of a plan ("Service Plan Object").
-fn plan_fields(plan: &Plan) -> CommonServicePlanSpec {
+fn plan_fields(plan: &CatalogPlan) -> CommonServicePlanSpec {
     CommonServicePlanSpec {
         external_name: plan.name.clone(),
         external_id: plan.id.clone(),
@@ -144,10 +220,7 @@ fn plan_fields(plan: &Plan) -> CommonServicePlanSpec {
         maximum_polling_duration: plan
             .maximum_polling_duration
             .and_then(|seconds| i64::try_from(seconds).ok()),
-        maintenance_info: plan.maintenance_info.as_ref().map(|info| MaintenanceInfo {
-            version: info.version.clone(),
-            description: info.description.clone().unwrap_or_default(),
-        }),
+        maintenance_info: plan.maintenance_info.clone(),
         free: plan.free,
         external_metadata: object(plan.metadata.as_ref()),
         instance_create_parameter_schema: object(plan.schemas.instance_create.as_ref()),
@@ -157,7 +230,7 @@ fn plan_fields(plan: &Plan) -> CommonServicePlanSpec {
     }
 }
 
-/// An object that says nothing is as good as none.
+/// An empty object counts as none.
 fn object(value: Option<&RawObject>) -> Option<RawObject> {
     value.filter(|object| !object.is_empty()).cloned()
 }

@@ -3,45 +3,49 @@
 //!
 //! * `plan`: is the catalog due? May the broker go?
 //! * `absorb`: what a catalog, or its failure, means for the status.
-//! * [`desired`], [`names`], [`restrictions`]: from a catalog to objects. [`sync`], [`refresh`], [`owner`]: from objects
-//!   to writes.
+//! * [`desired`], [`names`], [`restrictions`]: from a catalog to objects. [`sync`], [`refresh`], [`owner`], [`conflicts`],
+//!   `moved`: from objects to writes.
 
-mod absorb;
+mod answers;
+pub mod conflicts;
 pub mod desired;
+mod memory;
+mod moved;
 pub mod names;
 pub mod owner;
 mod plan;
 pub mod refresh;
 pub mod restrictions;
-#[cfg(test)]
-mod scale;
+mod status;
 pub mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    entry::usage,
-    error::Error,
-    machine::{Absorbed, Admitted, Machine, Observed, Step},
-    write::Refused,
+    catalog_object::usage,
+    context::Context,
+    error::ReconcileError,
+    memory::{BrokerMemory, Memories},
+    reconciler::{AbsorbedOf, Admitted, Observed, Reconciler, StepOf},
+    writes::RejectedWrite,
 };
 use crate::{
-    brokers::{BrokerKey, Lane, Revision},
-    context::Context,
-    crd::{Condition, Scope, ServiceBrokerStatus, scope::EntryObject},
+    brokers::{catalogs::Revision, permits::ConcurrencyKey},
+    caches::{Caches, ScopeCaches, Watched},
+    crd::common::BrokerKey,
+    crd::{Condition, Scope, ServiceBrokerStatus, ServiceInstance, scope::CatalogObject},
     osb::{self, Catalog, InvalidCatalog},
-    stores::{Stores, Watched},
 };
 
-/// The machine of the brokers of a scope.
-pub struct BrokerMachine<S: Scope>(PhantomData<S>);
+/// The reconciler of the brokers of a scope.
+pub struct BrokerReconciler<S: Scope>(PhantomData<S>);
 
 /// What else there is to know of a broker.
-pub struct World<S: Scope> {
+pub struct BrokerDependencies<S: Scope> {
     /// All classes that could have to do with it: those of the cluster, or of its namespace, whosever they are.
     pub classes: Vec<Arc<S::Class>>,
     /// All plans, likewise.
@@ -49,6 +53,8 @@ pub struct World<S: Scope> {
     /// The instances for which the broker still has to be told of their deletion, as `namespace/name`, in order. Not
     /// looked at before the broker is being deleted.
     pub users: Vec<String>,
+    /// The instances that hold on to a class and a plan of this scope (see [`usage::held`]).
+    pub instances: Vec<Arc<ServiceInstance>>,
     /// The broker has said that its catalog is not the one that it gave.
     pub outdated: bool,
 }
@@ -67,49 +73,60 @@ impl FetchCatalog {
     }
 }
 
-impl<S: Watched> Machine for BrokerMachine<S> {
+impl<S: Watched> Reconciler for BrokerReconciler<S> {
     type Object = S::Broker;
     type Status = ServiceBrokerStatus;
-    type World = World<S>;
+    type Dependencies = BrokerDependencies<S>;
+    type Memory = BrokerMemory;
     type Call = FetchCatalog;
-    type Outcome = osb::Outcome<Result<Arc<Catalog>, InvalidCatalog>>;
+    type Answer = osb::Outcome<Result<Arc<Catalog>, InvalidCatalog>>;
 
-    async fn observe(object: &Arc<S::Broker>, context: &Context) -> Result<World<S>, Error> {
-        let stores = S::stores(&context.stores);
+    async fn observe(
+        object: &Arc<S::Broker>,
+        context: &Context,
+    ) -> Result<BrokerDependencies<S>, ReconcileError> {
+        let stores = S::stores(&context.caches);
         let namespace = object.namespace();
         let leaving = object.meta().deletion_timestamp.is_some();
-        Ok(World {
-            classes: stores.classes.state_filter(|class| class.meta().namespace == namespace),
-            plans: stores.plans.state_filter(|plan| plan.meta().namespace == namespace),
-            users: if leaving { users::<S>(&key::<S>(object), &context.stores) } else { Vec::new() },
-            outdated: context.brokers.is_outdated(&key::<S>(object)),
+        let key = key::<S>(object);
+        let instances = instances::<S>(&key, &context.caches);
+        Ok(BrokerDependencies {
+            classes: stores.classes_in(namespace.as_deref()),
+            plans: stores.plans_in(namespace.as_deref()),
+            users: if leaving { users::<S>(&key, &instances, stores) } else { Vec::new() },
+            instances,
+            outdated: context.brokers.is_catalog_outdated(&key),
         })
     }
 
-    fn plan(observed: &Observed<Self>) -> Step<Self> {
+    fn memories(context: &Context) -> &Memories<BrokerMemory> {
+        &context.catalogs
+    }
+
+    fn plan(observed: &Observed<Self>) -> StepOf<Self> {
         plan::plan(observed)
     }
 
     /// A catalog is only read.
-    fn needs_fence(_: &FetchCatalog) -> bool {
+    fn needs_intent(_: &FetchCatalog) -> bool {
         false
     }
 
-    fn lane(call: &FetchCatalog) -> Lane {
-        Lane { broker: call.broker.clone(), instance_id: None }
+    fn concurrency_key(call: &FetchCatalog) -> ConcurrencyKey {
+        ConcurrencyKey { broker: call.broker.clone(), instance_id: None }
     }
 
-    async fn call(call: &Admitted<FetchCatalog>, context: &Context) -> Self::Outcome {
-        let FetchCatalog { broker, revision } = call.get();
-        context.brokers.catalog(&context.stores, broker, revision).await
+    async fn call(call: Admitted<FetchCatalog>, context: &Context) -> Self::Answer {
+        let FetchCatalog { broker, revision } = call.into_inner();
+        context.brokers.catalog(&context.caches, &broker, &revision).await
     }
 
-    fn absorb(observed: &Observed<Self>, _: &FetchCatalog, outcome: Self::Outcome) -> Absorbed<Self> {
-        absorb::absorb(observed, outcome)
+    fn absorb(observed: &Observed<Self>, outcome: Self::Answer) -> AbsorbedOf<Self> {
+        answers::absorb(observed, outcome)
     }
 
-    fn absorb_refused_write(observed: &Observed<Self>, refused: &Refused) -> ServiceBrokerStatus {
-        absorb::not_written::<S>(observed, &refused.message)
+    fn absorb_rejected_write(observed: &Observed<Self>, rejected: &RejectedWrite) -> ServiceBrokerStatus {
+        status::not_written::<S>(observed, &rejected.message)
     }
 
     fn conditions(status: &ServiceBrokerStatus) -> &[Condition] {
@@ -121,23 +138,34 @@ fn key<S: Scope>(broker: &S::Broker) -> BrokerKey {
     BrokerKey::new(S::KIND, broker.namespace().as_deref(), &broker.name_any())
 }
 
-/// The instances that a broker still has to be told of.
-fn users<S: Watched>(key: &BrokerKey, stores: &Stores) -> Vec<String> {
-    let needs = |instance: &crate::crd::ServiceInstance| {
-        let namespace = instance.meta().namespace.as_deref();
-        let Some(held) = usage::held(instance).filter(|held| held.at_broker && held.scope == S::KIND) else {
-            return false;
-        };
-        let namespace = key.namespace.as_deref().and(namespace);
-        let of_class =
-            || S::stores(stores).class(namespace, held.class).map(|class| class.broker_name().to_owned());
+/// The instances that may have been ordered from a broker.
+fn instances<S: Watched>(key: &BrokerKey, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
+    let place = key.namespace.as_deref();
+    let mut instances = caches.instances_of_broker(key);
+    // Those of v0.3 have only their class on record.
+    for class in S::stores(caches).classes_of_broker(place, &key.name) {
+        instances.extend(caches.instances_of_class(place, &class.name_any()));
+    }
+    instances.retain(|instance| usage::held(instance).is_some_and(|held| held.scope == S::KIND));
+    instances
+}
+
+/// Those of the instances that the broker still has to be told of, by name.
+fn users<S: Watched>(
+    key: &BrokerKey,
+    instances: &[Arc<ServiceInstance>],
+    caches: &ScopeCaches<S>,
+) -> Vec<String> {
+    let needs = |instance: &ServiceInstance| {
+        let Some(held) = usage::held(instance).filter(|held| held.at_broker) else { return false };
+        let namespace = key.namespace.as_deref().and(instance.meta().namespace.as_deref());
+        let of_class = || caches.class(namespace, held.class).map(|class| class.broker_name().to_owned());
         let broker = held.broker.map(str::to_owned).or_else(of_class);
         broker.is_some_and(|broker| BrokerKey::new(S::KIND, namespace, &broker) == *key)
     };
-    let instances = stores.instances.state_filter(needs);
-    let name = |namespace: Option<String>, name: String| format!("{}/{name}", namespace.unwrap_or_default());
-    let mut users: Vec<String> =
-        instances.iter().map(|instance| name(instance.namespace(), instance.name_any())).collect();
-    users.sort_unstable();
-    users
+    let name = |instance: &Arc<ServiceInstance>| {
+        format!("{}/{}", instance.namespace().unwrap_or_default(), instance.name_any())
+    };
+    let users: BTreeSet<String> = instances.iter().filter(|instance| needs(instance)).map(name).collect();
+    users.into_iter().collect()
 }

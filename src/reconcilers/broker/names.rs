@@ -1,40 +1,41 @@
-//! Names of class and plan objects, made from the ids in the catalog exactly as the original made them
+//! Names of class and plan objects, made from the ids in the catalog exactly as v0.3 made them
 //! (`GenerateEscapedName`), so that a cluster that is taken over keeps its objects. Pure.
 
 use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use md5::{Digest as _, Md5};
 
-use crate::{crd::scope::EntryObject, reconcilers::entry::labels::hex};
+use crate::{crd::scope::CatalogObject, reconcilers::hex::hex};
 
-/// The longest name that is used as it is: that of a DNS label.
+/// The longest name, in bytes: that of a DNS label.
 const LIMIT: usize = 63;
 
-/// How much of a longer name is kept before the hash.
+/// How much of a longer name stays before the hash, in bytes.
 const KEPT: usize = 30;
 
-/// The names that a broker's objects of one kind have now. An index, as a catalog may have ten thousand plans and each
-/// of them is looked for.
+/// The present names of a broker's classes or plans, as an index: a catalog may have ten thousand plans, and
+/// each of them is looked up.
 pub struct Names<'a>(HashSet<&'a str>);
 
 impl<'a> Names<'a> {
-    /// Those of the objects that are this broker's.
+    /// The names of the objects that belong to this broker.
     #[must_use]
-    pub fn of<E: EntryObject>(entries: &'a [Arc<E>], broker: &str) -> Self {
+    pub fn of<E: CatalogObject>(entries: &'a [Arc<E>], broker: &str) -> Self {
         let ours = entries.iter().filter(|entry| entry.broker_name() == broker);
         Self(ours.filter_map(|entry| entry.meta().name.as_deref()).collect())
     }
 
-    /// The name of the object for an id. Versions of the original before 0.1.40 used the id itself, so an object that
-    /// has it as its name keeps it.
+    /// The name of the object for an id. Service Catalog before 0.1.40 used the id itself, so an object whose
+    /// name is the id keeps it.
     #[must_use]
     pub fn for_id(&self, id: &str) -> String {
         if self.0.contains(id) { id.to_owned() } else { escape(id) }
     }
 }
 
-/// The escaped form of an id: `a`–`y` and digits stay, dots and dashes where a DNS name may have them, everything else
-/// becomes its code point between two `z`. What gets too long ends in a hash of the id.
+/// The escaped form of an id. `a`–`y` and digits stay, and dots and dashes where a DNS name may have them.
+/// Any other character becomes its code point between two `z`. A name that is too long is cut and ends in the
+/// MD5 hash of the id.
 #[must_use]
 pub fn escape(id: &str) -> String {
     let mut name = String::new();
@@ -67,8 +68,10 @@ mod tests {
     use super::*;
     use crate::crd::{ClusterServiceClass, class::CommonServiceClassSpec, scope::ClassObject as _};
 
+    // OSB 44
+    // v0.3 A10
     #[test]
-    fn ids_are_escaped_as_in_the_original() {
+    fn ids_are_escaped_as_in_v0_3() {
         let long = "thisnameisreallyreallywaytoolonghowcouldanyonepossiblyreadthisplansname";
         for (id, name) in [
             ("", ""),
@@ -88,6 +91,7 @@ mod tests {
         }
     }
 
+    // v0.3 C8
     #[test]
     fn no_name_is_longer_than_a_dns_label() {
         let id = format!("{}.{}", "a".repeat(29), "b".repeat(200));
@@ -95,6 +99,7 @@ mod tests {
         assert!(name.len() <= LIMIT && name.starts_with(&format!("{}-", "a".repeat(29))), "{name}");
     }
 
+    // v0.3 A10
     #[test]
     fn an_object_named_by_the_bare_id_keeps_its_name() {
         let entries = ["ours", "theirs"].map(|broker| {

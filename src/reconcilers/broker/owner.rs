@@ -1,26 +1,25 @@
-//! To whom a class or plan belongs: the broker object that is its controlling owner (property "only what is ours").
-//! Pure.
+//! The owner of a class or plan object: the broker object that its controller reference names. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 
-use crate::crd::scope::{BrokerObject, EntryObject};
+use crate::crd::scope::{BrokerObject, CatalogObject};
 
-/// Whose an entry is.
+/// Who owns a class or plan object, as seen by a broker object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// This broker object's.
-    Us,
-    /// Nobody's: a user made it, or the original, which did not own the entries of namespaced brokers.
-    Nobody,
-    /// That of a broker object that had the same name and is gone, as after a restore from a backup.
-    Predecessor,
-    /// Somebody else's.
-    Other,
+pub enum Ownership {
+    /// This broker object.
+    Ours,
+    /// No object: a user made it, or v0.3, which set no owner on the classes and plans of namespaced brokers.
+    None,
+    /// A former broker object of the same name, as after a restore from a backup.
+    Stale,
+    /// Another object.
+    Foreign,
 }
 
-/// The reference that makes an entry a broker's. It does not block the broker's deletion: the broker's finalizer does
-/// what is to be done before.
+/// The controller reference to a broker. It does not block the broker's deletion, as the broker's finalizer
+/// does that.
 #[must_use]
 pub fn reference<B: BrokerObject>(broker: &B) -> OwnerReference {
     OwnerReference {
@@ -33,22 +32,22 @@ pub fn reference<B: BrokerObject>(broker: &B) -> OwnerReference {
     }
 }
 
-/// Whose an entry is, as seen by a broker.
+/// Finds the owner of a class or plan object.
 #[must_use]
-pub fn of<E: EntryObject, B: BrokerObject>(entry: &E, broker: &B) -> Owner {
+pub fn of<E: CatalogObject, B: BrokerObject>(entry: &E, broker: &B) -> Ownership {
     let ours = reference(broker);
     let controllers = entry.meta().owner_references.iter().flatten();
     match controllers.into_iter().find(|owner| owner.controller == Some(true)) {
-        None => Owner::Nobody,
-        Some(owner) if owner.uid == ours.uid => Owner::Us,
-        Some(owner) if owner.kind == ours.kind && owner.name == ours.name => Owner::Predecessor,
-        Some(_) => Owner::Other,
+        None => Ownership::None,
+        Some(owner) if owner.uid == ours.uid => Ownership::Ours,
+        Some(owner) if owner.kind == ours.kind && owner.name == ours.name => Ownership::Stale,
+        Some(_) => Ownership::Foreign,
     }
 }
 
-/// The entry as this broker's, other owners that do not control it kept.
+/// Makes this broker the controlling owner. Other owners stay if they are not controllers.
 #[must_use]
-pub fn adopted<E: EntryObject, B: BrokerObject>(mut entry: E, broker: &B) -> E {
+pub fn adopted<E: CatalogObject, B: BrokerObject>(mut entry: E, broker: &B) -> E {
     let owners = entry.meta_mut().owner_references.get_or_insert_default();
     owners.retain(|owner| owner.controller != Some(true));
     owners.push(reference(broker));

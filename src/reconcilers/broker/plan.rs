@@ -10,34 +10,30 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    BrokerMachine, FetchCatalog, World, absorb,
-    owner::{self, Owner},
+    BrokerDependencies, BrokerReconciler, FetchCatalog,
+    memory::{failures, is_current, is_ready},
+    owner::{self, Ownership},
     restrictions::Restrictions,
+    status,
 };
 use crate::{
+    caches::Watched,
     crd::{
-        ConditionType, FINALIZER, ServiceBrokerStatus,
+        FINALIZER, ServiceBrokerStatus,
         broker::RelistBehavior,
-        condition,
-        scope::{BrokerObject, EntryObject},
+        scope::{BrokerObject, CatalogObject},
     },
-    osb::ApiVersion,
     reconcilers::{
-        backoff,
-        machine::{Observed, Step, Wait},
-        write::Write,
+        backoff::{self, Pace},
+        reconciler::{Observed, Step, StepOf, Wait},
+        writes::Write,
     },
-    stores::Watched,
 };
-
-/// How much of a catalog is read. To be raised when classes or plans get another field, so that those of existing brokers
-/// get it at once. The original's is 0: it read less, and did not own the entries of namespaced brokers.
-pub(super) const CATALOG_READER: i64 = 1;
 
 /// How many of the instances that block a deletion are named.
 const NAMED: usize = 5;
 
-pub(super) fn plan<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachine<S>> {
+pub(super) fn plan<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf<BrokerReconciler<S>> {
     let broker = &*observed.object;
     let guarded = broker.finalizers().iter().any(|name| name == FINALIZER);
     match (guarded, broker.meta().deletion_timestamp.is_some()) {
@@ -49,10 +45,10 @@ pub(super) fn plan<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<Br
     }
 }
 
-fn fetch<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachine<S>> {
+fn fetch<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf<BrokerReconciler<S>> {
     let broker = &*observed.object;
     if let Err(invalid) = Restrictions::parse(broker.common().catalog_restrictions.as_ref(), S::KIND) {
-        return settle(observed, absorb::not_synced::<S>(observed, &invalid.to_string()));
+        return settle(observed, status::not_synced::<S>(observed, &invalid.to_string()));
     }
     match due(observed) {
         None => Step::Wait(Wait::ForChange),
@@ -63,32 +59,33 @@ fn fetch<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachin
 
 /// Writes a finding, unless it is on record, and waits for somebody to act on it.
 fn settle<S: Watched>(
-    observed: &Observed<BrokerMachine<S>>,
+    observed: &Observed<BrokerReconciler<S>>,
     status: ServiceBrokerStatus,
-) -> Step<BrokerMachine<S>> {
+) -> StepOf<BrokerReconciler<S>> {
     if status == observed.status() { Step::Wait(Wait::ForChange) } else { Step::Record(status) }
 }
 
 /// When the catalog is to be fetched next; `None`: when the spec changes.
-pub(super) fn due<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<Timestamp> {
-    let Observed { object: broker, memory, tunables, now, .. } = observed;
+pub(super) fn due<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Timestamp> {
+    let Observed { object: broker, memory, settings, now, .. } = observed;
     let status = observed.status();
     let generation = broker.meta().generation.unwrap_or_default();
     let settled = is_ready(&status)
         && status.reconciled_generation == generation
-        && status.catalog_reader >= CATALOG_READER;
-    let tried = memory.answered.filter(|_| is_of_today(observed));
+        && status.catalog_reader >= status::CATALOG_READER;
+    let tried = memory.answered.filter(|_| is_current(observed));
     let failures = failures(observed);
     match tried {
         Some(at) if !settled || failures > 0 => {
             let uid = broker.uid().unwrap_or_default();
-            let retry = backoff::retry_at(at, failures - 1, &uid, tunables);
+            let pace = Pace { now: *now, settings, uid: &uid };
+            let retry = pace.retry_at(at, failures - 1);
             Some(memory.not_before.map_or(retry, |not_before| not_before.max(retry)))
         }
         None if !settled || memory.answered.is_some() => Some(*now),
         // Not more often than a broker that fails is asked.
-        Some(at) if observed.world.outdated => Some(backoff::later(at, tunables.retry_base)),
-        None if observed.world.outdated => Some(*now),
+        Some(at) if observed.dependencies.outdated => Some(backoff::later(at, settings.retry_base)),
+        None if observed.dependencies.outdated => Some(*now),
         Some(_) | None => {
             let fetched = status.last_catalog_retrieval_time.map(|time| time.0).max(tried);
             let interval = interval(observed)?;
@@ -97,35 +94,8 @@ pub(super) fn due<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<T
     }
 }
 
-/// How often fetching the catalog and writing what it says has failed since it last succeeded. The count in memory is
-/// raised before the writes, as a failed one does not come back to `absorb`; what is on record proves them done.
-pub(super) fn failures<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> i64 {
-    let status = observed.status();
-    let generation = observed.object.meta().generation.unwrap_or_default();
-    let recorded = status.last_catalog_retrieval_time.as_ref().map(|time| time.0.as_second());
-    let tried = observed.memory.answered.map(Timestamp::as_second);
-    let done = is_ready(&status) && status.reconciled_generation == generation && recorded >= tried;
-    if done || !is_of_today(observed) { 0 } else { observed.memory.failures }
-}
-
-/// Whether what is remembered is of the broker object as it is now.
-fn is_of_today<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> bool {
-    let (broker, memory) = (&observed.object, &observed.memory);
-    memory.generation == broker.meta().generation.unwrap_or_default()
-        && memory.api_version == api_version::<S>(broker)
-}
-
-/// The API version that the broker is asked with; none if its annotation is wrong.
-pub(super) fn api_version<S: Watched>(broker: &S::Broker) -> Option<ApiVersion> {
-    ApiVersion::of_annotations(broker.annotations()).ok()
-}
-
-fn is_ready(status: &ServiceBrokerStatus) -> bool {
-    condition::is_true(&status.conditions, ConditionType::Ready)
-}
-
 /// How long a catalog is good for; `None`: until it is asked for again.
-fn interval<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<SignedDuration> {
+fn interval<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<SignedDuration> {
     let common = observed.object.common();
     match common.relist_behavior {
         RelistBehavior::Manual => None,
@@ -134,19 +104,19 @@ fn interval<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Option<SignedD
             let wanted = wanted
                 .and_then(|duration| SignedDuration::try_from(std::time::Duration::from(duration)).ok());
             let interval =
-                wanted.filter(SignedDuration::is_positive).unwrap_or(observed.tunables.relist_interval);
+                wanted.filter(SignedDuration::is_positive).unwrap_or(observed.settings.relist_interval);
             // Not more often than a broker that fails is asked.
-            Some(interval.max(observed.tunables.retry_base))
+            Some(interval.max(observed.settings.retry_base))
         }
     }
 }
 
 /// The broker is being deleted: nothing while instances need it, then its plans, its classes, its finalizer.
-fn leave<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachine<S>> {
-    let World { classes, plans, users, .. } = &observed.world;
+fn leave<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf<BrokerReconciler<S>> {
+    let BrokerDependencies { classes, plans, users, .. } = &observed.dependencies;
     let broker = &*observed.object;
     if !users.is_empty() {
-        return settle(observed, absorb::blocked::<S>(observed, &blocked_by(users)));
+        return settle(observed, status::deletion_blocked::<S>(observed, &blocked_by(users)));
     }
     let plans = ours(plans, broker);
     let entries = if plans.is_empty() { ours(classes, broker) } else { plans };
@@ -159,8 +129,8 @@ fn leave<S: Watched>(observed: &Observed<BrokerMachine<S>>) -> Step<BrokerMachin
 }
 
 /// For each entry that is this broker's, its deletion, unless that is under way.
-fn ours<E: EntryObject, B: BrokerObject>(entries: &[Arc<E>], broker: &B) -> Vec<Option<Write>> {
-    let ours = entries.iter().filter(|entry| owner::of(&***entry, broker) == Owner::Us);
+fn ours<E: CatalogObject, B: BrokerObject>(entries: &[Arc<E>], broker: &B) -> Vec<Option<Write>> {
+    let ours = entries.iter().filter(|entry| owner::of(&***entry, broker) == Ownership::Ours);
     ours.map(|entry| entry.meta().deletion_timestamp.is_none().then(|| Write::delete(&**entry))).collect()
 }
 

@@ -1,25 +1,25 @@
-//! An entry as it is, brought up to the catalog: only what the catalog says changes, and only where it says something
-//! else than before (original, "Brokers", steps 6 and 8). Pure.
+//! A class or plan object brought up to date with the catalog. Only fields that the catalog sets change, and
+//! only if their meaning differs. Pure.
 //!
-//! What the API server returns is not always, byte for byte, what it was given (`649.0` comes back as `649`, a null
-//! may be dropped), and the order of tags means nothing. Comparing without regard to that is what makes an unchanged
-//! catalog cost no write.
+//! The API server does not always return the bytes that it was given (`649.0` comes back as `649`, a null may
+//! be dropped), and the order of tags has no meaning. Values are compared by their meaning, so that an
+//! unchanged catalog costs no write.
 
 use serde_json::{Number, Value};
 
-use super::owner::{self, Owner};
+use super::owner::{self, Ownership};
 use crate::{
     crd::{
         class::CommonServiceClassSpec,
         common::JsonObject,
         plan::CommonServicePlanSpec,
-        scope::{BrokerObject, ClassObject, EntryObject, PlanObject},
+        scope::{BrokerObject, CatalogObject, ClassObject, PlanObject},
     },
     json::{MAX_VALUES, RawObject, has_at_most},
-    reconcilers::entry::labels,
+    reconcilers::catalog_object::labels,
 };
 
-/// A class as it should be now.
+/// The class with the fields of the catalog, and with those that people set.
 #[must_use]
 pub fn class<C: ClassObject, B: BrokerObject>(present: &C, wanted: &C, broker: &B) -> C {
     let (old, new) = (present.common(), wanted.common().clone());
@@ -33,7 +33,7 @@ pub fn class<C: ClassObject, B: BrokerObject>(present: &C, wanted: &C, broker: &
     ours(present.clone().with_common(common), broker)
 }
 
-/// A plan as it should be now.
+/// The plan with the fields of the catalog, and with those that people set.
 #[must_use]
 pub fn plan<P: PlanObject, B: BrokerObject>(present: &P, wanted: &P, broker: &B) -> P {
     let (old, new) = (present.common(), wanted.common().clone());
@@ -57,16 +57,16 @@ pub fn plan<P: PlanObject, B: BrokerObject>(present: &P, wanted: &P, broker: &B)
     ours(present.clone().with_common(common), broker)
 }
 
-/// With our labels, and our reference where there is none yet.
-fn ours<E: EntryObject, B: BrokerObject>(entry: E, broker: &B) -> E {
+/// Adds the lookup labels, and the owner reference if no other object owns the entry.
+fn ours<E: CatalogObject, B: BrokerObject>(entry: E, broker: &B) -> E {
     let entry = match owner::of(&entry, broker) {
-        Owner::Us | Owner::Other => entry,
-        Owner::Nobody | Owner::Predecessor => owner::adopted(entry, broker),
+        Ownership::Ours | Ownership::Foreign => entry,
+        Ownership::None | Ownership::Stale => owner::adopted(entry, broker),
     };
     labels::labelled(entry)
 }
 
-/// The new list, unless it holds the same as the old one in another order.
+/// The new list, or the old one if only the order differs.
 fn set(old: &[String], new: Vec<String>) -> Vec<String> {
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
@@ -76,14 +76,15 @@ fn set(old: &[String], new: Vec<String>) -> Vec<String> {
     if sorted(old) == sorted(&new) { old.to_vec() } else { new }
 }
 
-/// The new object, unless it means the same as the old one.
+/// The new object, or the old one if their meaning is the same.
 fn object(old: Option<&RawObject>, new: Option<RawObject>) -> Option<RawObject> {
     let same = old.map(RawObject::text) == new.as_ref().map(RawObject::text)
         || meaning(old).is_some_and(|old| meaning(new.as_ref()).is_some_and(|new| old == new));
     if same { old.cloned() } else { new }
 }
 
-/// What an object says, nothing being as good as an empty one. `None` for what no catalog can have made: that is not read.
+/// The meaning of an object; a missing one means the same as an empty one. None for an object that is larger
+/// than any from a catalog: it is not parsed.
 fn meaning(object: Option<&RawObject>) -> Option<JsonObject> {
     let Some(object) = object else {
         return Some(JsonObject::new());
@@ -99,7 +100,7 @@ fn members(object: &JsonObject) -> JsonObject {
     present.map(|(key, value)| (key.clone(), plain(value))).collect()
 }
 
-/// A value as the API server may give it back: without nulls, and with numbers in one spelling.
+/// A value as the API server may return it: without nulls, and with numbers in one form.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(object) => Value::Object(members(object)),
@@ -109,7 +110,7 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-/// A whole number that fits 64 bits is an integer, all else a double, as in the API server.
+/// A whole number that fits 64 bits is an integer, any other a double, as in the API server.
 fn plain_number(number: &Number) -> Value {
     let Some(double) = number.as_f64().filter(|_| !number.is_i64()) else {
         return Value::Number(number.clone());

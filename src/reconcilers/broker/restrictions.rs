@@ -1,19 +1,22 @@
-//! `spec.catalogRestrictions`: which entries of the catalog are offered (original, "Catalog restrictions language").
+//! `spec.catalogRestrictions`: which offerings and plans of a catalog are made classes and plans. Pure.
 //!
-//! Each string is a Kubernetes label selector over properties of the entry in place of labels; all strings must hold.
-//! Pure.
+//! The language is that of v0.3. Each string is a Kubernetes label selector, with properties of the offering
+//! or plan in place of labels. All strings must match. Kubernetes' library for Rust matches selectors, but
+//! has no parser for them.
 
-use std::{fmt, iter::Peekable};
+use std::{collections::BTreeSet, fmt, iter::Peekable};
+
+use kube::core::{Expression, Selector, SelectorExt as _};
 
 use crate::{
     crd::{ScopeKind, broker::CatalogRestrictions},
-    osb::text::clip,
+    osb::sanitize::clip,
 };
 
-/// The properties of a class.
+/// The properties that restrictions of classes can name.
 const CLASS_KEYS: [&str; 3] = ["name", "spec.externalName", "spec.externalID"];
 
-/// The properties of a plan of either scope.
+/// The properties that restrictions of plans can name.
 fn plan_keys(scope: ScopeKind) -> [&'static str; 5] {
     let class = match scope {
         ScopeKind::Cluster => "spec.clusterServiceClass.name",
@@ -22,18 +25,19 @@ fn plan_keys(scope: ScopeKind) -> [&'static str; 5] {
     ["name", "spec.externalName", "spec.externalID", "spec.free", class]
 }
 
-/// How much of a restriction is quoted, in bytes. An error is shown in a condition.
+/// How much of a restriction is quoted in an error, in bytes. Errors are shown in conditions.
 const QUOTED: usize = 256;
 
 /// The restrictions of a broker, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
-    classes: Vec<Requirement>,
-    plans: Vec<Requirement>,
+    classes: Selector,
+    plans: Selector,
     scope: Option<ScopeKind>,
 }
 
-/// A restriction that cannot be understood. Nothing is offered on the strength of a guess.
+/// A restriction that cannot be parsed. Then nothing of the catalog is changed, as its meaning would be a
+/// guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidRestriction {
     /// `serviceClass` or `servicePlan`.
@@ -53,41 +57,27 @@ impl fmt::Display for InvalidRestriction {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Requirement {
-    key: String,
-    test: Test,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Test {
-    In(Vec<String>),
-    NotIn(Vec<String>),
-    Exists,
-    Absent,
-}
-
-/// The properties of a class that can be asked for.
+/// The values of the properties of a class.
 #[derive(Clone, Copy, Debug)]
 pub struct ClassProperties<'a> {
     /// Name of the class object.
     pub name: &'a str,
-    /// Name in the catalog.
+    /// Name of the offering or plan in the catalog.
     pub external_name: &'a str,
     /// Id in the catalog.
     pub external_id: &'a str,
 }
 
-/// The properties of a plan that can be asked for.
+/// The values of the properties of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanProperties<'a> {
     /// Name of the plan object.
     pub name: &'a str,
-    /// Name in the catalog.
+    /// Name of the offering or plan in the catalog.
     pub external_name: &'a str,
     /// Id in the catalog.
     pub external_id: &'a str,
-    /// Whether it costs nothing.
+    /// Whether the plan costs nothing.
     pub free: bool,
     /// Name of the class object.
     pub class: &'a str,
@@ -97,7 +87,7 @@ impl Restrictions {
     /// Parses the restrictions of a broker of a scope.
     ///
     /// # Errors
-    /// The first string that is not a selector over the properties that there are.
+    /// The first string that is not a selector over these properties.
     pub fn parse(
         restrictions: Option<&CatalogRestrictions>,
         scope: ScopeKind,
@@ -112,45 +102,30 @@ impl Restrictions {
         })
     }
 
-    /// Whether a class is offered, as far as the class itself is concerned.
+    /// Whether the restrictions of classes admit a class. A class without admitted plans is not offered
+    /// either.
     #[must_use]
     pub fn admit_class(&self, class: &ClassProperties<'_>) -> bool {
-        let values = CLASS_KEYS.into_iter().zip([class.name, class.external_name, class.external_id]);
-        let labels: Vec<(&str, &str)> = values.collect();
-        self.classes.iter().all(|requirement| requirement.holds(&labels))
+        admits(&self.classes, CLASS_KEYS, [class.name, class.external_name, class.external_id])
     }
 
-    /// Whether a plan is offered.
+    /// Whether the restrictions of plans admit a plan.
     #[must_use]
     pub fn admit_plan(&self, plan: &PlanProperties<'_>) -> bool {
         let Some(scope) = self.scope else { return true };
         let free = if plan.free { "true" } else { "false" };
         let values = [plan.name, plan.external_name, plan.external_id, free, plan.class];
-        let labels: Vec<(&str, &str)> = plan_keys(scope).into_iter().zip(values).collect();
-        self.plans.iter().all(|requirement| requirement.holds(&labels))
+        admits(&self.plans, plan_keys(scope), values)
     }
 }
 
-impl Requirement {
-    /// As a label selector: what is absent is not in any set.
-    fn holds(&self, labels: &[(&str, &str)]) -> bool {
-        let value = labels.iter().find(|(key, _)| *key == self.key).map(|(_, value)| *value);
-        let is_in = |set: &[String]| value.is_some_and(|value| set.iter().any(|one| one == value));
-        match &self.test {
-            Test::In(set) => is_in(set),
-            Test::NotIn(set) => !is_in(set),
-            Test::Exists => value.is_some(),
-            Test::Absent => value.is_none(),
-        }
-    }
+fn admits<const N: usize>(selector: &Selector, keys: [&str; N], values: [&str; N]) -> bool {
+    let properties = || keys.into_iter().zip(values).map(|(key, value)| (key.to_owned(), value.to_owned()));
+    selector.selects_all() || selector.matches(&properties().collect())
 }
 
-fn parse_list(
-    list: &'static str,
-    texts: &[String],
-    keys: &[&str],
-) -> Result<Vec<Requirement>, InvalidRestriction> {
-    let mut all = Vec::new();
+fn parse_list(list: &'static str, texts: &[String], keys: &[&str]) -> Result<Selector, InvalidRestriction> {
+    let mut all = Selector::default();
     for (index, text) in texts.iter().enumerate() {
         let invalid = |problem| InvalidRestriction { list, index, text: text.clone(), problem };
         all.extend(selector(text, keys).map_err(invalid)?);
@@ -193,7 +168,7 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-fn selector(text: &str, keys: &[&str]) -> Result<Vec<Requirement>, String> {
+fn selector(text: &str, keys: &[&str]) -> Result<Vec<Expression>, String> {
     let mut tokens = tokens(text).into_iter().peekable();
     let mut requirements = Vec::new();
     loop {
@@ -201,7 +176,7 @@ fn selector(text: &str, keys: &[&str]) -> Result<Vec<Requirement>, String> {
         match tokens.next() {
             None => return Ok(requirements),
             Some(Token::Sign(",")) => {}
-            Some(other) => return Err(format!("{other} stands where a comma or the end belongs")),
+            Some(other) => return Err(format!("expected a comma or the end, found {other}")),
         }
     }
 }
@@ -209,36 +184,36 @@ fn selector(text: &str, keys: &[&str]) -> Result<Vec<Requirement>, String> {
 fn requirement(
     tokens: &mut Peekable<impl Iterator<Item = Token>>,
     keys: &[&str],
-) -> Result<Requirement, String> {
+) -> Result<Expression, String> {
     let absent = tokens.next_if_eq(&Token::Sign("!")).is_some();
     let key = match tokens.next() {
         Some(Token::Word(key)) if keys.contains(&key.as_str()) => key,
         other => {
             let found = other.map_or_else(|| "nothing".to_owned(), |token| token.to_string());
-            return Err(format!("{found} stands where one of {} belongs", keys.join(", ")));
+            return Err(format!("expected one of {}, found {found}", keys.join(", ")));
         }
     };
     if absent {
-        return Ok(Requirement { key, test: Test::Absent });
+        return Ok(Expression::DoesNotExist(key));
     }
     let (negated, set) = match tokens.peek() {
         None | Some(Token::Sign(",")) => {
-            return Ok(Requirement { key, test: Test::Exists });
+            return Ok(Expression::Exists(key));
         }
         Some(Token::Sign("=" | "==")) => (false, false),
         Some(Token::Sign("!=")) => (true, false),
         Some(Token::Word(word)) if word == "in" => (false, true),
         Some(Token::Word(word)) if word == "notin" => (true, true),
         Some(other) => {
-            return Err(format!("{other} stands where one of =, ==, !=, in, notin belongs"));
+            return Err(format!("expected one of =, ==, !=, in, notin, found {other}"));
         }
     };
     tokens.next();
-    let values = if set { values(tokens)? } else { vec![value(tokens)] };
-    Ok(Requirement { key, test: if negated { Test::NotIn(values) } else { Test::In(values) } })
+    let values = if set { values(tokens)? } else { BTreeSet::from([value(tokens)]) };
+    Ok(if negated { Expression::NotIn(key, values) } else { Expression::In(key, values) })
 }
 
-/// A value; none at all is the empty one, as in label selectors.
+/// A value. A missing one is the empty value, as in label selectors.
 fn value(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> String {
     match tokens.next_if(|token| matches!(token, Token::Word(_))) {
         Some(Token::Word(word)) => word,
@@ -246,17 +221,17 @@ fn value(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> String {
     }
 }
 
-fn values(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<Vec<String>, String> {
+fn values(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<BTreeSet<String>, String> {
     if tokens.next() != Some(Token::Sign("(")) {
         return Err("values belong in parentheses after in and notin, as in (a, b)".to_owned());
     }
-    let mut values = Vec::new();
+    let mut values = BTreeSet::new();
     loop {
-        values.push(value(tokens));
+        values.insert(value(tokens));
         match tokens.next() {
             Some(Token::Sign(")")) => return Ok(values),
             Some(Token::Sign(",")) => {}
-            Some(other) => return Err(format!("{other} stands where a comma or \")\" belongs")),
+            Some(other) => return Err(format!("expected a comma or \")\", found {other}")),
             None => return Err("the \")\" is missing".to_owned()),
         }
     }
@@ -277,6 +252,7 @@ mod tests {
         parse(&[text], &[], ScopeKind::Cluster).unwrap().admit_class(&class)
     }
 
+    // v0.3 B7
     #[test]
     fn a_restriction_is_a_label_selector() {
         for (text, admitted) in [
@@ -302,6 +278,7 @@ mod tests {
         }
     }
 
+    // v0.3 B7
     #[test]
     fn all_restrictions_hold_at_once_and_none_admit_everything() {
         let arr = ClassProperties { name: "n", external_name: "arr", external_id: "i" };
@@ -311,6 +288,7 @@ mod tests {
         assert!(Restrictions::parse(None, ScopeKind::Cluster).unwrap().admit_class(&arr));
     }
 
+    // v0.3 B7
     #[test]
     fn plans_are_restricted_by_price_and_by_class() {
         let plan =
@@ -332,7 +310,7 @@ mod tests {
         assert_eq!(
             error,
             "spec.catalogRestrictions.serviceClass[1]: \"spec.nothing=x\" is not a restriction: \
-             \"spec.nothing\" stands where one of name, spec.externalName, spec.externalID belongs"
+             expected one of name, spec.externalName, spec.externalID, found \"spec.nothing\""
         );
         for text in [
             "",

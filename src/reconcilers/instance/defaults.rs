@@ -1,32 +1,33 @@
 //! `defaultProvisionParameters` of class and plan: what an instance gets where its spec does not say otherwise. Pure.
 
-use super::phase;
+use super::Instance;
 use crate::{
-    context::Tunables,
-    crd::ServiceInstanceStatus,
     json::RawObject,
     reconcilers::{
-        offering::Offering,
+        operation::Standing,
         parameters::{self, ParametersError},
+        references::Offering,
+        settings::ReconcileSettings,
     },
 };
 
-/// The defaults of an instance: those of the catalog when it is ordered, where that is set, and from then on the same, as
-/// they stand in its status, whatever becomes of the catalog and of the setting.
+/// The defaults of an instance: those of the catalog when it is ordered, if the operator is set so; from then on those in
+/// its status, even if the catalog or the setting changes.
 ///
 /// # Errors
-/// Those of the catalog cannot be had.
+/// The defaults of the catalog are invalid.
 pub(super) fn in_force(
-    status: &ServiceInstanceStatus,
+    standing: &Standing<'_, Instance>,
     offering: Option<&Offering>,
-    tunables: &Tunables,
+    settings: &ReconcileSettings,
 ) -> Result<Option<RawObject>, ParametersError> {
-    if phase::may_exist(status) {
-        // The original, which resolved nothing in status, wrote its defaults into the spec. There they still are, unless
-        // a user took them out.
+    let status = &standing.status;
+    if standing.may_exist() {
+        // v0.3, which did not write `resolved`, wrote its defaults into the spec. There they still are, unless a user removed
+        // them.
         return Ok(status.resolved.as_ref().and(status.default_provision_parameters.clone()));
     }
-    let Some(offering) = offering.filter(|_| tunables.service_plan_defaults) else {
+    let Some(offering) = offering.filter(|_| settings.service_plan_defaults) else {
         return Ok(None);
     };
     let [of_class, of_plan] = &offering.default_parameters;

@@ -1,292 +1,273 @@
-//! Where an instance stands: the one place that reads the flags in its status.
-//!
-//! The function is total: a combination that nobody writes maps to the reading under which the broker may hold an
-//! instance, so that nothing is ever forgotten.
+//! What is special about where an instance stands: its actions, requests for updates, context updates. Pure.
 
-use jiff::Timestamp;
-use kube::ResourceExt as _;
-
-use super::Cause;
+use super::Instance;
 use crate::{
+    caches::Caches,
     crd::{
-        ConditionType, ServiceInstance, ServiceInstanceStatus, condition,
-        instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+        Condition, ConditionType, ServiceInstanceStatus,
+        common::ResolvedOffering,
+        instance::{InstanceOperation, InstanceProperties},
+        progress::{DeletionStatus, Progress},
     },
-    reconcilers::attempt::attempt_id,
+    osb::InstanceId,
+    reconcilers::{
+        identity::attempt_id,
+        operation::{OperationStatus, Phase, Standing, phase::Recorded},
+        redaction::SentParameters,
+        references::{self, Offering, Unresolved, pinned},
+    },
 };
 
-/// Where an instance stands.
+/// A request that creates or changes an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
-    /// The broker has nothing, and nothing is being asked.
-    Absent {
-        /// Not to be asked before this time.
-        not_before: Option<Timestamp>,
-    },
-    /// An intent is on record and no answer: the request may or may not have been sent.
-    Intending(Requested, Timestamp),
-    /// The broker has answered "not now", or could not be reached.
-    Retrying(Requested, Timestamp),
-    /// The broker is busy since it has accepted a request of this time.
-    Polling(Awaited, Timestamp),
-    /// What an unsuccessful create may have left must be deleted.
-    Mitigating {
-        /// Not before this time: an unanswered create might still take effect.
-        not_before: Option<Timestamp>,
-    },
-    /// The broker did not delete it yet.
-    Deleting {
-        /// Not to be asked before this time.
-        not_before: Option<Timestamp>,
-    },
-    /// The broker has what the spec asked for when it was last looked at.
-    Settled,
-    /// The broker has refused for good; only another spec can help.
-    Stuck,
-}
-
-/// A request that is repeated until it is answered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Requested {
+pub enum InstanceAction {
     /// `PUT`
     Provision,
     /// `PATCH`
     Update,
+    /// `PATCH` of the context alone: annotations have changed, and the offering asks to be told (OSB 2.17,
+    /// `allow_context_updates`). The instance stays what it is, ready above all.
+    UpdateContext,
 }
 
-/// What is being polled for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Awaited {
-    /// The end of a provision.
-    Provision,
-    /// The end of an update.
-    Update,
-    /// The end of a deletion.
-    Deletion(Cause),
-}
+impl OperationStatus for ServiceInstanceStatus {
+    type Operation = InstanceAction;
 
-/// Reads the flags.
-#[must_use]
-pub fn phase(status: &ServiceInstanceStatus) -> Phase {
-    let (sent, next) = (status.progress.sent(), status.progress.not_before());
-    if status.progress.async_op_in_progress {
-        let awaited = match status.current_operation {
-            InstanceOperation::Deprovision => Awaited::Deletion(Cause::Deletion),
-            _ if status.progress.orphan_mitigation_in_progress => Awaited::Deletion(Cause::Mitigation),
-            InstanceOperation::Update => Awaited::Update,
-            InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => {
-                Awaited::Update
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn operation(&self) -> Recorded<InstanceAction> {
+        match self.current_operation {
+            InstanceOperation::None => Recorded::None,
+            InstanceOperation::Provision => Recorded::Operation(InstanceAction::Provision),
+            InstanceOperation::Update if is_context_update(self) => {
+                Recorded::Operation(InstanceAction::UpdateContext)
             }
-            InstanceOperation::Provision | InstanceOperation::None => Awaited::Provision,
+            InstanceOperation::Update => Recorded::Operation(InstanceAction::Update),
+            InstanceOperation::Deprovision => Recorded::Deletion,
+        }
+    }
+
+    fn set_operation(&mut self, operation: Recorded<InstanceAction>) {
+        self.current_operation = match operation {
+            Recorded::None => InstanceOperation::None,
+            Recorded::Operation(InstanceAction::Provision) => InstanceOperation::Provision,
+            Recorded::Operation(InstanceAction::Update | InstanceAction::UpdateContext) => {
+                InstanceOperation::Update
+            }
+            Recorded::Deletion => InstanceOperation::Deprovision,
         };
-        // What went before the request that was accepted is not what is polled for. The deletion of an object has no intent.
-        let accepted =
-            if awaited == Awaited::Deletion(Cause::Deletion) { status.progress.began() } else { sent };
-        return Phase::Polling(awaited, accepted);
     }
-    let retried =
-        |requested| next.map_or(Phase::Intending(requested, sent), |at| Phase::Retrying(requested, at));
-    match status.current_operation {
-        InstanceOperation::Deprovision => Phase::Deleting { not_before: next },
-        _ if status.progress.orphan_mitigation_in_progress => Phase::Mitigating { not_before: next },
-        // What was refused is not in doubt. The original did not note when it would ask again.
-        InstanceOperation::Provision
-            if status.deprovision_status == DeprovisionStatus::NotRequired && !status.progress.unanswered =>
-        {
-            Phase::Retrying(Requested::Provision, next.unwrap_or(sent))
-        }
-        InstanceOperation::Provision => retried(Requested::Provision),
-        InstanceOperation::Update => retried(Requested::Update),
-        // The original gave up the deletion of what an unsuccessful create had left.
-        InstanceOperation::None
-            if status.deprovision_status == DeprovisionStatus::Failed
-                && status.provision_status != ProvisionStatus::Provisioned =>
-        {
-            Phase::Mitigating { not_before: next }
-        }
-        InstanceOperation::None if condition::is_true(&status.conditions, ConditionType::Failed) => {
-            Phase::Stuck
-        }
-        InstanceOperation::None if status.provision_status == ProvisionStatus::Provisioned => Phase::Settled,
-        InstanceOperation::None if may_exist(status) => Phase::Intending(Requested::Provision, sent),
-        InstanceOperation::None => Phase::Absent { not_before: next },
-    }
-}
 
-/// Whether the broker may hold an instance for this object, so that it must be told when the object goes.
-#[must_use]
-pub fn may_exist(status: &ServiceInstanceStatus) -> bool {
-    match status.deprovision_status {
-        DeprovisionStatus::Required | DeprovisionStatus::Failed => true,
-        DeprovisionStatus::NotRequired => status.progress.unanswered || is_forgotten(status),
-        DeprovisionStatus::Succeeded => status.progress.unanswered,
-        DeprovisionStatus::Unset => {
-            !status.current_operation.is_none()
-                || status.progress.async_op_in_progress
-                || status.progress.orphan_mitigation_in_progress
-                || status.external_properties.is_some()
-                || status.in_progress_properties.is_some()
-                || status.provision_status == ProvisionStatus::Provisioned
-        }
+    fn deletion_status(&self) -> DeletionStatus {
+        self.deprovision_status
+    }
+
+    fn deletion_status_mut(&mut self) -> &mut DeletionStatus {
+        &mut self.deprovision_status
+    }
+
+    fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2] {
+        [&self.in_progress_properties, &self.external_properties].map(|properties| {
+            properties.as_ref().map(|properties| SentParameters {
+                parameters: properties.parameters.as_ref(),
+                checksum: &properties.parameter_checksum,
+            })
+        })
+    }
+
+    fn clear_in_progress(&mut self) {
+        self.in_progress_properties = None;
+    }
+
+    fn copy_in_progress(&mut self, from: &Self) {
+        self.in_progress_properties.clone_from(&from.in_progress_properties);
+    }
+
+    fn resolved(&self) -> Option<&ResolvedOffering> {
+        self.resolved.as_ref()
+    }
+
+    fn has_id(&self) -> bool {
+        !self.instance_id.is_empty()
     }
 }
 
-/// The original forgot by a refusal whatever had been asked in vain before. Here each attempt has its time, and a doubt lasts.
-fn is_forgotten(status: &ServiceInstanceStatus) -> bool {
-    status.current_operation == InstanceOperation::Provision && status.progress.last_attempt_time.is_none()
-}
-
-/// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that, so from then
-/// on a missing one means that a person has abandoned the object.
-#[must_use]
-pub fn is_recorded(status: &ServiceInstanceStatus) -> bool {
-    !status.conditions.is_empty() || !status.instance_id.is_empty() || may_exist(status)
-}
-
-/// Whether a request of the current operation may have taken effect without our knowing.
-#[must_use]
-pub fn is_in_doubt(status: &ServiceInstanceStatus) -> bool {
-    status.progress.unanswered || matches!(phase(status), Phase::Intending(..))
-}
-
-/// Whether the spec has been acted on: nothing is asked of a broker until it changes.
-#[must_use]
-pub fn is_at_rest(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
-    let seen = is_seen(object, status);
-    match phase(status) {
-        Phase::Settled => seen && condition::is_true(&status.conditions, ConditionType::Ready),
-        Phase::Stuck => seen,
-        Phase::Absent { .. }
-        | Phase::Intending(..)
-        | Phase::Retrying(..)
-        | Phase::Polling(..)
-        | Phase::Mitigating { .. }
-        | Phase::Deleting { .. } => false,
-    }
-}
-
-/// Whether the spec is another than the one that was last acted on. Its generations begin anew when an object is restored
-/// from a backup together with its status, so it need not be a later one.
-#[must_use]
-pub fn has_moved(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
-    object.metadata.generation.unwrap_or(0) != status.observed_generation
-}
-
-/// Whether the spec, and each request for an update, has been acted on.
-#[must_use]
-pub fn is_seen(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
-    !has_moved(object, status) && object.spec.update_requests <= seen_update_requests(object, status)
-}
-
-/// The `updateRequests` that were acted on. The original did not count them: it acted on every generation of the spec.
-#[must_use]
-pub fn seen_update_requests(object: &ServiceInstance, status: &ServiceInstanceStatus) -> i64 {
-    let by_original = status.instance_id.is_empty()
-        && status.observed_generation > 0
-        && object.metadata.generation.unwrap_or(0) <= status.observed_generation;
-    if by_original { object.spec.update_requests } else { status.observed_update_requests }
-}
-
-/// Whether credentials for the instance may be asked for: it is there, and nothing is being done to it. While a failed
-/// update is tried again it can be used as before, unless the broker has said otherwise (OSB 2.17, "Updating a Service
-/// Instance", `instance_usable`).
-#[must_use]
-pub fn is_bindable(status: &ServiceInstanceStatus) -> bool {
-    let settled = condition::is_true(&status.conditions, ConditionType::Ready);
-    !status.unusable
-        && !status.progress.async_op_in_progress
-        && (settled || matches!(phase(status), Phase::Retrying(Requested::Update, _)))
-}
-
-/// Whether the parameters are needed: to decide, or to take secret ones out of what the broker says. Others do without
-/// reading Secrets.
-#[must_use]
-pub fn needs_parameters(object: &ServiceInstance) -> bool {
-    let status = object.status.clone().unwrap_or_default();
-    let secret = !object.spec.parameters_from.is_empty();
-    if object.metadata.deletion_timestamp.is_some() {
-        return secret && may_exist(&status);
-    }
-    match phase(&status) {
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => secret,
-        Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => {
-            asks(object, &status)
-        }
-    }
-}
-
-/// Whether the broker is to be asked for what the spec says, now or later.
-#[must_use]
-pub fn asks(object: &ServiceInstance, status: &ServiceInstanceStatus) -> bool {
-    let converges = match phase(status) {
-        Phase::Polling(..) | Phase::Mitigating { .. } | Phase::Deleting { .. } => false,
-        Phase::Absent { .. } | Phase::Intending(..) | Phase::Retrying(..) | Phase::Settled | Phase::Stuck => {
-            true
-        }
+/// Whether the update on record differs from what the broker has acknowledged in nothing but the annotations.
+fn is_context_update(status: &ServiceInstanceStatus) -> bool {
+    let (Some(asked), Some(acknowledged)) = (&status.in_progress_properties, &status.external_properties)
+    else {
+        return false;
     };
-    converges && object.metadata.deletion_timestamp.is_none() && !is_at_rest(object, status)
+    let context_annotations = asked.context_annotations.clone();
+    asked.context_annotations != acknowledged.context_annotations
+        && *asked == InstanceProperties { context_annotations, ..acknowledged.clone() }
 }
 
-/// The id of the instance at the broker: the one in use, or the one that the next attempt will use.
-#[must_use]
-pub fn instance_id(object: &ServiceInstance, status: &ServiceInstanceStatus) -> String {
-    if status.instance_id.is_empty() {
-        attempt_id(&object.spec.external_id, object.uid().as_deref(), status.progress.attempt)
-    } else {
-        status.instance_id.clone()
+impl Standing<'_, Instance> {
+    /// The id of the instance at the broker: the one in use, or the one that the next attempt will use.
+    #[must_use]
+    pub fn instance_id(&self) -> InstanceId {
+        if self.status.instance_id.is_empty() {
+            attempt_id(&self.object.spec.external_id, self.uid(), self.status.progress.attempt).into()
+        } else {
+            self.status.instance_id.clone()
+        }
+    }
+
+    /// The class and plan that the references mean now: those that were ordered, until the spec names others.
+    ///
+    /// # Errors
+    /// See [`references::resolve`].
+    pub fn offering(&self, caches: &Caches) -> Result<Offering, Unresolved> {
+        let (reference, namespace) = (&self.object.spec.plan_reference, self.namespace());
+        if self.may_exist() {
+            return pinned::resolve(reference, &self.status, namespace, caches);
+        }
+        references::resolve(reference, namespace, caches)
+    }
+
+    /// Whether the id is derived from the object, so that no other instance can have it. A user-given id may be that of an
+    /// instance that was there before, and a DELETE to be on the safe side would lose that instance. So an operation in doubt
+    /// is repeated under it, and the instance is deleted only when the user deletes the object. The orphan table of the
+    /// specification does not consider such ids.
+    #[must_use]
+    pub fn is_id_derived(&self) -> bool {
+        self.object.spec.external_id.is_empty()
+    }
+
+    /// Whether the spec, and each request for an update, has been acted on.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        !self.spec_has_changed() && !self.is_update_requested()
+    }
+
+    /// Whether `updateRequests` has grown since it was last acted on.
+    #[must_use]
+    pub fn is_update_requested(&self) -> bool {
+        self.object.spec.update_requests > self.seen_update_requests()
+    }
+
+    /// The `updateRequests` that were acted on. v0.3 did not count them: it acted on every generation of the spec.
+    #[must_use]
+    pub fn seen_update_requests(&self) -> i64 {
+        let status = &self.status;
+        let by_v0_3 = status.instance_id.is_empty()
+            && status.observed_generation > 0
+            && self.generation() <= status.observed_generation;
+        if by_v0_3 { self.object.spec.update_requests } else { status.observed_update_requests }
+    }
+
+    /// Whether the spec has been acted on: no broker is asked until it changes.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        match self.phase {
+            Phase::Present { .. } => self.is_seen() && self.is_true(ConditionType::Ready),
+            Phase::Failed => self.is_seen(),
+            Phase::Absent { .. }
+            | Phase::RequestInFlight(..)
+            | Phase::BackingOff(..)
+            | Phase::Polling(..)
+            | Phase::OrphanMitigation { .. }
+            | Phase::Deleting { .. } => false,
+        }
+    }
+
+    /// Whether the broker is to be asked for what the spec says, now or later.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        match self.phase {
+            Phase::Polling(..) | Phase::OrphanMitigation { .. } | Phase::Deleting { .. } => false,
+            Phase::Absent { .. }
+            | Phase::RequestInFlight(..)
+            | Phase::BackingOff(..)
+            | Phase::Present { .. }
+            | Phase::Failed => !self.is_being_deleted() && !self.is_at_rest(),
+        }
+    }
+
+    /// Whether credentials for the instance may be asked for: it is there, and no operation on it is under way. While a
+    /// failed update is tried again the instance can be used as before, unless the broker says otherwise (OSB 2.17,
+    /// "Updating a Service Instance", `instance_usable`).
+    #[must_use]
+    pub fn is_bindable(&self) -> bool {
+        !self.status.unusable
+            && !self.status.progress.async_op_in_progress
+            && (self.is_true(ConditionType::Ready)
+                || matches!(
+                    self.phase,
+                    Phase::BackingOff(InstanceAction::Update | InstanceAction::UpdateContext, _)
+                ))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
     use super::*;
+    use crate::crd::{ServiceInstance, ServiceInstanceSpec, instance::ProvisionStatus};
 
-    fn status(change: impl FnOnce(&mut ServiceInstanceStatus)) -> ServiceInstanceStatus {
-        let mut status = ServiceInstanceStatus::default();
-        change(&mut status);
-        status
+    fn with(change: impl FnOnce(&mut ServiceInstanceStatus)) -> ServiceInstance {
+        let mut object = ServiceInstance::new("db", ServiceInstanceSpec::default());
+        change(object.status.insert(ServiceInstanceStatus::default()));
+        object
     }
 
     #[test]
-    fn a_new_object_is_absent_and_owes_the_broker_nothing() {
-        let new = ServiceInstanceStatus::default();
-        assert_eq!(phase(&new), Phase::Absent { not_before: None });
-        assert!(!may_exist(&new) && !is_recorded(&new));
+    fn new_instance_is_absent_and_has_nothing_at_the_broker() {
+        let object = with(|_| ());
+        let new = Standing::<Instance>::of(&object);
+        assert_eq!(new.phase, Phase::Absent { not_before: None });
+        assert!(!new.may_exist() && !new.is_recorded());
     }
 
     #[test]
-    fn an_intent_without_an_answer_may_have_been_sent() {
+    fn intent_without_an_answer_may_have_been_sent() {
         let at = Timestamp::from_second(7).unwrap();
-        let intent = status(|status| {
+        let object = with(|status| {
             status.current_operation = InstanceOperation::Provision;
-            status.deprovision_status = DeprovisionStatus::Required;
+            status.deprovision_status = DeletionStatus::Required;
             status.progress.last_attempt_time = Some(MicroTime(at));
         });
-        assert_eq!(phase(&intent), Phase::Intending(Requested::Provision, at));
-        assert!(may_exist(&intent));
+        let intent = Standing::<Instance>::of(&object);
+        assert_eq!(intent.phase, Phase::RequestInFlight(InstanceAction::Provision, at));
+        assert!(intent.may_exist());
     }
 
+    // v0.3 D12, J7
     #[test]
-    fn unknown_combinations_are_read_as_may_exist() {
-        for strange in [
-            status(|status| status.deprovision_status = DeprovisionStatus::Required),
-            status(|status| status.deprovision_status = DeprovisionStatus::Failed),
-            status(|status| status.progress.async_op_in_progress = true),
-            status(|status| status.progress.orphan_mitigation_in_progress = true),
-            status(|status| status.current_operation = InstanceOperation::Update),
-            status(|status| {
+    fn unknown_combinations_of_flags_are_read_as_may_exist() {
+        let changes: [fn(&mut ServiceInstanceStatus); 8] = [
+            |status| status.deprovision_status = DeletionStatus::Required,
+            |status| status.deprovision_status = DeletionStatus::Failed,
+            |status| status.progress.async_op_in_progress = true,
+            |status| status.progress.orphan_mitigation_in_progress = true,
+            |status| status.current_operation = InstanceOperation::Update,
+            |status| {
                 status.current_operation = InstanceOperation::Provision;
-                status.deprovision_status = DeprovisionStatus::NotRequired;
-            }),
-            status(|status| status.provision_status = ProvisionStatus::Provisioned),
-            status(|status| {
-                status.external_properties = Some(crate::crd::instance::InstanceProperties::default());
-            }),
-        ] {
-            assert!(may_exist(&strange), "{strange:?}");
-            assert_ne!(phase(&strange), Phase::Absent { not_before: None }, "{strange:?}");
+                status.deprovision_status = DeletionStatus::NotRequired;
+            },
+            |status| status.provision_status = ProvisionStatus::Provisioned,
+            |status| {
+                status.external_properties = Some(InstanceProperties::default());
+            },
+        ];
+        for change in changes {
+            let object = with(change);
+            let strange = Standing::<Instance>::of(&object);
+            assert!(strange.may_exist(), "{:?}", strange.status);
+            assert_ne!(strange.phase, Phase::Absent { not_before: None }, "{:?}", strange.status);
         }
     }
 }

@@ -16,6 +16,7 @@ fn holding(text: &str) -> Source {
     source(SourceValue::Bytes(Zeroizing::new(text.as_bytes().to_vec())))
 }
 
+// v0.3 D5
 #[test]
 fn inline_and_secret_parameters_are_one_object() {
     let inline = object(&json!({"a": 1}));
@@ -69,6 +70,8 @@ fn the_checksum_is_over_the_whole() {
     assert_eq!(parameters.checksum(), hex(&Sha256::digest(br#"{"args":{"x":1},"name":"test"}"#)));
 }
 
+// OSB 88
+// v0.3 D5
 #[test]
 fn nothing_is_sent_when_there_is_nothing() {
     let parameters = merge(Some(&object(&json!({}))), &[holding("{}")]).ok().unwrap();
@@ -95,6 +98,7 @@ fn every_fault_names_the_field_and_what_to_do() {
     assert!(message(json!({}), &twice).contains("duplicate"));
 }
 
+// OSB 88
 #[test]
 fn parameters_that_are_too_deep_are_refused_by_field_wherever_they_come_from() {
     let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
@@ -125,6 +129,8 @@ fn zeros(values: usize) -> String {
     format!("{{\"a\":[{}0]}}", "0,".repeat(values - 3))
 }
 
+// OSB 88
+// v0.3 D5
 #[test]
 fn parameters_of_too_many_values_are_refused_by_field_wherever_they_come_from() {
     let inline = |values| serde_json::from_str::<RawObject>(&zeros(values)).unwrap();
@@ -176,6 +182,7 @@ fn defaults_of_too_many_values_are_refused() {
     refused(given.over(Some(&object(40_001))).map(|over| over.to_send()));
 }
 
+// v0.3 D5
 #[test]
 fn secrets_of_more_bytes_than_are_read_are_refused_by_field() {
     let message = merge(None, &[holding("{}"), source(SourceValue::TooMuch)]).err().unwrap().message;
@@ -186,6 +193,7 @@ fn secrets_of_more_bytes_than_are_read_are_refused_by_field() {
     );
 }
 
+// v0.3 D5
 #[test]
 fn digits_are_sent_and_fingerprinted_as_they_were_given() {
     // As Go reads and writes them.

@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-
-use super::{
-    play::{DOUBT, FAULT, UNREADABLE, play},
-    table::Row,
-};
-use crate::{
+use testkit::{
+    broker::{Operation, Request},
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE, Kind, SECRET, condition, is_ready, uid},
         wait,
     },
-    support::broker::{Operation, Request},
+};
+
+use super::{
+    play::{DOUBT, FAULT, UNREADABLE, play},
+    table::Row,
 };
 
 /// What the user does once the object is ready.

@@ -1,4 +1,4 @@
-//! What every answer means (`src/reconcilers/answers/table.txt`), through the whole path: a broker on a socket gives the
+//! What every answer means (`tests/answers/table.txt`), through the whole path: a broker on a socket gives the
 //! answer, and the objects on an API server and the broker's journal show what was made of it.
 //!
 //! Of each outcome that the table has for an operation, one answer is played, both after nothing and after an ambiguous
@@ -12,6 +12,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use serde_json::json;
+use testkit::{broker::Operation, stage::objects::condition};
 
 use self::{
     cell::Cell,
@@ -19,7 +20,6 @@ use self::{
     table::{Row, UNPLAYED, representatives, rows},
 };
 use super::{Case, unregistered};
-use crate::{stage::objects::condition, support::broker::Operation};
 
 /// How many objects there are at a time.
 const CROWD: usize = 120;
@@ -51,6 +51,9 @@ fn every_outcome_of_every_operation_is_played() {
     }
 }
 
+// OSB 27, 28, 60, 67, 68, 69, 70, 74, 79, 81, 90, 91, 92, 98, 99, 108, 109, 112, 120, 121, 135, 136, 139
+// OSB 140, 144, 145, 148, 150
+// v0.3 P5, Q36
 #[tokio::test]
 async fn every_outcome_is_what_the_table_says() {
     let columns = |(index, row): (usize, &Row)| {
@@ -78,6 +81,7 @@ async fn every_outcome_is_what_the_table_says() {
     assert!(wrong.is_empty(), "{} of {} cells differ:\n{}", wrong.len(), cells.len(), wrong.join("\n"));
 }
 
+// OSB 34
 #[tokio::test]
 async fn a_catalog_is_taken_or_fetched_again() {
     for (number, row) in played().iter().filter(|row| row.operation == "catalog").enumerate() {

@@ -1,8 +1,7 @@
 //! The answers of the table, as the scripted broker gives them.
 
 use serde_json::json;
-
-use crate::support::broker::{AsyncScript, Broker, Hold, Operation, Reply};
+use testkit::broker::{AsyncScript, Broker, Hold, Operation, Reply};
 
 /// Beside those of the table: nothing is done, and nobody can know that.
 pub const DOUBT: &str = "200 malformed, nothing done";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-const TABLE: &str = include_str!("../../../src/reconcilers/answers/table.txt");
+const TABLE: &str = include_str!("../../answers/table.txt");
 
 /// A broker that others are talking to cannot refuse the connection of one; `tests/cluster/deletion.rs` and
 /// `tests/crash` have brokers that are down.

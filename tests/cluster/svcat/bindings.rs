@@ -1,14 +1,14 @@
 //! Bindings: `bind`, `get`, `describe --show-secrets`, `unbind`, with `--wait` and `--abandon`.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::{AsyncScript, Hold, Operation, catalog},
+    stage::objects::{BINDING, INSTANCE, SECRET, uid},
+};
 
 use super::{
     Case, namespaced, unregistered,
     wire::{Svcat, is, is_done, status},
-};
-use crate::{
-    stage::objects::{BINDING, INSTANCE, SECRET, uid},
-    support::broker::{AsyncScript, Hold, Operation, catalog},
 };
 
 /// The Secret's data are base64 on the wire.
@@ -17,6 +17,7 @@ fn encoded(text: &str) -> Value {
     base64::engine::general_purpose::STANDARD.encode(text).into()
 }
 
+// v0.3 N9
 #[tokio::test]
 async fn a_binding_comes_and_goes_and_its_secret_is_found_by_the_spec() {
     let case = namespaced("svcat-binding").await;
@@ -64,6 +65,7 @@ async fn a_binding_that_is_made_before_its_instance_is_waited_for() {
     case.finish().await;
 }
 
+// v0.3 N7
 #[tokio::test]
 async fn a_refused_bind_ends_the_waiting() {
     let case = namespaced("svcat-refused-bind").await;
@@ -113,6 +115,7 @@ async fn waiting_does_not_end_while_a_binding_is_made() {
 }
 
 /// A binding with something in every field, as Go writes it back: it stays as it was, and is no new generation.
+// v0.3 E6
 #[tokio::test]
 async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
     let case = namespaced("svcat-binding-put").await;
@@ -150,6 +153,7 @@ async fn abandoned(case: &Case, svcat: &Svcat<'_>, name: &str) {
     svcat.wait_for_absence(BINDING, name).await;
 }
 
+// v0.3 I8, N10
 #[tokio::test]
 async fn an_abandoned_binding_is_not_taken_up_again() {
     let case = namespaced("svcat-abandoned-binding").await;

@@ -5,20 +5,20 @@ use std::{collections::BTreeMap, pin::pin};
 use futures::StreamExt as _;
 use kube::core::{WatchEvent, params::WatchParams};
 use serde_json::{Value, json};
+use testkit::{
+    broker::{self, Offering, Operation, POSTGRESQL, Plan},
+    stage::{
+        case::CREDENTIALS,
+        objects::{self, CLUSTER_CLASS, Kind, name},
+        wait::PATIENCE,
+    },
+};
 
 use super::{
     Case,
     command::broker_of,
     unregistered,
     wire::{Scope, Svcat, is, is_done, status},
-};
-use crate::{
-    stage::{
-        case::CREDENTIALS,
-        objects::{self, CLUSTER_CLASS, Kind, name},
-        wait::PATIENCE,
-    },
-    support::broker::{self, Offering, Operation, POSTGRESQL, Plan},
 };
 
 fn scope(case: &Case) -> Scope {
@@ -67,16 +67,19 @@ async fn a_broker_comes_and_goes(namespace: &str, wide: bool) {
     case.finish().await;
 }
 
+// v0.3 B9, N1
 #[tokio::test]
 async fn a_broker_of_the_cluster_is_registered_synced_and_deregistered() {
     a_broker_comes_and_goes("svcat-broker-wide", true).await;
 }
 
+// v0.3 N1
 #[tokio::test]
 async fn a_broker_of_a_namespace_is_registered_synced_and_deregistered() {
     a_broker_comes_and_goes("svcat-broker", false).await;
 }
 
+// v0.3 N1
 #[tokio::test]
 async fn what_register_can_say_is_taken() {
     let case = unregistered("svcat-options", false).await;
@@ -84,7 +87,10 @@ async fn what_register_can_say_is_taken() {
     let url = case.broker.url();
     let zero = json!({ "relistBehavior": "Duration", "relistDuration": "0s" });
     let refused = svcat.register("options", (&url, CREDENTIALS), zero, Scope::Namespace).await.unwrap_err();
-    assert!(refused.to_string().contains("relistDuration must be greater than zero"), "{refused}");
+    assert!(
+        refused.to_string().contains("relistDuration: Invalid value: \"0s\": must be greater than zero"),
+        "{refused}"
+    );
     let options = json!({
         "relistBehavior": "Manual", "insecureSkipTLSVerify": true, "relistDuration": "10m0s",
         "catalogRestrictions": {
@@ -100,6 +106,7 @@ async fn what_register_can_say_is_taken() {
     case.finish().await;
 }
 
+// v0.3 N2
 #[tokio::test]
 async fn a_broker_that_does_not_answer_is_shown_with_its_reason_and_waited_for() {
     let case = unregistered("svcat-down", false).await;
@@ -135,6 +142,7 @@ async fn first_seen(case: &Case, kind: Kind, count: usize, since: &str) -> BTree
     seen
 }
 
+// v0.3 A5
 #[tokio::test]
 async fn classes_and_plans_have_their_labels_from_the_first_moment() {
     for (namespace, wide) in [("svcat-labels", false), ("svcat-labels-wide", true)] {
@@ -208,16 +216,19 @@ async fn everything_is_found(namespace: &str, wide: bool) {
     case.finish().await;
 }
 
+// v0.3 N3
 #[tokio::test]
 async fn classes_and_plans_of_the_cluster_are_found_and_described() {
     everything_is_found("svcat-find-wide", true).await;
 }
 
+// v0.3 N3
 #[tokio::test]
 async fn classes_and_plans_of_a_namespace_are_found_and_described() {
     everything_is_found("svcat-find", false).await;
 }
 
+// v0.3 N4
 #[tokio::test]
 async fn an_entry_that_has_left_the_catalog_is_deprecated() {
     let case = unregistered("svcat-deprecated", false).await;
@@ -256,16 +267,19 @@ async fn a_class_is_copied(namespace: &str, wide: bool) {
     case.finish().await;
 }
 
+// v0.3 N5
 #[tokio::test]
 async fn a_class_of_the_cluster_is_copied_under_another_name() {
     a_class_is_copied("svcat-copy-wide", true).await;
 }
 
+// v0.3 N5
 #[tokio::test]
 async fn a_class_of_a_namespace_is_copied_under_another_name() {
     a_class_is_copied("svcat-copy", false).await;
 }
 
+// v0.3 N7
 #[test]
 fn waiting_ends_with_ready_or_failed_and_nothing_under_way() {
     let object = |conditions: Value, busy: Value| json!({ "status": { "conditions": conditions, "asyncOpInProgress": busy } });

@@ -3,11 +3,11 @@
 
 use kube::core::Status;
 use serde_json::{Value, json};
-
-use super::wire::{Scope, Svcat, is, label, status, text};
-use crate::stage::objects::{
+use testkit::stage::objects::{
     BINDING, BROKER, CLASS, CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, INSTANCE, Kind, PLAN, name,
 };
+
+use super::wire::{Scope, Svcat, is, label, status, text};
 
 const FINALIZER: &str = "kubernetes-incubator/service-catalog";
 

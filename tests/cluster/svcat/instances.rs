@@ -1,14 +1,14 @@
 //! Instances: `provision`, `get`, `describe`, `touch`, `deprovision`, with `--wait` and `--abandon`.
 
 use serde_json::{Value, json};
+use testkit::{
+    broker::{AsyncScript, Hold, Operation},
+    stage::objects::{BINDING, INSTANCE, SECRET, condition, name, uid},
+};
 
 use super::{
     Case, cluster_wide, namespaced,
     wire::{Scope, Svcat, is, is_done, status},
-};
-use crate::{
-    stage::objects::{BINDING, INSTANCE, SECRET, condition, name, uid},
-    support::broker::{AsyncScript, Hold, Operation},
 };
 
 /// Waits until the operator has seen everything that was written before.
@@ -59,16 +59,19 @@ async fn an_instance_comes_and_goes(case: Case, wide: bool) {
     case.finish().await;
 }
 
+// v0.3 N6
 #[tokio::test]
 async fn an_instance_of_a_class_of_the_cluster_comes_and_goes() {
     an_instance_comes_and_goes(cluster_wide("svcat-instance-wide").await, true).await;
 }
 
+// v0.3 N6
 #[tokio::test]
 async fn an_instance_of_a_class_of_the_namespace_comes_and_goes() {
     an_instance_comes_and_goes(namespaced("svcat-instance").await, false).await;
 }
 
+// v0.3 N7
 #[tokio::test]
 async fn waiting_does_not_end_while_the_broker_is_at_work() {
     let case = namespaced("svcat-wait").await;
@@ -94,6 +97,7 @@ async fn waiting_does_not_end_while_the_broker_is_at_work() {
     case.finish().await;
 }
 
+// v0.3 J1
 #[tokio::test]
 async fn a_refusal_for_good_ends_the_waiting_and_a_touch_begins_anew() {
     let case = namespaced("svcat-refused").await;
@@ -162,16 +166,19 @@ async fn touched(case: Case) {
     case.finish().await;
 }
 
+// v0.3 N8
 #[tokio::test]
 async fn a_touch_of_an_instance_of_the_namespace_loses_nothing() {
     touched(namespaced("svcat-touch").await).await;
 }
 
+// v0.3 N8
 #[tokio::test]
 async fn a_touch_of_an_instance_of_the_cluster_loses_nothing() {
     touched(cluster_wide("svcat-touch-wide").await).await;
 }
 
+// v0.3 N10
 #[tokio::test]
 async fn an_abandoned_instance_is_not_taken_up_again() {
     let case = namespaced("svcat-abandon").await;
@@ -192,6 +199,7 @@ async fn an_abandoned_instance_is_not_taken_up_again() {
     case.finish().await;
 }
 
+// v0.3 N10
 #[tokio::test]
 async fn an_instance_is_abandoned_while_the_broker_is_at_work() {
     let case = namespaced("svcat-abandon-early").await;
@@ -212,6 +220,7 @@ async fn an_instance_is_abandoned_while_the_broker_is_at_work() {
     case.finish().await;
 }
 
+// v0.3 N10
 #[tokio::test]
 async fn an_instance_that_the_broker_does_not_delete_is_abandoned() {
     let case = namespaced("svcat-abandon-stuck").await;
@@ -245,6 +254,7 @@ async fn an_instance_that_was_never_ordered_is_abandoned_without_a_word_to_the_b
     case.finish().await;
 }
 
+// v0.3 N6
 #[tokio::test]
 async fn an_instance_is_ordered_by_an_id_and_a_secret_that_svcat_names() {
     let case = namespaced("svcat-external-id").await;

@@ -8,13 +8,13 @@ use std::{
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha224};
-
-use super::go;
-use crate::stage::{
+use testkit::stage::{
     case::Case,
     objects::{BROKER, CLUSTER_BROKER, CLUSTER_CLASS, CLUSTER_PLAN, Kind, name},
     wait,
 };
+
+use super::go;
 
 /// How often `touch` and `sync` try when they are told of a conflict.
 const TRIES: usize = 3;

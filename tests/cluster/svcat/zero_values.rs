@@ -3,12 +3,12 @@
 
 use kube::core::{Request, params::PostParams};
 use serde_json::{Value, json};
-
-use super::{Case, unregistered};
-use crate::stage::{
+use testkit::stage::{
     case::with,
     objects::{BINDING, INSTANCE, Kind, is_ready},
 };
+
+use super::{Case, unregistered};
 
 /// The bytes that such a client sends, and nothing that a typed client of ours would tidy up.
 async fn send(case: &Case, kind: Kind, replaced: Option<&str>, object: &Value) -> kube::Result<Value> {
@@ -104,11 +104,13 @@ async fn everything(namespace: &str, wide: bool) {
     case.finish().await;
 }
 
+// v0.3 B3
 #[tokio::test]
 async fn zero_values_are_taken_for_a_broker_of_a_namespace() {
     everything("go-client", false).await;
 }
 
+// v0.3 A4
 #[tokio::test]
 async fn zero_values_are_taken_for_a_broker_of_the_cluster() {
     everything("go-client-wide", true).await;
@@ -127,6 +129,7 @@ async fn keeps(case: &Case, kind: Kind, name: &str, count: &str) {
     assert_eq!(replaced["spec"][count], 2, "{count}");
 }
 
+// v0.3 B5, D9
 #[tokio::test]
 async fn a_count_that_is_sent_as_zero_is_kept() {
     for (namespace, wide) in [("go-count", false), ("go-count-wide", true)] {

@@ -4,9 +4,10 @@ use service_catalog::{
     osb,
     osb::outcome::Bound,
     reconcilers::{
-        binding::{BindingMachine, Call, Outcome, SecretState},
-        machine::{Absorbed, Machine as _, Next, Observed, Step},
-        write::Write,
+        binding::{BindingReconciler, BindingReply, SecretState},
+        operation::Answer,
+        reconciler::{Absorbed, AbsorbedOf, Next, NextOf, Observed, Reconciler as _, StepOf},
+        writes::Write,
     },
 };
 
@@ -17,10 +18,11 @@ use crate::{
     surprises::{Surprise::TakeName, Surroundings},
 };
 
-type Seen = Observed<BindingMachine>;
+type Seen = Observed<BindingReconciler>;
+type BrokerAnswer = Answer<BindingReply>;
 
 /// The status first.
-fn status_first(writes: Vec<Vec<Write>>, next: Next<BindingMachine>) -> Vec<Effect<BindingMachine>> {
+fn status_first(writes: Vec<Vec<Write>>, next: NextOf<BindingReconciler>) -> Vec<Effect<BindingReconciler>> {
     [Effect::Then(next)].into_iter().chain(writes.into_iter().map(Effect::Write)).collect()
 }
 
@@ -32,8 +34,8 @@ fn a_secret_that_is_written_after_the_status_is_caught() {
 
 #[test]
 fn a_secret_that_is_not_written_is_caught() {
-    fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<BindingMachine> {
-        Absorbed { writes: vec![], ..BindingMachine::absorb(observed, call, outcome) }
+    fn absorb(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<BindingReconciler> {
+        Absorbed { writes: vec![], ..BindingReconciler::absorb(observed, answer) }
     }
     let mistake = Operator { absorb, ..faultless() };
     caught(&mistake, Surroundings::default(), &[], &[], Rule::SecretFirst);
@@ -41,14 +43,14 @@ fn a_secret_that_is_not_written_is_caught() {
 
 #[test]
 fn a_secret_that_is_not_looked_for_is_caught() {
-    fn plan(observed: &Seen) -> Step<BindingMachine> {
-        let (object, world) = (observed.object.clone(), observed.world.clone());
-        let Observed { memory, tunables, now, .. } = *observed;
-        let mut seen: Seen = Observed { object, world, memory, tunables, now };
-        if seen.world.secret == SecretState::Foreign {
-            seen.world.secret = SecretState::Missing;
+    fn plan(observed: &Seen) -> StepOf<BindingReconciler> {
+        let (object, dependencies) = (observed.object.clone(), observed.dependencies.clone());
+        let Observed { memory, settings, now, .. } = *observed;
+        let mut seen: Seen = Observed { object, dependencies, memory, settings, now };
+        if seen.dependencies.secret == SecretState::Foreign {
+            seen.dependencies.secret = SecretState::Missing;
         }
-        BindingMachine::plan(&seen)
+        BindingReconciler::plan(&seen)
     }
     let mistake = Operator { plan, ..faultless() };
     caught(&mistake, Surroundings::default(), &[TakeName], &[], Rule::SecretCanBeWritten);
@@ -57,14 +59,14 @@ fn a_secret_that_is_not_looked_for_is_caught() {
 /// A Secret of an earlier attempt is as good as any.
 #[test]
 fn a_secret_with_the_credentials_of_another_id_is_caught() {
-    fn plan(observed: &Seen) -> Step<BindingMachine> {
-        let (object, world) = (observed.object.clone(), observed.world.clone());
-        let Observed { memory, tunables, now, .. } = *observed;
-        let mut seen: Seen = Observed { object, world, memory, tunables, now };
-        if let SecretState::Ours { binding_id, .. } = &mut seen.world.secret {
+    fn plan(observed: &Seen) -> StepOf<BindingReconciler> {
+        let (object, dependencies) = (observed.object.clone(), observed.dependencies.clone());
+        let Observed { memory, settings, now, .. } = *observed;
+        let mut seen: Seen = Observed { object, dependencies, memory, settings, now };
+        if let SecretState::Ours { binding_id, .. } = &mut seen.dependencies.secret {
             binding_id.clone_from(&observed.status().binding_id);
         }
-        BindingMachine::plan(&seen)
+        BindingReconciler::plan(&seen)
     }
     let mistake = Operator { plan, ..faultless() };
     let start = Surroundings { secret: Some(Some("an-earlier-id".to_owned())), ..Surroundings::default() };
@@ -73,14 +75,14 @@ fn a_secret_with_the_credentials_of_another_id_is_caught() {
 
 #[test]
 fn a_credential_in_a_status_is_caught() {
-    fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<BindingMachine> {
-        let said = match &outcome {
-            Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer))) => {
+    fn absorb(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<BindingReconciler> {
+        let said = match &answer {
+            Answer::Request(BindingReply::Bind(osb::Outcome::Answered(Bound::Done(answer)))) => {
                 answer.credentials.as_ref().map(|credentials| format!("{:?}", credentials.expose()))
             }
             _ => None,
         };
-        let absorbed = BindingMachine::absorb(observed, call, outcome);
+        let absorbed = BindingReconciler::absorb(observed, answer);
         let next = match absorbed.next {
             Next::Record(mut status) => {
                 status.progress.last_operation = said;

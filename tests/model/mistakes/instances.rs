@@ -1,23 +1,23 @@
 //! Answers that are misread.
 
 use service_catalog::{
-    crd::instance::{DeprovisionStatus, InstanceOperation, ProvisionStatus},
+    crd::{
+        instance::{InstanceOperation, ProvisionStatus},
+        progress::DeletionStatus,
+    },
     osb::{
-        Doubt,
+        UnknownOutcome,
         outcome::{Deleted, OperationState, Polled},
     },
-    reconcilers::{
-        attempt::attempt_id,
-        instance::{Cause, phase::Awaited},
-    },
+    reconcilers::identity::attempt_id,
 };
 
 use super::*;
 use crate::surprises::Surprise::{ChangePlan, Delete, Edit};
 
 /// Does not wait until an unanswered create can no longer take effect.
-fn no_quiet_period(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    absorb_otherwise(observed, call, outcome, |mut status| {
+fn no_quiet_period(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    absorb_otherwise(observed, answer, |mut status| {
         if starts_mitigating(observed, &status) {
             status.progress.next_attempt_time = None;
         }
@@ -25,12 +25,14 @@ fn no_quiet_period(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<I
     })
 }
 
+// v0.3 Q14
 #[test]
 fn a_mitigation_without_a_quiet_period_is_caught() {
     let mistake = Operator { absorb: no_quiet_period, ..faultless() };
     caught(&mistake, Surroundings::default(), &[], &[], Rule::OneAtATime);
 }
 
+// v0.3 Q14
 #[test]
 fn a_deletion_without_a_quiet_period_is_caught() {
     let mistake = Operator { absorb: no_quiet_period, ..faultless() };
@@ -40,15 +42,14 @@ fn a_deletion_without_a_quiet_period_is_caught() {
 /// What the broker says when it is asked about an operation is taken for this.
 fn polled(
     observed: &Seen,
-    call: &Call,
-    outcome: Outcome,
+    answer: BrokerAnswer,
     misread: impl FnOnce(Awaited, osb::Outcome<Polled>) -> osb::Outcome<Polled>,
-) -> Absorbed<InstanceMachine> {
-    let outcome = match (phase::phase(&observed.status()), outcome) {
-        (Phase::Polling(awaited, _), Outcome::Polled(outcome)) => Outcome::Polled(misread(awaited, outcome)),
+) -> AbsorbedOf<InstanceReconciler> {
+    let answer = match (phase(&observed.status()), answer) {
+        (Phase::Polling(awaited, _), Answer::Poll(outcome)) => Answer::Poll(misread(awaited, outcome)),
         (_, other) => other,
     };
-    InstanceMachine::absorb(observed, call, outcome)
+    InstanceReconciler::absorb(observed, answer)
 }
 
 fn with_state(outcome: osb::Outcome<Polled>, of: OperationState, to: OperationState) -> osb::Outcome<Polled> {
@@ -56,8 +57,8 @@ fn with_state(outcome: osb::Outcome<Polled>, of: OperationState, to: OperationSt
 }
 
 /// 410 to a poll is always the end, and the end is always good.
-fn gone_is_success(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    polled(observed, call, outcome, |_, outcome| {
+fn gone_is_success(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    polled(observed, answer, |_, outcome| {
         with_state(outcome, OperationState::Gone, OperationState::Succeeded)
     })
 }
@@ -70,10 +71,12 @@ fn a_410_that_is_taken_for_the_end_of_a_provision_is_caught() {
 
 #[test]
 fn a_410_that_is_taken_for_the_end_of_an_update_is_caught() {
-    fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-        polled(observed, call, outcome, |awaited, outcome| match awaited {
-            Awaited::Update => with_state(outcome, OperationState::Gone, OperationState::Succeeded),
-            Awaited::Provision | Awaited::Deletion(_) => outcome,
+    fn absorb(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+        polled(observed, answer, |awaited, outcome| match awaited {
+            Awaited::Operation(InstanceAction::Update | InstanceAction::UpdateContext) => {
+                with_state(outcome, OperationState::Gone, OperationState::Succeeded)
+            }
+            Awaited::Operation(InstanceAction::Provision) | Awaited::Deletion(_) => outcome,
         })
     }
     let mistake = Operator { absorb, ..faultless() };
@@ -81,10 +84,13 @@ fn a_410_that_is_taken_for_the_end_of_an_update_is_caught() {
 }
 
 /// 410 to a poll of a provision: there is nothing, so there is nothing to delete either.
-fn gone_is_nothing(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let gone = matches!(&outcome, Outcome::Polled(osb::Outcome::Answered(polled)) if polled.state == OperationState::Gone);
-    absorb_otherwise(observed, call, outcome, |status| {
-        let awaited = matches!(phase::phase(&observed.status()), Phase::Polling(Awaited::Provision, _));
+fn gone_is_nothing(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    let gone = matches!(&answer, Answer::Poll(osb::Outcome::Answered(polled)) if polled.state == OperationState::Gone);
+    absorb_otherwise(observed, answer, |status| {
+        let awaited = matches!(
+            phase(&observed.status()),
+            Phase::Polling(Awaited::Operation(InstanceAction::Provision), _)
+        );
         if gone && awaited { nothing_there(status) } else { status }
     })
 }
@@ -97,7 +103,7 @@ fn nothing_there(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
         current_operation: InstanceOperation::None,
         in_progress_properties: None,
         provision_status: ProvisionStatus::NotProvisioned,
-        deprovision_status: DeprovisionStatus::NotRequired,
+        deprovision_status: DeletionStatus::NotRequired,
         ..status
     }
 }
@@ -109,8 +115,8 @@ fn a_410_that_is_taken_for_the_absence_of_what_is_being_made_is_caught() {
 }
 
 /// 404 to the poll of a deletion: it must be gone.
-fn missing_is_gone(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    polled(observed, call, outcome, |awaited, outcome| match (awaited, outcome) {
+fn missing_is_gone(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    polled(observed, answer, |awaited, outcome| match (awaited, outcome) {
         (Awaited::Deletion(_), osb::Outcome::Refused(refusal)) if refusal.status == 404 => {
             osb::Outcome::Answered(Polled {
                 state: OperationState::Gone,
@@ -131,12 +137,12 @@ fn a_404_that_is_taken_for_the_end_of_a_deletion_is_caught() {
 }
 
 /// 202 to a DELETE: it will be gone soon enough.
-fn accepted_is_deleted(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let outcome = match outcome {
-        Outcome::Deleted(outcome) => Outcome::Deleted(outcome.map(|_| Deleted::Done)),
+fn accepted_is_deleted(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    let answer = match answer {
+        Answer::Delete(cause, outcome) => Answer::Delete(cause, outcome.map(|_| Deleted::Done)),
         other => other,
     };
-    InstanceMachine::absorb(observed, call, outcome)
+    InstanceReconciler::absorb(observed, answer)
 }
 
 #[test]
@@ -146,10 +152,10 @@ fn a_finalizer_that_goes_before_the_deletion_has_ended_is_caught() {
 }
 
 /// What never became ready needs no DELETE.
-fn drops_the_finalizer_early(observed: &Seen) -> Step<InstanceMachine> {
+fn drops_the_finalizer_early(observed: &Seen) -> StepOf<InstanceReconciler> {
     let status = observed.status();
-    match InstanceMachine::plan(observed) {
-        Step::Call { call: Call::Deprovision(_, _, Cause::Deletion), .. }
+    match InstanceReconciler::plan(observed) {
+        Step::Call { call: Call::Delete(_, _, Cause::Deletion), .. }
             if status.provision_status != ProvisionStatus::Provisioned =>
         {
             Step::RemoveFinalizer
@@ -165,17 +171,24 @@ fn a_finalizer_that_goes_without_a_delete_is_caught() {
 }
 
 /// Every "no" is cleaned up after, as if the broker had made something.
-fn mitigates_refusals(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let outcome = match outcome {
-        Outcome::Provisioned(osb::Outcome::Refused(refusal)) if matches!(call, Call::Provision(..)) => {
+fn mitigates_refusals(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    let answer = match answer {
+        Answer::Request(InstanceReply::Provision(address, target, osb::Outcome::Refused(refusal))) => {
             let message = refusal.message;
             let status = Some(201);
-            let doubt = Doubt { status, message, answered: true, mitigate: true, ..Doubt::default() };
-            Outcome::Provisioned(osb::Outcome::Unknown(doubt))
+            let doubt = UnknownOutcome {
+                status,
+                message,
+                answered: true,
+                mitigate: true,
+                ..UnknownOutcome::default()
+            };
+            let outcome = osb::Outcome::Unknown(doubt);
+            Answer::Request(InstanceReply::Provision(address, target, outcome))
         }
         other => other,
     };
-    InstanceMachine::absorb(observed, call, outcome)
+    InstanceReconciler::absorb(observed, answer)
 }
 
 #[test]
@@ -192,14 +205,15 @@ fn a_delete_of_what_somebody_else_has_is_caught() {
 }
 
 /// The next attempt uses the id that was just deleted.
-fn keeps_the_id(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    absorb_otherwise(observed, call, outcome, |mut status| {
+fn keeps_the_id(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    absorb_otherwise(observed, answer, |mut status| {
         let before = observed.status();
         status.progress.attempt = before.progress.attempt;
         ServiceInstanceStatus { instance_id: before.instance_id, ..status }
     })
 }
 
+// v0.3 Q15
 #[test]
 fn an_id_that_is_used_again_after_its_deletion_is_caught() {
     let mistake = Operator { absorb: keeps_the_id, ..faultless() };
@@ -207,18 +221,19 @@ fn an_id_that_is_used_again_after_its_deletion_is_caught() {
 }
 
 /// Begins anew under another id, without a DELETE.
-fn moves_on(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    absorb_otherwise(observed, call, outcome, |mut status| {
+fn moves_on(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    absorb_otherwise(observed, answer, |mut status| {
         if !starts_mitigating(observed, &status) {
             return status;
         }
         status.progress.attempt += 1;
         let uid = observed.object.metadata.uid.as_deref();
-        let instance_id = attempt_id("", uid, status.progress.attempt);
+        let instance_id = attempt_id("", uid.unwrap_or_default(), status.progress.attempt).into();
         nothing_there(ServiceInstanceStatus { instance_id, ..status })
     })
 }
 
+// OSB 148
 #[test]
 fn another_id_before_the_old_one_is_deleted_is_caught() {
     let mistake = Operator { absorb: moves_on, ..faultless() };
@@ -226,16 +241,16 @@ fn another_id_before_the_old_one_is_deleted_is_caught() {
 }
 
 /// An unanswered create is forgotten when the next try is refused.
-fn forgets_doubt(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-    let refused = matches!(&outcome, Outcome::Provisioned(osb::Outcome::Refused(_)));
+fn forgets_doubt(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+    let refused =
+        matches!(&answer, Answer::Request(InstanceReply::Provision(_, _, osb::Outcome::Refused(_))));
     let mut forgotten = observed.status();
     forgotten.progress.unanswered = false;
-    let provision = matches!(call, Call::Provision(..));
-    let known =
-        if refused && provision { with_status(observed, forgotten) } else { with_object(observed, |_| {}) };
-    InstanceMachine::absorb(&known, call, outcome)
+    let known = if refused { with_status(observed, forgotten) } else { with_object(observed, |_| {}) };
+    InstanceReconciler::absorb(&known, answer)
 }
 
+// v0.3 Q12
 #[test]
 fn a_doubt_that_a_refusal_wipes_out_is_caught() {
     let mistake = Operator { absorb: forgets_doubt, ..faultless() };

@@ -2,17 +2,14 @@
 
 use service_catalog::{
     crd::instance::{InstanceOperation, ProvisionStatus},
-    reconcilers::{
-        attempt::attempt_id,
-        instance::{Cause, Recipient, phase::Awaited},
-    },
+    reconcilers::{identity::attempt_id, operation::Address},
 };
 
 use super::*;
 use crate::surprises::Surprise::{Bindings, ChangePlan, Delete, Edit, Lag};
 
-fn without_intent(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
+fn without_intent(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
         Step::Attempt { call, .. } => Step::Call { before: vec![], call },
         other => other,
     }
@@ -33,21 +30,22 @@ fn what_follows_from_a_request_without_an_intent_is_caught() {
     caught(&mistake, Surroundings::default(), &[Delete], FOLLOWS, Rule::NothingLeft);
 }
 
+// v0.3 Q13
 #[test]
 fn an_intent_that_is_written_over_whatever_is_there_is_caught() {
-    let mistake = Operator::<InstanceMachine> { compares: false, ..faultless() };
+    let mistake = Operator::<InstanceReconciler> { compares: false, ..faultless() };
     caught(&mistake, Surroundings::default(), &[Lag, Delete], &[], Rule::NoChangeWhileDeleting);
 }
 
 #[test]
 fn what_follows_when_two_replicas_ask_is_caught() {
-    let mistake = Operator::<InstanceMachine> { compares: false, ..faultless() };
+    let mistake = Operator::<InstanceReconciler> { compares: false, ..faultless() };
     caught(&mistake, Surroundings::default(), &[Lag, Edit], &[], Rule::RepeatsUnchanged);
 }
 
 /// The intent does not say which broker was asked for what.
-fn forgetful(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
+fn forgetful(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
         Step::Attempt { intent, call } => {
             Step::Attempt { intent: ServiceInstanceStatus { resolved: None, ..intent }, call }
         }
@@ -62,9 +60,9 @@ fn an_intent_without_what_a_delete_needs_is_caught() {
 }
 
 /// Goes on as if the object were not being deleted.
-fn blind_to_deletion(observed: &Seen) -> Step<InstanceMachine> {
+fn blind_to_deletion(observed: &Seen) -> StepOf<InstanceReconciler> {
     let observed = with_object(observed, |object| object.metadata.deletion_timestamp = None);
-    InstanceMachine::plan(&with_parameters(observed))
+    InstanceReconciler::plan(&with_parameters(observed))
 }
 
 #[test]
@@ -80,10 +78,10 @@ fn a_create_for_what_is_being_deleted_is_caught() {
 }
 
 /// Deletes what a create may have left as if the object were being deleted.
-fn unannounced_mitigation(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
-        Step::Attempt { call: Call::Deprovision(recipient, target, _), .. } => {
-            Step::Call { before: vec![], call: Call::Deprovision(recipient, target, Cause::Deletion) }
+fn unannounced_mitigation(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
+        Step::Attempt { call: Call::Delete(address, target, _), .. } => {
+            Step::Call { before: vec![], call: Call::Delete(address, target, Cause::Deletion) }
         }
         other => other,
     }
@@ -96,13 +94,13 @@ fn a_deletion_of_what_is_to_exist_is_caught() {
 }
 
 /// Deletes under the id that the next attempt will have.
-fn wrong_id(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
-        Step::Attempt { intent, call: Call::Deprovision(recipient, target, cause) } => {
+fn wrong_id(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
+        Step::Attempt { intent, call: Call::Delete(address, target, cause) } => {
             let uid = observed.object.metadata.uid.as_deref();
-            let instance_id = attempt_id("", uid, intent.progress.attempt + 1);
-            let recipient = Recipient { instance_id, ..recipient };
-            Step::Attempt { intent, call: Call::Deprovision(recipient, target, cause) }
+            let instance_id = attempt_id("", uid.unwrap_or_default(), intent.progress.attempt + 1).into();
+            let address = Address { instance_id, ..address };
+            Step::Attempt { intent, call: Call::Delete(address, target, cause) }
         }
         other => other,
     }
@@ -115,17 +113,17 @@ fn a_mitigation_under_the_wrong_id_is_caught() {
 }
 
 /// Asks for a change at once, although the broker has not finished the last one.
-fn impatient(observed: &Seen) -> Step<InstanceMachine> {
+fn impatient(observed: &Seen) -> StepOf<InstanceReconciler> {
     let mut status = observed.status();
-    let polls = matches!(phase::phase(&status), Phase::Polling(Awaited::Provision | Awaited::Update, _));
+    let polls = matches!(phase(&status), Phase::Polling(Awaited::Operation(_), _));
     if polls && observed.object.metadata.generation > Some(status.observed_generation) {
         status.progress.async_op_in_progress = false;
         status.current_operation = InstanceOperation::None;
         status.provision_status = ProvisionStatus::Provisioned;
         status.external_properties = status.in_progress_properties.take();
-        return InstanceMachine::plan(&with_parameters(with_status(observed, status)));
+        return InstanceReconciler::plan(&with_parameters(with_status(observed, status)));
     }
-    InstanceMachine::plan(observed)
+    InstanceReconciler::plan(observed)
 }
 
 #[test]
@@ -135,16 +133,17 @@ fn an_update_while_an_operation_is_polled_is_caught() {
 }
 
 /// Asks for something else under the same id, when the spec has changed while a create was unanswered.
-fn fickle(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
+fn fickle(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
         Step::Record(status) if starts_mitigating(observed, &status) => {
             let asked = ServiceInstanceStatus { in_progress_properties: None, ..observed.status() };
-            InstanceMachine::plan(&with_status(observed, asked))
+            InstanceReconciler::plan(&with_status(observed, asked))
         }
         other => other,
     }
 }
 
+// v0.3 Q16
 #[test]
 fn another_request_under_the_id_of_an_unanswered_one_is_caught() {
     let mistake = Operator { plan: fickle, ..faultless() };
@@ -152,10 +151,10 @@ fn another_request_under_the_id_of_an_unanswered_one_is_caught() {
 }
 
 /// Does not look for bindings.
-fn careless(observed: &Seen) -> Step<InstanceMachine> {
+fn careless(observed: &Seen) -> StepOf<InstanceReconciler> {
     let mut observed = with_object(observed, |_| {});
-    observed.world.bindings.clear();
-    InstanceMachine::plan(&observed)
+    observed.dependencies.bindings.clear();
+    InstanceReconciler::plan(&observed)
 }
 
 #[test]
@@ -165,11 +164,11 @@ fn a_deletion_of_an_instance_with_bindings_is_caught() {
 }
 
 /// Sends nothing but the plan, whatever differs.
-fn taciturn(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
-        Step::Attempt { intent, call: Call::Update(recipient, mut body) } => {
+fn taciturn(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
+        Step::Attempt { intent, call: Call::Request(address, InstanceRequest::Update(mut body)) } => {
             body.parameters = None;
-            Step::Attempt { intent, call: Call::Update(recipient, body) }
+            Step::Attempt { intent, call: Call::Request(address, InstanceRequest::Update(body)) }
         }
         other => other,
     }

@@ -1,6 +1,6 @@
 //! Waiting where there is something to do, and doing something where there is nothing.
 
-use service_catalog::reconcilers::machine::Wait;
+use service_catalog::reconcilers::reconciler::Wait;
 
 use super::*;
 use crate::surprises::Surprise::{Class, Delete};
@@ -10,9 +10,9 @@ fn exists(observed: &Seen) -> bool {
 }
 
 /// Does not remember when the broker last answered.
-fn does_not_remember(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
+fn does_not_remember(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
     let memory = observed.memory;
-    Absorbed { memory, ..InstanceMachine::absorb(observed, call, outcome) }
+    Absorbed { memory, ..InstanceReconciler::absorb(observed, answer) }
 }
 
 #[test]
@@ -23,8 +23,8 @@ fn a_memory_that_stays_behind_is_caught() {
 
 #[test]
 fn a_broker_that_is_not_left_alone_is_caught() {
-    fn absorb(observed: &Seen, call: &Call, outcome: Outcome) -> Absorbed<InstanceMachine> {
-        let mut absorbed = InstanceMachine::absorb(observed, call, outcome);
+    fn absorb(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
+        let mut absorbed = InstanceReconciler::absorb(observed, answer);
         absorbed.memory.not_before = None;
         absorbed
     }
@@ -33,8 +33,8 @@ fn a_broker_that_is_not_left_alone_is_caught() {
 }
 
 /// Whatever is due later is left to chance.
-fn sleeps(observed: &Seen) -> Step<InstanceMachine> {
-    match InstanceMachine::plan(observed) {
+fn sleeps(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match InstanceReconciler::plan(observed) {
         Step::Wait(_) if exists(observed) => Step::Wait(Wait::ForChange),
         other => other,
     }
@@ -47,13 +47,14 @@ fn a_retry_that_nobody_wakes_up_for_is_caught() {
 }
 
 /// A deletion that the broker refused is given up.
-fn gives_up(observed: &Seen) -> Step<InstanceMachine> {
-    match phase::phase(&observed.status()) {
+fn gives_up(observed: &Seen) -> StepOf<InstanceReconciler> {
+    match phase(&observed.status()) {
         Phase::Deleting { .. } => Step::Wait(Wait::ForChange),
-        _ => InstanceMachine::plan(observed),
+        _ => InstanceReconciler::plan(observed),
     }
 }
 
+// v0.3 H16, Q21
 #[test]
 fn a_deletion_that_is_given_up_is_caught() {
     let mistake = Operator { plan: gives_up, ..faultless() };
@@ -62,9 +63,9 @@ fn a_deletion_that_is_given_up_is_caught() {
 
 #[test]
 fn a_wait_without_a_word_is_caught() {
-    fn plan(observed: &Seen) -> Step<InstanceMachine> {
-        match InstanceMachine::plan(observed) {
-            Step::Record(_) if exists(observed) && observed.world.offering.is_err() => {
+    fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
+        match InstanceReconciler::plan(observed) {
+            Step::Record(_) if exists(observed) && observed.dependencies.offering.is_err() => {
                 Step::Wait(Wait::ForChange)
             }
             other => other,
@@ -76,8 +77,8 @@ fn a_wait_without_a_word_is_caught() {
 
 #[test]
 fn a_status_that_is_written_again_is_caught() {
-    fn plan(observed: &Seen) -> Step<InstanceMachine> {
-        match InstanceMachine::plan(observed) {
+    fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
+        match InstanceReconciler::plan(observed) {
             Step::Wait(Wait::ForChange) => Step::Record(observed.status()),
             other => other,
         }
@@ -88,8 +89,8 @@ fn a_status_that_is_written_again_is_caught() {
 
 #[test]
 fn a_wait_for_the_past_is_caught() {
-    fn plan(observed: &Seen) -> Step<InstanceMachine> {
-        match InstanceMachine::plan(observed) {
+    fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
+        match InstanceReconciler::plan(observed) {
             Step::Wait(Wait::Until(_)) if exists(observed) => Step::Wait(Wait::Until(observed.now)),
             other => other,
         }
@@ -100,10 +101,12 @@ fn a_wait_for_the_past_is_caught() {
 
 #[test]
 fn an_operation_that_is_tried_again_for_ever_is_caught() {
-    fn plan(observed: &Seen) -> Step<InstanceMachine> {
-        match InstanceMachine::plan(observed) {
-            Step::Attempt { call: Call::Provision(..), .. } if observed.status().progress.attempt > 0 => {
-                Step::Wait(Wait::Until(observed.now + observed.tunables.retry_base))
+    fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
+        match InstanceReconciler::plan(observed) {
+            Step::Attempt { call: Call::Request(_, InstanceRequest::Provision(_)), .. }
+                if observed.status().progress.attempt > 0 =>
+            {
+                Step::Wait(Wait::Until(observed.now + observed.settings.retry_base))
             }
             other => other,
         }
@@ -114,10 +117,10 @@ fn an_operation_that_is_tried_again_for_ever_is_caught() {
 
 #[test]
 fn letting_go_of_what_has_failed_is_caught() {
-    fn plan(observed: &Seen) -> Step<InstanceMachine> {
-        match phase::phase(&observed.status()) {
-            Phase::Stuck => Step::RemoveFinalizer,
-            _ => InstanceMachine::plan(observed),
+    fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
+        match phase(&observed.status()) {
+            Phase::Failed => Step::RemoveFinalizer,
+            _ => InstanceReconciler::plan(observed),
         }
     }
     let mistake = Operator { plan, ..faultless() };
@@ -126,8 +129,8 @@ fn letting_go_of_what_has_failed_is_caught() {
 
 #[test]
 fn a_finalizer_that_is_added_twice_is_caught() {
-    fn plan(observed: &Seen) -> Step<InstanceMachine> {
-        match InstanceMachine::plan(observed) {
+    fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
+        match InstanceReconciler::plan(observed) {
             Step::Wait(Wait::ForChange) => Step::AddFinalizer,
             other => other,
         }

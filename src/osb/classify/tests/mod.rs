@@ -35,7 +35,7 @@ enum Kind {
     Answered,
     Refused(Refusal),
     Unsent,
-    Unknown(Doubt),
+    Unknown(UnknownOutcome),
 }
 
 fn kind<T>(outcome: Outcome<T>) -> Kind {
@@ -70,7 +70,7 @@ fn valid_body(operation: Operation) -> &'static [u8] {
 }
 
 #[track_caller]
-fn doubt(kind: Kind) -> Doubt {
+fn doubt(kind: Kind) -> UnknownOutcome {
     let Kind::Unknown(doubt) = kind else { panic!("not unknown: {kind:?}") };
     doubt
 }

@@ -6,6 +6,10 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::crd::{ConditionType, condition};
+use crate::reconcilers::{
+    binding::BindingAction,
+    operation::{Awaited, Phase},
+};
 use instances::{absorb::failures, doubt, polled, refused};
 
 type Make<T> = fn() -> osb::Outcome<T>;
@@ -19,10 +23,10 @@ fn shown(fixture: &Fixture, also: &str) -> String {
     assert!(!text.contains("hunter2"), "a credential in a status: {text}");
     let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
     let next = status.progress.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
-    let phase = format!("{:?}", phase::phase(&status));
-    let phase = match phase::phase(&status) {
-        phase::Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
-        _ => phase.split([' ', '(']).next().unwrap_or_default().to_owned(),
+    let phase = match Standing::<Binding>::of(&fixture.object).phase {
+        Phase::Polling(Awaited::Operation(BindingAction::Bind), _) => "Polling Bind".to_owned(),
+        Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
+        phase => format!("{phase:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
     };
     format!(
         "{also}{phase}{}, {:?}{}, id {}, {}",
@@ -57,6 +61,7 @@ fn rows<T>(
     }
 }
 
+// v0.3 J1, Q36
 #[test]
 fn every_answer_to_a_bind() {
     let mut table = String::new();
@@ -111,6 +116,7 @@ fn every_answer_to_an_unbind() {
     assert_table(&table, include_str!("unbind.txt"));
 }
 
+// v0.3 J7, Q37
 #[test]
 fn every_answer_to_a_poll() {
     let mut table = String::new();
@@ -143,6 +149,7 @@ fn every_answer_to_a_poll() {
     assert_table(&table, include_str!("poll.txt"));
 }
 
+// v0.3 Q36
 #[test]
 fn every_answer_to_a_fetch() {
     let mut table = String::new();
@@ -160,7 +167,7 @@ fn every_answer_to_a_fetch() {
     ] {
         let (asked, call) = fixture.asking();
         let call = match call {
-            Call::Poll(recipient, target, _) => Call::Fetch(recipient, target),
+            Call::Poll(address, target, _) => Call::Request(address, BindingRequest::Fetch(target)),
             fetch => fetch,
         };
         let mut told: Vec<(String, Vec<&str>)> = vec![];
@@ -183,6 +190,7 @@ fn expiring(fixture: &Fixture, seconds: i64, earlier: i64) -> Outcome {
     Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer)))
 }
 
+// OSB 127
 #[test]
 fn credentials_that_expire_are_ready_until_they_have() {
     let new = Fixture::new();
@@ -205,6 +213,8 @@ fn credentials_that_expire_are_ready_until_they_have() {
     assert_eq!(said, ["Ready=True:CredentialsToBeRenewed", "Ready=False:CredentialsExpired"]);
 }
 
+// OSB 124, 125
+// v0.3 I9
 #[test]
 fn what_a_cluster_cannot_serve_is_told() {
     let answer = BindingAnswer { unserved: vec!["volume_mounts"], ..answer(&json!({"a": "b"})) };
@@ -213,6 +223,7 @@ fn what_a_cluster_cannot_serve_is_told() {
     assert!(message.contains("volume_mounts, which means nothing to a Kubernetes cluster"), "{message}");
 }
 
+// OSB 84
 #[test]
 fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
     let busy = || Outcome::Polled(polled(OperationState::InProgress));
@@ -227,6 +238,7 @@ fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
     assert!(over.status().progress.orphan_mitigation_in_progress, "{}", conditions(&over.status()));
 }
 
+// OSB 84
 #[test]
 fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
     let broken = || Outcome::Bound(doubt(Some(500), true, true));
@@ -241,18 +253,24 @@ fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
     assert!(days > 6, "given up after {days} days");
 }
 
+// OSB 135
 #[test]
 fn a_binding_that_cannot_be_fetched_yet_is_not_written_down_word_by_word_nor_asked_for_too_soon() {
     let failing = |words: &str| {
         let message = words.to_owned();
         let retry_after = Some(std::time::Duration::from_secs(300));
-        let doubt = osb::outcome::Doubt { status: Some(503), message, retry_after, ..Default::default() };
+        let doubt = osb::outcome::UnknownOutcome {
+            status: Some(503),
+            message: message.into(),
+            retry_after,
+            ..Default::default()
+        };
         Outcome::Fetched(osb::Outcome::Unknown(doubt))
     };
     let fetched = |fixture: Fixture, words: &str| {
         let (asked, call) = fixture.asking();
-        let Call::Poll(recipient, target, _) = call else { panic!("{}", name(&call)) };
-        asked.after(1).absorbing(&Call::Fetch(recipient, target), failing(words)).0
+        let Call::Poll(address, target, _) = call else { panic!("{}", name(&call)) };
+        asked.after(1).absorbing(&Call::Request(address, BindingRequest::Fetch(target)), failing(words)).0
     };
     let first = fetched(Fixture::new().retrievable().answered(accepted()), "request 1");
     assert!(first.status().conditions[0].message.contains("request 1"));

@@ -41,8 +41,8 @@ fn lost() -> Outcome {
 /// The broker binds, and the credentials cannot be written.
 fn unfit() -> Fixture {
     let (asked, _) = Fixture::new().asking();
-    let refused = Refused { message: "the Secret is too large".into() };
-    let status = BindingMachine::absorb_refused_write(&asked.observed(), &refused);
+    let refused = RejectedWrite { message: "the Secret is too large".into() };
+    let status = BindingReconciler::absorb_rejected_write(&asked.observed(), &refused);
     asked.with_status(&status)
 }
 
@@ -51,7 +51,7 @@ fn waiting() -> Vec<(&'static str, Fixture)> {
     let busy = instance(|| instances::Fixture::new().answered(instances::accepted()));
     let failed = instance(|| {
         let bad = refused(400, RefusalReason::BadRequest);
-        instances::Fixture::new().answered(crate::reconcilers::instance::Outcome::Provisioned(bad))
+        instances::Fixture::new().answered(instances::Outcome::Provisioned(bad))
     });
     vec![
         ("no instance", saying(Fixture::new().with_instance(None))),
@@ -98,6 +98,7 @@ fn binds() -> Vec<(&'static str, Fixture)> {
     ]
 }
 
+// v0.3 J1
 #[test]
 fn each_situation_is_told_in_a_sentence() {
     let mut table = String::new();
@@ -106,5 +107,5 @@ fn each_situation_is_told_in_a_sentence() {
         assert!(status.conditions.iter().all(|it| it.observed_generation == 1), "{situation}");
         let _ = writeln!(table, "{situation}\n{}", words(&status.conditions));
     }
-    assert_eq!(table, include_str!("messages.txt"));
+    tables::assert_table(&table, include_str!("messages.txt"));
 }

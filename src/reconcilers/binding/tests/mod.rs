@@ -12,33 +12,37 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::{BindingMachine, Call, Cause, OtherSecrets, Outcome, SecretState, World, phase};
+use super::{
+    Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
+    credentials::SourceSecrets,
+};
 use crate::{
-    context::{Memory, Tunables},
     crd::{
         FINALIZER, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
         common::LocalObjectReference,
     },
     osb::{
         self, RefusalReason,
-        outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState},
+        outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState, Polled},
     },
     reconcilers::{
         instance::tests as instances,
-        machine::{Machine as _, Next, Observed, Step, Wait},
-        offering::{BrokerState, Offering, Unresolved},
+        operation::{Answer, Call, Cause, Standing},
         parameters::{self, ParametersError},
         reason::Reason,
+        reconciler::{Next, Observed, Reconciler as _, Step, StepOf, Wait},
+        references::{BrokerState, Offering, Unresolved},
         tables::{self, assert_table, gather},
-        write::{Refused, Write},
+        writes::{RejectedWrite, Write},
     },
+    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
 
 pub(super) const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
 
 static INSTANCE: LazyLock<ServiceInstance> = LazyLock::new(|| instances::Fixture::new().settled().object);
 
-/// A binding and its world: an instance that is ready, and a class.
+/// A binding and its dependencies: an instance that is ready, and a class.
 #[derive(Clone)]
 pub(super) struct Fixture {
     pub object: ServiceBinding,
@@ -51,7 +55,7 @@ pub(super) struct Fixture {
     broker_exists: bool,
     pub maximum_polling_duration: Option<i64>,
     pub secret: SecretState,
-    pub memory: Memory,
+    pub memory: OperationMemory,
     pub now: Timestamp,
 }
 
@@ -81,7 +85,7 @@ impl Fixture {
             broker_exists: true,
             maximum_polling_duration: None,
             secret: SecretState::Missing,
-            memory: Memory::default(),
+            memory: OperationMemory::default(),
             now: Timestamp::from_second(2_000_000).unwrap(),
         }
     }
@@ -163,41 +167,41 @@ impl Fixture {
         self.object.status.clone().unwrap_or_default()
     }
 
-    pub fn observed(&self) -> Observed<BindingMachine> {
+    pub fn observed(&self) -> Observed<BindingReconciler> {
         let parameters = if self.unreadable {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
             parameters::merge(self.object.spec.parameters.as_ref(), &[])
         };
-        let needed =
-            phase::needs_parameters(&self.object, super::secret::is_lost(&self.secret, &self.object));
+        let standing = Standing::<Binding>::of(&self.object);
+        let asks = standing.asks(super::secret::is_lost(&self.secret, &standing));
         Observed {
             object: Arc::new(self.object.clone()),
-            world: World {
+            dependencies: BindingDependencies {
                 instance: self.instance.clone().map(Arc::new),
                 offering: self.instance.as_ref().map(|_| self.offering.clone()),
                 present: self.present.clone(),
-                hindrance: None,
+                precondition_error: None,
                 maximum_polling_duration: self.maximum_polling_duration,
-                parameters: needed.then_some(parameters),
-                other_secrets: OtherSecrets::default(),
+                parameters: standing.needs_parameters(asks).then_some(parameters),
+                source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
                 recorded_broker_exists: self.broker_exists && self.status().resolved.is_some(),
             },
             memory: self.memory,
-            tunables: Tunables::default(),
+            settings: ReconcileSettings::default(),
             now: self.now,
         }
     }
 
-    pub fn plan(&self) -> Step<BindingMachine> {
-        BindingMachine::plan(&self.observed())
+    pub fn plan(&self) -> StepOf<BindingReconciler> {
+        BindingReconciler::plan(&self.observed())
     }
 
     /// Goes on until a request is to be sent, waiting where that is said.
-    pub fn asking(mut self) -> (Self, Call) {
+    pub fn asking(mut self) -> (Self, Call<BindingRequest>) {
         for _ in 0..8 {
             match self.plan() {
                 Step::Attempt { intent, call } => return (self.with_status(&intent), call),
@@ -216,9 +220,9 @@ impl Fixture {
     }
 
     /// What comes of this answer, and what else: a Secret, another request, the end.
-    pub fn absorbing(mut self, call: &Call, outcome: Outcome) -> (Self, &'static str) {
-        let id = phase::binding_id(&self.object, &self.status());
-        let absorbed = BindingMachine::absorb(&self.observed(), call, outcome);
+    pub fn absorbing(mut self, call: &Call<BindingRequest>, outcome: Outcome) -> (Self, &'static str) {
+        let id = Standing::<Binding>::of(&self.object).binding_id();
+        let absorbed = BindingReconciler::absorb(&self.observed(), outcome.to(call));
         self.memory = absorbed.memory;
         let wrote = !absorbed.writes.is_empty();
         if wrote {
@@ -240,6 +244,31 @@ impl Fixture {
     }
 }
 
+/// What a request came to, by what was asked.
+pub(super) enum Outcome {
+    Bound(osb::Outcome<Bound>),
+    Deleted(osb::Outcome<Deleted>),
+    Polled(osb::Outcome<Polled>),
+    Fetched(osb::Outcome<BindingAnswer>),
+}
+
+impl Outcome {
+    /// As the answer to a request.
+    fn to(self, call: &Call<BindingRequest>) -> Answer<BindingReply> {
+        match (call, self) {
+            (Call::Request(_, BindingRequest::Bind(..)), Self::Bound(outcome)) => {
+                Answer::Request(BindingReply::Bind(outcome))
+            }
+            (Call::Request(_, BindingRequest::Fetch(_)), Self::Fetched(outcome)) => {
+                Answer::Request(BindingReply::Fetch(outcome))
+            }
+            (Call::Delete(_, _, cause), Self::Deleted(outcome)) => Answer::Delete(*cause, outcome),
+            (Call::Poll(..), Self::Polled(outcome)) => Answer::Poll(outcome),
+            (call, _) => panic!("no answer to {}", name(call)),
+        }
+    }
+}
+
 pub(super) fn answer(credentials: &Value) -> BindingAnswer {
     let credentials = credentials.as_object().cloned().map(Credentials::new);
     BindingAnswer { credentials, ..BindingAnswer::default() }
@@ -258,18 +287,18 @@ pub(super) fn conditions(status: &ServiceBindingStatus) -> String {
     tables::shown(&status.conditions).map(short).collect::<Vec<_>>().join(" ")
 }
 
-fn name(call: &Call) -> &'static str {
+fn name(call: &Call<BindingRequest>) -> &'static str {
     match call {
-        Call::Bind(..) => "PUT",
-        Call::Unbind(.., Cause::Deletion) => "DELETE",
-        Call::Unbind(.., Cause::Mitigation) => "DELETE to mitigate",
+        Call::Request(_, BindingRequest::Bind(..)) => "PUT",
+        Call::Delete(.., Cause::Deletion) => "DELETE",
+        Call::Delete(.., Cause::Mitigation) => "DELETE to mitigate",
         Call::Poll(..) => "GET last_operation",
-        Call::Fetch(..) => "GET the binding",
+        Call::Request(_, BindingRequest::Fetch(_)) => "GET the binding",
     }
 }
 
 /// What comes next, in short.
-pub(super) fn shown(step: &Step<BindingMachine>, fixture: &Fixture) -> String {
+pub(super) fn shown(step: &StepOf<BindingReconciler>, fixture: &Fixture) -> String {
     match step {
         Step::AddFinalizer => "add the finalizer".into(),
         Step::RemoveFinalizer => "let go".into(),

@@ -90,6 +90,8 @@ fn busy() -> ServiceInstance {
     instances::Fixture::new().changing().answered(instances::accepted()).object
 }
 
+// OSB 78, 134
+// v0.3 I1, I7
 #[test]
 fn every_phase_in_every_situation() {
     let mut table = String::new();
@@ -123,11 +125,12 @@ fn a_finding_is_recorded_once_and_then_waited_on() {
     }
 }
 
+// OSB 137
 #[test]
 fn a_bind_says_what_and_for_whom() {
     let body = |fixture: Fixture| match fixture.asking().1 {
-        Call::Bind(recipient, body, incomplete) => {
-            (recipient.instance_id, recipient.binding_id, serde_json::to_value(body).unwrap(), incomplete)
+        Call::Request(address, BindingRequest::Bind(body, incomplete)) => {
+            (address.instance_id, address.binding_id, serde_json::to_value(body).unwrap(), incomplete)
         }
         other => panic!("{} has no body", name(&other)),
     };
@@ -138,20 +141,21 @@ fn a_bind_says_what_and_for_whom() {
         },
         "parameters": {"role": "reader"},
     });
-    let ids = (instances::UID.to_owned(), UID.to_owned());
+    let ids = (osb::InstanceId::from(instances::UID), Some(osb::BindingId::from(UID)));
     assert_eq!(body(Fixture::new()), (ids.0.clone(), ids.1.clone(), expected.clone(), false));
     assert_eq!(body(Fixture::new().retrievable()), (ids.0, ids.1, expected.clone(), true));
     expected.as_object_mut().unwrap().remove("parameters");
     assert_eq!(body(Fixture::new().with_parameters(&json!({}))).2, expected);
 }
 
+// v0.3 I6
 #[test]
 fn an_unbind_names_the_plan_that_the_broker_has_for_the_instance() {
     let moved = instances::Fixture::new().settled().with_plan("big-id").settled().object;
     for (instance, plan) in [(Some(moved), "big-id"), (None, "small-id"), (Some(recreated()), "small-id")] {
         match Fixture::new().settled().with_instance(instance).deleted().asking().1 {
-            Call::Unbind(recipient, target, ..) => {
-                assert_eq!((&*recipient.instance_id, &*target.plan_id), (instances::UID, plan));
+            Call::Delete(address, target, ..) => {
+                assert_eq!((&*address.instance_id, &*target.plan_id), (instances::UID, plan));
             }
             other => panic!("{}", name(&other)),
         }
@@ -166,11 +170,12 @@ fn a_lost_secret_of_a_binding_without_parameters_is_restored() {
     assert_eq!(shown(&lost.plan(), &lost), "intent, PUT");
 }
 
+// v0.3 Q35
 #[test]
 fn while_the_name_is_taken_the_broker_is_not_asked_again() {
-    let refused = Refused { message: "taken".into() };
+    let refused = RejectedWrite { message: "taken".into() };
     let observed = Fixture::new().intending().observed();
-    let status = BindingMachine::absorb_refused_write(&observed, &refused);
+    let status = BindingReconciler::absorb_rejected_write(&observed, &refused);
     let gone = Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
     let mut fixture = Fixture::new().with_status(&status).answered(gone);
     assert_eq!(conditions(&fixture.status()), "Ready=False:ErrorInjectingBindResult");
@@ -185,19 +190,20 @@ fn while_the_name_is_taken_the_broker_is_not_asked_again() {
 #[test]
 fn credentials_that_can_be_had_again_are_not_revoked_because_the_name_is_taken() {
     let fetching = Fixture::new().settled().retrievable().with_secret(SecretState::Missing);
-    let refused = Refused { message: "taken".into() };
-    let status = BindingMachine::absorb_refused_write(&fetching.observed(), &refused);
+    let refused = RejectedWrite { message: "taken".into() };
+    let status = BindingReconciler::absorb_rejected_write(&fetching.observed(), &refused);
     assert!(!status.progress.orphan_mitigation_in_progress && status.progress.next_attempt_time.is_some());
     assert_eq!(conditions(&status), "Ready=False:ErrorInjectingBindResult");
 }
 
+// v0.3 Q22
 #[test]
 fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
-    let failure = |words: &str| osb::outcome::Doubt {
+    let failure = |words: &str| osb::outcome::UnknownOutcome {
         status: Some(500),
-        message: words.to_owned(),
+        message: words.into(),
         answered: true,
-        ..osb::outcome::Doubt::default()
+        ..osb::outcome::UnknownOutcome::default()
     };
     let (mut fixture, mut waits) = (Fixture::new().settled().deleted(), vec![]);
     for words in ["request 1", "request 2", "request 3", "request 4"] {
@@ -207,11 +213,12 @@ fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
     assert_eq!(waits, ["wait 1 s", "wait 2 s", "wait 4 s", "wait 8 s"]);
 }
 
+// OSB 116
 #[test]
 fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
     let binding = |present: bool, wanted: bool| {
         let mut fixture = Fixture::new().offered(|offering| {
-            "wanted-id".clone_into(&mut offering.plan_id);
+            offering.plan_id = "wanted-id".into();
             offering.bindable = wanted;
         });
         fixture.present = Some(Offering { bindable: present, ..instances::offering() });
@@ -221,6 +228,7 @@ fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
     assert!(binding(false, true).contains("ErrorNonbindableServiceClass"), "{}", binding(false, true));
 }
 
+// OSB 62
 #[test]
 fn what_a_bind_may_have_left_is_deleted_when_the_operation_of_its_instance_has_ended() {
     let mut busy = INSTANCE.clone();

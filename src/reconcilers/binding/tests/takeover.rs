@@ -2,24 +2,23 @@
 
 use super::*;
 use crate::crd::{
-    ConditionStatus, ConditionType,
-    binding::{BindingOperation, UnbindStatus},
-    condition,
+    ConditionStatus, ConditionType, binding::BindingOperation, condition, progress::DeletionStatus,
     progress::Progress,
 };
+use crate::osb::{BindingId, InstanceId};
 
 /// The same, but as the original would have left it: nothing of what this operator notes beside.
 fn of_original(fixture: Fixture) -> Fixture {
     let mut status = fixture.status();
-    status.binding_id.clear();
-    status.instance_id.clear();
+    status.binding_id = BindingId::default();
+    status.instance_id = InstanceId::default();
     status.resolved = None;
     status.progress.last_attempt_time = None;
     fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
 }
 
 fn unmarked() -> SecretState {
-    SecretState::Ours { binding_id: String::new(), uid: None, lifetime: Lifetime::default() }
+    SecretState::Ours { binding_id: BindingId::default(), uid: None, lifetime: Lifetime::default() }
 }
 
 fn next(fixture: &Fixture) -> String {
@@ -34,7 +33,7 @@ fn what_was_bound_goes_on_record_and_its_secret_is_marked() {
     assert_eq!(taken.resolved, Some(instances::offering().to_record()));
     let recorded = bound.with_status(&taken);
     let Step::Write(writes) = recorded.plan() else { panic!("{}", next(&recorded)) };
-    let [Write::MarkSecret(metadata)] = &writes[..] else { panic!("something else is written") };
+    let [Write::LabelSecret(metadata)] = &writes[..] else { panic!("something else is written") };
     let marks = metadata.annotations.clone().unwrap_or_default();
     assert_eq!(marks["servicecatalog.k8s.io/binding-id"], "made-up-by-the-webhook");
     assert_eq!(metadata.labels.clone().unwrap_or_default()["servicecatalog.k8s.io/binding-uid"], UID);
@@ -56,7 +55,7 @@ fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
     let mut status = ServiceBindingStatus {
         progress: Progress { orphan_mitigation_in_progress: true, ..Progress::default() },
         current_operation: BindingOperation::Bind,
-        unbind_status: UnbindStatus::Required,
+        unbind_status: DeletionStatus::Required,
         ..ServiceBindingStatus::default()
     };
     let at = Time(Timestamp::UNIX_EPOCH);
@@ -75,5 +74,5 @@ fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
     let mitigated = of_original(Fixture::new().with_status(&status))
         .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)));
     assert_eq!(next(&mitigated.clone().after(3600)), "wait for a change");
-    assert_eq!(mitigated.status().unbind_status, UnbindStatus::NotRequired);
+    assert_eq!(mitigated.status().unbind_status, DeletionStatus::NotRequired);
 }

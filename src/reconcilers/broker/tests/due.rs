@@ -2,6 +2,7 @@
 
 use super::*;
 
+// v0.3 G1, G2
 #[test]
 fn failures_are_repeated_later_and_later_and_a_new_spec_at_once() {
     let mut bench = Bench::new();
@@ -39,12 +40,13 @@ fn another_api_version_is_tried_at_once() {
         assert_eq!(bench.memory.failures, 2);
         assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))), "{version}");
     }
-    bench.memory = Memory::default();
+    bench.memory = BrokerMemory::default();
     bench.catalog(&two());
-    bench.memory = Memory::default();
+    bench.memory = BrokerMemory::default();
     assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))), "a restart asks for nothing that is not due");
 }
 
+// v0.3 G1
 #[test]
 fn a_broker_that_asks_for_patience_gets_it() {
     let mut bench = Bench::new();
@@ -61,6 +63,7 @@ fn a_broker_that_asks_for_patience_gets_it() {
     assert!(bench.due() < Some(at(1076)));
 }
 
+// v0.3 J5
 #[test]
 fn writes_that_fail_are_made_good_by_another_fetch() {
     let mut bench = Bench::new();
@@ -74,12 +77,14 @@ fn writes_that_fail_are_made_good_by_another_fetch() {
     assert!(bench.due().unwrap() < at(90_002), "the status was not written");
 }
 
+// OSB 35
+// v0.3 G1
 #[test]
 fn a_good_catalog_is_fetched_again_after_its_interval() {
     let day = 24 * 3600;
     let mut bench = Bench::new();
     bench.catalog(&two());
-    bench.memory = Memory::default();
+    bench.memory = BrokerMemory::default();
     for (behavior, duration, expected) in [
         (RelistBehavior::Unset, None, Some(1000 + day)),
         (RelistBehavior::Duration, Some(60), Some(1060)),
@@ -103,6 +108,7 @@ fn a_good_catalog_is_fetched_again_after_its_interval() {
     assert!(matches!(bench.plan(), Step::Wait(Wait::Until(_))));
 }
 
+// OSB 30
 #[test]
 fn a_catalog_that_the_broker_calls_outdated_is_fetched_at_once_but_not_all_the_time() {
     let mut bench = Bench::new();
@@ -119,7 +125,7 @@ fn a_catalog_that_the_broker_calls_outdated_is_fetched_at_once_but_not_all_the_t
 fn a_catalog_that_was_read_by_an_operator_that_reads_less_is_fetched_once_more() {
     let mut bench = Bench::new();
     bench.catalog(&two());
-    bench.memory = Memory::default();
+    bench.memory = BrokerMemory::default();
     assert!(bench.due().is_some_and(|at| at > bench.now), "not before its time");
     if let Some(status) = bench.broker.status.as_mut() {
         status.catalog_reader = 0;

@@ -26,6 +26,7 @@ fn a_catalog_becomes_classes_and_then_plans() {
     assert_eq!((status.reconciled_generation, status.last_catalog_retrieval_time), (1, Some(Time(at(1000)))));
 }
 
+// v0.3 P6
 #[test]
 fn the_same_catalog_in_any_order_writes_nothing() {
     let mut bench = Bench::new();
@@ -41,6 +42,8 @@ fn the_same_catalog_in_any_order_writes_nothing() {
     assert!(bench.due().unwrap() > at(170_000), "the time is in memory");
 }
 
+// OSB 36
+// v0.3 C5
 #[test]
 fn only_what_has_changed_is_written_and_what_people_set_is_kept() {
     let mut bench = Bench::new();
@@ -59,6 +62,8 @@ fn only_what_has_changed_is_written_and_what_people_set_is_kept() {
     assert!(!bench.plans[2].spec.common.free);
 }
 
+// OSB 56
+// v0.3 C10
 #[test]
 fn what_leaves_the_catalog_is_marked_and_unmarked_on_return() {
     let mut bench = Bench::new();
@@ -85,8 +90,7 @@ fn a_mark_is_for_the_entry_that_was_seen_and_is_taken_from_whatever_has_returned
     let small = json!([service("one", &["small"]), service("Two", &["free"])]);
     let patches = |bench: &Bench, services: &Value| {
         let outcome = Outcome::Answered(Ok(Arc::new(parse(services))));
-        let call = FetchCatalog::of::<ClusterWide>(&bench.broker);
-        let writes = Cluster::absorb(&bench.observed(), &call, outcome).writes;
+        let writes = Cluster::absorb(&bench.observed(), outcome).writes;
         let patch = |write| match write {
             Write::PatchStatus(_, patch) => patch,
             _ => panic!("not a mark"),
@@ -114,6 +118,7 @@ fn what_users_have_made_is_left_alone() {
     assert!(matches!(bench.plan(), Step::RemoveFinalizer));
 }
 
+// v0.3 A9
 #[test]
 fn an_entry_of_nobody_or_of_a_predecessor_is_adopted() {
     for owner in [None, Some("uid-before-the-restore")] {
@@ -125,7 +130,7 @@ fn an_entry_of_nobody_or_of_a_predecessor_is_adopted() {
             vec![reference]
         });
         assert_eq!(bench.catalog(&two()), ["patch one", "status"]);
-        assert_eq!(owner::of(&bench.classes[0], &bench.broker), owner::Owner::Us);
+        assert_eq!(owner::of(&bench.classes[0], &bench.broker), owner::Ownership::Ours);
         assert_eq!(bench.classes[0].metadata.owner_references.as_ref().unwrap().len(), 1);
     }
 }
@@ -166,5 +171,55 @@ fn what_does_not_fit_the_cluster_is_named() {
         message.contains("plan \"name-large\" of offering \"name-one\": it is larger than 1 MiB"),
         "{message}"
     );
+    assert!(bench.catalog(&services).is_empty());
+}
+
+// OSB 57
+#[test]
+fn what_has_faults_now_stays_as_it_was() {
+    let mut bench = Bench::new();
+    bench.catalog(&two());
+    let mut broken = two();
+    broken[0]["plans"][0]["free"] = json!("no");
+    broken[0]["plans"][1]["description"] = json!("new");
+    broken[1]["bindable"] = json!("yes");
+    assert_eq!(bench.catalog(&broken), ["patch large", "status"], "nothing is marked as removed");
+    let (status, reason, message) = bench.ready();
+    assert_eq!((status, reason.as_str()), (ConditionStatus::True, "FetchedCatalog"));
+    assert_eq!(
+        message,
+        "Successfully fetched catalog entries from broker. Left out: services[0] \"name-one\": plans[0] \
+         \"name-small\": free is not a boolean; services[1] \"name-Two\": bindable is not a boolean."
+    );
+    // The offering without an id could be any class, so all of them stay.
+    broken[1]["id"] = json!(null);
+    assert_eq!(bench.catalog(&broken), ["status"]);
+    let gone = json!([service("one", &["small"])]);
+    assert_eq!(bench.catalog(&gone).len(), 4, "what has left the catalog is marked");
+}
+
+#[test]
+fn what_has_faults_and_is_excluded_is_marked() {
+    let mut bench = Bench::new();
+    bench.catalog(&two());
+    let mut broken = two();
+    broken[1]["bindable"] = json!("yes");
+    bench.broker.spec.common.catalog_restrictions = Some(CatalogRestrictions {
+        service_class: vec!["spec.externalID != Two".into()],
+        service_plan: Vec::new(),
+    });
+    assert_eq!(bench.catalog(&broken), ["mark z54zwo true", "mark free true", "status"]);
+}
+
+#[test]
+fn a_fault_that_costs_nothing_is_named_too() {
+    let mut bench = Bench::new();
+    let mut services = two();
+    services[1]["bindable"] = json!(null);
+    let all = ["create one", "create z54zwo", "create small", "create large", "create free", "status"];
+    assert_eq!(bench.catalog(&services), all);
+    let expected = "Successfully fetched catalog entries from broker. Accepted despite faults: services[1] \"name-Two\": \
+                    bindable is missing; false is used.";
+    assert_eq!(bench.ready().2, expected);
     assert!(bench.catalog(&services).is_empty());
 }

@@ -14,6 +14,8 @@ fn a_restriction_that_is_none_is_reported_without_asking_the_broker() {
     assert!(matches!(bench.plan(), Step::Wait(Wait::ForChange)));
 }
 
+// OSB 34
+// v0.3 B9, G3, Q44
 #[test]
 fn a_failure_is_told_once_and_leaves_the_last_good_catalog() {
     let mut bench = Bench::new();
@@ -33,7 +35,7 @@ fn a_failure_is_told_once_and_leaves_the_last_good_catalog() {
     assert!(bench.answer(unsent()).is_empty());
     assert_eq!(
         bench.ready().2,
-        "Error fetching catalog. cannot connect to the broker; tried again by itself"
+        "Error fetching catalog. cannot connect to the broker; the operator tries again"
     );
     let status = bench.broker.status.clone().unwrap();
     assert_eq!(status.operation_start_time, Some(Time(at(90_000))));
@@ -42,31 +44,32 @@ fn a_failure_is_told_once_and_leaves_the_last_good_catalog() {
     assert_eq!(bench.broker.status.unwrap().operation_start_time, None);
 }
 
+// v0.3 G4
 #[test]
 fn entries_that_the_api_server_refuses_are_named_and_tried_again_later_and_later() {
     let mut bench = Bench::new();
-    let refused = Refused { message: "cannot create ClusterServicePlan large: forbidden".into() };
+    let refused = RejectedWrite { message: "cannot create ClusterServicePlan large: forbidden".into() };
     let mut pauses = Vec::new();
     for failures in 1..=4 {
         bench.catalog(&two());
-        let status = Cluster::absorb_refused_write(&bench.observed(), &refused);
+        let status = Cluster::absorb_rejected_write(&bench.observed(), &refused);
         bench.broker.status = Some(status.clone());
-        assert_eq!(Cluster::absorb_refused_write(&bench.observed(), &refused), status, "told once");
+        assert_eq!(Cluster::absorb_rejected_write(&bench.observed(), &refused), status, "told once");
         let (status, reason, message) = bench.ready();
         assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
         for part in
-            [refused.message.as_str(), "everything else of the catalog is in place", "tried again by itself"]
+            [refused.message.as_str(), "the rest of the catalog is in place", "the operator tries again"]
         {
             assert!(message.contains(part), "{part}: {message}");
         }
-        assert_eq!(plan::failures(&bench.observed()), failures);
+        assert_eq!(memory::failures(&bench.observed()), failures);
         pauses.push(bench.due().unwrap().duration_since(bench.now));
         bench.now = bench.due().unwrap();
     }
     assert!(pauses.is_sorted_by(|one, next| one < next), "{pauses:?}");
     bench.catalog(&two());
     assert_eq!(bench.ready().1, "FetchedCatalog");
-    assert_eq!(plan::failures(&bench.observed()), 0);
+    assert_eq!(memory::failures(&bench.observed()), 0);
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn what_a_broker_says_of_itself_is_of_its_present_spec() {
     bench.answer(unsent());
     assert_eq!(
         bench.ready().2,
-        "Error fetching catalog. cannot connect to the broker; tried again by itself"
+        "Error fetching catalog. cannot connect to the broker; the operator tries again"
     );
     assert_eq!(seen(&bench), (1, 1, 0));
     bench.catalog(&two());

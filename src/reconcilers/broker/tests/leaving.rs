@@ -17,6 +17,7 @@ fn the_finalizer_comes_first_and_only_once() {
     assert!(matches!(bench.plan(), Step::Wait(Wait::ForChange)));
 }
 
+// v0.3 Q44
 #[test]
 fn a_broker_in_use_stays_and_says_why() {
     let mut bench = Bench::new();
@@ -35,9 +36,10 @@ fn a_broker_in_use_stays_and_says_why() {
     assert!(matches!(bench.plan(), Step::Wait(Wait::ForChange)));
 }
 
+// v0.3 G11
 #[test]
 fn plans_are_deleted_before_classes_and_both_before_the_broker_goes() {
-    fn deleted(step: Step<Cluster>) -> Vec<String> {
+    fn deleted(step: StepOf<Cluster>) -> Vec<String> {
         let Step::Write(writes) = step else { panic!("nothing is deleted") };
         let name = |write| match write {
             Write::Delete(target, _) => target.name,

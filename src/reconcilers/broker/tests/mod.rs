@@ -6,6 +6,7 @@ mod due;
 mod entries;
 mod failures;
 mod leaving;
+mod scale;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    context::{Memory, Tunables},
     crd::{
         ClusterServiceBroker, ClusterServiceBrokerSpec, ClusterServiceClass, ClusterServicePlan, ClusterWide,
         ConditionStatus, ConditionType, FINALIZER,
@@ -23,15 +23,16 @@ use crate::{
         plan::CommonServicePlanSpec,
         scope::{ClassObject as _, PlanObject as _},
     },
-    osb::{Hindrance, Outcome, Refusal, RefusalReason, Unsent},
+    osb::{Outcome, Refusal, RefusalReason, Unsent, UnsentReason},
     reconcilers::{
-        entry::labels,
-        machine::{Next, Wait},
-        write::Write,
+        catalog_object::labels,
+        reconciler::{Next, Step, Wait},
+        writes::Write,
     },
+    reconcilers::{memory::BrokerMemory, settings::ReconcileSettings},
 };
 
-type Cluster = BrokerMachine<ClusterWide>;
+type Cluster = BrokerReconciler<ClusterWide>;
 
 /// A cluster in miniature: one broker and all entries, changed by what is absorbed.
 pub(super) struct Bench {
@@ -39,8 +40,9 @@ pub(super) struct Bench {
     classes: Vec<ClusterServiceClass>,
     plans: Vec<ClusterServicePlan>,
     users: Vec<String>,
+    instances: Vec<ServiceInstance>,
     outdated: bool,
-    memory: Memory,
+    memory: BrokerMemory,
     now: Timestamp,
 }
 
@@ -59,8 +61,9 @@ impl Bench {
             classes: Vec::new(),
             plans: Vec::new(),
             users: Vec::new(),
+            instances: Vec::new(),
             outdated: false,
-            memory: Memory::default(),
+            memory: BrokerMemory::default(),
             now: at(999),
         }
     }
@@ -68,19 +71,20 @@ impl Bench {
     fn observed(&self) -> Observed<Cluster> {
         Observed {
             object: Arc::new(self.broker.clone()),
-            world: World {
+            dependencies: BrokerDependencies {
                 classes: self.classes.iter().cloned().map(Arc::new).collect(),
                 plans: self.plans.iter().cloned().map(Arc::new).collect(),
                 users: self.users.clone(),
+                instances: self.instances.iter().cloned().map(Arc::new).collect(),
                 outdated: self.outdated,
             },
             memory: self.memory,
-            tunables: Tunables::default(),
+            settings: ReconcileSettings::default(),
             now: self.now,
         }
     }
 
-    fn plan(&self) -> Step<Cluster> {
+    fn plan(&self) -> StepOf<Cluster> {
         Cluster::plan(&self.observed())
     }
 
@@ -90,8 +94,7 @@ impl Bench {
 
     /// Absorbs an answer as the shell does, all writes succeeding; says what was written, status included.
     fn answer(&mut self, outcome: Outcome<Result<Arc<Catalog>, InvalidCatalog>>) -> Vec<String> {
-        let call = FetchCatalog::of::<ClusterWide>(&self.broker);
-        let absorbed = Cluster::absorb(&self.observed(), &call, outcome);
+        let absorbed = Cluster::absorb(&self.observed(), outcome);
         self.memory = absorbed.memory;
         let mut written: Vec<String> = Vec::new();
         for stage in absorbed.writes {
@@ -130,7 +133,11 @@ impl Bench {
                 self.patch(&target.name, &patch);
                 format!("mark {} {}", target.name, patch["status"]["removedFromBrokerCatalog"])
             }
-            Write::Delete(..) | Write::ApplySecret(_) | Write::MarkSecret(_) | Write::DeleteSecret { .. } => {
+            Write::Delete(target, _) => {
+                self.plans.retain(|plan| plan.metadata.name.as_deref() != Some(&target.name));
+                format!("delete {}", target.name)
+            }
+            Write::ApplySecret(_) | Write::LabelSecret(_) | Write::DeleteSecret { .. } => {
                 panic!("no such write is due")
             }
         }
@@ -190,5 +197,5 @@ fn two() -> Value {
 }
 
 fn unsent() -> Outcome<Result<Arc<Catalog>, InvalidCatalog>> {
-    Outcome::Unsent(Unsent { message: "cannot connect to the broker".into(), hindrance: Hindrance::Network })
+    Outcome::Unsent(Unsent { message: "cannot connect to the broker".into(), reason: UnsentReason::Network })
 }

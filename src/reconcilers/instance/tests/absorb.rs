@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::reconcilers::operation::{Awaited, Phase};
 
 type Make<T> = fn() -> osb::Outcome<T>;
 
@@ -39,14 +40,16 @@ fn shown(fixture: &Fixture, released: bool) -> String {
     let status = fixture.status();
     let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
     let next = status.progress.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
-    let phase = match super::super::phase::phase(&status) {
-        super::super::phase::Phase::Intending(requested, _) => format!("Intending {requested:?}"),
-        super::super::phase::Phase::Retrying(requested, _) => format!("Retrying {requested:?}"),
-        super::super::phase::Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
-        super::super::phase::Phase::Absent { .. } => "Absent".into(),
-        super::super::phase::Phase::Mitigating { .. } => "Mitigating".into(),
-        super::super::phase::Phase::Deleting { .. } => "Deleting".into(),
-        other => format!("{other:?}"),
+    let phase = match Standing::<Instance>::of(&fixture.object).phase {
+        Phase::RequestInFlight(action, _) => format!("RequestInFlight {action:?}"),
+        Phase::BackingOff(action, _) => format!("BackingOff {action:?}"),
+        Phase::Polling(Awaited::Operation(action), _) => format!("Polling {action:?}"),
+        Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
+        Phase::Absent { .. } => "Absent".into(),
+        Phase::OrphanMitigation { .. } => "OrphanMitigation".into(),
+        Phase::Deleting { .. } => "Deleting".into(),
+        Phase::Present { .. } => "Present".into(),
+        Phase::Failed => "Failed".into(),
     };
     format!(
         "{phase}{}, {:?}/{:?}{}, id {}, {}",
@@ -93,6 +96,8 @@ fn rows<T>(
     }
 }
 
+// OSB 93
+// v0.3 H6, H8, H9
 #[test]
 fn every_answer_to_a_provision() {
     let mut table = String::new();
@@ -109,6 +114,8 @@ fn every_answer_to_a_provision() {
     assert_table(&table, include_str!("provision.txt"));
 }
 
+// OSB 108, 110, 112
+// v0.3 H7
 #[test]
 fn every_answer_to_an_update() {
     let mut table = String::new();
@@ -120,7 +127,7 @@ fn every_answer_to_an_update() {
     };
     let never_again_500: Make<Provisioned> = || match doubt(Some(500), true, false) {
         osb::Outcome::Unknown(doubt) => {
-            osb::Outcome::Unknown(Doubt { update_repeatable: Some(false), ..doubt })
+            osb::Outcome::Unknown(UnknownOutcome { update_repeatable: Some(false), ..doubt })
         }
         other => other,
     };
@@ -144,6 +151,7 @@ fn every_answer_to_an_update() {
     assert_table(&table, include_str!("update.txt"));
 }
 
+// OSB 144
 #[test]
 fn every_answer_to_a_delete() {
     let mut table = String::new();
@@ -174,6 +182,8 @@ fn every_answer_to_a_delete() {
     assert_table(&table, include_str!("delete.txt"));
 }
 
+// OSB 70, 73, 83, 85, 95
+// v0.3 H12, H16, J1, Q21
 #[test]
 fn every_answer_to_a_poll() {
     let mut table = String::new();

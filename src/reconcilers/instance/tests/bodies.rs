@@ -6,8 +6,8 @@ use super::*;
 
 fn body(fixture: Fixture) -> Value {
     match fixture.asking().1 {
-        Call::Provision(_, body) => serde_json::to_value(body).unwrap(),
-        Call::Update(_, body) => serde_json::to_value(body).unwrap(),
+        Call::Request(_, InstanceRequest::Provision(body)) => serde_json::to_value(body).unwrap(),
+        Call::Request(_, InstanceRequest::Update(body)) => serde_json::to_value(body).unwrap(),
         other => panic!("{} has no body", name(&other)),
     }
 }
@@ -20,6 +20,8 @@ fn previous() -> Value {
     json!({"service_id": "service-id", "plan_id": "small-id"})
 }
 
+// OSB 86, 87, 154
+// v0.3 H2
 #[test]
 fn a_provision_says_what_and_for_whom() {
     let expected = json!({
@@ -31,6 +33,8 @@ fn a_provision_says_what_and_for_whom() {
     assert_eq!(without.get("parameters"), None);
 }
 
+// OSB 101, 103, 104, 107
+// v0.3 D9, H5, Q27
 #[test]
 fn an_update_says_only_what_differs() {
     let settled = || Fixture::new().settled();
@@ -72,13 +76,15 @@ fn an_update_says_only_what_differs() {
     }
 }
 
+// OSB 56, 65, 143
+// v0.3 H20
 #[test]
 fn delete_and_polls_name_the_plan_that_the_broker_has() {
     let target = |fixture: Fixture| match fixture.asking().1 {
-        Call::Deprovision(_, target, _) | Call::Poll(_, target, _) => (target.service_id, target.plan_id),
-        other => panic!("{} names no plan", name(&other)),
+        Call::Delete(_, target, _) | Call::Poll(_, target, _) => (target.service_id, target.plan_id),
+        other @ Call::Request(..) => panic!("{} names no plan", name(&other)),
     };
-    let pair = |plan: &str| ("service-id".to_owned(), plan.to_owned());
+    let pair = |plan: &str| (osb::ServiceId::from("service-id"), osb::PlanId::from(plan));
     let updating = Fixture::new().settled().with_plan("big-id").answered(accepted());
     assert_eq!(target(updating), pair("small-id"));
     let updated = Fixture::new().settled().with_plan("big-id").answered(done());

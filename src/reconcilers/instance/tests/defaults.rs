@@ -12,20 +12,21 @@ fn fixture() -> Fixture {
         (json!({"size": 3, "backup": {"every": "day"}}), json!({"size": 9, "backup": {"keep": 7}}));
     let mut fixture =
         Fixture::new().offered(|offering| offering.default_parameters = [object(&class), object(&plan)]);
-    fixture.tunables.service_plan_defaults = true;
+    fixture.settings.service_plan_defaults = true;
     fixture
 }
 
 fn sent(fixture: Fixture) -> (Fixture, Value) {
     let (asked, call) = fixture.asking();
     let body = match &call {
-        Call::Provision(_, body) => serde_json::to_value(body).unwrap(),
-        Call::Update(_, body) => serde_json::to_value(body).unwrap(),
+        Call::Request(_, InstanceRequest::Provision(body)) => serde_json::to_value(body).unwrap(),
+        Call::Request(_, InstanceRequest::Update(body)) => serde_json::to_value(body).unwrap(),
         other => panic!("{} has no body", name(other)),
     };
     (asked, body["parameters"].clone())
 }
 
+// v0.3 L2
 #[test]
 fn defaults_stand_below_what_the_spec_says_and_are_recorded() {
     let (asked, parameters) = sent(fixture().with_parameters(&json!({"size": 1, "backup": {"keep": 30}})));
@@ -41,7 +42,7 @@ fn defaults_stand_below_what_the_spec_says_and_are_recorded() {
 #[test]
 fn without_the_setting_there_are_no_defaults() {
     let mut off = fixture();
-    off.tunables.service_plan_defaults = false;
+    off.settings.service_plan_defaults = false;
     let (asked, parameters) = sent(off);
     assert_eq!((parameters, asked.status().default_provision_parameters), (json!({"size": 1}), None));
 }
@@ -49,7 +50,7 @@ fn without_the_setting_there_are_no_defaults() {
 #[test]
 fn an_instance_keeps_the_defaults_that_it_was_ordered_with() {
     let mut ready = fixture().settled();
-    ready.tunables.service_plan_defaults = false;
+    ready.settings.service_plan_defaults = false;
     let ready = ready
         .offered(|offering| offering.default_parameters = [None, object(&json!({"size": 77, "new": 1}))]);
     assert_eq!(shown(&ready.plan(), &ready), "wait for a change");
@@ -62,9 +63,9 @@ fn an_instance_keeps_the_defaults_that_it_was_ordered_with() {
 #[test]
 fn an_instance_that_was_ordered_without_defaults_never_gets_any() {
     let mut plain = fixture();
-    plain.tunables.service_plan_defaults = false;
+    plain.settings.service_plan_defaults = false;
     let mut ready = plain.settled();
-    ready.tunables.service_plan_defaults = true;
+    ready.settings.service_plan_defaults = true;
     assert_eq!(shown(&ready.plan(), &ready), "wait for a change");
     assert_eq!(sent(ready.with_parameters(&json!({"size": 2}))).1, json!({"size": 2}));
 }
@@ -87,6 +88,7 @@ fn another_attempt_after_a_refusal_has_the_defaults_of_its_own_plan() {
     assert_eq!(asked.status().default_provision_parameters, object(&json!({"big": true})));
 }
 
+// v0.3 L2, O16
 #[test]
 fn defaults_that_the_original_wrote_into_the_spec_are_not_added_again() {
     let ready = fixture().settled();
@@ -97,7 +99,7 @@ fn defaults_that_the_original_wrote_into_the_spec_are_not_added_again() {
     let (asked, parameters) = sent(left.clone());
     assert_eq!((parameters, asked.status().default_provision_parameters), (json!({"size": 1}), None));
     // The same once it goes on record what the original had resolved.
-    left.inherited = Some(offering().to_record());
+    left.legacy = Some(offering().to_record());
     let Step::Record(taken) = left.plan() else { panic!("it goes on record") };
     let left = left.with_status(&taken);
     let (asked, parameters) = sent(left);

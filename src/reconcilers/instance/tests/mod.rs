@@ -18,10 +18,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::{Call, Cause, InstanceMachine, Outcome, World};
+use super::{Instance, InstanceDependencies, InstanceReconciler, InstanceReply, InstanceRequest};
 use crate::{
-    brokers::BrokerKey,
-    context::{Memory, Tunables},
+    crd::common::BrokerKey,
     crd::{
         FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance, ServiceInstanceSpec,
         ServiceInstanceStatus,
@@ -30,13 +29,16 @@ use crate::{
     },
     osb::{
         self, RefusalReason,
-        outcome::{Deleted, Doubt, OperationState, Polled, Provisioned, Refusal},
+        outcome::{Deleted, InstanceAnswer, OperationState, Polled, Provisioned, Refusal, UnknownOutcome},
+        wire::Target,
     },
+    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
     reconcilers::{
-        machine::{Machine as _, Next, Observed, Step, Wait},
-        offering::{BrokerState, Offering, Removed, Unresolved},
+        operation::{Answer, Call, Cause, Standing},
         parameters::{self, ParametersError},
         reason::Reason,
+        reconciler::{Next, Observed, Reconciler as _, Step, StepOf, Wait},
+        references::{BrokerState, Offering, Removed, Unresolved},
         tables::{self, assert_table, gather},
     },
 };
@@ -64,7 +66,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
     }
 }
 
-/// An instance and its world.
+/// An instance and its dependencies.
 #[derive(Clone)]
 pub(in crate::reconcilers) struct Fixture {
     pub object: ServiceInstance,
@@ -72,20 +74,20 @@ pub(in crate::reconcilers) struct Fixture {
     /// The plan that the broker has, where it matters what becomes of it.
     pub present: Option<Offering>,
     /// What stands in the way of asking the broker.
-    pub hindrance: Option<String>,
+    pub precondition_error: Option<String>,
     /// Another object with the same id.
-    pub rival: Option<String>,
+    pub external_id_owner: Option<String>,
     /// The plan of the operation under way, where it matters what the catalog says of it.
     pub requested: Option<Offering>,
     pub annotations: Option<ContextAnnotations>,
     /// What the original ordered, where that is not on record.
-    pub inherited: Option<ResolvedOffering>,
+    pub legacy: Option<ResolvedOffering>,
     unreadable: bool,
     bindings: Vec<Arc<ServiceBinding>>,
-    pub tunables: Tunables,
+    pub settings: ReconcileSettings,
     namespace_known: bool,
     broker_exists: bool,
-    pub memory: Memory,
+    pub memory: OperationMemory,
     pub now: Timestamp,
 }
 
@@ -115,17 +117,17 @@ impl Fixture {
             object,
             offering: Ok(offering()),
             present: None,
-            hindrance: None,
-            rival: None,
+            precondition_error: None,
+            external_id_owner: None,
             requested: None,
             annotations: None,
-            inherited: None,
+            legacy: None,
             unreadable: false,
             bindings: vec![],
-            tunables: Tunables::default(),
+            settings: ReconcileSettings::default(),
             namespace_known: true,
             broker_exists: true,
-            memory: Memory::default(),
+            memory: OperationMemory::default(),
             now: Timestamp::from_second(1_000_000).unwrap(),
         }
     }
@@ -225,12 +227,23 @@ impl Fixture {
         self
     }
 
+    /// Whether credentials could be asked for.
+    pub fn is_bindable(&self) -> bool {
+        Standing::<Instance>::of(&self.object).is_bindable()
+    }
+
+    /// Whether the broker would be told, were the object deleted.
+    pub fn may_exist(&self) -> bool {
+        Standing::<Instance>::of(&self.object).may_exist()
+    }
+
     pub fn status(&self) -> ServiceInstanceStatus {
         self.object.status.clone().unwrap_or_default()
     }
 
-    pub fn observed(&self) -> Observed<InstanceMachine> {
-        let defaults = super::defaults::in_force(&self.status(), self.offering.as_ref().ok(), &self.tunables);
+    pub fn observed(&self) -> Observed<InstanceReconciler> {
+        let standing = Standing::<Instance>::of(&self.object);
+        let defaults = super::defaults::in_force(&standing, self.offering.as_ref().ok(), &self.settings);
         let parameters = if self.unreadable {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
@@ -239,34 +252,34 @@ impl Fixture {
         };
         Observed {
             object: Arc::new(self.object.clone()),
-            world: World {
+            dependencies: InstanceDependencies {
                 offering: self.offering.clone(),
-                hindrance: self.hindrance.clone(),
-                rival: self.rival.clone(),
+                precondition_error: self.precondition_error.clone(),
+                external_id_owner: self.external_id_owner.clone(),
                 present: self.present.clone(),
                 requested: self.requested.clone(),
                 context_annotations: self.annotations.clone(),
-                parameters: super::phase::needs_parameters(&self.object).then_some(parameters),
+                parameters: standing.needs_parameters(standing.asks()).then_some(parameters),
                 defaults: defaults.unwrap_or_default(),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
                 recorded_broker_exists: self.broker_exists
-                    && self.status().resolved.as_ref().or(self.inherited.as_ref()).is_some(),
-                inherited: self.inherited.clone(),
+                    && self.status().resolved.as_ref().or(self.legacy.as_ref()).is_some(),
+                legacy: self.legacy.clone(),
             },
             memory: self.memory,
-            tunables: self.tunables,
+            settings: self.settings,
             now: self.now,
         }
     }
 
-    pub fn plan(&self) -> Step<InstanceMachine> {
-        InstanceMachine::plan(&self.observed())
+    pub fn plan(&self) -> StepOf<InstanceReconciler> {
+        InstanceReconciler::plan(&self.observed())
     }
 
     /// Goes on until a request is to be sent, waiting where that is said.
-    pub fn asking(mut self) -> (Self, Call) {
+    pub fn asking(mut self) -> (Self, Call<InstanceRequest>) {
         for _ in 0..8 {
             match self.plan() {
                 Step::Attempt { intent, call } => return (self.with_status(&intent), call),
@@ -286,8 +299,8 @@ impl Fixture {
     }
 
     /// What comes of this answer, and whether the object is let go.
-    pub fn absorbing(mut self, call: &Call, outcome: Outcome) -> (Self, bool) {
-        let absorbed = InstanceMachine::absorb(&self.observed(), call, outcome);
+    pub fn absorbing(mut self, call: &Call<InstanceRequest>, outcome: Outcome) -> (Self, bool) {
+        let absorbed = InstanceReconciler::absorb(&self.observed(), outcome.to(call));
         self.memory = absorbed.memory;
         match absorbed.next {
             Next::Record(status) => (self.with_status(&status), false),
@@ -297,10 +310,10 @@ impl Fixture {
     }
 
     /// Asks the broker, absorbs this answer, and says which request follows from it.
-    pub fn following(self, outcome: Outcome) -> (Self, Call) {
+    pub fn following(self, outcome: Outcome) -> (Self, Call<InstanceRequest>) {
         let (asked, call) = self.asking();
         let asked = asked.after(1);
-        match InstanceMachine::absorb(&asked.observed(), &call, outcome).next {
+        match InstanceReconciler::absorb(&asked.observed(), outcome.to(&call)).next {
             Next::Call(call) => (asked, call),
             Next::Record(_) | Next::Release => panic!("nothing follows"),
         }
@@ -320,6 +333,35 @@ impl Fixture {
     }
 }
 
+/// What a request came to, by what was asked.
+pub(in crate::reconcilers) enum Outcome {
+    Provisioned(osb::Outcome<Provisioned>),
+    Deleted(osb::Outcome<Deleted>),
+    Polled(osb::Outcome<Polled>),
+    Fetched(osb::Outcome<InstanceAnswer>),
+}
+
+impl Outcome {
+    /// As the answer to a request.
+    fn to(self, call: &Call<InstanceRequest>) -> Answer<InstanceReply> {
+        match (call, self) {
+            (Call::Request(address, InstanceRequest::Provision(body)), Self::Provisioned(outcome)) => {
+                let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
+                Answer::Request(InstanceReply::Provision(address.clone(), target, outcome))
+            }
+            (Call::Request(_, InstanceRequest::Update(_)), Self::Provisioned(outcome)) => {
+                Answer::Request(InstanceReply::Update(outcome))
+            }
+            (Call::Request(_, InstanceRequest::Fetch(target, fetching)), Self::Fetched(outcome)) => {
+                Answer::Request(InstanceReply::Fetch(target.clone(), fetching.clone(), outcome))
+            }
+            (Call::Delete(_, _, cause), Self::Deleted(outcome)) => Answer::Delete(*cause, outcome),
+            (Call::Poll(..), Self::Polled(outcome)) => Answer::Poll(outcome),
+            (call, _) => panic!("no answer to {}", name(call)),
+        }
+    }
+}
+
 pub(in crate::reconcilers) fn done() -> Outcome {
     Outcome::Provisioned(osb::Outcome::Answered(Provisioned::Done { dashboard_url: None }))
 }
@@ -333,7 +375,7 @@ pub(in crate::reconcilers) fn refused<T>(status: u16, reason: RefusalReason) -> 
     osb::Outcome::Refused(Refusal {
         status,
         reason,
-        message: format!("the broker answered {status}"),
+        message: format!("the broker answered {status}").into(),
         retry_after: None,
         instance_usable: None,
         update_repeatable: None,
@@ -346,13 +388,13 @@ pub(in crate::reconcilers) fn doubt<T>(
     mitigate: bool,
 ) -> osb::Outcome<T> {
     let message = "nobody knows".into();
-    osb::Outcome::Unknown(Doubt { status, message, answered, mitigate, ..Doubt::default() })
+    osb::Outcome::Unknown(UnknownOutcome { status, message, answered, mitigate, ..UnknownOutcome::default() })
 }
 
 pub(in crate::reconcilers) fn unsent<T>() -> osb::Outcome<T> {
     osb::Outcome::Unsent(osb::Unsent {
         message: "connection refused".into(),
-        hindrance: osb::Hindrance::Network,
+        reason: osb::UnsentReason::Network,
     })
 }
 
@@ -372,19 +414,19 @@ pub(in crate::reconcilers) fn conditions(status: &ServiceInstanceStatus) -> Stri
     tables::shown(&status.conditions).map(short).collect::<Vec<_>>().join(" ")
 }
 
-fn name(call: &Call) -> &'static str {
+fn name(call: &Call<InstanceRequest>) -> &'static str {
     match call {
-        Call::Provision(..) => "PUT",
-        Call::Update(..) => "PATCH",
-        Call::Deprovision(_, _, Cause::Deletion) => "DELETE",
-        Call::Deprovision(_, _, Cause::Mitigation) => "DELETE to mitigate",
+        Call::Request(_, InstanceRequest::Provision(_)) => "PUT",
+        Call::Request(_, InstanceRequest::Update(_)) => "PATCH",
+        Call::Delete(_, _, Cause::Deletion) => "DELETE",
+        Call::Delete(_, _, Cause::Mitigation) => "DELETE to mitigate",
         Call::Poll(..) => "GET last_operation",
-        Call::Fetch(..) => "GET",
+        Call::Request(_, InstanceRequest::Fetch(..)) => "GET",
     }
 }
 
 /// What comes next, in short.
-pub(in crate::reconcilers) fn shown(step: &Step<InstanceMachine>, fixture: &Fixture) -> String {
+pub(in crate::reconcilers) fn shown(step: &StepOf<InstanceReconciler>, fixture: &Fixture) -> String {
     match step {
         Step::AddFinalizer => "add the finalizer".into(),
         Step::RemoveFinalizer => "let go".into(),

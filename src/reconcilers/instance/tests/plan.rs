@@ -74,6 +74,8 @@ fn situations() -> Vec<(&'static str, Change)> {
     ]
 }
 
+// OSB 75, 86, 94
+// v0.3 G9, Q16
 #[test]
 fn every_phase_in_every_situation() {
     let mut table = String::new();

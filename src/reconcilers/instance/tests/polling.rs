@@ -2,6 +2,7 @@
 
 use super::*;
 
+// v0.3 H13
 #[test]
 fn a_talkative_broker_is_not_written_down_word_by_word() {
     let say = |words: &str| {
@@ -21,6 +22,7 @@ fn a_talkative_broker_is_not_written_down_word_by_word() {
     assert!(later.status().conditions[0].message.ends_with("(3 %)"));
 }
 
+// OSB 52, 82
 #[test]
 fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
     let after = |limit: Option<i64>, seconds: i64| {
@@ -34,6 +36,7 @@ fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
     assert!(after(Some(i64::MAX), 8 * 24 * 3600));
 }
 
+// v0.3 Q18
 #[test]
 fn polls_that_fail_are_repeated_as_often_as_it_takes() {
     let mut fixture = Fixture::new().answered(accepted());
@@ -48,6 +51,7 @@ fn polls_that_fail_are_repeated_as_often_as_it_takes() {
     assert_eq!(conditions(&ready.status()), "Ready=True:ProvisionedSuccessfully");
 }
 
+// OSB 84
 #[test]
 fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
     let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
@@ -65,6 +69,7 @@ fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
     assert!(over.status().progress.orphan_mitigation_in_progress, "{}", conditions(&over.status()));
 }
 
+// OSB 71
 #[test]
 fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_is_asked_at_its_end() {
     let mut fixture = Fixture::new().answered(accepted());
@@ -81,6 +86,7 @@ fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_i
     assert!((58..=62).contains(&waited), "{waited}");
 }
 
+// OSB 82
 #[test]
 fn a_clock_that_is_set_back_does_not_stop_polling() {
     let busy = || Outcome::Polled(polled(OperationState::InProgress));

@@ -2,11 +2,8 @@
 
 use super::*;
 use crate::{
-    crd::{
-        ConditionType, condition,
-        instance::{DeprovisionStatus, InstanceOperation},
-    },
-    reconcilers::write::Write,
+    crd::{ConditionType, condition, instance::InstanceOperation, progress::DeletionStatus},
+    reconcilers::writes::Write,
 };
 
 fn broken() -> Outcome {
@@ -17,6 +14,7 @@ fn gone() -> Outcome {
     Outcome::Deleted(osb::Outcome::Answered(Deleted::Done))
 }
 
+// v0.3 J8, Q20, Q57
 #[test]
 fn a_broker_that_fails_every_provision_is_asked_less_and_less() {
     let (mut fixture, mut delays, mut ids) = (Fixture::new(), vec![], vec![]);
@@ -55,6 +53,7 @@ fn an_update_request_outlives_what_stands_in_its_way() {
     assert_eq!(shown(&mended.plan(), &mended), "intent, PATCH");
 }
 
+// v0.3 Q23
 #[test]
 fn an_edit_is_tried_at_once_and_only_once() {
     let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
@@ -99,6 +98,7 @@ fn an_update_that_failed_half_way_is_undone_by_an_update() {
     assert_eq!(shown(&reverted.plan(), &reverted), "intent, PATCH");
 }
 
+// v0.3 H14, L7, Q29
 #[test]
 fn a_dashboard_stays_until_another_one_comes_or_the_instance_goes() {
     let with = |url: Option<&str>| {
@@ -119,6 +119,7 @@ fn a_dashboard_stays_until_another_one_comes_or_the_instance_goes() {
     assert_eq!(failed.status().dashboard_url, None);
 }
 
+// OSB 48, 102
 #[test]
 fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
     let leaving = |present: bool, wanted: bool| {
@@ -131,6 +132,7 @@ fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
     assert!(leaving(false, true).contains("PlanNotUpdatable"), "{}", leaving(false, true));
 }
 
+// v0.3 H16, Q20
 #[test]
 fn attempts_that_have_to_be_undone_come_to_an_end_together() {
     let mut fixture = Fixture::new();
@@ -140,39 +142,42 @@ fn attempts_that_have_to_be_undone_come_to_an_end_together() {
     assert!(!condition::is_true(&fixture.status().conditions, ConditionType::Failed));
     let late = fixture.after(8 * 24 * 3600).answered(broken()).answered(gone()).status();
     assert!(condition::is_true(&late.conditions, ConditionType::Failed), "{late:?}");
-    assert_eq!(late.deprovision_status, DeprovisionStatus::NotRequired);
+    assert_eq!(late.deprovision_status, DeletionStatus::NotRequired);
 }
 
 #[test]
 fn the_cause_stays_on_show_while_it_is_tried_again() {
     let message = |fixture: &Fixture| fixture.status().conditions[0].message.clone();
     let undone = Fixture::new().answered(broken()).answered(gone());
-    let cause = message(&undone).split("before: ").nth(1).unwrap().to_owned();
+    let cause = message(&undone).split("the cause was: ").nth(1).unwrap().to_owned();
     assert!(message(&undone.clone().intending()).contains(&cause));
 }
 
+// v0.3 J4
 #[test]
 fn what_stands_in_the_way_is_told_and_nothing_is_announced() {
     let mut fixture = Fixture::new();
-    fixture.hindrance = Some("no such Secret".into());
+    fixture.precondition_error = Some("no such Secret".into());
     let Step::Record(said) = fixture.plan() else { panic!("says what is missing") };
     assert_eq!(said.conditions[0].reason, "ErrorGettingAuthCredentials");
     assert_eq!(said.current_operation, InstanceOperation::None);
     let mut mended = fixture.with_status(&said);
     assert_eq!(shown(&mended.plan(), &mended), "wait 10 s");
-    mended.hindrance = None;
+    mended.precondition_error = None;
     assert_eq!(shown(&mended.plan(), &mended), "intent, PUT");
 }
 
+// v0.3 H22, Q17
 #[test]
 fn an_id_that_another_instance_has_is_not_asked_for() {
     let mut fixture = Fixture::new().with_external_id("mine");
-    fixture.rival = Some("other/db".into());
+    fixture.external_id_owner = Some("other/db".into());
     let Step::Record(said) = fixture.plan() else { panic!("says who has it") };
     assert_eq!(said.conditions[0].reason, "ExternalIDInUse");
     assert!(said.conditions[0].message.contains("other/db"));
 }
 
+// v0.3 Q49
 #[test]
 fn an_instance_stays_with_the_broker_that_has_it() {
     let moved = Fixture::new().settled().with_parameters(&json!({"size": 2}));
@@ -182,6 +187,7 @@ fn an_instance_stays_with_the_broker_that_has_it() {
     assert_eq!(said.resolved.unwrap().broker, "broker");
 }
 
+// v0.3 D9
 #[test]
 fn an_update_that_would_say_nothing_is_not_sent() {
     let asked = Fixture::new().with_parameters(&json!({})).settled().with_update_request();
@@ -192,13 +198,17 @@ fn an_update_that_would_say_nothing_is_not_sent() {
     assert_eq!(shown(&after.plan(), &after), "wait for a change");
 }
 
+// OSB 148
+// v0.3 H9
 #[test]
 fn what_is_in_doubt_under_an_id_of_the_users_is_asked_again_and_deleted_only_with_the_object() {
     let lost = || Outcome::Provisioned(doubt(None, false, true));
     let doubtful = Fixture::new().with_external_id("mine").answered(lost()).answered(broken());
     assert_eq!(shown(&doubtful.plan(), &doubtful), "wait 2 s");
-    let Call::Provision(recipient, _) = doubtful.clone().asking().1 else { panic!("not asked again") };
-    assert_eq!(recipient.instance_id, "mine");
+    let Call::Request(address, InstanceRequest::Provision(_)) = doubtful.clone().asking().1 else {
+        panic!("not asked again")
+    };
+    assert_eq!(address.instance_id, "mine");
     let edited = doubtful.clone().with_parameters(&json!({"size": 2}));
     let Step::Record(said) = edited.plan() else { panic!("says what to do") };
     assert!(said.conditions[0].message.contains("set it back to what it was, or delete"));
@@ -218,10 +228,11 @@ fn an_instance_that_was_abandoned_before_it_was_ordered_does_not_get_its_finaliz
     assert_eq!(shown(&resolved.plan(), &resolved), "wait for a change");
 }
 
+// v0.3 L3
 #[test]
 fn bindings_go_with_their_instance_where_that_is_set() {
     let mut fixture = Fixture::new().settled().with_binding("one").with_binding("two").deleted();
-    fixture.tunables.cascading_deletion = true;
+    fixture.settings.cascading_deletion = true;
     let Step::Record(said) = fixture.plan() else { panic!("says what is done first") };
     assert_eq!(conditions(&said), "Ready=False:ServiceBindingsDeletion");
     assert!(said.conditions[0].message.ends_with(": one, two"), "{}", said.conditions[0].message);
@@ -235,24 +246,25 @@ fn bindings_go_with_their_instance_where_that_is_set() {
     assert_eq!(shown(&leaving.plan(), &leaving), "wait for a change");
 }
 
+// v0.3 Q25
 #[test]
 fn what_a_provision_may_have_left_is_undone_whatever_bindings_wait_for_it() {
     let mut fixture = Fixture::new().answered(broken()).with_binding("early");
-    fixture.tunables.cascading_deletion = true;
+    fixture.settings.cascading_deletion = true;
     assert_eq!(shown(&fixture.plan(), &fixture), "intent, DELETE to mitigate");
-    fixture.tunables.cascading_deletion = false;
+    fixture.settings.cascading_deletion = false;
     assert_eq!(shown(&fixture.plan(), &fixture), "intent, DELETE to mitigate");
 }
 
+// v0.3 Q22
 #[test]
 fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
     let failure = |words: &str| {
-        let message = words.to_owned();
-        Outcome::Deleted(osb::Outcome::Unknown(Doubt {
+        Outcome::Deleted(osb::Outcome::Unknown(UnknownOutcome {
             status: Some(500),
-            message,
+            message: words.into(),
             answered: true,
-            ..Doubt::default()
+            ..UnknownOutcome::default()
         }))
     };
     let (mut fixture, mut waits) = (Fixture::new().settled().deleted(), vec![]);
@@ -264,6 +276,7 @@ fn a_broker_with_other_words_for_every_failure_is_asked_no_sooner() {
     assert_eq!(waits, ["wait 1 s", "wait 2 s", "wait 4 s", "wait 8 s"]);
 }
 
+// OSB 84
 #[test]
 fn attempts_that_are_undone_asynchronously_come_to_an_end_together_as_well() {
     let deleting = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
@@ -293,6 +306,7 @@ fn an_edit_is_seen_although_the_status_is_of_a_later_generation() {
     assert_eq!(shown(&edited.plan(), &edited), "intent, PATCH");
 }
 
+// OSB 111
 #[test]
 fn an_instance_that_nothing_can_repair_is_at_rest() {
     let unusable = match refused(422, RefusalReason::Other) {

@@ -2,29 +2,27 @@
 
 use super::*;
 use crate::crd::{
-    Condition, ConditionStatus, ConditionType, condition,
-    instance::{DeprovisionStatus, InstanceOperation},
+    Condition, ConditionStatus, ConditionType, condition, instance::InstanceOperation,
+    progress::DeletionStatus,
 };
+use crate::osb::InstanceId;
 
 fn record() -> ResolvedOffering {
     offering().to_record()
 }
 
 /// The same, but as the original would have left it: nothing of what this operator notes beside.
-fn of_original(mut fixture: Fixture) -> Fixture {
+fn of_original(fixture: Fixture) -> Fixture {
     let mut status = fixture.status();
-    status.instance_id.clear();
+    status.instance_id = InstanceId::default();
     status.resolved = None;
     status.observed_update_requests = 0;
     status.progress.last_attempt_time = None;
     status.progress.next_attempt_time = None;
     status.progress.retries = 0;
-    fixture.inherited = phase_may_exist(&status).then(record);
-    fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
-}
-
-fn phase_may_exist(status: &ServiceInstanceStatus) -> bool {
-    crate::reconcilers::instance::phase::may_exist(status)
+    let mut left = fixture.with_external_id("made-up-by-the-webhook").with_status(&status);
+    left.legacy = left.may_exist().then(record);
+    left
 }
 
 fn requesting(mut fixture: Fixture, count: i64) -> Fixture {
@@ -62,8 +60,8 @@ fn requests_for_an_update_that_were_acted_on_are_not_new() {
 fn a_deletion_needs_nothing_but_what_went_on_record() {
     let gone = of_original(Fixture::new().settled()).unresolved().deleted();
     let (_, call) = gone.asking();
-    let Call::Deprovision(recipient, target, Cause::Deletion) = call else { panic!("{}", name(&call)) };
-    assert_eq!(recipient.instance_id, "made-up-by-the-webhook");
+    let Call::Delete(address, target, Cause::Deletion) = call else { panic!("{}", name(&call)) };
+    assert_eq!(address.instance_id, "made-up-by-the-webhook");
     assert_eq!((&*target.service_id, &*target.plan_id), ("service-id", "small-id"));
 }
 
@@ -73,6 +71,7 @@ fn without_a_finalizer_nothing_is_taken_over() {
     assert_eq!(next(&abandoned), "wait for a change");
 }
 
+// v0.3 O13
 #[test]
 fn a_provision_that_was_refused_is_not_in_doubt_and_its_spec_can_be_corrected() {
     let refused = || Outcome::Provisioned(refused(422, RefusalReason::Other));
@@ -91,10 +90,11 @@ fn given_up_orphan() -> ServiceInstanceStatus {
     let mut status = Fixture::new().intending().status();
     status.current_operation = InstanceOperation::None;
     status.in_progress_properties = None;
-    status.deprovision_status = DeprovisionStatus::Failed;
+    status.deprovision_status = DeletionStatus::Failed;
     status
 }
 
+// v0.3 O14
 #[test]
 fn the_asynchronous_deletion_of_a_given_up_orphan_is_followed_as_what_it_is() {
     let operation = Some("op".to_owned());
@@ -131,9 +131,9 @@ fn a_request_that_named_no_version_is_repeated_without_one() {
     let versioned = in_flight.offered(|offering| {
         let version = "2.0.0".to_owned();
         offering.maintenance =
-            Some(crate::crd::plan::MaintenanceInfo { version, description: String::new() });
+            Some(crate::osb::wire::MaintenanceInfo { version, description: String::new() });
     });
     let (_, call) = versioned.asking();
-    let Call::Provision(_, body) = call else { panic!("{}", name(&call)) };
+    let Call::Request(_, InstanceRequest::Provision(body)) = call else { panic!("{}", name(&call)) };
     assert!(body.maintenance_info.is_none());
 }

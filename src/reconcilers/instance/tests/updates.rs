@@ -2,12 +2,9 @@
 
 use super::*;
 use crate::{
-    crd::{ConditionStatus, ConditionType, UserInfo, condition, plan::MaintenanceInfo},
-    osb::outcome::InstanceAnswer,
-    reconcilers::{
-        attempt::identity_of,
-        instance::{Fetching, phase},
-    },
+    crd::{ConditionStatus, ConditionType, UserInfo, condition},
+    osb::{outcome::InstanceAnswer, wire::MaintenanceInfo},
+    reconcilers::{identity::identity_of, instance::Fetching},
 };
 
 fn refused_update(usable: Option<bool>) -> Outcome {
@@ -47,7 +44,7 @@ fn asking_for_version(mut fixture: Fixture, version: &str) -> Fixture {
 
 fn patch(fixture: &Fixture) -> Value {
     match fixture.clone().asking().1 {
-        Call::Update(_, body) => serde_json::to_value(body).unwrap(),
+        Call::Request(_, InstanceRequest::Update(body)) => serde_json::to_value(body).unwrap(),
         other => panic!("{} is no update", name(&other)),
     }
 }
@@ -65,7 +62,7 @@ fn an_instance_whose_update_failed_stays_ready_and_says_so() {
         assert!(message.starts_with("Update call failed: "), "{message}");
         let status = failed.status();
         assert!(condition::is_true(&status.conditions, ConditionType::Failed));
-        assert!(phase::is_bindable(&status) && status.last_condition_state == "Failed");
+        assert!(failed.is_bindable() && status.last_condition_state == "Failed");
         assert_eq!(shown(&failed.plan(), &failed), "wait for a change");
     }
 }
@@ -75,11 +72,12 @@ fn while_an_update_is_tried_again_the_instance_is_bindable_but_not_ready() {
     let throttled = || Outcome::Provisioned(refused(429, RefusalReason::Throttled));
     let waiting = Fixture::new().changing().answered(throttled());
     assert_eq!(ready(&waiting).0, ConditionStatus::False);
-    assert!(phase::is_bindable(&waiting.status()));
-    assert!(!phase::is_bindable(&Fixture::new().answered(throttled()).status()), "there is nothing yet");
-    assert!(!phase::is_bindable(&waiting.answered(accepted()).status()), "the broker is at it");
+    assert!(waiting.is_bindable());
+    assert!(!Fixture::new().answered(throttled()).is_bindable(), "there is nothing yet");
+    assert!(!waiting.answered(accepted()).is_bindable(), "the broker is at it");
 }
 
+// OSB 73, 111
 #[test]
 fn an_instance_that_the_broker_calls_unusable_is_so_until_an_update_succeeds() {
     for broken in [
@@ -87,15 +85,15 @@ fn an_instance_that_the_broker_calls_unusable_is_so_until_an_update_succeeds() {
         Fixture::new().changing().answered(accepted()).answered(failed_update(Some(false))),
     ] {
         assert_eq!(ready(&broken).0, ConditionStatus::False);
-        assert!(!phase::is_bindable(&broken.status()));
+        assert!(!broken.is_bindable());
         assert_eq!(shown(&broken.plan(), &broken), "wait for a change");
         // Setting it back to what the broker has is an attempt to repair it.
         let reverted = broken.with_parameters(&json!({"size": 1}));
         assert_eq!(patch(&reverted)["parameters"], json!({"size": 1}));
         let still = reverted.clone().answered(refused_update(None));
-        assert!(!phase::is_bindable(&still.status()), "the broker has not said otherwise");
+        assert!(!still.is_bindable(), "the broker has not said otherwise");
         let repaired = reverted.answered(done());
-        assert!(phase::is_bindable(&repaired.status()) && !repaired.status().unusable);
+        assert!(repaired.is_bindable() && !repaired.status().unusable);
     }
 }
 
@@ -124,10 +122,13 @@ fn a_revert_after_a_refused_update_is_ready_without_a_word_of_the_failure() {
     assert!(!condition::is_true(&settled.status().conditions, ConditionType::Failed));
 }
 
+// OSB 89
 #[test]
 fn an_instance_begins_with_the_version_of_its_plan_and_keeps_it() {
     let new = at_version(Fixture::new(), "1.0.0");
-    let Call::Provision(_, body) = new.clone().asking().1 else { panic!("not provisioned") };
+    let Call::Request(_, InstanceRequest::Provision(body)) = new.clone().asking().1 else {
+        panic!("not provisioned")
+    };
     assert_eq!(serde_json::to_value(body).unwrap()["maintenance_info"], json!({"version": "1.0.0"}));
     let settled = new.settled();
     assert_eq!(settled.status().available_maintenance, None);
@@ -141,6 +142,8 @@ fn an_instance_begins_with_the_version_of_its_plan_and_keeps_it() {
     assert_eq!(changed["previous_values"]["maintenance_info"], json!({"version": "1.0.0"}));
 }
 
+// OSB 106
+// v0.3 F13
 #[test]
 fn an_instance_is_brought_to_a_version_when_the_user_asks_for_it() {
     let settled = at_version(Fixture::new(), "1.0.0").settled();
@@ -158,6 +161,7 @@ fn an_instance_is_brought_to_a_version_when_the_user_asks_for_it() {
     assert_eq!(shown(&erased.plan(), &erased), "say Ready=True:InstanceUpdatedSuccessfully");
 }
 
+// OSB 113
 #[test]
 fn a_version_that_the_plan_does_not_have_is_not_asked_for() {
     let settled = at_version(Fixture::new(), "1.0.0").settled();
@@ -186,16 +190,17 @@ fn retrievable(mut fixture: Fixture) -> Fixture {
 fn found(plan: Option<&str>) -> Outcome {
     Outcome::Fetched(osb::Outcome::Answered(InstanceAnswer {
         dashboard_url: Some("https://there".into()),
-        plan_id: plan.map(str::to_owned),
+        plan_id: plan.map(Into::into),
         maintenance_version: Some("1.2.3".into()),
     }))
 }
 
+// OSB 96, 100
 #[test]
 fn after_an_asynchronous_success_the_instance_tells_the_rest() {
     let polling = retrievable(Fixture::new().answered(accepted()));
     let (polled, fetch) = polling.following(Outcome::Polled(polled(OperationState::Succeeded)));
-    assert!(matches!(&fetch, Call::Fetch(_, _, Fetching::Provisioned)));
+    assert!(matches!(&fetch, Call::Request(_, InstanceRequest::Fetch(_, Fetching::Provisioned))));
     let (told, _) = polled.clone().absorbing(&fetch, found(None));
     assert_eq!(told.status().dashboard_url.as_deref(), Some("https://there"));
     assert_eq!(told.status().external_properties.unwrap().maintenance_version.as_deref(), Some("1.2.3"));
@@ -203,13 +208,14 @@ fn after_an_asynchronous_success_the_instance_tells_the_rest() {
     assert_eq!(ready(&untold).0, ConditionStatus::True, "the success was the broker's word");
 }
 
+// OSB 61, 96
 #[test]
 fn a_conflict_with_our_own_unanswered_request_is_looked_into_before_anything_is_deleted() {
     let unanswered =
         || retrievable(Fixture::new().answered(Outcome::Provisioned(doubt(Some(200), true, false))));
     let conflict = || Outcome::Provisioned(refused(409, RefusalReason::Conflict));
     let (asked, fetch) = unanswered().following(conflict());
-    assert!(matches!(&fetch, Call::Fetch(_, _, Fetching::Refused(_))));
+    assert!(matches!(&fetch, Call::Request(_, InstanceRequest::Fetch(_, Fetching::Refused(_)))));
     for ours in [None, Some("small-id")] {
         let (recovered, _) = asked.clone().absorbing(&fetch, found(ours));
         assert_eq!(ready(&recovered).0, ConditionStatus::True);
@@ -223,8 +229,8 @@ fn a_conflict_with_our_own_unanswered_request_is_looked_into_before_anything_is_
     // Under an id of the user's the instance may be somebody else's, and is neither adopted nor deleted.
     let mine = Fixture::new().with_external_id("mine");
     let mine = retrievable(mine.answered(Outcome::Provisioned(doubt(Some(200), true, false))));
-    let refused = mine.answered(conflict()).status();
-    assert!(!refused.progress.orphan_mitigation_in_progress && !phase::may_exist(&refused));
+    let refused = mine.answered(conflict());
+    assert!(!refused.status().progress.orphan_mitigation_in_progress && !refused.may_exist());
 }
 
 fn annotated(mut fixture: Fixture, team: &str) -> Fixture {
@@ -234,6 +240,7 @@ fn annotated(mut fixture: Fixture, team: &str) -> Fixture {
     fixture
 }
 
+// OSB 105
 #[test]
 fn annotations_that_change_are_told_where_the_broker_wants_to_know() {
     let settled = annotated(Fixture::new(), "a").settled();
@@ -245,8 +252,8 @@ fn annotations_that_change_are_told_where_the_broker_wants_to_know() {
     assert_eq!((body.get("plan_id"), body.get("parameters")), (None, None));
     let (telling, call) = moved.clone().asking();
     assert_eq!(ready(&telling).0, ConditionStatus::True, "the instance is as ready as before");
-    let Call::Update(recipient, _) = &call else { panic!("no update") };
-    assert!(recipient.identity.is_none(), "nobody knows who has annotated");
+    let Call::Request(address, InstanceRequest::Update(_)) = &call else { panic!("no update") };
+    assert!(address.identity.is_none(), "nobody knows who has annotated");
     for answer in [done(), refused_update(None)] {
         let (told, _) = telling.clone().absorbing(&call, answer);
         assert_eq!(ready(&told).0, ConditionStatus::True);
@@ -273,15 +280,16 @@ fn annotations_are_told_again_when_the_broker_could_not_listen() {
     }
 }
 
+// OSB 105
 #[test]
 fn annotations_that_a_broker_takes_its_time_with_are_an_operation_like_any_other_but_nobodys() {
     let mut moved = annotated(annotated(Fixture::new(), "a").settled(), "b");
     moved.object.spec.user_info = Some(UserInfo { username: "alice".into(), ..UserInfo::default() });
     let telling = moved.clone().answered(accepted());
     assert_eq!(ready(&telling).0, ConditionStatus::True);
-    assert!(!phase::is_bindable(&telling.status()), "the broker is at it");
-    let Call::Poll(recipient, ..) = telling.clone().asking().1 else { panic!("not polled") };
-    assert!(recipient.identity.is_none(), "nobody knows who has annotated");
+    assert!(!telling.is_bindable(), "the broker is at it");
+    let Call::Poll(address, ..) = telling.clone().asking().1 else { panic!("not polled") };
+    assert!(address.identity.is_none(), "nobody knows who has annotated");
     for answer in [polled(OperationState::InProgress), doubt(Some(503), true, false)] {
         let polling = telling.clone().answered(Outcome::Polled(answer));
         assert_eq!(conditions(&polling.status()), conditions(&telling.status()));
@@ -294,18 +302,22 @@ fn annotations_that_a_broker_takes_its_time_with_are_an_operation_like_any_other
         [telling.answered(failed_update(Some(false))), moved.answered(refused_update(Some(false)))]
     {
         assert_eq!(ready(&unusable).0, ConditionStatus::False);
-        assert!(!phase::is_bindable(&unusable.status()));
+        assert!(!unusable.is_bindable());
     }
 }
 
+// OSB 94
 #[test]
 fn a_repeated_request_names_the_annotations_of_the_first() {
     let first = annotated(Fixture::new(), "a").intending().after(60);
-    let Call::Provision(_, body) = annotated(first, "b").asking().1 else { panic!("not provisioned") };
+    let Call::Request(_, InstanceRequest::Provision(body)) = annotated(first, "b").asking().1 else {
+        panic!("not provisioned")
+    };
     let body = serde_json::to_value(body).unwrap();
     assert_eq!(body["context"]["instance_annotations"], json!({"team": "a"}));
 }
 
+// OSB 7
 #[test]
 fn an_operation_is_polled_in_the_name_of_the_user_who_asked_for_it() {
     let by = |mut fixture: Fixture, name: &str| {
@@ -314,9 +326,9 @@ fn an_operation_is_polled_in_the_name_of_the_user_who_asked_for_it() {
     };
     let asked = by(Fixture::new().changing(), "alice").answered(accepted());
     let (polling, call) = by(asked, "bob").with_parameters(&json!({"size": 3})).asking();
-    let Call::Poll(recipient, ..) = call else { panic!("not polled") };
+    let Call::Poll(address, ..) = call else { panic!("not polled") };
     let alice = UserInfo { username: "alice".into(), ..UserInfo::default() };
-    assert!(recipient.identity == identity_of(Some(&alice)));
+    assert!(address.identity == identity_of(Some(&alice)));
     let settled = polling.answered(Outcome::Polled(polled(OperationState::Succeeded)));
     assert_eq!(settled.status().external_properties.unwrap().user_info, None);
 }

@@ -1,0 +1,173 @@
+//! What the objects of each kind are looked up by. Pure.
+
+use kube::ResourceExt as _;
+
+use super::named::{is_binding_unsettled, is_instance_unsettled, plan_ids, resolved, words};
+use crate::crd::{
+    ScopeKind, ServiceBinding, ServiceInstance,
+    common::BrokerKey,
+    scope::{CatalogObject, PlanObject},
+};
+
+/// Where a broker, a class or a plan is: in a namespace, or `None` for the cluster.
+pub(super) type Place = Option<String>;
+
+/// What a group of objects of one kind has in common.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Key {
+    /// The namespace that the objects are in.
+    Namespace(String),
+    /// The broker object that offers a class or a plan, or that an instance or a binding has on record.
+    Broker(Place, String),
+    /// The name of a class in the catalog.
+    ExternalName(Place, String),
+    /// The id of a class in the catalog.
+    ExternalId(Place, String),
+    /// The class object of a plan.
+    Class(Place, String),
+    /// The class object of a plan, and the name of the plan in the catalog.
+    PlanExternalName(Place, String, String),
+    /// The class object of a plan, and the id of the plan in the catalog.
+    PlanExternalId(Place, String, String),
+    /// A class that an instance or a binding names: by name or id in the catalog, or by the name of the
+    /// object.
+    NamesClass(Place, String),
+    /// The plan object that an instance or a binding names.
+    NamesPlan(Place, String),
+    /// A class and a plan of it that an instance names, each by name or id in the catalog, or by the name of
+    /// the object.
+    NamesPlanOf(Place, String, String),
+    /// A class of which an instance names no plan, so that every plan of it counts.
+    NamesAnyPlanOf(Place, String),
+    /// An id that an instance has at its broker.
+    InstanceId(String),
+    /// Instances whose next id at the broker follows from their uid and the number of the attempt.
+    LaterAttempt,
+    /// The instance that a binding is for.
+    Instance(String, String),
+    /// The same as another key, of objects that may wait for another object.
+    Unsettled(Box<Key>),
+}
+
+impl Key {
+    /// The key of objects that may wait for another object.
+    pub(super) fn unsettled(self) -> Self {
+        Self::Unsettled(Box::new(self))
+    }
+
+    /// The key of what is of a broker.
+    pub(super) fn of_broker(broker: &BrokerKey) -> Self {
+        Self::Broker(broker.namespace.clone(), broker.name.clone())
+    }
+}
+
+fn place(scope: ScopeKind, namespace: &str) -> Place {
+    match scope {
+        ScopeKind::Cluster => None,
+        ScopeKind::Namespace => Some(namespace.to_owned()),
+    }
+}
+
+/// For kinds that are looked up by name only.
+pub(super) fn none<K>(_: &K) -> Vec<Key> {
+    Vec::new()
+}
+
+pub(super) fn of_class<C: CatalogObject>(class: &C) -> Vec<Key> {
+    let place = class.namespace();
+    let mut keys = vec![
+        Key::Broker(place.clone(), class.broker_name().to_owned()),
+        Key::ExternalName(place.clone(), class.external_name().to_owned()),
+        Key::ExternalId(place.clone(), class.external_id().to_owned()),
+    ];
+    keys.extend(place.map(Key::Namespace));
+    keys
+}
+
+pub(super) fn of_plan<P: PlanObject>(plan: &P) -> Vec<Key> {
+    let (place, class) = (plan.namespace(), plan.class_name());
+    let mut keys = vec![
+        Key::Broker(place.clone(), plan.broker_name().to_owned()),
+        Key::Class(place.clone(), class.to_owned()),
+        Key::PlanExternalName(place.clone(), class.to_owned(), plan.external_name().to_owned()),
+        Key::PlanExternalId(place.clone(), class.to_owned(), plan.external_id().to_owned()),
+    ];
+    keys.extend(place.map(Key::Namespace));
+    keys
+}
+
+/// An instance names classes and plans in two ways. Before it is ordered, only its spec does. Afterwards,
+/// what it was resolved to counts first, and the spec names another plan of the same class.
+pub(super) fn of_instance(instance: &ServiceInstance) -> Vec<Key> {
+    let namespace = instance.namespace().unwrap_or_default();
+    let mut keys = vec![Key::Namespace(namespace.clone())];
+    keys.extend(instance_ids(instance));
+    let resolved = resolved(instance);
+    let words = words(&instance.spec.plan_reference);
+    let plan_of = |place: Place, class: &str, plan: Option<&str>| match plan {
+        Some(plan) => Key::NamesPlanOf(place, class.to_owned(), plan.to_owned()),
+        None => Key::NamesAnyPlanOf(place, class.to_owned()),
+    };
+    let mut unsettled = vec![Key::Namespace(namespace.clone())];
+    if let Some(resolved) = resolved {
+        let place = place(resolved.scope, &namespace);
+        let class = Key::NamesClass(place.clone(), resolved.class.to_owned());
+        unsettled.push(class.clone());
+        keys.extend([class, Key::NamesPlan(place.clone(), resolved.plan.to_owned())]);
+        keys.extend(plan_ids(instance).map(|id| plan_of(place.clone(), resolved.class, Some(id))));
+        keys.extend(words.map(|words| plan_of(place.clone(), resolved.class, words.plan)));
+        if let Some(broker) = resolved.broker {
+            keys.push(Key::Broker(place, broker.to_owned()));
+        }
+    }
+    if let Some(words) = words {
+        let place = place(words.scope, &namespace);
+        let class = Key::NamesClass(place.clone(), words.class.to_owned());
+        // The message about a missing class says whether the other scope has it.
+        let elsewhere = match words.scope {
+            ScopeKind::Cluster => Some(namespace),
+            ScopeKind::Namespace => None,
+        };
+        unsettled.extend([class.clone(), Key::NamesClass(elsewhere, words.class.to_owned())]);
+        keys.extend([class, plan_of(place, words.class, words.plan)]);
+    }
+    if is_instance_unsettled(instance) {
+        keys.extend(unsettled.into_iter().map(Key::unsettled));
+    }
+    keys
+}
+
+/// The id that an instance has at its broker, or gets with its first request. The id of a later attempt
+/// follows from the uid and the number of the attempt, and only the controller computes it.
+fn instance_ids(instance: &ServiceInstance) -> Vec<Key> {
+    let status = instance.status.as_ref();
+    if let Some(status) = status.filter(|status| !status.instance_id.is_empty()) {
+        return vec![Key::InstanceId(status.instance_id.as_str().to_owned())];
+    }
+    let external_id = &instance.spec.external_id;
+    if !external_id.is_empty() {
+        return vec![Key::InstanceId(external_id.clone())];
+    }
+    if status.is_some_and(|status| status.progress.attempt != 0) {
+        return vec![Key::LaterAttempt];
+    }
+    instance.uid().map(Key::InstanceId).into_iter().collect()
+}
+
+pub(super) fn of_binding(binding: &ServiceBinding) -> Vec<Key> {
+    let namespace = binding.namespace().unwrap_or_default();
+    let mut keys = vec![Key::Instance(namespace.clone(), binding.spec.instance_ref.name.clone())];
+    if !is_binding_unsettled(binding) {
+        return keys;
+    }
+    keys.push(Key::Namespace(namespace.clone()).unsettled());
+    if let Some(record) = binding.status.as_ref().and_then(|status| status.resolved.as_ref()) {
+        let place = place(record.scope, &namespace);
+        keys.extend([
+            Key::Broker(place.clone(), record.broker.clone()).unsettled(),
+            Key::NamesClass(place.clone(), record.class.clone()).unsettled(),
+            Key::NamesPlan(place, record.plan.clone()).unsettled(),
+        ]);
+    }
+    keys
+}

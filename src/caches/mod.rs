@@ -1,0 +1,93 @@
+//! What the operator knows of the cluster: one [`Kind`] for each watched kind, filled by `runtime`.
+//!
+//! * [`kind`]: the objects of one kind, and the queue of its controller (`queue`).
+//! * `index`, `keys`: what the objects are looked up by. `lookups`: the questions that the rest of the
+//!   operator asks.
+//! * [`named`]: what instances and bindings name. [`object_key`]: which object of which kind.
+
+mod index;
+mod keys;
+pub mod kind;
+mod lookups;
+pub mod named;
+pub mod object_key;
+mod queue;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::core::PartialObjectMeta;
+
+use self::kind::Kind;
+use crate::crd::{ClusterWide, Namespaced, Scope, ServiceBinding, ServiceInstance};
+
+/// All kinds.
+pub struct Caches {
+    /// `ClusterServiceBroker`, its classes and plans.
+    pub cluster: ScopeCaches<ClusterWide>,
+    /// `ServiceBroker`, its classes and plans.
+    pub namespaced: ScopeCaches<Namespaced>,
+    /// `ServiceInstance`
+    pub instances: Arc<Kind<ServiceInstance>>,
+    /// `ServiceBinding`
+    pub bindings: Arc<Kind<ServiceBinding>>,
+    /// The Secrets that carry our label, without their data. None when the operator may not watch Secrets.
+    pub secrets: Option<Arc<Kind<PartialObjectMeta<Secret>>>>,
+    /// Namespaces, metadata only: brokers get their uid.
+    pub namespaces: Arc<Kind<PartialObjectMeta<Namespace>>>,
+}
+
+/// The kinds of one scope.
+pub struct ScopeCaches<S: Scope> {
+    /// The brokers.
+    pub brokers: Arc<Kind<S::Broker>>,
+    /// The classes.
+    pub classes: Arc<Kind<S::Class>>,
+    /// The plans.
+    pub plans: Arc<Kind<S::Plan>>,
+}
+
+/// A scope whose kinds are watched: says which caches are its own.
+pub trait Watched: Scope {
+    /// The caches of this scope.
+    fn stores(caches: &Caches) -> &ScopeCaches<Self>;
+}
+
+impl Watched for ClusterWide {
+    fn stores(caches: &Caches) -> &ScopeCaches<Self> {
+        &caches.cluster
+    }
+}
+
+impl Watched for Namespaced {
+    fn stores(caches: &Caches) -> &ScopeCaches<Self> {
+        &caches.namespaced
+    }
+}
+
+impl Caches {
+    /// No objects. Without `watch_secrets`, Secrets are not kept.
+    #[must_use]
+    pub fn new(watch_secrets: bool) -> Self {
+        Self {
+            cluster: ScopeCaches::new(),
+            namespaced: ScopeCaches::new(),
+            instances: Arc::new(Kind::new(keys::of_instance)),
+            bindings: Arc::new(Kind::new(keys::of_binding)),
+            secrets: watch_secrets.then(|| Arc::new(Kind::new(keys::none))),
+            namespaces: Arc::new(Kind::new(keys::none)),
+        }
+    }
+}
+
+impl<S: Scope> ScopeCaches<S> {
+    fn new() -> Self {
+        Self {
+            brokers: Arc::new(Kind::new(keys::none)),
+            classes: Arc::new(Kind::new(keys::of_class)),
+            plans: Arc::new(Kind::new(keys::of_plan)),
+        }
+    }
+}

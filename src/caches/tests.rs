@@ -1,0 +1,227 @@
+//! Caches that are filled by hand, and the index beside a scan of all objects.
+
+use std::collections::{BTreeSet, HashMap};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Resource, ResourceExt as _,
+    runtime::{reflector::ObjectRef, watcher::Event},
+};
+
+use super::{keys::Key, *};
+use crate::crd::{
+    ClusterServiceClass, Condition, ConditionStatus, ConditionType, ScopeKind, ServiceBindingSpec,
+    ServiceBindingStatus, ServiceInstanceSpec, ServiceInstanceStatus, ServicePlan,
+    class::CommonServiceClassSpec,
+    common::{LocalObjectReference, ResolvedOffering},
+    instance::{InstanceProperties, PlanReference},
+    plan::CommonServicePlanSpec,
+    scope::{ClassObject as _, PlanObject as _},
+};
+
+fn fill<K>(kind: &Kind<K>, objects: Vec<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    for object in objects {
+        kind.apply(&Event::Apply(object));
+    }
+}
+
+/// The classes and plans of a scope, without brokers.
+pub fn entries<S: Scope>(classes: Vec<S::Class>, plans: Vec<S::Plan>) -> ScopeCaches<S> {
+    let caches = ScopeCaches::new();
+    fill(&caches.classes, classes);
+    fill(&caches.plans, plans);
+    caches
+}
+
+/// These, and nothing else.
+pub fn filled(cluster: ScopeCaches<ClusterWide>, namespaced: ScopeCaches<Namespaced>) -> Caches {
+    Caches { cluster, namespaced, ..Caches::new(false) }
+}
+
+/// Numbers that look random and are the same in every run (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn chance(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    /// One of a few short names, so that objects collide.
+    fn name(&mut self) -> String {
+        ["a", "b", "c"][usize::try_from(self.below(3)).unwrap()].to_owned()
+    }
+
+    fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.chance().then(|| value(self))
+    }
+
+    fn conditions(&mut self) -> Vec<Condition> {
+        let ready = self.maybe(|_| Condition {
+            type_: ConditionType::Ready,
+            status: ConditionStatus::True,
+            observed_generation: 1,
+            last_transition_time: None,
+            reason: String::new(),
+            message: String::new(),
+        });
+        ready.into_iter().collect()
+    }
+
+    fn record(&mut self) -> ResolvedOffering {
+        let scope = if self.chance() { ScopeKind::Cluster } else { ScopeKind::Namespace };
+        let (broker, class, plan) = (self.name(), self.name(), self.name());
+        let (service_id, plan_id) = (self.name().as_str().into(), self.name().as_str().into());
+        ResolvedOffering { scope, broker, class, plan, service_id, plan_id }
+    }
+
+    /// Name, namespace, uid and sometimes a deletion for an object.
+    fn place<K: Resource>(&mut self, mut object: K, namespaced: bool) -> K {
+        let meta = object.meta_mut();
+        meta.name = Some(self.name());
+        meta.namespace = namespaced.then(|| self.name());
+        meta.uid = Some(self.name());
+        meta.deletion_timestamp = self.maybe(|_| Time(jiff::Timestamp::UNIX_EPOCH));
+        object
+    }
+
+    fn class(&mut self) -> ClusterServiceClass {
+        let mut common = CommonServiceClassSpec::default();
+        (common.external_name, common.external_id) = (self.name(), self.name().as_str().into());
+        let class = ClusterServiceClass::build("", &self.name(), common);
+        self.place(class, false)
+    }
+
+    fn plan(&mut self) -> ServicePlan {
+        let mut common = CommonServicePlanSpec::default();
+        (common.external_name, common.external_id) = (self.name(), self.name().as_str().into());
+        let plan = ServicePlan::build("", &self.name(), &self.name(), common);
+        self.place(plan, true)
+    }
+
+    fn instance(&mut self) -> ServiceInstance {
+        let reference = |random: &mut Self| LocalObjectReference { name: random.name() };
+        let plan_reference = PlanReference {
+            cluster_service_class_external_name: self.maybe(Self::name),
+            service_class_external_id: self.maybe(Self::name),
+            service_plan_external_id: self.maybe(Self::name),
+            ..PlanReference::default()
+        };
+        let spec = ServiceInstanceSpec {
+            plan_reference,
+            cluster_service_class_ref: self.maybe(reference),
+            service_class_ref: self.maybe(reference),
+            service_plan_ref: self.maybe(reference),
+            external_id: self.maybe(Self::name).unwrap_or_default(),
+            ..ServiceInstanceSpec::default()
+        };
+        let mut instance = ServiceInstance::new("", spec);
+        instance.status = self.maybe(|random| ServiceInstanceStatus {
+            conditions: random.conditions(),
+            resolved: random.maybe(Self::record),
+            instance_id: random.maybe(Self::name).unwrap_or_default().as_str().into(),
+            external_properties: random.maybe(|random| InstanceProperties {
+                service_plan_external_id: random.name().as_str().into(),
+                ..InstanceProperties::default()
+            }),
+            ..ServiceInstanceStatus::default()
+        });
+        self.place(instance, true)
+    }
+
+    fn binding(&mut self) -> ServiceBinding {
+        let instance_ref = LocalObjectReference { name: self.name() };
+        let mut binding =
+            ServiceBinding::new("", ServiceBindingSpec { instance_ref, ..ServiceBindingSpec::default() });
+        binding.status = self.maybe(|random| ServiceBindingStatus {
+            conditions: random.conditions(),
+            resolved: random.maybe(Self::record),
+            ..ServiceBindingStatus::default()
+        });
+        self.place(binding, true)
+    }
+}
+
+/// What an object is called in the assertions, unique among the objects of a kind.
+fn called<K: Resource>(object: &K) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// The groups that a scan of all objects finds.
+fn scanned<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static>(
+    kind: &Kind<K>,
+    keys: fn(&K) -> Vec<Key>,
+) -> HashMap<Key, BTreeSet<String>> {
+    let mut groups: HashMap<Key, BTreeSet<String>> = HashMap::new();
+    for object in kind.state() {
+        for key in keys(&object) {
+            groups.entry(key).or_default().insert(called(&*object));
+        }
+    }
+    groups
+}
+
+/// Sends random events of a watch, and compares the index with a scan after each of them.
+fn index_is_as_a_scan<K>(keys: fn(&K) -> Vec<Key>, make: fn(&mut Random) -> K)
+where
+    K: crate::crd::scope::Object,
+{
+    for seed in 1..16 {
+        let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
+        let kind = Kind::new(keys);
+        let mut known: HashMap<String, Option<String>> = HashMap::new();
+        for step in 0..80 {
+            let event = match random.below(12) {
+                0 => Event::Init,
+                1 => Event::InitDone,
+                2..=4 => Event::InitApply(make(&mut random)),
+                5..=6 => Event::Delete(make(&mut random)),
+                _ => Event::Apply(make(&mut random)),
+            };
+            let changes = kind.apply(&event);
+            let found: HashMap<Key, Vec<Arc<K>>> = kind.groups();
+            let sizes: HashMap<&Key, usize> = found.iter().map(|(key, group)| (key, group.len())).collect();
+            let names: HashMap<Key, BTreeSet<String>> = found
+                .iter()
+                .map(|(key, group)| (key.clone(), group.iter().map(|object| called(&**object)).collect()))
+                .collect();
+            let at = format!("seed {seed}, step {step}: {event:?}");
+            assert_eq!(names, scanned(&kind, keys), "{at}");
+            assert!(names.iter().all(|(key, group)| sizes[key] == group.len()), "two versions at once; {at}");
+            for object in found.values().flatten() {
+                let stored = kind.get(&ObjectRef::from_obj(&**object));
+                assert!(stored.is_some_and(|stored| Arc::ptr_eq(&stored, object)), "an old version; {at}");
+            }
+            // The changes lead from what was known to what is there.
+            for change in changes {
+                if let Some(gone) = change.gone() {
+                    let uid = known.remove(&called(&**gone));
+                    assert!(uid.is_none_or(|uid| uid == gone.meta().uid), "another one is gone; {at}");
+                }
+                if let Some(new) = change.came() {
+                    let before = known.insert(called(&**new), new.meta().uid.clone());
+                    assert_eq!(before, None, "it is not new; {at}");
+                }
+            }
+            let present = |object: Arc<K>| (called(&*object), object.meta().uid.clone());
+            assert_eq!(known, kind.state().into_iter().map(present).collect(), "{at}");
+        }
+    }
+}
+
+#[test]
+fn an_index_holds_what_a_scan_finds_whatever_the_watch_brings() {
+    index_is_as_a_scan(keys::of_class, Random::class);
+    index_is_as_a_scan(keys::of_plan, Random::plan);
+    index_is_as_a_scan(keys::of_instance, Random::instance);
+    index_is_as_a_scan(keys::of_binding, Random::binding);
+}

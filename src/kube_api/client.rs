@@ -1,0 +1,37 @@
+//! The client of the API server.
+
+use anyhow::{Context as _, anyhow};
+use http::{HeaderValue, header::USER_AGENT};
+use kube::{Client, Config, client::ClientBuilder};
+use tower::util::MapResponseLayer;
+
+use super::{depth_limit::limit_depth, error::describe};
+
+/// A client for the cluster of the kubeconfig, or of the pod that the operator runs in. Sends no request.
+///
+/// # Errors
+/// There is no usable configuration.
+pub async fn connect() -> anyhow::Result<Client> {
+    let config = Config::infer().await.context(
+        "cannot find a cluster; set KUBECONFIG, or run the operator in a pod with a service account",
+    )?;
+    with(config)
+}
+
+/// A client with the settings of the operator: its own user agent, no automatic retries, and a limit on the
+/// depth of JSON. The runner repeats a failed reconcile as a whole, because a write that was answered with an
+/// error may have taken effect.
+///
+/// # Errors
+/// The TLS settings of the configuration are not usable.
+pub fn with(mut config: Config) -> anyhow::Result<Client> {
+    // Another part of the process may have installed the same provider already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let agent = HeaderValue::from_static(concat!("service-catalog/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
+    config.default_retry = false;
+    let builder = ClientBuilder::try_from(config).map_err(|error| {
+        anyhow!("the configuration of the cluster is not usable; check the kubeconfig: {}", describe(&error))
+    })?;
+    Ok(builder.with_layer(&MapResponseLayer::new(limit_depth)).build())
+}

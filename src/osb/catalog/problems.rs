@@ -1,0 +1,119 @@
+//! What is wrong with a catalog, in words for people. Pure.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::osb::sanitize;
+
+/// How much of a broker's text is quoted in a place or message, in bytes.
+const QUOTED: usize = 64;
+
+/// One fault: `services[2] "redis": plans[0]: id is missing`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The entry that has the fault: `services[2] "redis": plans[0]`.
+    pub place: String,
+    /// The fault: `id is missing`.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// The problems of a catalog. Shown are the first [`Problems::SHOWN`] and the number of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    kept: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    /// How many problems are kept: a broken generator repeats one mistake for each of ten thousand plans.
+    pub const KEPT: usize = 100;
+    /// How many problems are shown.
+    pub const SHOWN: usize = 10;
+
+    /// Adds a problem; beyond [`Problems::KEPT`] it is only counted.
+    pub fn push(&mut self, place: &str, message: impl Into<String>) {
+        if self.kept.len() < Self::KEPT {
+            self.kept.push(Problem { place: place.to_owned(), message: message.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds the problems of another list.
+    pub fn extend(&mut self, other: &Self) {
+        for Problem { place, message } in &other.kept {
+            self.push(place, message);
+        }
+        self.more += other.more;
+    }
+
+    /// The problems that are kept.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.kept.iter()
+    }
+
+    /// The number of problems, kept or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.kept.len() + self.more
+    }
+
+    /// Whether there is no problem.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.iter().take(Self::SHOWN).enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        match self.len().saturating_sub(Self::SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+/// Why a catalog is refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the broker's catalog is invalid: {0}")]
+pub struct InvalidCatalog(pub(super) String);
+
+/// What was found wrong so far.
+pub(super) struct Findings<'s> {
+    pub skipped: Problems,
+    pub tolerated: Problems,
+    secrets: &'s [Zeroizing<String>],
+}
+
+impl<'s> Findings<'s> {
+    /// Nothing yet; `secrets` are taken out of what is quoted.
+    pub fn new(secrets: &'s [Zeroizing<String>]) -> Self {
+        Self { skipped: Problems::default(), tolerated: Problems::default(), secrets }
+    }
+
+    /// A piece of the broker's text, without secrets.
+    pub fn quoted(&self, text: &str) -> String {
+        format!("\"{}\"", sanitize::quote(text, self.secrets, QUOTED))
+    }
+}

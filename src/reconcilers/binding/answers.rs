@@ -1,0 +1,247 @@
+//! What a broker's answer means for a binding, beside the answers to DELETE and to polls. Pure.
+
+use std::time::Duration;
+
+use super::{
+    Binding, BindingReply, BindingRequest, BindingView, credentials,
+    phase::BindingAction,
+    secret,
+    status::{BINDING, INJECTED, credentials_lost, not_bound, ready, secret_rejected},
+};
+use crate::{
+    crd::{
+        ConditionStatus::False, ConditionType::Ready, ServiceBindingStatus, condition::Conditioned as _,
+        progress::DeletionStatus,
+    },
+    osb::{
+        self, RefusalReason,
+        outcome::{BindingAnswer, Bound, Credentials, Explanation, Lifetime},
+    },
+    reconcilers::{
+        memory::OperationMemory,
+        messages::{self, TOO_LONG},
+        operation::{
+            AfterAnswer, Call, Phase,
+            answers::{AnswerHooks, is_news},
+            call::RequestHooks as _,
+            plan::polls_end,
+            status::{
+                back_off, failed, failed_with_orphan, has_taken_too_long, leave, start_mitigation, try_again,
+            },
+        },
+        reason::Reason,
+        reconciler::Next,
+        writes::Write,
+    },
+};
+
+type Writes = Vec<Vec<Write>>;
+
+impl AnswerHooks for Binding {
+    fn continues_operation(reply: &BindingReply) -> bool {
+        matches!(reply, BindingReply::Fetch(_))
+    }
+
+    fn absorb_reply(
+        view: &BindingView<'_>,
+        reply: BindingReply,
+        memory: &mut OperationMemory,
+    ) -> (Writes, AfterAnswer<Self>) {
+        match reply {
+            BindingReply::Bind(outcome) => after_bind(view, outcome),
+            BindingReply::Fetch(outcome) => after_fetch(view, outcome, memory),
+        }
+    }
+
+    /// A GET returns the credentials; nothing waits for them if the object is being deleted.
+    fn operation_succeeded(view: &BindingView<'_>, BindingAction::Bind: BindingAction) -> AfterAnswer<Self> {
+        if view.is_being_deleted() {
+            return Next::Record(leave(view, "The binding has been created"));
+        }
+        match Self::recorded_target(view) {
+            Some((address, target)) => Next::Call(Call::Request(address, BindingRequest::Fetch(target))),
+            None => Next::Record(view.status_copy()),
+        }
+    }
+
+    /// The broker answered, so no late effect is to be expected.
+    fn operation_failed(
+        view: &BindingView<'_>,
+        BindingAction::Bind: BindingAction,
+        reason: Option<Reason>,
+        why: &str,
+        _: Option<bool>,
+    ) -> ServiceBindingStatus {
+        let call_failed = Reason::BindCallFailed;
+        let message = format!("Bind call failed: {why}");
+        let reasons = (call_failed, reason.unwrap_or(call_failed));
+        failed_with_orphan(view, view.status_copy(), reasons, &message, false)
+    }
+
+    fn absorb_rejected_write(view: &BindingView<'_>, message: &str) -> ServiceBindingStatus {
+        secret_rejected(view, message)
+    }
+}
+
+fn after_bind(view: &BindingView<'_>, outcome: osb::Outcome<Bound>) -> (Writes, AfterAnswer<Binding>) {
+    let mut status = view.status_copy();
+    let message = |why: &Explanation| view.redactor().message("Bind call failed", why);
+    let recorded = match outcome {
+        osb::Outcome::Answered(Bound::Done(answer)) => return inject(view, given(view, answer)),
+        osb::Outcome::Answered(Bound::Accepted { operation }) => {
+            status.progress.operation_accepted(operation);
+            let (reason, message) = BINDING;
+            status.set_condition(Ready, False, reason, message, view.now);
+            status
+        }
+        osb::Outcome::Refused(refusal) if refusal.reason.is_passing() => {
+            retry_or_give_up(view, not_bound(status), &message(&refusal.message), refusal.retry_after)
+        }
+        osb::Outcome::Refused(refusal) => refused(view, status, refusal.reason, &message(&refusal.message)),
+        osb::Outcome::Unsent(unsent) => {
+            retry_or_give_up(view, not_bound(status), &message(&unsent.message), None)
+        }
+        osb::Outcome::Unknown(unknown) if unknown.mitigate => {
+            status.progress.retries += 1;
+            let (reason, why) = (Reason::BindCallFailed, message(&unknown.message));
+            start_mitigation(view, status, reason, &why, !unknown.answered)
+        }
+        osb::Outcome::Unknown(unknown) => {
+            status.progress.unanswered = true;
+            retry_or_give_up(view, status, &message(&unknown.message), unknown.retry_after)
+        }
+    };
+    (vec![], Next::Record(recorded))
+}
+
+/// The broker refuses for good. What an earlier bind without an answer may have done is not undone by that.
+fn refused(
+    view: &BindingView<'_>,
+    mut status: ServiceBindingStatus,
+    reason: RefusalReason,
+    message: &str,
+) -> ServiceBindingStatus {
+    if status.external_properties.is_some() {
+        // The credentials were there once: another binding takes the place of this one.
+        return start_mitigation(view, status, Reason::BindCallFailed, message, false);
+    }
+    let conflict = reason == RefusalReason::Conflict;
+    if conflict && !view.object.spec.external_id.is_empty() {
+        // An id that the user gave and that something else has at the broker is not ours to delete.
+        status.progress.unanswered = false;
+    } else if conflict && status.progress.unanswered {
+        // No other binding has our id: it is what the request without an answer has left, and its credentials are lost.
+        status.progress.retries += 1;
+        let message = format!("{message}; this was the repetition of a request without an answer");
+        return start_mitigation(view, status, Reason::BindCallFailed, &message, true);
+    }
+    give_up(view, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message)
+}
+
+/// The same request later, unless it has gone on for too long.
+fn retry_or_give_up(
+    view: &BindingView<'_>,
+    status: ServiceBindingStatus,
+    message: &str,
+    retry_after: Option<Duration>,
+) -> ServiceBindingStatus {
+    let reason = Reason::BindCallFailed;
+    if has_taken_too_long(view, &status) {
+        let message = format!("{TOO_LONG}: {message}");
+        return give_up(view, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
+    }
+    try_again(view, status, reason, message, retry_after)
+}
+
+/// The operator tries nothing more. A binding that the broker has, or that a bind without an answer may have left, is
+/// deleted.
+fn give_up(
+    view: &BindingView<'_>,
+    status: ServiceBindingStatus,
+    reasons: (Reason, Reason),
+    message: &str,
+) -> ServiceBindingStatus {
+    if status.progress.unanswered || status.external_properties.is_some() {
+        let may_still_come = status.progress.unanswered;
+        return failed_with_orphan(view, status, reasons, message, may_still_come);
+    }
+    let failed = failed(view, status, reasons, message);
+    ServiceBindingStatus { unbind_status: DeletionStatus::NotRequired, ..failed }
+}
+
+/// A binding need not have credentials (OSB 2.17, "Binding", "Response"). But a broker that gives them once only answers a
+/// repeated request without them, and then they are lost.
+fn given(view: &BindingView<'_>, answer: BindingAnswer) -> BindingAnswer {
+    let asked_before = view.status.progress.unanswered || view.status.external_properties.is_some();
+    let none = || (!asked_before).then(|| Credentials::new(serde_json::Map::new()));
+    BindingAnswer { credentials: answer.credentials.or_else(none), ..answer }
+}
+
+/// What is said of a binding that the broker gave no credentials for.
+const EMPTY: &str = "Injected bind result: the broker gave no credentials, so the Secret is empty; if there should be \
+                     some, ask the broker's operator, then delete this binding and create it again";
+
+/// Credentials go into their Secret first, and then the status says so.
+fn inject(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer<Binding>) {
+    let BindingAnswer { credentials, lifetime, unserved } = answer;
+    let outcome = match &credentials {
+        Some(credentials) if credentials.expose().is_empty() => EMPTY,
+        Some(_) | None => INJECTED,
+    };
+    let message = match unserved.join(", ").as_str() {
+        "" => outcome.to_owned(),
+        what => {
+            format!("{outcome}; the broker also gave {what}, which means nothing to a Kubernetes cluster")
+        }
+    };
+    let written = credentials.ok_or_else(missing).and_then(|credentials| write(view, lifetime, &credentials));
+    match written {
+        Ok(secret) => (vec![vec![secret]], Next::Record(ready(view, lifetime, &message))),
+        Err(message) => (vec![], Next::Record(credentials_lost(view, &message))),
+    }
+}
+
+fn missing() -> String {
+    "the broker's answer has no credentials; ask the broker's operator what this binding is for".to_owned()
+}
+
+fn write(view: &BindingView<'_>, lifetime: Lifetime, credentials: &Credentials) -> Result<Write, String> {
+    let transforms = &view.object.spec.secret_transforms;
+    let data = credentials::to_data(credentials, transforms, &view.dependencies.source_secrets)?;
+    Ok(secret::build(view, lifetime, data))
+}
+
+fn after_fetch(
+    view: &BindingView<'_>,
+    outcome: osb::Outcome<BindingAnswer>,
+    memory: &mut OperationMemory,
+) -> (Writes, AfterAnswer<Binding>) {
+    let (why, retry_after) = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
+    let gone = match outcome {
+        osb::Outcome::Answered(answer) => return inject(view, answer),
+        osb::Outcome::Refused(refusal) => refusal.status == 404,
+        osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => false,
+    };
+    let mut status = view.status_copy();
+    let reason = Reason::FetchingBindingFailed;
+    let message = view.redactor().message("Fetching the binding failed", &why);
+    if let Phase::Polling(awaited, accepted) = view.phase {
+        if view.now >= polls_end(view, awaited, accepted) {
+            let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
+            return (vec![], Next::Record(failed_with_orphan(view, status, reasons, &message, false)));
+        }
+        // The next poll asks again: that the bind has succeeded does not change.
+        memory.not_before = retry_after.and_then(|delay| view.now.checked_add(delay).ok());
+        if is_news(view, reason, &message, memory) {
+            status.set_condition(Ready, False, reason, &message, view.now);
+        }
+        return (vec![], Next::Record(status));
+    }
+    if gone {
+        status.set_condition(Ready, False, reason, &message, view.now);
+        return (vec![], Next::Record(start_mitigation(view, status, reason, &message, false)));
+    }
+    let message = messages::again(&message, back_off(view, &mut status, retry_after));
+    status.set_condition(Ready, False, reason, &message, view.now);
+    (vec![], Next::Record(status))
+}

@@ -1,0 +1,122 @@
+//! What a binding asks for, and whether the broker can be asked for it at present. Pure.
+
+use super::{
+    Binding, BindingView, credentials,
+    secret::{SecretState, secret_name},
+};
+use crate::{
+    crd::{ConditionType::Failed, common::ResolvedOffering},
+    osb::InstanceId,
+    reconcilers::{
+        operation::{
+            BrokerResource as _,
+            obstacle::{self, Obstacle},
+        },
+        parameters::Parameters,
+        reason::Reason,
+        references::{BrokerState, Offering},
+        writes::secret::taken,
+    },
+};
+
+/// What is to be bound.
+pub(super) struct DesiredBinding<'a> {
+    pub instance_id: InstanceId,
+    /// With the plan that the broker has acknowledged for the instance.
+    pub resolved: ResolvedOffering,
+    pub retrievable: bool,
+    pub parameters: &'a Parameters,
+    pub namespace_uid: &'a str,
+}
+
+/// What is to be bound, if the broker can be asked for it.
+pub(super) fn desired_binding<'a>(view: &'a BindingView<'_>) -> Result<DesiredBinding<'a>, Obstacle> {
+    let dependencies = view.dependencies;
+    let name = &view.object.spec.instance_ref.name;
+    let instance = dependencies.instance().ok_or_else(|| {
+        let message =
+            format!("spec.instanceRef.name: there is no ServiceInstance {name:?} in this namespace (yet); if the name is wrong, delete this binding and create another");
+        Obstacle::until_change(Reason::ReferencesNonexistentInstance, message)
+    })?;
+    if instance.is_being_deleted() {
+        let message = format!(
+            "spec.instanceRef.name: the ServiceInstance {name:?} is being deleted, and waits for this binding to go; delete it"
+        );
+        return Err(Obstacle::until_change(Reason::ReferencesNonexistentInstance, message));
+    }
+    let offering = bindable_offering(view, name)?;
+    let Some(properties) = instance.status.external_properties.as_ref().filter(|_| instance.is_bindable())
+    else {
+        let message = if instance.status.unusable {
+            format!(
+                "the ServiceInstance {name:?} cannot be used since its update failed: see its conditions, and change its plan or parameters"
+            )
+        } else if instance.is_true(Failed) {
+            format!(
+                "the ServiceInstance {name:?} has failed: see its conditions; the binding goes on when the instance is ready"
+            )
+        } else {
+            format!("the ServiceInstance {name:?} is not ready yet; the binding goes on when it is")
+        };
+        return Err(Obstacle::until_change(Reason::ErrorInstanceNotReady, message));
+    };
+    let namespace_uid = obstacle::namespace_uid(view)?;
+    secret_can_be_written(view)?;
+    let parameters = obstacle::parameters(view)?;
+    // An instance of v0.3 does not record what it was resolved to.
+    let resolved = instance.status.resolved.clone().unwrap_or_else(|| offering.to_record());
+    Ok(DesiredBinding {
+        instance_id: instance.instance_id(),
+        resolved: ResolvedOffering { plan_id: properties.plan_id().clone(), ..resolved },
+        retrievable: offering.bindings_retrievable,
+        parameters,
+        namespace_uid,
+    })
+}
+
+/// The offering of the instance, if its plan can be bound to.
+fn bindable_offering<'a>(view: &'a BindingView<'_>, instance: &str) -> Result<&'a Offering, Obstacle> {
+    let dependencies = view.dependencies;
+    let offering = match &dependencies.offering {
+        Some(Ok(offering)) => offering,
+        Some(Err(unresolved)) => {
+            let message = format!(
+                "the ServiceInstance {instance:?} has no class or plan (yet): {}",
+                unresolved.message
+            );
+            return Err(Obstacle::until_change(Reason::ErrorInstanceRefsUnresolved, message));
+        }
+        None => {
+            let message = "the class of the instance is not known yet".to_owned();
+            return Err(Obstacle::until_change(Reason::ErrorInstanceRefsUnresolved, message));
+        }
+    };
+    // Until the instance has been moved to the plan that its spec asks for, it has another.
+    let plan = dependencies.present.as_ref().unwrap_or(offering);
+    if !plan.bindable {
+        let message = format!(
+            "the plan {:?} of the class {:?} is not bindable: it has no credentials; delete this binding",
+            plan.plan_name, plan.class
+        );
+        return Err(Obstacle::for_good(Reason::ErrorNonbindableServiceClass, message));
+    }
+    if offering.broker_state == BrokerState::Missing {
+        let message = format!("the {} does not exist; create it again", offering.broker);
+        return Err(Obstacle::until_change(Reason::ReferencesNonexistentBroker, message));
+    }
+    Ok(offering)
+}
+
+/// Whether the credentials will have a place: a name for the Secret that is free, transforms that can be carried out.
+fn secret_can_be_written(view: &BindingView<'_>) -> Result<(), Obstacle> {
+    let reason = Reason::ErrorInjectingBindResult;
+    if view.dependencies.secret == SecretState::Foreign {
+        let rejected = taken(view.namespace(), &secret_name(view.object));
+        return Err(Obstacle::until_recheck(reason, rejected.message));
+    }
+    let transforms = &view.object.spec.secret_transforms;
+    credentials::check(transforms, view.namespace())
+        .map_err(|message| Obstacle::for_good(reason, format!("{message}; {}", Binding::WORDS.given_up)))?;
+    credentials::check_secrets(transforms, &view.dependencies.source_secrets)
+        .map_err(|message| Obstacle::until_recheck(reason, message))
+}

@@ -1,0 +1,148 @@
+//! What decisions about a binding depend on, read from the caches and, for Secrets, from the API server.
+
+use std::sync::Arc;
+
+use super::{
+    Binding,
+    credentials::SourceSecrets,
+    secret::{self, SecretState, is_lost},
+};
+use crate::{
+    crd::{ServiceBinding, ServiceInstance},
+    reconcilers::{
+        context::Context,
+        error::ReconcileError,
+        instance::Instance,
+        operation::{Standing, engine::ObserveHooks, resource::OperationDependencies},
+        parameters::{self, Parameters, ParametersError},
+        references::{self, Offering, Unresolved},
+    },
+};
+
+/// State outside a binding that decisions about it depend on.
+#[derive(Clone)]
+pub struct BindingDependencies {
+    /// The instance, if it exists.
+    pub instance: Option<Arc<ServiceInstance>>,
+    /// The class and plan that the instance's references mean now; `None` without an instance.
+    pub offering: Option<Result<Offering, Unresolved>>,
+    /// The plan that the broker has acknowledged for the instance, if the plan is still in the cluster. The spec of the
+    /// instance may ask for another one.
+    pub present: Option<Offering>,
+    /// How long an operation may be polled, in seconds, if the plan says so.
+    pub maximum_polling_duration: Option<i64>,
+    /// Why the broker cannot be asked, as far as this cluster can tell. Determined only when it is to be asked.
+    pub precondition_error: Option<String>,
+    /// The parameters; `None` when no decision needs them.
+    pub parameters: Option<Result<Parameters, ParametersError>>,
+    /// The Secrets that transforms take keys from, while credentials are awaited.
+    pub source_secrets: SourceSecrets,
+    /// What is known of the Secret.
+    pub secret: SecretState,
+    /// Uid of the namespace; `None` while the cache does not have it.
+    pub namespace_uid: Option<String>,
+    /// The id of this cluster.
+    pub cluster_id: String,
+    /// Whether the object of the broker that was last asked exists.
+    pub recorded_broker_exists: bool,
+}
+
+impl BindingDependencies {
+    /// The instance, decoded.
+    pub(super) fn instance(&self) -> Option<Standing<'_, Instance>> {
+        self.instance.as_deref().map(Standing::of)
+    }
+
+    /// Whether the broker works on an operation of the instance. It is the broker's choice whether another one may overlap,
+    /// so none does (OSB 2.17, "Blocking Operations").
+    pub(super) fn is_instance_busy(&self) -> bool {
+        let status = self.instance.as_ref().and_then(|instance| instance.status.as_ref());
+        status.is_some_and(|status| status.progress.async_op_in_progress)
+    }
+}
+
+impl OperationDependencies for BindingDependencies {
+    fn release_memory(&mut self) {
+        self.parameters = None;
+    }
+
+    fn parameters(&self) -> Option<&Result<Parameters, ParametersError>> {
+        self.parameters.as_ref()
+    }
+
+    fn recorded_broker_exists(&self) -> bool {
+        self.recorded_broker_exists
+    }
+
+    fn namespace_uid(&self) -> Option<&str> {
+        self.namespace_uid.as_deref()
+    }
+
+    fn precondition_error(&self) -> Option<&str> {
+        self.precondition_error.as_deref()
+    }
+
+    fn maximum_polling_duration(&self) -> Option<i64> {
+        self.maximum_polling_duration
+    }
+}
+
+impl ObserveHooks for Binding {
+    async fn observe(
+        object: &Arc<ServiceBinding>,
+        context: &Context,
+    ) -> Result<BindingDependencies, ReconcileError> {
+        observe(&Standing::of(&**object), context).await
+    }
+}
+
+async fn observe(
+    standing: &Standing<'_, Binding>,
+    context: &Context,
+) -> Result<BindingDependencies, ReconcileError> {
+    let (object, status, namespace) = (standing.object, &standing.status, standing.namespace());
+    let caches = &context.caches;
+    let instance = caches.instance(namespace, &object.spec.instance_ref.name);
+    let secret = secret::observe(standing, context).await?;
+    let asks = standing.asks(is_lost(&secret, standing));
+    let parameters = if standing.needs_parameters(asks) {
+        let sources = parameters::read(&context.client, namespace, &object.spec.parameters_from).await?;
+        Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
+    } else {
+        None
+    };
+    let source_secrets = if standing.awaits_credentials(asks) {
+        SourceSecrets::read(&context.client, namespace, &object.spec.secret_transforms).await?
+    } else {
+        SourceSecrets::default()
+    };
+    let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
+    // A binding of v0.3 is on record with its instance before it is itself.
+    let recorded = status.resolved.as_ref().or(of_instance.and_then(|status| status.resolved.as_ref()));
+    let offering = instance.as_ref().map(|instance| Standing::<Instance>::of(instance).offering(caches));
+    let precondition_error = match &offering {
+        Some(Ok(offering)) if asks => context.brokers.precondition_error(caches, &offering.broker).await,
+        Some(_) | None => None,
+    };
+    let acknowledged =
+        of_instance.and_then(|status| status.resolved.as_ref().zip(status.external_properties.as_ref()));
+    Ok(BindingDependencies {
+        offering,
+        present: acknowledged.and_then(|(record, properties)| {
+            references::recorded(record, properties.plan_id(), namespace, caches)
+        }),
+        maximum_polling_duration: recorded
+            .filter(|_| status.progress.async_op_in_progress)
+            .and_then(|record| references::recorded(record, &record.plan_id, namespace, caches))
+            .and_then(|offering| offering.maximum_polling_duration),
+        precondition_error,
+        parameters,
+        source_secrets,
+        secret,
+        namespace_uid: caches.namespace_uid(namespace),
+        cluster_id: context.cluster_id.clone(),
+        recorded_broker_exists: recorded
+            .is_some_and(|recorded| caches.has_broker(&references::recorded_broker(recorded, namespace))),
+        instance,
+    })
+}

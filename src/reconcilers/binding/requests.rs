@@ -1,0 +1,114 @@
+//! The requests about a binding and where they go. Pure.
+//!
+//! A bind comes with its intent: everything that a later DELETE or an identical repetition needs.
+
+use super::{
+    Binding, BindingOrder, BindingReply, BindingRequest, BindingView, desired::DesiredBinding,
+    phase::BindingAction,
+};
+use crate::{
+    crd::{binding::BindingProperties, common::ResolvedOffering},
+    osb::{
+        InstanceId,
+        wire::{BindRequest, BindResource, ContextObject, PLATFORM, Target},
+    },
+    reconcilers::{
+        context::Context,
+        identity::identity_of,
+        operation::{
+            Address, Call, NextStep, Standing,
+            call::RequestHooks,
+            intent::{Intent, attempt},
+        },
+        references,
+    },
+};
+
+impl RequestHooks for Binding {
+    /// Where a request about what exists goes, from what is on record. An object of v0.3 that records nothing is resolved by
+    /// its instance; and the plan is the one that the broker has for the instance now.
+    fn recorded_target(view: &BindingView<'_>) -> Option<(Address, Target)> {
+        let (status, instance) = (&view.status, view.dependencies.instance());
+        let of_instance = instance.as_ref().and_then(|instance| instance.status.resolved.clone());
+        let resolved = status.resolved.clone().or(of_instance).or_else(|| {
+            let offering = view.dependencies.offering.as_ref()?.as_ref().ok()?;
+            Some(offering.to_record())
+        })?;
+        let present = instance.as_ref().map(Standing::instance_id);
+        let recorded = Some(status.instance_id.clone()).filter(|id| !id.is_empty());
+        let instance_id = recorded.or_else(|| present.clone())?;
+        let acknowledged =
+            instance.as_ref().and_then(|instance| instance.status.external_properties.as_ref());
+        let plan_id = acknowledged
+            .map(|properties| properties.plan_id().clone())
+            .filter(|id| !id.is_empty() && present.as_ref() == Some(&instance_id))
+            .unwrap_or(resolved.plan_id.clone());
+        let address = address(view, &resolved, instance_id);
+        Some((address, Target { service_id: resolved.service_id, plan_id }))
+    }
+
+    fn changes(request: &BindingRequest) -> bool {
+        matches!(request, BindingRequest::Bind(..))
+    }
+
+    async fn send(address: Address, request: BindingRequest, context: &Context) -> BindingReply {
+        let Context { brokers, caches, .. } = context;
+        let Address { broker, instance_id, binding_id, identity } = address;
+        let (identity, binding_id) = (identity.as_ref(), binding_id.unwrap_or_default());
+        match request {
+            BindingRequest::Bind(body, accepts_incomplete) => BindingReply::Bind(
+                brokers
+                    .ask(caches, &broker, async |client| {
+                        client.bind(&instance_id, &binding_id, &body, accepts_incomplete, identity).await
+                    })
+                    .await,
+            ),
+            BindingRequest::Fetch(target) => BindingReply::Fetch(
+                brokers
+                    .ask(caches, &broker, async |client| {
+                        client.get_binding(&instance_id, &binding_id, &target, identity).await
+                    })
+                    .await,
+            ),
+        }
+    }
+}
+
+/// A bind and its intent. The repetition of one without an answer is the same request under the same id.
+pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> NextStep<Binding> {
+    let body = BindRequest {
+        service_id: desired.resolved.service_id.clone(),
+        plan_id: desired.resolved.plan_id.clone(),
+        context: ContextObject {
+            platform: PLATFORM,
+            namespace: view.namespace().to_owned(),
+            clusterid: view.dependencies.cluster_id.clone(),
+            instance_name: Some(view.object.spec.instance_ref.name.clone()),
+            namespace_annotations: None,
+            instance_annotations: None,
+        },
+        bind_resource: BindResource { app_guid: desired.namespace_uid.to_owned() },
+        parameters: desired.parameters.to_send(),
+    };
+    let order = BindingOrder {
+        instance_id: desired.instance_id.clone(),
+        resolved: desired.resolved.clone(),
+        properties: BindingProperties {
+            parameters: desired.parameters.to_show(),
+            parameter_checksum: desired.parameters.checksum().to_owned(),
+            user_info: None,
+        },
+    };
+    let address = address(view, &desired.resolved, desired.instance_id.clone());
+    let request = BindingRequest::Bind(Box::new(body), desired.retrievable);
+    attempt(view, Intent::Request(BindingAction::Bind, order), Call::Request(address, request))
+}
+
+fn address(view: &BindingView<'_>, resolved: &ResolvedOffering, instance_id: InstanceId) -> Address {
+    Address {
+        broker: references::recorded_broker(resolved, view.namespace()),
+        instance_id,
+        binding_id: Some(view.binding_id()),
+        identity: identity_of(view.object.spec.user_info.as_ref()),
+    }
+}

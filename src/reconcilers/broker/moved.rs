@@ -1,0 +1,104 @@
+//! Plans that the broker offers under another offering than before. A plan object stays in its class for ever
+//! (a rule of its definition), so it is deleted and made anew, if no instance uses it. Pure.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use kube::ResourceExt as _;
+
+use super::{
+    BrokerDependencies,
+    conflicts::{ConflictKind, Conflicts},
+    desired::Desired,
+};
+use crate::{
+    crd::{Scope, ServiceInstance, scope::PlanObject},
+    reconcilers::catalog_object::usage,
+};
+
+/// How many instances of one plan are named.
+const NAMED: usize = 3;
+
+/// The plan objects that have to be deleted before they are made anew, by name. Takes those that instances
+/// use out of what is desired: they stay as they are, and are named as conflicts.
+pub(super) fn plans<S: Scope>(
+    desired: &mut Desired<S>,
+    dependencies: &BrokerDependencies<S>,
+    conflicts: &mut Conflicts,
+) -> BTreeMap<String, Arc<S::Plan>> {
+    let wanted: HashMap<String, &str> =
+        desired.plans.iter().map(|plan| (plan.name_any(), plan.class_name())).collect();
+    let has_moved =
+        |plan: &Arc<S::Plan>| wanted.get(&plan.name_any()).is_some_and(|class| *class != plan.class_name());
+    let mut moved: BTreeMap<String, Arc<S::Plan>> = BTreeMap::new();
+    for plan in dependencies.plans.iter().filter(|plan| has_moved(plan)) {
+        moved.insert(plan.name_any(), Arc::clone(plan));
+    }
+    if moved.is_empty() {
+        return moved;
+    }
+    let users = Users::of(&dependencies.instances);
+    moved.retain(|name, plan| {
+        let users = users.of_plan(&**plan);
+        if let Some(users) = named(&users) {
+            let class = plan.class_name();
+            conflicts.add(
+                ConflictKind::InUse,
+                format!("{} {name} of the class {class}, used by {users}", kind::<S>()),
+            );
+            desired.kept.plans.insert(name.clone());
+            return false;
+        }
+        true
+    });
+    desired.plans.retain(|plan| !desired.kept.plans.contains(&plan.name_any()));
+    moved
+}
+
+fn kind<S: Scope>() -> String {
+    use kube::Resource as _;
+    S::Plan::kind(&()).into_owned()
+}
+
+/// Which instances use which plan.
+struct Users<'a> {
+    /// By name of the plan object.
+    of_object: HashMap<&'a str, Vec<String>>,
+    /// By name of the class object and id of the plan.
+    of_id: HashMap<(&'a str, &'a str), Vec<String>>,
+}
+
+impl<'a> Users<'a> {
+    fn of(instances: &'a [Arc<ServiceInstance>]) -> Self {
+        let mut users = Self { of_object: HashMap::new(), of_id: HashMap::new() };
+        for instance in instances {
+            let Some(held) = usage::held(instance) else { continue };
+            let name = format!("{}/{}", instance.namespace().unwrap_or_default(), instance.name_any());
+            users.of_id.entry((held.class, held.present_plan)).or_default().push(name.clone());
+            users.of_object.entry(held.plan).or_default().push(name);
+        }
+        users
+    }
+
+    fn of_plan<P: PlanObject>(&'a self, plan: &'a P) -> Vec<&'a str> {
+        let of_object = self.of_object.get(plan.name_any().as_str());
+        let of_id = self.of_id.get(&(plan.class_name(), plan.external_id()));
+        let mut users: Vec<&str> = of_object.into_iter().chain(of_id).flatten().map(String::as_str).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+}
+
+/// The first of the instances, and how many more there are; none if there are none.
+fn named(users: &[&str]) -> Option<String> {
+    let (shown, more) = users.split_at(users.len().min(NAMED));
+    let shown = shown.join(", ");
+    match more.len() {
+        _ if users.is_empty() => None,
+        0 => Some(shown),
+        more => Some(format!("{shown} and {more} more")),
+    }
+}

@@ -1,0 +1,52 @@
+//! A catalog of ten thousand plans: read, turned into objects, compared with what is there, and written no more than
+//! needed. Every step takes time that grows with the size of the catalog: were one to look through all objects for each
+//! of them, this test would show it by the time it takes.
+
+use serde_json::{Value, json};
+
+use super::Bench;
+
+const OFFERINGS: usize = 100;
+const PLANS: usize = 100;
+
+fn services() -> Value {
+    let plan = |offering: usize, index: usize| {
+        json!({
+            "id": format!("plan-{offering}-{index}"), "name": format!("plan-{index}"), "description": "A plan",
+            "metadata": { "bullets": ["fast", "cheap"], "costs": [{ "amount": { "usd": 649.0 }, "unit": "MONTHLY" }] },
+            "maintenance_info": { "version": "1.0.0" },
+        })
+    };
+    let offering = |offering: usize| {
+        let plans: Vec<Value> = (0..PLANS).map(|index| plan(offering, index)).collect();
+        json!({
+            "id": format!("Offering-{offering}"), "name": format!("offering-{offering}"), "bindable": true,
+            "description": "An offering", "tags": ["a", "b"], "plans": plans,
+        })
+    };
+    (0..OFFERINGS).map(offering).collect()
+}
+
+fn shuffled(mut services: Value) -> Value {
+    let offerings = services.as_array_mut().unwrap();
+    offerings.reverse();
+    offerings.rotate_left(OFFERINGS / 3);
+    for offering in offerings {
+        let plans = offering["plans"].as_array_mut().unwrap();
+        plans.reverse();
+        plans.rotate_left(PLANS / 7);
+        offering["tags"].as_array_mut().unwrap().reverse();
+    }
+    services
+}
+
+// v0.3 Q50, Q51
+#[test]
+fn of_ten_thousand_plans_only_what_differs_is_written() {
+    let mut services = services();
+    let mut bench = Bench::new();
+    assert_eq!(bench.catalog(&services).len(), OFFERINGS * (PLANS + 1) + 1, "all of them, and the status");
+    assert!(bench.catalog(&shuffled(services.clone())).is_empty());
+    services[42]["plans"][17]["description"] = json!("new");
+    assert_eq!(bench.catalog(&services), ["patch plan-42-17", "status"]);
+}

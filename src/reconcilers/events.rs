@@ -1,0 +1,151 @@
+//! Events: what a person who watches `kubectl describe` wants to be told, derived from how the conditions changed.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType};
+
+use super::{context::Context, reason::Reason};
+use crate::crd::{Condition, ConditionStatus, ConditionType};
+
+/// The API server accepts notes of up to 1 kB.
+const NOTE_LIMIT: usize = 1000;
+
+/// Steps on the way and waiting for something that will announce itself: the conditions say so, no Event is needed.
+const QUIET: [Reason; 13] = [
+    Reason::Provisioning,
+    Reason::UpdatingInstance,
+    Reason::Deprovisioning,
+    Reason::ProvisionRequestInFlight,
+    Reason::UpdateInstanceRequestInFlight,
+    Reason::DeprovisionRequestInFlight,
+    Reason::ServiceBindingsDeletion,
+    Reason::Binding,
+    Reason::Unbinding,
+    Reason::BindingRequestInFlight,
+    Reason::UnbindingRequestInFlight,
+    Reason::ErrorInstanceNotReady,
+    Reason::OrphanMitigationSuccessful,
+];
+
+/// What deserves an Event when the conditions change from one list to another: becoming ready, and every new cause of
+/// not being so. Pure.
+#[must_use]
+pub fn worth_telling<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType, &'a Condition)> {
+    to.iter()
+        // It repeats `Failed`.
+        .filter(|new| new.type_ != ConditionType::Stalled)
+        .filter(|new| {
+            !from.iter().any(|old| {
+                old.type_ == new.type_
+                    && old.status == new.status
+                    && old.reason == new.reason
+                    && !has_other_faults(old, new)
+            })
+        })
+        .filter(|new| !QUIET.iter().any(|quiet| quiet.as_str() == new.reason))
+        .map(|new| match (new.type_, new.status) {
+            (ConditionType::Ready, ConditionStatus::True) => (EventType::Normal, new),
+            _ => (EventType::Warning, new),
+        })
+        // `Failed` repeats what `Ready` says when both change for one reason.
+        .fold(Vec::new(), |mut told, (type_, new)| {
+            if !told.iter().any(|(_, other): &(EventType, &Condition)| other.reason == new.reason) {
+                told.push((type_, new));
+            }
+            told
+        })
+}
+
+/// Whether a broker's catalog was fetched with other faults than before, which its message names.
+fn has_other_faults(old: &Condition, new: &Condition) -> bool {
+    new.reason == Reason::FetchedCatalog.to_string() && old.message != new.message
+}
+
+/// Publishes what is worth telling, in the background and at best effort: no pass waits for an Event or fails by one.
+pub fn publish(context: &Context, object: &ObjectReference, from: &[Condition], to: &[Condition]) {
+    for (type_, condition) in worth_telling(from, to) {
+        let event = Event {
+            type_,
+            reason: condition.reason.clone(),
+            note: Some(crate::osb::sanitize::clip(&condition.message, NOTE_LIMIT)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let (recorder, reference) = (context.recorder.clone(), object.clone());
+        tokio::spawn(async move {
+            if let Err(error) = recorder.publish(&event, &reference).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "cannot publish an Event");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(type_: ConditionType, status: ConditionStatus, reason: Reason) -> Condition {
+        Condition {
+            type_,
+            status,
+            observed_generation: 1,
+            last_transition_time: None,
+            reason: reason.to_string(),
+            message: String::new(),
+        }
+    }
+
+    // v0.3 J9
+    #[test]
+    fn ready_is_told_once_and_steps_on_the_way_never() {
+        let in_flight =
+            [condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionRequestInFlight)];
+        let ready = [condition(ConditionType::Ready, ConditionStatus::True, Reason::ProvisionedSuccessfully)];
+        assert!(worth_telling(&[], &in_flight).is_empty());
+        assert!(matches!(worth_telling(&in_flight, &ready)[..], [(EventType::Normal, _)]));
+        assert!(worth_telling(&ready, &ready).is_empty());
+    }
+
+    // OSB 57
+    #[test]
+    fn other_faults_of_a_catalog_are_told() {
+        let fetched = |message: &str| {
+            let ready = condition(ConditionType::Ready, ConditionStatus::True, Reason::FetchedCatalog);
+            [Condition { message: message.to_owned(), ..ready }]
+        };
+        let (good, faulty) = (fetched("fetched."), fetched("fetched. Left out: a."));
+        assert!(matches!(worth_telling(&good, &faulty)[..], [(EventType::Normal, _)]));
+        assert!(worth_telling(&faulty, &faulty).is_empty());
+    }
+
+    #[test]
+    fn what_stands_there_for_programs_is_no_news() {
+        let failed = condition(
+            ConditionType::Failed,
+            ConditionStatus::True,
+            Reason::ClusterServiceBrokerReturnedFailure,
+        );
+        let stalled = Condition { type_: ConditionType::Stalled, ..failed.clone() };
+        let both = [stalled, failed.clone()];
+        assert!(worth_telling(std::slice::from_ref(&failed), &both).is_empty());
+        let told = worth_telling(&[], &both).into_iter().map(|(_, told)| told.clone());
+        assert_eq!(told.collect::<Vec<_>>(), [failed]);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_each_of_its_causes() {
+        let failed = [
+            condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionCallFailed),
+            condition(
+                ConditionType::Failed,
+                ConditionStatus::True,
+                Reason::ClusterServiceBrokerReturnedFailure,
+            ),
+        ];
+        assert_eq!(worth_telling(&[], &failed).len(), 2);
+        let same = [
+            condition(ConditionType::Ready, ConditionStatus::False, Reason::UpdateInstanceCallFailed),
+            condition(ConditionType::Failed, ConditionStatus::True, Reason::UpdateInstanceCallFailed),
+        ];
+        assert!(matches!(worth_telling(&[], &same)[..], [(EventType::Warning, _)]));
+    }
+}

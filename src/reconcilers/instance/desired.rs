@@ -1,0 +1,191 @@
+//! What the spec of an instance asks for, and whether the broker can be asked for it at present. Pure.
+
+use super::{InstanceView, phase::InstanceAction};
+use crate::{
+    crd::{
+        ScopeKind,
+        instance::{ContextAnnotations, InstanceProperties},
+    },
+    reconcilers::{
+        operation::obstacle::{self, Obstacle},
+        parameters::Parameters,
+        reason::Reason,
+        references::{self, BrokerState, Offering, Removed},
+    },
+};
+
+/// What the spec asks for.
+pub(super) struct DesiredInstance<'a> {
+    pub offering: &'a Offering,
+    pub parameters: &'a Parameters,
+    pub namespace_uid: &'a str,
+    /// The version that the instance is to have; none where it has none, or none that is known.
+    pub maintenance_version: Option<&'a str>,
+}
+
+impl DesiredInstance<'_> {
+    /// Whether a broker was asked for this already.
+    pub fn is(&self, properties: &InstanceProperties) -> bool {
+        *properties.plan_id() == self.offering.plan_id
+            && properties.parameter_checksum == self.parameters.checksum()
+            && properties.maintenance_version.as_deref() == self.maintenance_version
+    }
+
+    /// What is recorded of a request for it.
+    pub fn properties(&self, context_annotations: Option<ContextAnnotations>) -> InstanceProperties {
+        let Offering { broker, plan_id, plan_name, .. } = self.offering;
+        let shared = InstanceProperties {
+            parameters: self.parameters.to_show(),
+            parameter_checksum: self.parameters.checksum().to_owned(),
+            maintenance_version: self.maintenance_version.map(str::to_owned),
+            context_annotations,
+            ..InstanceProperties::default()
+        };
+        let (name, id) = (plan_name.clone(), plan_id.clone());
+        match broker.scope {
+            ScopeKind::Cluster => InstanceProperties {
+                cluster_service_plan_external_name: name,
+                cluster_service_plan_external_id: id,
+                ..shared
+            },
+            ScopeKind::Namespace => InstanceProperties {
+                service_plan_external_name: name,
+                service_plan_external_id: id,
+                ..shared
+            },
+        }
+    }
+}
+
+/// What the spec asks for, if the broker can be asked for it.
+pub(super) fn desired_instance<'a>(
+    view: &'a InstanceView<'_>,
+    action: InstanceAction,
+) -> Result<DesiredInstance<'a>, Obstacle> {
+    let dependencies = view.dependencies;
+    let offering = dependencies
+        .offering
+        .as_ref()
+        .map_err(|unresolved| Obstacle::until_change(unresolved.reason, unresolved.message.clone()))?;
+    id_is_free(view, offering)?;
+    same_service(view, offering)?;
+    orderable(view, offering, action)?;
+    let namespace_uid = obstacle::namespace_uid(view)?;
+    let maintenance_version = maintenance_version(view, offering, action)?;
+    let parameters = obstacle::parameters(view)?;
+    Ok(DesiredInstance { offering, parameters, namespace_uid, maintenance_version })
+}
+
+/// An id that the user gave belongs to one instance at a broker.
+fn id_is_free(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
+    let Some(owner) = &view.dependencies.external_id_owner else { return Ok(()) };
+    let message = format!(
+        "spec.externalID: the ServiceInstance {owner} has this id at the {} already; use another id, or none",
+        offering.broker
+    );
+    Err(Obstacle::until_recheck(Reason::ExternalIDInUse, message))
+}
+
+/// An instance stays at the broker and of the offering that it was ordered from.
+fn same_service(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
+    let Some(recorded) = view.status.resolved.as_ref().filter(|_| view.may_exist()) else { return Ok(()) };
+    if references::recorded_broker(recorded, view.namespace()) == offering.broker
+        && recorded.service_id == offering.service_id
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "the class {:?} is not the one that the instance was ordered from: it is of the {} now; bring the class of {} {:?} back",
+        offering.class, offering.broker, recorded.broker, recorded.service_id
+    );
+    Err(Obstacle::until_change(Reason::ReferencesNonexistentServiceClass, message))
+}
+
+/// Whether an offering can be ordered, or an instance moved to it.
+fn orderable(view: &InstanceView<'_>, offering: &Offering, action: InstanceAction) -> Result<(), Obstacle> {
+    let Offering { broker, class, plan_name, .. } = offering;
+    let provisions = action == InstanceAction::Provision;
+    let present = view.status.external_properties.as_ref().map(InstanceProperties::plan_id);
+    let plan_changes = provisions || present != Some(&offering.plan_id);
+    let verb = if provisions { "provision" } else { "update" };
+    let (reason, message) = match (offering.broker_state, offering.removed) {
+        (BrokerState::Missing, _) => (
+            Reason::ReferencesNonexistentBroker,
+            format!("the {broker} that offers the class {class:?} does not exist; create it again"),
+        ),
+        (BrokerState::Leaving, _) if provisions => (
+            Reason::ReferencesNonexistentBroker,
+            format!("the {broker} is being deleted; nothing new can be ordered from it"),
+        ),
+        (_, Some(Removed::Class)) if plan_changes => {
+            let helps = if provisions {
+                "delete this ServiceInstance, and create one of another class"
+            } else {
+                "set the plan back to what it was"
+            };
+            (
+                Reason::ReferencesDeletedServiceClass,
+                format!(
+                    "the broker has removed the class {class:?} from its catalog; cannot {verb}: {helps}"
+                ),
+            )
+        }
+        (_, Some(Removed::Plan)) if plan_changes => (
+            Reason::ReferencesDeletedServicePlan,
+            format!(
+                "the broker has removed the plan {plan_name:?} from its catalog; cannot {verb}: use another plan"
+            ),
+        ),
+        _ if !provisions && plan_changes && !view.dependencies.is_plan_updatable(offering) => {
+            let plan = view.dependencies.present.as_ref().map_or("present", |present| &present.plan_name);
+            (
+                Reason::PlanNotUpdatable,
+                format!(
+                    "the plan {plan:?} of the class {class:?} does not allow plan changes: set the plan back to what it was"
+                ),
+            )
+        }
+        (BrokerState::Present | BrokerState::Leaving, _) => return Ok(()),
+    };
+    Err(Obstacle::until_change(reason, message))
+}
+
+/// The version that the instance is to have: that of its plan when it is made or moved to another plan, then the same
+/// until the user asks for the one that the plan has by then (OSB 2.17, "Maintenance Info").
+fn maintenance_version<'a>(
+    view: &'a InstanceView<'_>,
+    offering: &'a Offering,
+    action: InstanceAction,
+) -> Result<Option<&'a str>, Obstacle> {
+    let asked = Some(&*view.object.spec.maintenance_version).filter(|asked| !asked.is_empty());
+    let offered = offering.maintenance.as_ref().map(|offered| &*offered.version);
+    let provisions = action == InstanceAction::Provision;
+    let in_flight = view.status.in_progress_properties.as_ref().filter(|_| view.is_in_doubt());
+    if asked.is_none() && provisions && in_flight.is_some_and(|sent| sent.maintenance_version.is_none()) {
+        // The repetition of a request that named no version names none. Those of v0.3 did not.
+        return Ok(None);
+    }
+    let acknowledged = view.status.external_properties.as_ref();
+    let stays =
+        acknowledged.filter(|acknowledged| !provisions && *acknowledged.plan_id() == offering.plan_id);
+    let present = stays.and_then(|acknowledged| acknowledged.maintenance_version.as_deref());
+    match asked {
+        None if stays.is_some() => Ok(present),
+        Some(asked) if stays.is_some() && present == Some(asked) => Ok(present),
+        None => Ok(offered),
+        Some(asked) if offered == Some(asked) => Ok(offered),
+        Some(asked) => Err(Obstacle::until_change(
+            Reason::MaintenanceVersionNotOffered,
+            version_not_offered(&offering.plan_name, asked, offered),
+        )),
+    }
+}
+
+fn version_not_offered(plan: &str, asked: &str, offered: Option<&str>) -> String {
+    match offered {
+        Some(offered) => format!(
+            "spec.maintenanceVersion: the plan {plan:?} has the version {offered:?}, not {asked:?}; set the field to {offered:?}, or leave it out"
+        ),
+        None => format!("spec.maintenanceVersion: the plan {plan:?} has no versions; leave the field out"),
+    }
+}

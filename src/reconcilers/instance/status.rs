@@ -1,0 +1,223 @@
+//! The statuses of an instance that are written, beside those that all kinds have in common. Pure.
+
+use super::{Instance, InstanceOrder, InstanceView, phase::InstanceAction};
+use crate::{
+    crd::{
+        ConditionStatus::{self, False, True},
+        ConditionType::{Failed, OrphanMitigation, Ready},
+        ServiceInstanceStatus,
+        condition::{self, Conditioned as _},
+        instance::{InstanceProperties, ProvisionStatus},
+        progress::DeletionStatus,
+    },
+    osb::{outcome::InstanceAnswer, wire::MaintenanceInfo},
+    reconcilers::{
+        operation::{
+            BrokerResource as _, OperationStatus as _,
+            phase::Recorded,
+            status::{StatusHooks, failed, finish_operation, start_mitigation},
+        },
+        reason::Reason,
+        references::{Offering, plan_spelling, shown_class},
+    },
+};
+
+const IN_FLIGHT: (Reason, &str) =
+    (Reason::ProvisionRequestInFlight, "Provision request for ServiceInstance in-flight to Broker");
+const UPDATE_IN_FLIGHT: (Reason, &str) =
+    (Reason::UpdateInstanceRequestInFlight, "Update request for ServiceInstance in-flight to Broker");
+pub(super) const PROVISIONED: (Reason, &str) =
+    (Reason::ProvisionedSuccessfully, "The instance was provisioned successfully");
+pub(super) const PROVISIONING: (Reason, &str) =
+    (Reason::Provisioning, "The instance is being provisioned asynchronously");
+pub(super) const UPDATED: (Reason, &str) =
+    (Reason::InstanceUpdatedSuccessfully, "The instance was updated successfully");
+pub(super) const UPDATING: (Reason, &str) =
+    (Reason::UpdatingInstance, "The instance is being updated asynchronously");
+/// The broker did not take an update of the context alone. The instance is what it was.
+pub(super) const CONTEXT_NOT_UPDATED: (Reason, &str) = (
+    Reason::InstanceUpdatedSuccessfully,
+    "The instance is as its spec asks; the broker did not accept the changed annotations",
+);
+
+impl StatusHooks for Instance {
+    fn record_order(
+        view: &InstanceView<'_>,
+        status: &mut ServiceInstanceStatus,
+        InstanceOrder { resolved, properties }: InstanceOrder,
+    ) {
+        status.in_progress_properties = Some(properties);
+        if let Some(resolved) = resolved {
+            status.instance_id = view.instance_id();
+            status.resolved = Some(resolved);
+            status.default_provision_parameters.clone_from(&view.dependencies.defaults);
+            observe_spec(view, status);
+        }
+    }
+
+    fn in_flight_words(action: InstanceAction) -> Option<(Reason, &'static str)> {
+        match action {
+            InstanceAction::Provision => Some(IN_FLIGHT),
+            InstanceAction::Update => Some(UPDATE_IN_FLIGHT),
+            InstanceAction::UpdateContext => None,
+        }
+    }
+
+    /// During an update of the context the instance is what it was.
+    fn progress_words(action: InstanceAction) -> Option<(Reason, &'static str)> {
+        match action {
+            InstanceAction::Provision => Some(PROVISIONING),
+            InstanceAction::Update => Some(UPDATING),
+            InstanceAction::UpdateContext => None,
+        }
+    }
+
+    fn show_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
+        let reference = &view.object.spec.plan_reference;
+        status.user_specified_class_name = shown_class(reference);
+        status.user_specified_plan_name =
+            plan_spelling(reference).map_or_else(String::new, |spelling| spelling.value().to_owned());
+    }
+
+    fn ready_when_failed(status: &ServiceInstanceStatus, message: &str) -> (ConditionStatus, String) {
+        match (Instance::exists(status), status.unusable) {
+            (false, _) => (False, message.to_owned()),
+            // No new bindings until it is repaired or deleted (OSB 2.17, "Updating a Service Instance").
+            (true, true) => (False, format!("{message}; the broker says that the instance cannot be used")),
+            (true, false) => (True, format!("{message}; the instance can still be used")),
+        }
+    }
+
+    fn clear_resource(status: &mut ServiceInstanceStatus, next_id: String) {
+        status.external_properties = None;
+        status.unusable = false;
+        status.dashboard_url = None;
+        status.provision_status = ProvisionStatus::NotProvisioned;
+        status.instance_id = next_id.into();
+    }
+}
+
+/// Records that the operator acts on the spec.
+fn observe_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
+    status.observed_generation = view.generation();
+    status.observed_update_requests = view.object.spec.update_requests;
+    Instance::show_spec(view, status);
+}
+
+/// What the broker said of the instance itself. Absent means that it stays as it was (OSB 2.17, "Updating a Service
+/// Instance").
+#[derive(Default)]
+pub(super) struct Details {
+    pub dashboard_url: Option<String>,
+    pub maintenance_version: Option<String>,
+}
+
+impl From<InstanceAnswer> for Details {
+    fn from(InstanceAnswer { dashboard_url, maintenance_version, .. }: InstanceAnswer) -> Self {
+        Self { dashboard_url, maintenance_version }
+    }
+}
+
+/// The broker has what the spec asks for.
+pub(super) fn ready(
+    view: &InstanceView<'_>,
+    Details { dashboard_url, maintenance_version }: Details,
+    (reason, message): (Reason, &str),
+) -> ServiceInstanceStatus {
+    let mut status = view.status_copy();
+    finish_operation(&mut status);
+    if let Some(properties) = status.in_progress_properties.take() {
+        status.external_properties = Some(InstanceProperties { user_info: None, ..properties });
+    }
+    if let Some(properties) = status.external_properties.as_mut().filter(|_| maintenance_version.is_some()) {
+        properties.maintenance_version = maintenance_version;
+    }
+    status.available_maintenance = available_maintenance(view, status.external_properties.as_ref());
+    status.unusable = false;
+    status.dashboard_url = dashboard_url.or(status.dashboard_url);
+    status.provision_status = ProvisionStatus::Provisioned;
+    status.deprovision_status = DeletionStatus::Required;
+    status.reconciled_generation = status.observed_generation;
+    status.remove_condition(Failed);
+    status.remove_condition(OrphanMitigation);
+    status.set_condition(Ready, True, reason, message, view.now);
+    status
+}
+
+/// The version of the plan, if the instance has another one.
+pub(super) fn available_maintenance(
+    view: &InstanceView<'_>,
+    properties: Option<&InstanceProperties>,
+) -> Option<MaintenanceInfo> {
+    let properties = properties?;
+    let offered = view.dependencies.plan(properties.plan_id())?.maintenance.as_ref()?;
+    (properties.maintenance_version.as_ref() != Some(&offered.version)).then(|| offered.clone())
+}
+
+/// The broker has accepted the operation: it is polled from now on.
+pub(super) fn accepted(
+    view: &InstanceView<'_>,
+    operation: Option<String>,
+    dashboard_url: Option<String>,
+) -> ServiceInstanceStatus {
+    let mut status = view.status_copy();
+    status.progress.operation_accepted(operation);
+    status.dashboard_url = dashboard_url.or(status.dashboard_url);
+    let Recorded::Operation(action) = view.status.operation() else { return status };
+    if let Some((reason, message)) = Instance::progress_words(action) {
+        status.set_condition(Ready, False, reason, message, view.now);
+        if let Some(asked) = &mut status.in_progress_properties {
+            // Another user may edit the spec before the operation has ended.
+            asked.user_info.clone_from(&view.object.spec.user_info);
+        }
+    }
+    status
+}
+
+/// The spec has changed, but the broker has what it asks for.
+pub(super) fn up_to_date(view: &InstanceView<'_>, plan: &Offering) -> ServiceInstanceStatus {
+    // The plan that was last asked for may be another one, which the broker refused.
+    let mut status = ServiceInstanceStatus { resolved: Some(plan.to_record()), ..view.status_copy() };
+    observe_spec(view, &mut status);
+    finish_operation(&mut status);
+    status.in_progress_properties = None;
+    status.external_properties = status.external_properties.map(|had| had.with_plan_name(&plan.plan_name));
+    let had_failed = condition::is_true(&status.conditions, Failed);
+    if status.unusable {
+        // The broker's last word: nothing that the spec says now can repair it.
+        if !had_failed {
+            let message = "The instance is as its spec asks, but the broker says that it cannot be used since an update of it \
+                           failed: change its plan or parameters, or delete it";
+            status.set_condition(Ready, False, Reason::UpdateInstanceCallFailed, message, view.now);
+        }
+        status.set_conditions_generation(view.generation());
+        return status;
+    }
+    status.reconciled_generation = status.observed_generation;
+    status.remove_condition(Failed);
+    if had_failed || !condition::is_true(&status.conditions, Ready) {
+        let (reason, message) = (Reason::InstanceUpdatedSuccessfully, "The instance is as its spec asks");
+        status.set_condition(Ready, True, reason, message, view.now);
+    }
+    status.set_conditions_generation(view.generation());
+    status
+}
+
+/// A provision without an answer may have taken effect, and the spec asks for something else now.
+pub(super) fn asked_for_something_else(view: &InstanceView<'_>) -> ServiceInstanceStatus {
+    let mut status = view.status_copy();
+    status.progress.unanswered = true;
+    let reason = Reason::ProvisionCallFailed;
+    if view.is_id_derived() {
+        status.remove_condition(Failed);
+        let why = "The spec or a parameter Secret has changed before the broker answered a provision";
+        return start_mitigation(view, status, reason, why, true);
+    }
+    let message = format!(
+        "The spec or a parameter Secret has changed while a provision under spec.externalID {:?} was unanswered: set it back \
+         to what it was, or delete this ServiceInstance, and with it what has this id at the broker",
+        view.object.spec.external_id
+    );
+    observe_spec(view, &mut status);
+    failed(view, status, (reason, reason), &message)
+}

@@ -1,0 +1,174 @@
+//! Instances that v0.3 left: it wrote references to class and plan into spec, and nothing of that into status. Pure.
+
+use kube::Resource as _;
+
+use crate::{
+    caches::{Caches, ScopeCaches},
+    crd::{
+        ClusterWide, Namespaced, Scope, ScopeKind, ServiceInstanceSpec, ServiceInstanceStatus,
+        common::{LocalObjectReference, ResolvedOffering},
+        instance::InstanceProperties,
+        scope::CatalogObject as _,
+    },
+    osb::InstanceId,
+};
+
+/// The status with what v0.3 has ordered on record: then a deletion needs neither spec nor catalog any more.
+#[must_use]
+pub fn record(
+    status: ServiceInstanceStatus,
+    ordered: ResolvedOffering,
+    instance_id: InstanceId,
+    observed_update_requests: i64,
+) -> ServiceInstanceStatus {
+    ServiceInstanceStatus {
+        instance_id,
+        observed_update_requests,
+        resolved: Some(ordered),
+        // v0.3 wrote them into the spec. There they are, unless a user removed them.
+        default_provision_parameters: None,
+        ..status
+    }
+}
+
+/// What an instance of v0.3 that the broker may hold was ordered as. `None` for one that is on record, and while its class
+/// does not exist.
+#[must_use]
+pub fn ordered(
+    spec: &ServiceInstanceSpec,
+    status: &ServiceInstanceStatus,
+    namespace: &str,
+    caches: &Caches,
+) -> Option<ResolvedOffering> {
+    if status.resolved.is_some() {
+        return None;
+    }
+    match (named(spec.cluster_service_class_ref.as_ref()), named(spec.service_class_ref.as_ref())) {
+        (Some(class), _) => {
+            let plan = named(spec.cluster_service_plan_ref.as_ref());
+            ordered_in::<ClusterWide>(ScopeKind::Cluster, (class, plan), status, None, &caches.cluster)
+        }
+        (None, Some(class)) => {
+            let plan = named(spec.service_plan_ref.as_ref());
+            let of = ScopeKind::Namespace;
+            ordered_in::<Namespaced>(of, (class, plan), status, Some(namespace), &caches.namespaced)
+        }
+        (None, None) => None,
+    }
+}
+
+fn ordered_in<S: Scope>(
+    scope: ScopeKind,
+    (class, plan): (&str, Option<&str>),
+    status: &ServiceInstanceStatus,
+    namespace: Option<&str>,
+    stores: &ScopeCaches<S>,
+) -> Option<ResolvedOffering> {
+    let class_object = stores.class(namespace, class)?;
+    let referred = plan.and_then(|plan| stores.plan(namespace, plan));
+    // The reference to the plan is of the spec as it is now; the broker was asked for what the properties say.
+    let asked = [&status.in_progress_properties, &status.external_properties];
+    let asked = asked.into_iter().flatten().map(InstanceProperties::plan_id).find(|id| !id.is_empty());
+    let plan_id = asked.or(referred.as_ref().map(|plan| &plan.common().external_id))?.clone();
+    let plan_object = referred
+        .filter(|plan| plan.common().external_id == plan_id)
+        .or_else(|| stores.plans_by_external_id(namespace, class, plan_id.as_str()).pop());
+    Some(ResolvedOffering {
+        scope,
+        broker: class_object.broker_name().to_owned(),
+        class: class.to_owned(),
+        plan: plan_object.and_then(|plan| plan.meta().name.clone()).unwrap_or_default(),
+        service_id: class_object.common().external_id.clone(),
+        plan_id,
+    })
+}
+
+fn named(reference: Option<&LocalObjectReference>) -> Option<&str> {
+    reference.map(|reference| &*reference.name).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        caches::tests::{entries, filled},
+        crd::{
+            ServiceClass, ServicePlan,
+            class::CommonServiceClassSpec,
+            instance::ProvisionStatus,
+            plan::CommonServicePlanSpec,
+            progress::DeletionStatus,
+            scope::{ClassObject as _, PlanObject as _},
+        },
+    };
+
+    fn in_namespace<K: kube::Resource>(mut object: K) -> K {
+        object.meta_mut().namespace = Some("ns".into());
+        object
+    }
+
+    fn plan(name: &str, id: &str) -> ServicePlan {
+        let common = CommonServicePlanSpec { external_id: id.into(), ..CommonServicePlanSpec::default() };
+        in_namespace(ServicePlan::build(name, "broker", "class", common))
+    }
+
+    fn stores() -> ScopeCaches<Namespaced> {
+        let common = CommonServiceClassSpec { external_id: "service-id".into(), ..Default::default() };
+        let class = in_namespace(ServiceClass::build("class", "broker", common));
+        entries(vec![class], vec![plan("small", "small-id"), plan("large", "large-id")])
+    }
+
+    fn asked(id: &str) -> InstanceProperties {
+        InstanceProperties { service_plan_external_id: id.into(), ..InstanceProperties::default() }
+    }
+
+    /// The plan that is found, and its id.
+    fn found(class: &str, plan: Option<&str>, status: &ServiceInstanceStatus) -> Option<(String, String)> {
+        let scope = ScopeKind::Namespace;
+        let record = ordered_in::<Namespaced>(scope, (class, plan), status, Some("ns"), &stores())?;
+        assert_eq!((&*record.broker, &*record.service_id), ("broker", "service-id"));
+        Some((record.plan, record.plan_id.to_string()))
+    }
+
+    #[test]
+    fn the_plan_is_the_one_that_the_broker_was_last_asked_for() {
+        let pair = |name: &str, id: &str| Some((name.to_owned(), id.to_owned()));
+        let status = |in_progress_properties, external_properties| ServiceInstanceStatus {
+            in_progress_properties,
+            external_properties,
+            ..ServiceInstanceStatus::default()
+        };
+        let settled = status(None, Some(asked("small-id")));
+        assert_eq!(found("class", Some("small"), &settled), pair("small", "small-id"));
+        // The spec names another plan by now, or the webhook has taken the reference away.
+        assert_eq!(found("class", Some("large"), &settled), pair("small", "small-id"));
+        assert_eq!(found("class", None, &settled), pair("small", "small-id"));
+        let updating = status(Some(asked("large-id")), Some(asked("small-id")));
+        assert_eq!(found("class", Some("large"), &updating), pair("large", "large-id"));
+        // The broker is told the id even when there is no object any more.
+        assert_eq!(found("class", None, &status(None, Some(asked("gone-id")))), pair("", "gone-id"));
+        assert_eq!(found("class", Some("large"), &status(None, None)), pair("large", "large-id"));
+        assert_eq!(found("class", None, &status(None, None)), None);
+        assert_eq!(found("another", Some("small"), &settled), None);
+    }
+
+    #[test]
+    fn what_is_on_record_is_not_looked_for() {
+        let named = |name: &str| Some(LocalObjectReference { name: name.into() });
+        let spec = ServiceInstanceSpec {
+            service_class_ref: named("class"),
+            service_plan_ref: named("small"),
+            ..ServiceInstanceSpec::default()
+        };
+        let caches = filled(entries(vec![], vec![]), stores());
+        let of = |status: &ServiceInstanceStatus| ordered(&spec, status, "ns", &caches);
+        let settled = ServiceInstanceStatus {
+            provision_status: ProvisionStatus::Provisioned,
+            deprovision_status: DeletionStatus::Required,
+            ..ServiceInstanceStatus::default()
+        };
+        let inherited = of(&settled);
+        assert_eq!(inherited.as_ref().map(|record| &*record.plan_id), Some("small-id"));
+        assert_eq!(of(&ServiceInstanceStatus { resolved: inherited, ..settled }), None);
+    }
+}

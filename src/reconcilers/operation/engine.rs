@@ -1,0 +1,138 @@
+//! The engine as a reconciler: decides by `plan` and `answers`, and sends what the kinds have in common.
+
+use std::{future::Future, marker::PhantomData, sync::Arc};
+
+use super::{
+    answers::{self, AnswerHooks},
+    call::{Address, Answer, Call},
+    phase::Cause,
+    plan::{self, PlanHooks},
+    resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
+};
+use crate::{
+    brokers::permits::ConcurrencyKey,
+    crd::Condition,
+    osb::{
+        self,
+        outcome::{Deleted, Polled},
+        wire::Target,
+    },
+    reconcilers::{
+        context::Context,
+        error::ReconcileError,
+        memory::{Memories, OperationMemory},
+        reconciler::{AbsorbedOf, Admitted, Observed, Reconciler, StepOf},
+        writes::RejectedWrite,
+    },
+};
+
+/// What a kind adds to observing.
+pub trait ObserveHooks: BrokerResource {
+    /// Reads what decisions depend on.
+    fn observe(
+        object: &Arc<Self::Object>,
+        context: &Context,
+    ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
+}
+
+/// The reconciler of a kind that has operations at a broker.
+pub struct OperationReconciler<R>(PhantomData<R>);
+
+impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconciler<R> {
+    type Object = R::Object;
+    type Status = R::Status;
+    type Dependencies = R::Dependencies;
+    type Memory = OperationMemory;
+    type Call = Call<R::Request>;
+    type Answer = Answer<R::Reply>;
+
+    async fn observe(object: &Arc<R::Object>, context: &Context) -> Result<R::Dependencies, ReconcileError> {
+        R::observe(object, context).await
+    }
+
+    fn release_memory(dependencies: &mut R::Dependencies) {
+        dependencies.release_memory();
+    }
+
+    fn memories(context: &Context) -> &Memories<OperationMemory> {
+        &context.operations
+    }
+
+    fn plan(observed: &Observed<Self>) -> StepOf<Self> {
+        plan::plan::<R>(&View::of(observed))
+    }
+
+    fn needs_intent(call: &Call<R::Request>) -> bool {
+        match call {
+            Call::Request(_, request) => R::changes(request),
+            Call::Delete(.., Cause::Mitigation) => true,
+            Call::Delete(.., Cause::Deletion) | Call::Poll(..) => false,
+        }
+    }
+
+    fn concurrency_key(call: &Call<R::Request>) -> ConcurrencyKey {
+        let changes = match call {
+            Call::Request(_, request) => R::changes(request),
+            Call::Delete(..) => true,
+            Call::Poll(..) => false,
+        };
+        let address = call.address();
+        let instance_id = changes.then(|| address.instance_id.clone());
+        ConcurrencyKey { broker: address.broker.clone(), instance_id }
+    }
+
+    async fn call(call: Admitted<Call<R::Request>>, context: &Context) -> Answer<R::Reply> {
+        match call.into_inner() {
+            Call::Request(address, request) => Answer::Request(R::send(address, request, context).await),
+            Call::Delete(address, target, cause) => {
+                Answer::Delete(cause, delete(&address, &target, context).await)
+            }
+            Call::Poll(address, target, operation) => {
+                Answer::Poll(poll(&address, &target, operation.as_deref(), context).await)
+            }
+        }
+    }
+
+    fn absorb(observed: &Observed<Self>, answer: Answer<R::Reply>) -> AbsorbedOf<Self> {
+        answers::absorb::<R>(&View::of(observed), answer)
+    }
+
+    fn absorb_rejected_write(observed: &Observed<Self>, rejected: &RejectedWrite) -> R::Status {
+        R::absorb_rejected_write(&View::of(observed), &rejected.message)
+    }
+
+    fn conditions(status: &R::Status) -> &[Condition] {
+        status.conditions()
+    }
+}
+
+async fn delete(address: &Address, target: &Target, context: &Context) -> osb::Outcome<Deleted> {
+    let Address { broker, instance_id, binding_id, identity } = address;
+    let identity = identity.as_ref();
+    context
+        .brokers
+        .ask(&context.caches, broker, async |client| match binding_id {
+            None => client.deprovision(instance_id, target, identity).await,
+            Some(binding_id) => client.unbind(instance_id, binding_id, target, identity).await,
+        })
+        .await
+}
+
+async fn poll(
+    address: &Address,
+    target: &Target,
+    operation: Option<&str>,
+    context: &Context,
+) -> osb::Outcome<Polled> {
+    let Address { broker, instance_id, binding_id, identity } = address;
+    let identity = identity.as_ref();
+    context
+        .brokers
+        .ask(&context.caches, broker, async |client| match binding_id {
+            None => client.poll_instance(instance_id, target, operation, identity).await,
+            Some(binding_id) => {
+                client.poll_binding(instance_id, binding_id, target, operation, identity).await
+            }
+        })
+        .await
+}

@@ -1,0 +1,370 @@
+//! The loop that executes decisions: observe, then plan and do, until there is nothing left to do. The only place where
+//! decisions become effects.
+//!
+//! A reconcile goes on with the object that each write *returned*, so it does not wait for its own watch events. An object
+//! in the cache that is older than our own last write is left alone until the watch has caught up.
+
+use std::{
+    future::Future,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
+use jiff::Timestamp;
+use kube::{Resource as _, ResourceExt as _, core::object::HasStatus, runtime::controller::Action};
+use serde_json::json;
+use tracing::Instrument as _;
+
+use super::{
+    backoff::Pace,
+    context::Context,
+    error::ReconcileError,
+    events,
+    expectations::is_gone,
+    reconciler::{Absorbed, Admitted, Next, Observed, Reconciler, Seen, Step, Wait},
+    writes::{self, RejectedWrite, Write},
+};
+use crate::{
+    brokers::permits::ConcurrencyKey,
+    crd::{
+        Condition, FINALIZER,
+        condition::{ConditionType, find},
+        scope::Object,
+    },
+    kube_api::request::diff,
+};
+
+/// Far more steps than any object needs. A reconcile that makes more has a bug and must not spin.
+const STEP_LIMIT: usize = 32;
+
+/// How often an object at rest is reconciled although nothing announced a change. A watch may lose an event (seen under
+/// load), and a reconcile at rest costs no request.
+pub const SAFETY_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How long the watch may take to show what this process wrote, before the object is read from the API server.
+const CATCH_UP: Duration = Duration::from_secs(15);
+
+/// How long after a conflicting write an object is reconciled at the latest. The conflicting write triggers a reconcile
+/// too.
+const AFTER_CONFLICT: Duration = Duration::from_secs(5);
+
+/// How many writes of one answer are under way at once.
+const CONCURRENT_WRITES: usize = 16;
+
+/// Brings one object as far as it goes now.
+///
+/// # Errors
+/// See [`ReconcileError`]. The object is reconciled again later.
+pub async fn reconcile<R: Reconciler>(
+    object: Arc<R::Object>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    traced(&*object, &context, async {
+        match fresh(Arc::clone(&object), &context).await? {
+            Fresh::Object(object) => run::<R>(object, &context).await,
+            Fresh::Wait(action) => Ok(action),
+        }
+    })
+    .await
+}
+
+/// Runs a reconcile of an object in a span that names it, and measures it.
+///
+/// # Errors
+/// Those of the reconcile.
+pub async fn traced<K: Object>(
+    object: &K,
+    context: &Context,
+    reconcile: impl Future<Output = Result<Action, ReconcileError>>,
+) -> Result<Action, ReconcileError> {
+    let (kind, meta, started) = (K::kind(&()), object.meta(), Instant::now());
+    let span = tracing::info_span!(
+        "reconcile",
+        %kind,
+        namespace = meta.namespace.as_deref(),
+        name = meta.name.as_deref(),
+        uid = meta.uid.as_deref(),
+    );
+    let result = reconcile.instrument(span).await;
+    let outcome = result.as_ref().map_or_else(ReconcileError::category, |_| "success");
+    context.metrics.reconcile(&kind, outcome, started.elapsed());
+    if let (Ok(_), Some(uid)) = (&result, &meta.uid) {
+        context.expectations.reset_failures(uid);
+    }
+    result
+}
+
+/// An object that is not older than what this process wrote, or what to do meanwhile.
+pub enum Fresh<K> {
+    /// The object, from the cache or, if the cache stays stale, from the API server.
+    Object(Arc<K>),
+    /// The cache is stale, or the object is gone.
+    Wait(Action),
+}
+
+/// Checks an object from the cache against the expectations.
+///
+/// # Errors
+/// The API server did not answer.
+pub async fn fresh<K: Object>(object: Arc<K>, context: &Context) -> Result<Fresh<K>, ReconcileError> {
+    Ok(match context.expectations.stale_for(&*object) {
+        None => Fresh::Object(object),
+        Some(stale) if stale < CATCH_UP => Fresh::Wait(Action::requeue(CATCH_UP)),
+        // The watch does not show what this process wrote.
+        Some(_) => match writes::reread(context, &*object).await? {
+            Some(present) => {
+                context.expectations.resync(&present);
+                Fresh::Object(Arc::new(present))
+            }
+            None => Fresh::Wait(Action::await_change()),
+        },
+    })
+}
+
+/// When an object whose reconcile failed is reconciled again.
+#[must_use]
+pub fn after_error<K: Object>(object: &K, error: &ReconcileError, context: &Context) -> Action {
+    if error.is_conflict() {
+        return Action::requeue(AFTER_CONFLICT);
+    }
+    let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), Timestamp::now());
+    let failures = context.expectations.record_failure(&uid);
+    let pace = Pace { now, settings: &context.settings, uid: &uid };
+    requeue(pace.retry_at(now, failures - 1), now)
+}
+
+async fn run<R: Reconciler>(object: Arc<R::Object>, context: &Context) -> Result<Action, ReconcileError> {
+    let dependencies = R::observe(&object, context).await?;
+    let memory = R::memories(context).get(&uid(&*object));
+    let observed =
+        Observed { object, dependencies, memory, settings: context.settings, now: Timestamp::now() };
+    Reconcile::<R> { context, observed, seen: Seen::Cached }.run().await
+}
+
+struct Reconcile<'a, R: Reconciler> {
+    context: &'a Context,
+    observed: Observed<R>,
+    seen: Seen,
+}
+
+impl<R: Reconciler> Reconcile<'_, R> {
+    async fn run(mut self) -> Result<Action, ReconcileError> {
+        for _ in 0..STEP_LIMIT {
+            self.observed.now = Timestamp::now();
+            if let ControlFlow::Break(action) = self.step().await? {
+                return Ok(action);
+            }
+        }
+        Err(ReconcileError::StepLimit { steps: STEP_LIMIT })
+    }
+
+    async fn step(&mut self) -> Result<ControlFlow<Action>, ReconcileError> {
+        let key = match R::plan(&self.observed) {
+            Step::Wait(Wait::ForChange) => return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL))),
+            Step::Wait(Wait::Until(at)) => return Ok(ControlFlow::Break(requeue(at, self.observed.now))),
+            Step::AddFinalizer => {
+                let written = writes::add_finalizer(self.context, &*self.observed.object).await?;
+                self.go_on_with(written);
+                return Ok(ControlFlow::Continue(()));
+            }
+            Step::RemoveFinalizer => return self.release().await,
+            Step::Record(status) => {
+                self.record(&status).await?;
+                return Ok(ControlFlow::Continue(()));
+            }
+            Step::Write(writes) => {
+                self.write_or_fail(writes).await?;
+                return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL)));
+            }
+            Step::Attempt { call, .. } | Step::Call { call, .. } => R::concurrency_key(&call),
+        };
+        // Thousands of objects may wait for one broker, so none of them keeps what it would send.
+        let dependencies = &mut self.observed.dependencies;
+        let permit = self.context.brokers.acquire(&key, || R::release_memory(dependencies)).await;
+        if self.context.is_stopping() {
+            return Ok(ControlFlow::Break(Action::await_change()));
+        }
+        if permit.waited {
+            // It may have been minutes: the request depends on the present.
+            self.observe_again().await?;
+        }
+        self.send_if_due(&key).await
+    }
+
+    /// Sends the request that is due, if it still is one for this key: deciding again costs nothing.
+    async fn send_if_due(&mut self, key: &ConcurrencyKey) -> Result<ControlFlow<Action>, ReconcileError> {
+        self.observed.now = Timestamp::now();
+        match R::plan(&self.observed) {
+            Step::Attempt { intent, call } if R::concurrency_key(&call) == *key => {
+                self.record(&intent).await?;
+                let writing = Timestamp::now().duration_since(self.observed.now);
+                if writing > self.context.settings.request_timeout / 2 {
+                    // The quiet period counts on a request to leave soon after its intent.
+                    return Err(ReconcileError::IntentExpired);
+                }
+                self.send(call).await
+            }
+            Step::Call { before, call } if R::concurrency_key(&call) == *key => {
+                self.write_or_fail(before).await?;
+                self.send(call).await
+            }
+            // Something else is due by now. The next step does it.
+            _ => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Observes again: what was seen before a request or a wait may be minutes old.
+    async fn observe_again(&mut self) -> Result<(), ReconcileError> {
+        self.observed.dependencies = R::observe(&self.observed.object, self.context).await?;
+        Ok(())
+    }
+
+    /// Sends a request and the requests that follow from its answers.
+    async fn send(&mut self, mut call: R::Call) -> Result<ControlFlow<Action>, ReconcileError> {
+        loop {
+            let needs_intent = R::needs_intent(&call);
+            let admitted = Admitted::admit(call, needs_intent, self.seen)?;
+            if !self.context.leadership.is_valid() {
+                return Err(ReconcileError::NotLeader);
+            }
+            let answer = R::call(admitted, self.context).await;
+            self.observed.now = Timestamp::now();
+            let Absorbed { writes, next, memory } = R::absorb(&self.observed, answer);
+            self.remember(memory);
+            let mut rejected = Vec::new();
+            for stage in writes {
+                rejected.extend(self.write(stage).await?);
+            }
+            let rejected =
+                RejectedWrite::all(rejected).map(|all| R::absorb_rejected_write(&self.observed, &all));
+            match rejected.map_or(next, Next::Record) {
+                Next::Call(follow_up) => call = follow_up,
+                Next::Release => return self.release().await,
+                Next::Record(status) => {
+                    self.record_result(&status).await?;
+                    self.observe_again().await?;
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+        }
+    }
+
+    /// Writes an intent or a finding; the object must be the one observed.
+    async fn record(&mut self, status: &R::Status) -> Result<(), ReconcileError> {
+        let object = Arc::clone(&self.observed.object);
+        let written = writes::record(self.context, &*object, object.status(), status).await?;
+        self.announce(&object, status);
+        self.go_on_with(written);
+        Ok(())
+    }
+
+    /// Writes what an answer meant. The object may have been edited while the broker worked, and the answer must not be
+    /// lost for that. It is written to the new version if the status is still the one that announced the request: only this
+    /// process writes it.
+    async fn record_result(&mut self, status: &R::Status) -> Result<(), ReconcileError> {
+        if is_same(self.observed.object.status(), status) {
+            return Ok(());
+        }
+        let conflict = match self.record(status).await {
+            Err(error) if error.is_conflict() => error,
+            done => return done,
+        };
+        let Some(present) = writes::reread(self.context, &*self.observed.object).await? else {
+            return Err(conflict);
+        };
+        let announced = self.observed.status();
+        if !is_same(present.status(), &announced) {
+            return Err(conflict);
+        }
+        self.observed.object = Arc::new(present);
+        self.record(status).await
+    }
+
+    async fn release(&mut self) -> Result<ControlFlow<Action>, ReconcileError> {
+        let object = &*self.observed.object;
+        if object.finalizers().iter().any(|name| name == FINALIZER) {
+            // Before the write, as the watch may be faster than its answer.
+            self.context.expectations.expect_deletion(&uid(object));
+            let released = self.remove_finalizer(object).await;
+            if !matches!(&released, Ok(None)) {
+                self.context.expectations.cancel_deletion(&uid(object));
+            }
+            released?;
+            tracing::info!("finalizer removed");
+        }
+        Ok(ControlFlow::Break(Action::await_change()))
+    }
+
+    /// Removes the finalizer. `None`: that was the end of the object.
+    async fn remove_finalizer(&self, object: &R::Object) -> Result<Option<R::Object>, ReconcileError> {
+        let mut released = writes::remove_finalizer(self.context, object).await;
+        if released.as_ref().is_err_and(ReconcileError::is_conflict) {
+            // Somebody edited the object. The broker still has nothing.
+            released = match writes::reread(self.context, object).await? {
+                Some(present) => writes::remove_finalizer(self.context, &present).await,
+                None => Ok(None),
+            };
+        }
+        Ok(released?.filter(|kept| !is_gone(kept)))
+    }
+
+    /// Writes other objects. One that the API server rejects does not keep the others from being written.
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<RejectedWrite>, ReconcileError> {
+        let context = self.context;
+        let perform = |write: Write| async move { write.perform(context).await };
+        let results = stream::iter(writes).map(perform).buffer_unordered(CONCURRENT_WRITES);
+        results.try_filter_map(|rejected| ready(Ok(rejected))).try_collect().await
+    }
+
+    /// As [`Self::write`], where no status has a place for a rejection: the reconcile fails.
+    async fn write_or_fail(&self, writes: Vec<Write>) -> Result<(), ReconcileError> {
+        let rejected = RejectedWrite::all(self.write(writes).await?);
+        rejected.map_or(Ok(()), |RejectedWrite { message }| Err(ReconcileError::Rejected { message }))
+    }
+
+    fn go_on_with(&mut self, written: R::Object) {
+        self.observed.object = Arc::new(written);
+        self.seen = Seen::Written;
+    }
+
+    fn remember(&mut self, memory: R::Memory) {
+        self.observed.memory = memory;
+        R::memories(self.context).set(&uid(&*self.observed.object), memory);
+    }
+
+    /// Logs a change of state, and publishes Events for what a user waits for.
+    fn announce(&self, from: &R::Object, to: &R::Status) {
+        let (before, after) = (from.status().map(R::conditions).unwrap_or_default(), R::conditions(to));
+        let state =
+            |conditions| [ConditionType::Ready, ConditionType::Failed].map(|type_| shown(conditions, type_));
+        if state(before) != state(after) {
+            let [ready, failed] = state(after);
+            let message = find(after, ConditionType::Ready).map(|ready| &*ready.message);
+            tracing::info!(ready, failed, message, "state changed");
+        }
+        events::publish(self.context, &from.object_ref(&()), before, after);
+    }
+}
+
+/// The status and the reason of a condition, as in `False: ProvisionCallFailed`.
+fn shown(conditions: &[Condition], type_: ConditionType) -> Option<String> {
+    let condition = find(conditions, type_)?;
+    Some(format!("{}: {}", condition.status.name(), condition.reason))
+}
+
+fn uid<K: Object>(object: &K) -> String {
+    object.meta().uid.clone().unwrap_or_default()
+}
+
+/// Whether writing a status would change nothing. Compared as JSON, because that is what is written: times lose their
+/// fractions on the wire.
+fn is_same<S: serde::Serialize>(present: Option<&S>, status: &S) -> bool {
+    let present = present.and_then(|present| serde_json::to_value(present).ok()).unwrap_or_else(|| json!({}));
+    serde_json::to_value(status).is_ok_and(|status| diff(&present, &status).is_none())
+}
+
+fn requeue(at: Timestamp, now: Timestamp) -> Action {
+    Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}

@@ -1,0 +1,270 @@
+//! Writes to the API server. Every write carries what it was decided on (uid, resourceVersion), has a field manager and
+//! a time limit, and is done at most once: the client's own retries are off, the pass is what is repeated.
+
+mod rejection;
+pub mod secret;
+
+use http::Method;
+use kube::{
+    Resource as _, ResourceExt as _,
+    api::{DeleteParams, GetParams, Patch, Preconditions},
+    core::{ApiResource, DynamicObject, ObjectMeta, Request, request},
+};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
+
+pub use self::rejection::RejectedWrite;
+use self::{
+    rejection::or_rejected,
+    secret::{OwnedSecret, apply_secret, delete_secret, label_secret},
+};
+use super::{context::Context, error::ReconcileError};
+use crate::{
+    crd::{FINALIZER, scope::Object},
+    json::RawObject,
+    kube_api::{
+        self,
+        request::{diff, ignore_missing, patch_params, pin, post_params, send, timed},
+    },
+};
+
+/// A change of an object other than the one that is being reconciled. A catalog makes thousands of them, so they wait as text.
+pub enum Write {
+    /// Create an object that does not exist.
+    Create(Box<WriteTarget>, RawObject),
+    /// Merge-patch an object. The patch holds the observed `resourceVersion`.
+    Patch(Box<WriteTarget>, RawObject),
+    /// Merge-patch the status of an object. Where it matters which object that is, the patch holds the observed
+    /// `resourceVersion`.
+    PatchStatus(Box<WriteTarget>, Value),
+    /// Delete an object, if these preconditions hold.
+    Delete(Box<WriteTarget>, Preconditions),
+    /// Write credentials, to a Secret that is ours or does not exist yet.
+    ApplySecret(Box<OwnedSecret>),
+    /// Add labels and annotations to the Secret of this uid.
+    LabelSecret(Box<ObjectMeta>),
+    /// Delete a Secret that is ours.
+    DeleteSecret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Uid of the binding that it must belong to.
+        owner_uid: String,
+        /// Uid of the Secret, where it is known to belong to that binding.
+        uid: Option<String>,
+    },
+}
+
+/// Which object a [`Write`] is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteTarget {
+    /// Its kind.
+    pub resource: ApiResource,
+    /// Its namespace, unless it is cluster-wide.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl WriteTarget {
+    /// The target that an object is.
+    #[must_use]
+    pub fn of<K: Object>(object: &K) -> Box<Self> {
+        Box::new(Self {
+            resource: ApiResource::erase::<K>(&()),
+            namespace: object.namespace(),
+            name: object.name_any(),
+        })
+    }
+
+    fn request(&self) -> Request {
+        Request::new(DynamicObject::url_path(&self.resource, self.namespace.as_deref()))
+    }
+
+    /// Sends a write, waits for it within the time limit, and counts it.
+    async fn send<T: DeserializeOwned>(
+        &self,
+        context: &Context,
+        purpose: &str,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<T, kube_api::Error> {
+        let verb = verb(&request);
+        let answer = timed(&self.describe(purpose), send(&context.client, request)).await;
+        let result = answer.as_ref().map_or_else(kube_api::Error::category, |_| "success");
+        context.metrics.api_write(&self.resource.kind, verb, result);
+        answer
+    }
+
+    fn describe(&self, purpose: &str) -> String {
+        let Self { resource, namespace, name } = self;
+        match namespace {
+            Some(namespace) => format!("{purpose} {} {namespace}/{name}", resource.kind),
+            None => format!("{purpose} {} {name}", resource.kind),
+        }
+    }
+}
+
+/// The verb of a write, as the API server calls it.
+fn verb(request: &Result<http::Request<Vec<u8>>, request::Error>) -> &'static str {
+    match request.as_ref().map(|request| (request.method(), request.uri().path().ends_with("/status"))) {
+        Ok((&Method::POST, _)) => "create",
+        Ok((&Method::PUT, _)) => "update",
+        Ok((&Method::PATCH, false)) => "patch",
+        Ok((&Method::PATCH, true)) => "patch-status",
+        Ok((&Method::DELETE, _)) => "delete",
+        Ok(_) | Err(_) => "other",
+    }
+}
+
+impl Write {
+    /// Creates an object.
+    pub fn create<K: Object>(object: &K) -> Result<Self, ReconcileError> {
+        Ok(Self::Create(WriteTarget::of(object), to_raw(to_value(object)?)?))
+    }
+
+    /// Changes an object from one form to another; nothing if they are the same.
+    pub fn change<K: Object>(from: &K, to: &K) -> Result<Option<Self>, ReconcileError> {
+        let Some(mut patch) = diff(&to_value(from)?, &to_value(to)?) else {
+            return Ok(None);
+        };
+        pin(&mut patch, from);
+        Ok(Some(Self::Patch(WriteTarget::of(from), to_raw(patch)?)))
+    }
+
+    /// Deletes an object, this very one.
+    #[must_use]
+    pub fn delete<K: Object>(object: &K) -> Self {
+        let uid = object.meta().uid.clone();
+        Self::Delete(WriteTarget::of(object), Preconditions { uid, resource_version: None })
+    }
+
+    /// Deletes an object, if it is still as it was observed.
+    #[must_use]
+    pub fn delete_as_seen<K: Object>(object: &K) -> Self {
+        let ObjectMeta { uid, resource_version, .. } = object.meta().clone();
+        Self::Delete(WriteTarget::of(object), Preconditions { uid, resource_version })
+    }
+
+    /// Does it. `Ok(Some)` is a refusal for good, `Err` is worth another try.
+    pub async fn perform(&self, context: &Context) -> Result<Option<RejectedWrite>, ReconcileError> {
+        let _permit = permit(context).await?;
+        match self {
+            Self::Create(target, object) => {
+                let request = target.request().create(&post_params(), object.text().into());
+                Ok(or_rejected(target.send::<IgnoredAny>(context, "create", request).await)?)
+            }
+            Self::Patch(target, patch) => {
+                let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(patch));
+                Ok(or_rejected(target.send::<IgnoredAny>(context, "change", request).await)?)
+            }
+            Self::PatchStatus(target, patch) => {
+                let patch = Patch::Merge(patch);
+                let request =
+                    target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
+                Ok(or_rejected(target.send::<IgnoredAny>(context, "change the status of", request).await)?)
+            }
+            Self::Delete(target, preconditions) => {
+                let only =
+                    DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
+                let request = target.request().delete(&target.name, &only);
+                ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))?;
+                Ok(None)
+            }
+            Self::ApplySecret(secret) => Ok(apply_secret(context, secret).await?),
+            Self::LabelSecret(metadata) => {
+                label_secret(context, metadata).await?;
+                Ok(None)
+            }
+            Self::DeleteSecret { namespace, name, owner_uid, uid } => {
+                delete_secret(context, (namespace, name), owner_uid, uid.clone()).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Adds our finalizer, keeping those of others. Fails when the object has changed.
+pub async fn add_finalizer<K: Object>(context: &Context, object: &K) -> Result<K, ReconcileError> {
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    set_finalizers(context, object, &finalizers, "add the finalizer to").await
+}
+
+/// Removes our finalizer, keeping those of others. Fails when the object has changed. `None`: the object is gone.
+pub async fn remove_finalizer<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
+    let finalizers: Vec<String> =
+        object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+    match set_finalizers(context, object, &finalizers, "remove the finalizer from").await {
+        Err(ReconcileError::Kube(error)) if error.is_not_found() => Ok(None),
+        written => written.map(Some),
+    }
+}
+
+async fn set_finalizers<K: Object>(
+    context: &Context,
+    object: &K,
+    finalizers: &[String],
+    purpose: &str,
+) -> Result<K, ReconcileError> {
+    let mut patch = json!({ "metadata": { "finalizers": finalizers } });
+    pin(&mut patch, object);
+    let target = WriteTarget::of(object);
+    let _permit = permit(context).await?;
+    let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(&patch));
+    let written = target.send(context, purpose, request).await?;
+    context.expectations.observe_write(&written);
+    Ok(written)
+}
+
+/// Writes the difference between the present status and another, by compare-and-swap. This is the fence: an object
+/// that is not the one observed is not written.
+pub async fn record<K: Object, S: Serialize>(
+    context: &Context,
+    object: &K,
+    from: Option<&S>,
+    to: &S,
+) -> Result<K, ReconcileError> {
+    let from = from.map_or_else(|| Ok(json!({})), to_value)?;
+    let status = diff(&from, &to_value(to)?).ok_or(ReconcileError::NoopWrite)?;
+    let mut patch = json!({ "status": status });
+    pin(&mut patch, object);
+    let target = WriteTarget::of(object);
+    let _permit = permit(context).await?;
+    let patch = Patch::Merge(&patch);
+    let request = target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
+    let written = target.send(context, "write the status of", request).await?;
+    // So that no later pass works on an older one.
+    context.expectations.observe_write(&written);
+    Ok(written)
+}
+
+/// Reads the object as the API server has it now. `None`: it is gone, or another one has its name.
+pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
+    let target = WriteTarget::of(object);
+    let request = target.request().get(&target.name, &GetParams::default());
+    let present: K = match timed(&target.describe("read"), send(&context.client, request)).await {
+        Err(error) if error.is_not_found() => return Ok(None),
+        read => read?,
+    };
+    Ok(Some(present).filter(|present| present.meta().uid == object.meta().uid))
+}
+
+/// One of the writes that may be under way, as long as this is the replica that works.
+async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, ReconcileError> {
+    // Nobody closes it.
+    let permit = context.writes.acquire().await.ok();
+    if context.leadership.is_valid() { Ok(permit) } else { Err(ReconcileError::NotLeader) }
+}
+
+fn to_value(value: &impl Serialize) -> Result<Value, ReconcileError> {
+    serde_json::to_value(value).map_err(|source| ReconcileError::Serialize { what: "an object", source })
+}
+
+fn to_raw(object: Value) -> Result<RawObject, ReconcileError> {
+    serde_json::from_value(object).map_err(|source| ReconcileError::Serialize { what: "an object", source })
+}

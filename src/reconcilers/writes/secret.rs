@@ -1,0 +1,146 @@
+//! Writes of the Secrets that hold credentials: created where the name is free, replaced and deleted only where they
+//! belong to the binding.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    api::{DeleteParams, Patch, Preconditions},
+    core::{ApiResource, ObjectMeta},
+};
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use super::{
+    WriteTarget,
+    rejection::{RejectedWrite, or_rejected},
+};
+use crate::{
+    kube_api::{
+        Error,
+        owner::is_owned,
+        request::{ignore_missing, patch_params, post_params},
+        secrets::secret_metadata,
+    },
+    reconcilers::context::Context,
+};
+
+/// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
+pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
+
+/// Annotation on our Secrets: the id at the broker of the binding whose credentials they hold.
+pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
+
+/// A Secret is worth more patience than other writes: its credentials exist only in memory, and some brokers give them
+/// only once.
+const SECRET_TRIES: u32 = 5;
+
+/// A Secret with credentials. No `Debug`.
+pub struct OwnedSecret {
+    /// Name, namespace, labels, and the owner reference to the binding.
+    pub metadata: ObjectMeta,
+    /// Uid of the binding.
+    pub owner_uid: String,
+    /// The credentials.
+    pub data: BTreeMap<String, ByteString>,
+}
+
+/// Writes credentials, with patience. `Some` is a refusal for good.
+pub(super) async fn apply_secret(
+    context: &Context,
+    secret: &OwnedSecret,
+) -> Result<Option<RejectedWrite>, Error> {
+    let mut delay = Duration::from_millis(200);
+    for _ in 1..SECRET_TRIES {
+        match try_secret(context, secret).await {
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again");
+            }
+            done => return done,
+        }
+        tokio::time::sleep(delay).await;
+        delay *= 2;
+    }
+    try_secret(context, secret).await
+}
+
+async fn try_secret(context: &Context, secret: &OwnedSecret) -> Result<Option<RejectedWrite>, Error> {
+    let target = target(&secret.metadata);
+    let (namespace, name) = (target.namespace.as_deref().unwrap_or_default(), &*target.name);
+    let mut object =
+        Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
+    let request = target.request().create(&post_params(), text(&object)?);
+    let exists = match target.send::<IgnoredAny>(context, "create", request).await {
+        Err(error) if error.is_already_exists() => error,
+        created => return or_rejected(created),
+    };
+    let Some(present) = secret_metadata(&context.client, namespace, name).await? else {
+        // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
+        return Err(exists);
+    };
+    if !is_owned(&present.metadata, &secret.owner_uid) {
+        return Ok(Some(taken(namespace, name)));
+    }
+    object.metadata.resource_version.clone_from(&present.metadata.resource_version);
+    let request = target.request().replace(name, &post_params(), text(&object)?);
+    or_rejected(target.send::<IgnoredAny>(context, "replace", request).await)
+}
+
+fn text(secret: &Secret) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(secret).map_err(|error| Error::new("write a Secret", kube::Error::SerdeError(error)))
+}
+
+fn target(metadata: &ObjectMeta) -> WriteTarget {
+    WriteTarget {
+        resource: ApiResource::erase::<Secret>(&()),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// The refusal to touch a Secret that is not ours.
+#[must_use]
+pub fn taken(namespace: &str, name: &str) -> RejectedWrite {
+    RejectedWrite {
+        message: format!(
+            "Secret \"{namespace}/{name}\" is not owned by ServiceBinding: spec.secretName is taken by a Secret that this binding did not create; \
+             delete this binding and create another with another secretName, or delete that Secret if nobody uses it"
+        ),
+    }
+}
+
+/// Adds labels and annotations to a Secret, this very one. Only metadata travels.
+pub(super) async fn label_secret(context: &Context, metadata: &ObjectMeta) -> Result<(), Error> {
+    let target = target(metadata);
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    let request = target.request().patch_metadata(&target.name, &patch_params(), &patch);
+    ignore_missing(target.send::<IgnoredAny>(context, "label", request).await.map(|_| ()))
+}
+
+/// Deletes a Secret of a binding; one that is not ours, or gone already, is left as it is.
+pub(super) async fn delete_secret(
+    context: &Context,
+    (namespace, name): (&str, &str),
+    owner_uid: &str,
+    uid: Option<String>,
+) -> Result<(), Error> {
+    let uid = match uid {
+        Some(uid) => Some(uid),
+        None => match secret_metadata(&context.client, namespace, name).await? {
+            Some(present) if is_owned(&present.metadata, owner_uid) => present.metadata.uid,
+            Some(_) | None => return Ok(()),
+        },
+    };
+    let only = DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let metadata = ObjectMeta {
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    };
+    let target = target(&metadata);
+    let request = target.request().delete(name, &only);
+    ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))
+}

@@ -1,0 +1,210 @@
+//! One kind from end to end: a watch fills its cache, [`triggers`] say which objects look again, and its
+//! controller reads them from the queue.
+//!
+//! The cache shows a change *before* its triggers fire, so no controller decides on an old state. The changes
+//! of a list are passed on when the list is complete, because the cache has them only then. Controllers also
+//! look at every object from time to time, so a lost event only costs time.
+
+use std::{future::Future, sync::Arc};
+
+use anyhow::Context as _;
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    future::{BoxFuture, join_all, ready},
+    stream,
+};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use tokio::task::JoinSet;
+
+use super::{
+    Stop, triggers,
+    watch::{ReadResult, readable_events, run_watch},
+};
+use crate::{
+    caches::{
+        Caches, Watched,
+        kind::{Change, Kind},
+        object_key::ObjectKey,
+    },
+    crd::{common::BrokerKey, scope::Object},
+    reconcilers::{
+        ReconcileError,
+        broker::BrokerReconciler,
+        catalog_object::{self, Classes, Plans},
+        context::Context,
+        runner,
+    },
+};
+
+/// The watches and the controllers of all kinds.
+pub struct Kinds {
+    context: Arc<Context>,
+    stop: Stop,
+    /// They run from when a kind is added, and never end by themselves.
+    watches: JoinSet<()>,
+    /// Each ends when the first list of a kind is in its cache.
+    filled: Vec<BoxFuture<'static, ()>>,
+    /// They have not begun: a decision on half of the caches would be a wrong one.
+    controllers: Vec<BoxFuture<'static, ()>>,
+}
+
+impl Kinds {
+    /// No kinds.
+    pub fn new(context: &Arc<Context>, stop: &Stop) -> Self {
+        Self {
+            context: Arc::clone(context),
+            stop: stop.clone(),
+            watches: JoinSet::new(),
+            filled: Vec::new(),
+            controllers: Vec::new(),
+        }
+    }
+
+    /// Adds the brokers, classes and plans of a scope.
+    pub fn add_scope<S: Watched>(&mut self) {
+        let context = Arc::clone(&self.context);
+        let caches = S::stores(&context.caches);
+        let of_brokers = Arc::clone(&context);
+        self.add(&caches.brokers, runner::reconcile::<BrokerReconciler<S>>, move |change, caches| {
+            if let (Some(gone), None) = (&change.before, &change.after) {
+                let key = BrokerKey::new(S::KIND, gone.namespace().as_deref(), &gone.name_any());
+                of_brokers.brokers.forget(&key);
+            }
+            triggers::broker::<S>(change, caches)
+        });
+        self.add(&caches.classes, catalog_object::reconcile::<S, Classes>, triggers::class::<S>);
+        self.add(&caches.plans, catalog_object::reconcile::<S, Plans>, triggers::plan::<S>);
+    }
+
+    /// Adds a kind with a controller. `interested` says which objects look again after a change.
+    pub fn add<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
+        &mut self,
+        kind: &Arc<Kind<K>>,
+        reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
+        interested: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
+    ) {
+        let context = Arc::clone(&self.context);
+        let api: Api<ReadResult<K>> = Api::all(context.client.clone());
+        self.watch(kind, readable_events(api), move |change, caches| {
+            if let Some(gone) = change.gone() {
+                context.forget(gone.uid().as_deref().unwrap_or_default());
+            }
+            interested(change, caches)
+        });
+        self.controllers.push(control(&self.context, kind, reconcile, &self.stop).boxed());
+    }
+
+    /// Adds a kind without a controller.
+    pub fn watch<K>(
+        &mut self,
+        kind: &Arc<Kind<K>>,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        interested: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let (kind, context) = (Arc::clone(kind), Arc::clone(&self.context));
+        self.filled.push(kind.filled().boxed());
+        let on_change = move |change: &Change<K>| {
+            let caches = &context.caches;
+            for key in interested(change, caches) {
+                caches.enqueue(key);
+            }
+        };
+        self.watches.spawn(async move { run_watch(events, &kind, on_change).await });
+    }
+
+    /// Adds the brokers whose catalog has to be fetched because an answer of theirs said so.
+    pub fn add_outdated(&mut self, outdated: impl Stream<Item = BrokerKey> + Send + 'static) {
+        let context = Arc::clone(&self.context);
+        self.watches.spawn(outdated.for_each(move |broker| {
+            context.caches.enqueue(ObjectKey::of_broker(&broker));
+            ready(())
+        }));
+    }
+
+    /// Runs until `stop` ends and the controllers have finished their requests. Calls `on_filled` when all
+    /// caches are filled and the controllers begin.
+    ///
+    /// # Errors
+    /// A watch has ended, or a controller ended in a panic.
+    pub async fn run(mut self, on_filled: impl FnOnce()) -> anyhow::Result<()> {
+        tokio::select! {
+            _ = join_all(self.filled) => on_filled(),
+            ended = self.watches.join_next() => return watch_ended(ended),
+            () = self.stop => return Ok(()),
+        }
+        let mut controllers: JoinSet<()> = self.controllers.into_iter().collect();
+        loop {
+            tokio::select! {
+                ended = controllers.join_next() => match ended {
+                    Some(ended) => ended.context("a controller ended in a panic")?,
+                    None => return Ok(()),
+                },
+                ended = self.watches.join_next() => return watch_ended(ended),
+            }
+        }
+    }
+}
+
+fn watch_ended(ended: Option<Result<(), tokio::task::JoinError>>) -> anyhow::Result<()> {
+    ended.transpose().context("a watch ended in a panic")?;
+    anyhow::bail!("a watch has ended")
+}
+
+/// Runs one controller. Its concurrency is not limited here: its queue is not first in, first out, so a limit
+/// would let the unlucky wait. The limits are on what costs: requests to brokers, and writes.
+fn control<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
+    context: &Arc<Context>,
+    kind: &Arc<Kind<K>>,
+    reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
+    stop: &Stop,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (begun, missing) = (Arc::clone(kind), Arc::clone(kind));
+    Controller::for_stream(stream::pending(), kind.store())
+        .with_config(controller::Config::default().concurrency(0))
+        .reconcile_on(kind.queue())
+        .graceful_shutdown_on(stop.clone())
+        .run(
+            move |object, context| {
+                begun.begin(&ObjectRef::from_obj(&*object));
+                reconcile(object, context)
+            },
+            |object, error, context| runner::after_error(&*object, error, &context),
+            Arc::clone(context),
+        )
+        .for_each(move |result| {
+            log_result(&missing, result.map(drop));
+            ready(())
+        })
+}
+
+fn log_result<K: Object>(
+    kind: &Kind<K>,
+    result: Result<(), controller::Error<ReconcileError, watcher::Error>>,
+) {
+    match result {
+        Ok(()) => {}
+        Err(controller::Error::ObjectNotFound(object)) => {
+            let mut key = ObjectRef::new(&object.name);
+            key.namespace = object.namespace;
+            kind.begin(&key);
+        }
+        Err(controller::Error::ReconcilerFailed(error, object)) => {
+            let namespace = object.namespace.as_deref().unwrap_or_default();
+            let (kind, name, category) = (K::kind(&()), &object.name, error.category());
+            tracing::warn!(%kind, namespace, name, category, %error, "a reconcile failed; the operator tries again");
+        }
+        Err(error) => {
+            tracing::error!(kind = %K::kind(&()), %error, "a controller cannot read its queue");
+        }
+    }
+}

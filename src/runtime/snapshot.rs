@@ -1,0 +1,114 @@
+//! What the metrics count when they are read.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::{Resource as _, core::object::HasStatus};
+
+use crate::{
+    caches::{Caches, ScopeCaches, kind::Kind},
+    crd::{
+        Condition, ConditionType, Scope,
+        condition::is_true,
+        scope::{CatalogObject, Object},
+    },
+    metrics::{Offered, Snapshot},
+};
+
+/// Counts what is in the caches.
+pub fn snapshot(caches: &Caches) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    count_scope(&caches.cluster, &mut snapshot);
+    count_scope(&caches.namespaced, &mut snapshot);
+    count_queue(&caches.instances, &mut snapshot);
+    count_queue(&caches.bindings, &mut snapshot);
+    count_objects(&caches.instances, &mut snapshot, |status| &status.conditions);
+    count_objects(&caches.bindings, &mut snapshot, |status| &status.conditions);
+    snapshot
+}
+
+fn count_scope<S: Scope>(caches: &ScopeCaches<S>, snapshot: &mut Snapshot) {
+    // A broker that offers nothing has a zero, as in v0.3.
+    for broker in caches.brokers.state() {
+        let name = broker.meta().name.clone().unwrap_or_default();
+        let namespace = broker.meta().namespace.clone().unwrap_or_default();
+        snapshot.offered.entry((name, namespace)).or_default();
+    }
+    count_offered(&caches.classes, &mut snapshot.offered, |offered| &mut offered.classes);
+    count_offered(&caches.plans, &mut snapshot.offered, |offered| &mut offered.plans);
+    count_objects(&caches.brokers, snapshot, |status| &status.conditions);
+    count_queue(&caches.brokers, snapshot);
+    count_queue(&caches.classes, snapshot);
+    count_queue(&caches.plans, snapshot);
+}
+
+fn count_queue<K: Object>(kind: &Kind<K>, snapshot: &mut Snapshot) {
+    snapshot.queued.insert(K::kind(&()), kind.queue_depth());
+}
+
+fn count_offered<K: CatalogObject>(
+    kind: &Kind<K>,
+    offered: &mut BTreeMap<(String, String), Offered>,
+    counter: impl Fn(&mut Offered) -> &mut usize,
+) {
+    for object in kind.state().iter().filter(|object| !object.is_removed()) {
+        let namespace = object.meta().namespace.clone().unwrap_or_default();
+        *counter(offered.entry((object.broker_name().to_owned(), namespace)).or_default()) += 1;
+    }
+}
+
+fn count_objects<K: Object + HasStatus>(
+    kind: &Kind<K>,
+    snapshot: &mut Snapshot,
+    conditions: impl Fn(&K::Status) -> &[Condition],
+) {
+    let state = |object: &Arc<K>| {
+        let conditions = object.status().map(&conditions).unwrap_or_default();
+        if object.meta().deletion_timestamp.is_some() {
+            "deleting"
+        } else if is_true(conditions, ConditionType::Failed) {
+            "failed"
+        } else if is_true(conditions, ConditionType::Ready) {
+            "ready"
+        } else {
+            "not-ready"
+        }
+    };
+    for object in kind.state() {
+        *snapshot.objects.entry((K::kind(&()), state(&object))).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{reflector::ObjectRef, watcher::Event};
+
+    use super::*;
+    use crate::crd::{ServiceInstance, ServiceInstanceSpec};
+
+    #[test]
+    fn every_kind_with_a_controller_has_a_queue_and_what_waits_in_it_is_counted() {
+        let caches = Caches::new(true);
+        for name in ["a", "b"] {
+            let mut instance = ServiceInstance::new(name, ServiceInstanceSpec::default());
+            instance.metadata.namespace = Some("ns".into());
+            caches.instances.enqueue(ObjectRef::from_obj(&instance));
+            caches.instances.apply(&Event::Apply(instance));
+        }
+        let Snapshot { queued, objects, .. } = snapshot(&caches);
+        let queued: Vec<_> = queued.iter().map(|(kind, depth)| (&**kind, *depth)).collect();
+        assert_eq!(
+            queued,
+            [
+                ("ClusterServiceBroker", 0),
+                ("ClusterServiceClass", 0),
+                ("ClusterServicePlan", 0),
+                ("ServiceBinding", 0),
+                ("ServiceBroker", 0),
+                ("ServiceClass", 0),
+                ("ServiceInstance", 2),
+                ("ServicePlan", 0),
+            ]
+        );
+        assert_eq!(objects.into_iter().collect::<Vec<_>>(), [(("ServiceInstance".into(), "not-ready"), 2)]);
+    }
+}
