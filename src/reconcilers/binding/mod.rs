@@ -16,7 +16,7 @@ mod requests;
 mod secret;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use self::{
     observe::BindingDependencies,

@@ -18,6 +18,8 @@ pub mod phase;
 pub mod plan;
 pub mod resource;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use crate::reconcilers::reconciler::{Next, Step};
 

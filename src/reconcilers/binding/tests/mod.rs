@@ -38,13 +38,13 @@ use crate::{
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
 
-pub(super) const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
+pub(in crate::reconcilers) const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
 
 static INSTANCE: LazyLock<ServiceInstance> = LazyLock::new(|| instances::Fixture::new().settled().object);
 
 /// A binding and its dependencies: an instance that is ready, and a class.
 #[derive(Clone)]
-pub(super) struct Fixture {
+pub(in crate::reconcilers) struct Fixture {
     pub object: ServiceBinding,
     instance: Option<ServiceInstance>,
     offering: Result<Offering, Unresolved>,
@@ -245,7 +245,7 @@ impl Fixture {
 }
 
 /// What a request came to, by what was asked.
-pub(super) enum Outcome {
+pub(in crate::reconcilers) enum Outcome {
     Bound(osb::Outcome<Bound>),
     Deleted(osb::Outcome<Deleted>),
     Polled(osb::Outcome<Polled>),
@@ -269,20 +269,20 @@ impl Outcome {
     }
 }
 
-pub(super) fn answer(credentials: &Value) -> BindingAnswer {
+pub(in crate::reconcilers) fn answer(credentials: &Value) -> BindingAnswer {
     let credentials = credentials.as_object().cloned().map(Credentials::new);
     BindingAnswer { credentials, ..BindingAnswer::default() }
 }
 
-pub(super) fn bound(credentials: &Value) -> Outcome {
+pub(in crate::reconcilers) fn bound(credentials: &Value) -> Outcome {
     Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer(credentials))))
 }
 
-pub(super) fn accepted() -> Outcome {
+pub(in crate::reconcilers) fn accepted() -> Outcome {
     Outcome::Bound(osb::Outcome::Answered(Bound::Accepted { operation: Some("op".into()) }))
 }
 
-pub(super) fn conditions(status: &ServiceBindingStatus) -> String {
+pub(in crate::reconcilers) fn conditions(status: &ServiceBindingStatus) -> String {
     let short = |c: &crate::crd::Condition| format!("{:?}={:?}:{}", c.type_, c.status, c.reason);
     tables::shown(&status.conditions).map(short).collect::<Vec<_>>().join(" ")
 }
@@ -298,7 +298,7 @@ fn name(call: &Call<BindingRequest>) -> &'static str {
 }
 
 /// What comes next, in short.
-pub(super) fn shown(step: &StepOf<BindingReconciler>, fixture: &Fixture) -> String {
+pub(in crate::reconcilers) fn shown(step: &StepOf<BindingReconciler>, fixture: &Fixture) -> String {
     match step {
         Step::AddFinalizer => "add the finalizer".into(),
         Step::RemoveFinalizer => "let go".into(),

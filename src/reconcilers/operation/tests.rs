@@ -1,0 +1,101 @@
+//! What instances and bindings do alike: each rule is tried with both kinds.
+
+use super::{OperationStatus, Standing};
+use crate::{
+    crd::{ConditionType::Ready, condition},
+    osb::{self, outcome::Deleted},
+    reconcilers::reconciler::Step,
+};
+
+/// The message of `Ready`.
+fn message(status: &impl OperationStatus) -> &str {
+    &condition::find(status.conditions(), Ready).expect("Ready is set").message
+}
+
+/// The rules for one kind: `$fixtures` has its test objects, `$created` is its answer to a create.
+macro_rules! rules_for {
+    ($name:ident, $resource:path, $fixtures:path, $created:ident) => {
+        mod $name {
+            use $fixtures as fixtures;
+            use $resource as Resource;
+
+            use super::*;
+            use crate::reconcilers::instance::tests::doubt;
+
+            /// The broker failed while it created, so that what it may have left must be deleted.
+            fn mitigating() -> fixtures::Fixture {
+                fixtures::Fixture::new().answered(fixtures::Outcome::$created(doubt(Some(500), true, true)))
+            }
+
+            fn deleted() -> fixtures::Outcome {
+                fixtures::Outcome::Deleted(osb::Outcome::Answered(Deleted::Done))
+            }
+
+            /// A backup that is restored begins with generation 1 and may bring a status that has seen more.
+            #[test]
+            fn a_spec_of_an_earlier_or_later_generation_is_a_change() {
+                for (generation, changed) in [(1, true), (2, false), (3, true)] {
+                    let mut object = fixtures::Fixture::new().settled().object;
+                    object.metadata.generation = Some(generation);
+                    object.status.as_mut().unwrap().observed_generation = 2;
+                    assert_eq!(Standing::<Resource>::of(&object).spec_has_changed(), changed, "{generation}");
+                }
+            }
+
+            /// What stands in the way is said of the present spec. The spec is acted on when nothing stands in the way.
+            #[test]
+            fn a_report_names_the_generation_and_leaves_it_to_be_acted_on() {
+                let Step::Record(status) = fixtures::Fixture::new().unresolved().plan() else {
+                    panic!("a missing class is not reported");
+                };
+                assert_eq!(status.observed_generation, 0);
+                let generations = status.conditions.iter().map(|condition| condition.observed_generation);
+                assert_eq!(generations.collect::<Vec<_>>(), [1]);
+            }
+
+            #[test]
+            fn the_cause_of_a_clean_up_is_a_field_of_the_status() {
+                let mut fixture = mitigating();
+                let cause =
+                    fixture.status().progress().mitigation_cause.clone().expect("a cause is on record");
+                // A status from before the field says it in `Ready`.
+                let mut old = fixture.clone();
+                let status = old.object.status.as_mut().unwrap();
+                status.progress_mut().mitigation_cause = None;
+                let said = message(status).to_owned();
+                // What `Ready` says beside the field is not read.
+                let status = fixture.object.status.as_mut().unwrap();
+                for condition in &mut status.conditions {
+                    condition.message = "other words".into();
+                }
+                for (cause, fixture) in [(cause, fixture), (said, old)] {
+                    let status = fixture.answered(deleted()).status();
+                    assert!(
+                        message(&status).contains(&cause),
+                        "{:?} does not name {cause:?}",
+                        message(&status)
+                    );
+                    assert_eq!(status.progress().mitigation_cause, None);
+                }
+            }
+
+            /// The next attempt has another id, and is not made sooner than if the create had merely failed.
+            #[test]
+            fn after_a_clean_up_the_next_attempt_waits() {
+                let fixture = mitigating();
+                let (before, attempt) = (fixture.now, fixture.status().progress().attempt);
+                let status = fixture.answered(deleted()).status();
+                assert_eq!(status.progress().attempt, attempt + 1);
+                assert!(status.progress().next_attempt_time.clone().expect("a time").0 > before);
+            }
+        }
+    };
+}
+
+rules_for!(
+    instances,
+    crate::reconcilers::instance::Instance,
+    crate::reconcilers::instance::tests,
+    Provisioned
+);
+rules_for!(bindings, crate::reconcilers::binding::Binding, crate::reconcilers::binding::tests, Bound);
