@@ -14,6 +14,7 @@ pub mod common;
 pub mod condition;
 mod definition;
 pub mod instance;
+pub mod intent;
 pub mod plan;
 pub mod progress;
 mod rule;
@@ -41,6 +42,13 @@ pub const VERSION: &str = "v1beta1";
 
 /// The finalizer of brokers, instances and bindings. `svcat … --abandon` removes exactly this string.
 pub const FINALIZER: &str = "kubernetes-incubator/service-catalog";
+
+/// The annotation of an instance or a binding with the [intent](intent) of the operator.
+pub const INTENT_ANNOTATION: &str = "servicecatalog.k8s.io/intent";
+
+/// The annotation that lets the operator work on an object that was restored from another cluster. Its value is
+/// the id of this cluster.
+pub const ADOPT_ANNOTATION: &str = "servicecatalog.k8s.io/adopt";
 
 /// The definitions of all eight kinds, as `crds/` has them.
 #[must_use]

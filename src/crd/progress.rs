@@ -1,11 +1,16 @@
 //! The progress of an operation at the broker: the fields that the statuses of instances and bindings share.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{self, is_false, is_zero, null_default};
+use super::{
+    intent::Intent,
+    schema::{self, is_false, is_zero, null_default},
+};
 
 // v0.3 has the first four. The others let another process continue the operation after a crash.
 /// The progress of an operation at the broker. Its fields are part of the status itself.
@@ -49,6 +54,14 @@ pub struct Progress {
     /// Why the broker may hold an orphan, while the operator deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mitigation_cause: Option<String>,
+    /// The time of the last intent (the annotation `servicecatalog.k8s.io/intent`) that this status takes into
+    /// account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub observed_intent: Option<MicroTime>,
+    /// The intent that the object carries, decoded. It is not part of the API.
+    #[serde(skip)]
+    pub intent: Option<Arc<Intent>>,
 }
 
 /// Whether the operator must deprovision or unbind at the broker when an object is deleted.
@@ -151,7 +164,7 @@ impl Progress {
     pub fn finish_operation(&mut self) {
         let Self { orphan_mitigation_in_progress, attempt, .. } = *self;
         let mitigation_cause = self.mitigation_cause.take().filter(|_| orphan_mitigation_in_progress);
-        *self = Self { orphan_mitigation_in_progress, attempt, mitigation_cause, ..Self::default() };
+        *self = Self { orphan_mitigation_in_progress, attempt, mitigation_cause, ..self.with_intent_only() };
     }
 
     /// Begins the mitigation of an orphan, for this `cause`. If the outcome of a request is unknown, it may still take
@@ -171,8 +184,13 @@ impl Progress {
             attempt: self.attempt + 1,
             retries: self.retries,
             operation_start_time: self.operation_start_time.take(),
-            ..Self::default()
+            ..self.with_intent_only()
         };
+    }
+
+    /// The intent belongs to the object, not to one operation.
+    fn with_intent_only(&mut self) -> Self {
+        Self { observed_intent: self.observed_intent.take(), intent: self.intent.take(), ..Self::default() }
     }
 }
 

@@ -5,13 +5,17 @@ use std::{fmt::Debug, hash::Hash};
 
 use kube::{Resource, ResourceExt as _, core::object::HasStatus};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{
+    binding::ServiceBinding,
     broker::{ClusterServiceBroker, CommonServiceBrokerSpec, SecretAuth, ServiceBroker, ServiceBrokerStatus},
     class::{
         ClusterServiceClass, ClusterServiceClassSpec, CommonServiceClassSpec, ServiceClass, ServiceClassSpec,
     },
     common::{CatalogObjectStatus, LocalObjectReference, ScopeKind},
+    instance::ServiceInstance,
+    intent,
     plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
 };
 
@@ -19,12 +23,43 @@ use super::{
 pub trait Object:
     Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
+    /// Applies a pending [intent](super::intent) to the status of an object that was read.
+    #[must_use]
+    fn complete(self) -> Self {
+        self
+    }
+
+    /// The status that the API server has, if this object is ahead of it by an intent.
+    fn persisted_status(&self) -> Option<&Value> {
+        None
+    }
 }
 
-impl<K> Object for K where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
-{
+impl Object for ClusterServiceBroker {}
+impl Object for ClusterServiceClass {}
+impl Object for ClusterServicePlan {}
+impl Object for ServiceBroker {}
+impl Object for ServiceClass {}
+impl Object for ServicePlan {}
+
+/// Implements [`Object`] for a kind whose objects carry an intent.
+macro_rules! object_with_intent {
+    ($kind:ty) => {
+        impl Object for $kind {
+            fn complete(mut self) -> Self {
+                intent::complete(&self.metadata, &mut self.status, |status| &mut status.progress);
+                self
+            }
+
+            fn persisted_status(&self) -> Option<&Value> {
+                self.status.as_ref()?.progress.intent.as_ref()?.persisted()
+            }
+        }
+    };
 }
+
+object_with_intent!(ServiceInstance);
+object_with_intent!(ServiceBinding);
 
 /// One of the two scopes, with its kinds.
 pub trait Scope: Clone + Copy + Debug + Eq + Hash + Send + Sync + 'static {
