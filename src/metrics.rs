@@ -1,5 +1,5 @@
-//! Metrics in Prometheus' text format. The first four have the names and labels that dashboards of v0.3 look
-//! for.
+//! Metrics in the text format of Prometheus. The first four have the names and labels of v0.3, so that its
+//! dashboards continue to work.
 //!
 //! | metric | what it counts | labels |
 //! | --- | --- | --- |
@@ -219,7 +219,7 @@ fn namespace(broker: &BrokerKey) -> &str {
     broker.namespace.as_deref().unwrap_or_default()
 }
 
-/// The results of a request: the names of `osb::Outcome`.
+/// The results of a request: the values of `Outcome::name`.
 const OUTCOMES: [&str; 4] = ["answered", "refused", "unsent", "unknown"];
 
 /// The classes of HTTP statuses, and the word of v0.3 for no answer.

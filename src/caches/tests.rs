@@ -207,7 +207,7 @@ where
                     let uid = known.remove(&called(&**gone));
                     assert!(uid.is_none_or(|uid| uid == gone.meta().uid), "another one is gone; {at}");
                 }
-                if let Some(new) = change.came() {
+                if let Some(new) = change.added() {
                     let before = known.insert(called(&**new), new.meta().uid.clone());
                     assert_eq!(before, None, "it is not new; {at}");
                 }

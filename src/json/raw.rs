@@ -1,12 +1,13 @@
-//! JSON objects that belong to users or brokers: kept as text, and parsed only where their content matters.
+//! JSON objects that belong to users or brokers. They are kept as text, and parsed only where their content
+//! is needed.
 //!
-//! A user who may create our objects decides what stands in their parameters, and a tree of values takes up
-//! to a hundred times the memory of its text: a few objects of 1 MiB would exhaust the operator. As text, the
-//! caches take about as much memory as the API server does. The text is copied from reader to writer without
-//! a tree in between.
+//! A user who may create our objects decides on the size of their parameters, and a tree of values takes up
+//! to a hundred times the memory of its text: a few objects of 1 MiB would exhaust the memory of the
+//! operator. With text, the caches take about as much memory as the API server does. The text is copied from
+//! reader to writer without a tree in between.
 //!
-//! `serde_json::value::RawValue` cannot be used: it fails behind `#[serde(flatten)]`, and its cargo feature
-//! makes every reader of a `Value` parse the member of a certain name as JSON, whose size was not checked.
+//! `serde_json::value::RawValue` cannot be used. It fails with `#[serde(flatten)]`. Its cargo feature also
+//! makes every reader of a `Value` parse the member of a certain name as JSON, without a check of its size.
 
 use std::{fmt, sync::Arc};
 
@@ -14,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use serde_transcode::{Transcoder, transcode};
 
-/// A JSON object as compact text. Digits and the order of keys are kept. Cheap to clone. Two objects are
-/// equal if their content is equal.
+/// A JSON object as compact text. It keeps the digits of numbers and the order of keys. Cloning is cheap. Two
+/// objects are equal if their content is equal.
 ///
-/// A key that is there twice stays so; a reader of the text gets the last value, as with every other reader
-/// here.
+/// An object can have a key twice. A reader of the text gets the last value, as every other reader in this
+/// crate does.
 ///
 /// ```
 /// use service_catalog::json::RawObject;
@@ -140,7 +141,7 @@ mod tests {
             assert_eq!(Value::Object(object.parse().unwrap()), value);
             assert_eq!(serde_json::from_value::<RawObject>(value).unwrap().text(), text);
             assert_eq!(serde_json::to_string(&object).unwrap(), text);
-            // Beside what is flattened, everything is buffered.
+            // serde buffers all members beside a flattened field.
             let spec: ServiceInstanceSpec =
                 serde_json::from_str(&format!(r#"{{"parameters":{text}}}"#)).unwrap();
             assert_eq!(spec.parameters.unwrap().text(), text);

@@ -4,8 +4,8 @@
 //! `{range .list[*]}{.name}{"\n"}{end}` repeats a part of the template for each value. Quoted text in braces
 //! is written as it is. If a path leads to several values, they are written with blanks between them.
 //!
-//! No crate fits behind this language: those for RFC 9535 have no relative paths, no `\.` and no `-` in
-//! names, do not report a missing member as an error, and have no bound on the work that a path asks for.
+//! No crate implements this language. Those for RFC 9535 have no relative paths, no `\.` and no `-` in names,
+//! do not report a missing member as an error, and do not limit the work for a path.
 
 mod path;
 
@@ -31,11 +31,11 @@ enum Part<'a> {
     Range(Path, &'a str, Vec<Part<'a>>),
 }
 
-/// A range that is not closed yet, with its parts so far. The range is none for the template itself.
+/// A range that is not closed yet, with its parts so far. It is `None` for the template itself.
 type Open<'a> = (Option<(Path, &'a str)>, Vec<Part<'a>>);
 
-/// Fills in a template, up to `limit` bytes. A limit is needed, as a template can name one value many times,
-/// and the next template can name the result.
+/// Fills in a template, up to `limit` bytes. The limit is needed because a template can contain one value
+/// many times, and the next template can contain the result.
 ///
 /// # Errors
 /// A sentence for users: the template cannot be parsed, a path leads to nothing, or the text is too long. It
@@ -48,7 +48,7 @@ pub fn fill(template: &str, values: &Map<String, Value>, limit: usize) -> Result
     Ok(writer.text)
 }
 
-/// Checks whether a template can be parsed, before there are credentials.
+/// Checks that a template can be parsed. This needs no credentials.
 ///
 /// # Errors
 /// A sentence for users.

@@ -10,8 +10,7 @@ mod parse;
 
 pub(super) use self::parse::{Quotes, unquoted};
 
-/// How many values one template may visit in all: a path of a few steps can ask for more than there is time
-/// for.
+/// How many values one template may visit in all. Without a limit, a path of a few steps could take too long.
 pub const MAX_VISITS: usize = 200_000;
 
 /// A path.
@@ -147,8 +146,8 @@ fn children(value: &Value) -> Vec<&Value> {
     }
 }
 
-/// An index into a list, counted from its end if it is negative. An index before the beginning becomes one
-/// behind the end.
+/// An index into a list, counted from its end if it is negative. An index before the beginning becomes the
+/// index after the end.
 fn place(index: i64, length: usize) -> usize {
     let from_end = || usize::try_from(index.unsigned_abs()).ok().and_then(|back| length.checked_sub(back));
     if index < 0 { from_end().unwrap_or(usize::MAX) } else { usize::try_from(index).unwrap_or(usize::MAX) }
@@ -184,7 +183,7 @@ impl Filter {
 }
 
 impl Operand {
-    /// The one value that is meant, if it is there.
+    /// The value of this side of a comparison, if it exists.
     fn value<'a>(
         &'a self,
         root: &'a Value,

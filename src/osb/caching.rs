@@ -20,7 +20,8 @@ const MAX_ETAG: usize = 1024;
 pub struct Fetched {
     /// The catalog.
     pub catalog: Arc<Catalog>,
-    /// The same as text, to be kept for a conditional request. None if the broker gave no usable validator.
+    /// The same catalog as text, for a conditional request later. `None` if the broker sent no usable
+    /// validator.
     pub document: Option<Document>,
 }
 
@@ -51,7 +52,8 @@ pub enum Validator {
 }
 
 impl Validator {
-    /// The validator in the headers of an answer. It will be sent back, so a malformed one is ignored.
+    /// The validator in the headers of an answer. A malformed validator is ignored, because it could not be
+    /// sent back.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         match only(headers, ETAG) {
@@ -94,8 +96,8 @@ fn date(value: &HeaderValue) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(value.to_str().ok().filter(|text| text.len() <= 64)?).ok()
 }
 
-/// A copy with memory of its own. A received value is a slice of a much larger buffer, which it would keep
-/// alive.
+/// A copy with memory of its own. A received header is a slice of a much larger buffer, and would keep that
+/// buffer in memory.
 fn copy(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }

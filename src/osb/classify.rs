@@ -7,11 +7,11 @@
 //!
 //! - 3xx is a refusal: a redirected PUT would be a second PUT.
 //! - A status above 599 is a malformed answer, and its effect is unknown.
-//! - A status that decides alone does so even if the body was cut off or lost: 4xx, 410, and 200 to a DELETE.
+//! - Some statuses decide alone, even if the body was cut off or lost: 4xx, 410, and 200 to a DELETE.
 //! - A body that is too long is malformed. A connection that is lost within the body of a success is a
 //!   malformed success; a time-out within it is a time-out.
 //!
-//! Bodies of successes are never quoted, as they may hold credentials.
+//! Bodies of successes are never quoted, because they may hold credentials.
 
 use std::time::Duration;
 
@@ -198,8 +198,9 @@ const MAX_OPERATION: usize = 10_000;
 /// 64 KiB.
 const MAX_OPERATION_BYTES: usize = 20_000;
 
-/// `operation`. Null and an empty string are none: the spec allows null, and an empty one must not be sent
-/// back. One that is too long to be sent back is malformed, as the operation could not be polled.
+/// `operation`. Null and an empty string count as none: the spec allows null, and forbids to send an empty
+/// string back. A value that is too long to be sent back is malformed, because the operation could not be
+/// polled.
 fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
     let operation = text_of(body, "operation", "operation is not a string")?;
     let fits = |text: &String| text.chars().count() <= MAX_OPERATION && text.len() <= MAX_OPERATION_BYTES;

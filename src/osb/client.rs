@@ -1,7 +1,7 @@
 //! The client: each method sends one request and returns its outcome.
 //!
-//! Nothing is retried, redirected or replayed here. The reconcilers decide whether to send a request again,
-//! as they know what is recorded. [`super::classify`] gives an answer its meaning.
+//! The client does not retry, redirect or replay a request. The reconcilers decide whether to send it again,
+//! because they know what the status says. [`super::classify`] says what an answer means.
 //!
 //! # Cancellation
 //!
@@ -42,7 +42,7 @@ pub const MAX_BODY: usize = 1 << 20;
 const ORIGINATING_IDENTITY: &str = "x-broker-api-originating-identity";
 const REQUEST_IDENTITY: &str = "x-broker-api-request-identity";
 
-/// A finished request, for logs and metrics. It has nothing that users or brokers have written.
+/// A finished request, for logs and metrics. It contains no text of users or brokers.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
     /// The operation.
@@ -333,8 +333,8 @@ impl Client {
         Ok((request.operation, prepared))
     }
 
-    /// What an error before the response's headers proves. Only if connecting failed (name, TCP, TLS
-    /// handshake, a proxy's CONNECT, and the time limit for these), it is known that the request was not
+    /// What an error before the headers of the response proves. Only if the connection failed (name, TCP, TLS
+    /// handshake, CONNECT of a proxy, or the time limit for these) is it certain that the request was not
     /// sent.
     fn fault(&self, error: reqwest::Error) -> TransportFault {
         let error = error.without_url();
@@ -351,7 +351,7 @@ impl Client {
     }
 }
 
-/// One response, with its body or why that is not complete.
+/// One response, with its body or the reason why the body is not complete.
 struct RawResponse {
     status: u16,
     retry_after: Option<Duration>,

@@ -1,6 +1,5 @@
-//! One response: its body as a JSON object, and the outcomes that are the same for all operations: of
-//! malformed successes, refusals and server errors. Pure. Which statuses an operation has is in
-//! [`super::classify`].
+//! One response: its body as a JSON object, and the outcomes that are the same for all operations: malformed
+//! successes, refusals and server errors. Pure. [`super::classify`] knows the statuses of each operation.
 
 use std::time::Duration;
 
@@ -30,8 +29,8 @@ pub struct Response<'a> {
     pub validator: Option<Validator>,
     /// The body, or why it is not complete.
     pub body: Result<&'a [u8], BodyFault>,
-    /// Texts that must not be shown although the broker may repeat them: the password or token that it was
-    /// sent.
+    /// Texts that must not be shown although the broker may repeat them: the password or token that it
+    /// received.
     pub secrets: &'a [Zeroizing<String>],
 }
 
@@ -120,7 +119,7 @@ impl<'a> Response<'a> {
         Outcome::Unknown(self.doubt(message.into(), fault == BodyFault::TooLong, mitigate))
     }
 
-    /// A status that the spec does not have for the operation.
+    /// A status that the spec does not define for the operation.
     pub(super) fn otherwise<T>(&self, operation: Operation) -> Outcome<T> {
         let body = self.object().unwrap_or_default();
         match self.status {
@@ -162,8 +161,8 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// What to do about a broker that wants another version. The message holds what the broker wrote about
-    /// it; the version itself is only taken from the header `X-Broker-API-Version` of the answer.
+    /// What to do about a broker that requires another version. The message contains the broker's text about
+    /// it. The version itself comes only from the header `X-Broker-API-Version` of the answer.
     fn version_advice(&self) -> String {
         let spoken = self.spoken;
         match self.version.filter(|version| *version != spoken) {
@@ -238,7 +237,7 @@ impl<'a> Response<'a> {
 /// The longest error code that is shown, in bytes. It is "a single word in camel case", but some brokers
 /// write sentences.
 const MAX_CODE: usize = 256;
-/// How much is shown of an error body that cannot be read: enough to recognise who wrote it.
+/// How much is shown of an error body that cannot be read: enough to recognise which server wrote it.
 const MAX_UNREADABLE: usize = 256;
 
 /// `Bad Request` for 400; empty if the status has none.

@@ -1,7 +1,8 @@
 //! Makes a broker's text fit for a condition, an Event or a log line, and reads `Retry-After`. Pure.
 //!
-//! A broker's text is not trusted: it may have a megabyte, hold terminal escapes, or repeat the password that
-//! it was sent. The functions here return text that is short, printable and without our own secrets.
+//! A broker's text is not trusted: it may have a megabyte, contain terminal escapes, or repeat the password
+//! that the broker received. The functions here return text that is short, printable and without our own
+//! secrets.
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ fn shorten(text: &str, limit: usize) -> String {
     format!("{}{ELLIPSIS}", text[..end].trim_end())
 }
 
-/// Whether a character shows nothing, but changes how others are read (direction overrides, joiners, marks).
+/// Whether a character is invisible but changes how others are read (direction overrides, joiners, marks).
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::sanitize::clip;
 
-/// The annotation on a broker object that sets the version. It is no field of the spec, as clients of v0.3
-/// write whole specs back and would erase a field that they do not know. They keep annotations.
+/// The annotation on a broker object that sets the version. It is not a field of the spec, because clients of
+/// v0.3 write back whole specs, and would remove a field that they do not know. They keep annotations.
 pub const ANNOTATION: &str = "servicecatalog.k8s.io/broker-api-version";
 
 /// How much of a wrong value is shown, in bytes: an annotation may have 256 KiB.

@@ -1,4 +1,4 @@
-//! What the metrics count when they are read.
+//! The numbers for the metrics that are counted when the metrics are read.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,7 +27,7 @@ pub fn snapshot(caches: &Caches) -> Snapshot {
 }
 
 fn count_scope<S: Scope>(caches: &ScopeCaches<S>, snapshot: &mut Snapshot) {
-    // A broker that offers nothing has a zero, as in v0.3.
+    // A broker without classes and plans has zeros, as in v0.3.
     for broker in caches.brokers.state() {
         let name = broker.meta().name.clone().unwrap_or_default();
         let namespace = broker.meta().namespace.clone().unwrap_or_default();

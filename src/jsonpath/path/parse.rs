@@ -106,7 +106,7 @@ pub struct Quotes {
 }
 
 impl Quotes {
-    /// Reads a character; whether it is in quotes, or a quote.
+    /// Reads a character, and returns whether it is in quotes or a quote.
     pub fn hold(&mut self, character: char) -> bool {
         if std::mem::take(&mut self.escaped) {
             return true;

@@ -10,7 +10,8 @@ use crate::crd::scope::{BrokerObject, CatalogObject};
 pub enum Ownership {
     /// This broker object.
     Ours,
-    /// No object: a user made it, or v0.3, which set no owner on the classes and plans of namespaced brokers.
+    /// No object: a user has created the class or plan, or v0.3, which set no owner on those of namespaced
+    /// brokers.
     None,
     /// A former broker object of the same name, as after a restore from a backup.
     Stale,

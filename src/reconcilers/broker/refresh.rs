@@ -1,9 +1,9 @@
 //! A class or plan object brought up to date with the catalog. Only fields that the catalog sets change, and
 //! only if their meaning differs. Pure.
 //!
-//! The API server does not always return the bytes that it was given (`649.0` comes back as `649`, a null may
-//! be dropped), and the order of tags has no meaning. Values are compared by their meaning, so that an
-//! unchanged catalog costs no write.
+//! The API server does not always return the bytes that it received (`649.0` comes back as `649`, a null may
+//! be dropped), and the order of tags has no meaning. So values are compared by their meaning, and an
+//! unchanged catalog causes no write.
 
 use serde_json::{Number, Value};
 
@@ -19,7 +19,7 @@ use crate::{
     reconcilers::catalog_object::labels,
 };
 
-/// The class with the fields of the catalog, and with those that people set.
+/// The class with the fields of the catalog. Fields that users set stay as they are.
 #[must_use]
 pub fn class<C: ClassObject, B: BrokerObject>(present: &C, wanted: &C, broker: &B) -> C {
     let (old, new) = (present.common(), wanted.common().clone());
@@ -33,7 +33,7 @@ pub fn class<C: ClassObject, B: BrokerObject>(present: &C, wanted: &C, broker: &
     ours(present.clone().with_common(common), broker)
 }
 
-/// The plan with the fields of the catalog, and with those that people set.
+/// The plan with the fields of the catalog. Fields that users set stay as they are.
 #[must_use]
 pub fn plan<P: PlanObject, B: BrokerObject>(present: &P, wanted: &P, broker: &B) -> P {
     let (old, new) = (present.common(), wanted.common().clone());
@@ -83,8 +83,8 @@ fn object(old: Option<&RawObject>, new: Option<RawObject>) -> Option<RawObject> 
     if same { old.cloned() } else { new }
 }
 
-/// The meaning of an object; a missing one means the same as an empty one. None for an object that is larger
-/// than any from a catalog: it is not parsed.
+/// The meaning of an object. A missing object means the same as an empty one. `None` for an object that is
+/// larger than any from a catalog: it is not parsed.
 fn meaning(object: Option<&RawObject>) -> Option<JsonObject> {
     let Some(object) = object else {
         return Some(JsonObject::new());

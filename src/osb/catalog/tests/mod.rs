@@ -1,4 +1,4 @@
-//! "Catalog Management", row by row.
+//! "Catalog Management" of the spec, rule by rule.
 
 mod rules;
 
@@ -340,7 +340,8 @@ fn problems_do_not_repeat_our_secrets() {
     }
 }
 
-/// A plan as large brokers have them, by the ten thousand. A text, as a tree of so many takes its time.
+/// One of ten thousand plans, as large brokers have them. It is text, because building a tree of so many
+/// would take long.
 fn plan_with_everything(index: usize) -> String {
     let schema = r#"{ "parameters": {
         "$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "required": ["size"],

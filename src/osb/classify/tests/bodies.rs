@@ -1,4 +1,4 @@
-//! What is read of the bodies of successes, and which make them malformed.
+//! What the operator reads from the bodies of successes, and which bodies are malformed.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! What a broker's answers mean, for every operation. Here is how they are asked for and told apart.
+//! What the answers of a broker mean, for every operation. This file makes the answers and compares the
+//! outcomes.
 
 mod bodies;
 mod refusals;
@@ -29,7 +30,7 @@ const POLLING: [Operation; 2] = [Operation::PollInstance, Operation::PollBinding
 const MALFORMED: [&[u8]; 9] =
     [b"", b"null", b"[]", b"\"x\"", b"7", b"{\"a\":", b"<html></html>", b"\xff\xfe{}", b"{\"a\":1e999}"];
 
-/// An outcome without what was answered, comparable.
+/// An outcome without the content of the answer, so that it can be compared.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Answered,

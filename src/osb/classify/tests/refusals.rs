@@ -1,4 +1,4 @@
-//! What a refusal or a failure says: why, what is left to do, and in which words.
+//! The message of a refusal or a failure: the reason, what the user can do, and the exact text.
 
 use super::*;
 

@@ -15,7 +15,7 @@ fn row_200_malformed_is_a_failure_without_mitigation() {
         for body in MALFORMED {
             let kind = answer(operation, 200, body);
             if DELETING.contains(&operation) || operation == Operation::Catalog {
-                // A DELETE needs no body; the catalog's is judged by its own module.
+                // A DELETE needs no body. The body of the catalog has tests of its own.
                 assert_eq!(kind, Kind::Answered, "{operation:?}");
             } else {
                 let doubt = doubt(kind);
@@ -44,8 +44,8 @@ fn row_201_is_success_of_creations_only() {
         if CREATING.contains(&operation) {
             assert_eq!(kind, Kind::Answered);
         } else {
-            // DELETE and PATCH: "any other status: failure", which contradicts the table; repeated, never
-            // mitigated.
+            // For DELETE and PATCH the text says "any other status: failure", which contradicts the table.
+            // The operator repeats the request, and starts no mitigation.
             let doubt = doubt(kind);
             assert!(!doubt.mitigate && doubt.answered, "{operation:?}");
         }
@@ -161,7 +161,7 @@ fn a_body_that_did_not_arrive() {
                 assert!(doubt.mitigate, "{operation:?} {status} {fault:?}");
                 assert_eq!(doubt.answered, fault == BodyFault::TooLong);
             }
-            // 200 that is malformed is not mitigated, one that did not come in time is.
+            // A malformed 200 needs no mitigation. A 200 whose body did not arrive in time needs it.
             assert_eq!(doubt(ask(operation, &broken(200, fault))).mitigate, !in_time, "{fault:?}");
             assert_eq!(refusal(ask(operation, &broken(400, fault))).reason, RefusalReason::BadRequest);
             assert!(doubt(ask(operation, &broken(500, fault))).mitigate);
