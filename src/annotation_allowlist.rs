@@ -108,7 +108,7 @@ mod tests {
 
     // OSB 155
     #[test]
-    fn what_would_pass_on_everything_is_refused() {
+    fn an_invalid_pattern_or_one_for_all_annotations_is_refused() {
         for wrong in ["", "*", "/*", "ex*mple.com/team", "*/*"] {
             assert!(wrong.parse::<Pattern>().is_err(), "{wrong}");
         }

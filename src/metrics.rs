@@ -117,7 +117,7 @@ impl Metrics {
     }
 
     /// Sets whether this replica leads. `lease` is the name of the lease.
-    pub fn leads(&self, lease: &str, leads: bool) {
+    pub fn set_leader(&self, lease: &str, leads: bool) {
         self.leads.with_label_values(&[lease]).set(i64::from(leads));
     }
 
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_when_asked_for_is_shown() {
+    fn the_numbers_of_a_snapshot_are_shown() {
         let mut snapshot = Snapshot::default();
         snapshot.offered.insert(("b".into(), String::new()), Offered { classes: 1, plans: 2 });
         snapshot.queued.insert("ServiceInstance".into(), 3);

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_waits_once_and_in_turn() {
+    fn an_object_is_queued_once_and_in_order() {
         let queue = Arc::new(Queue::default());
         for name in ["b", "a", "b"] {
             queue.push(key(name));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_wakes_when_an_object_comes() {
+    fn the_reader_wakes_when_an_object_is_queued() {
         let queue = Arc::new(Queue::default());
         let mut objects = pin!(Arc::clone(&queue).read());
         let waiting = objects.next();

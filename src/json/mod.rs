@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_counted_and_texts_are_not() {
+    fn levels_are_counted_without_brackets_in_strings() {
         for (text, levels) in [
             ("", 0),
             ("7", 0),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_counted_and_texts_are_not() {
+    fn values_are_counted_without_commas_and_brackets_in_strings() {
         for (text, values) in [
             ("7", 1),
             (r#""a,b,[c,{d""#, 1),

@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn blanks_go_and_of_a_key_that_is_there_twice_the_last_one_counts() {
+    fn white_space_is_dropped_and_the_last_of_two_equal_keys_counts() {
         let object = raw(" {\n\"a\" : 1, \"b\": [ 1 , 2 ],\t\"a\": 3 } ");
         assert_eq!(object.text(), r#"{"a":1,"b":[1,2],"a":3}"#);
         assert_eq!(Value::Object(object.parse().unwrap()), json!({"a": 3, "b": [1, 2]}));
     }
 
     #[test]
-    fn two_are_equal_that_mean_the_same() {
+    fn objects_with_the_same_content_are_equal() {
         assert_eq!(raw(r#"{"a":1,"b":{"c":2,"d":3}}"#), raw(r#"{"b":{"d":3,"c":2},"a":1}"#));
         assert_eq!(raw(r#"{"a":1,"a":2}"#), raw(r#"{"a":2}"#));
         assert_ne!(raw(r#"{"a":[1,2]}"#), raw(r#"{"a":[2,1]}"#));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_takes_the_room_of_its_text() {
+    fn an_object_takes_as_much_memory_as_its_text() {
         let text = format!("{{\"a\":[{}0]}}", "0,".repeat(1000));
         let object = raw(&text);
         let copy = object.clone();

@@ -67,7 +67,7 @@ fn parse(template: &str) -> Result<Vec<Part<'_>>, String> {
             parts.push(Part::Text(text.to_owned()));
         }
         let Some(after) = after else { break };
-        let end = closing(after).ok_or_else(|| unclosed(template))?;
+        let end = closing_brace(after).ok_or_else(|| unclosed(template))?;
         let action = after[..end].trim();
         rest = &after[end + 1..];
         if let Some(over) = action.strip_prefix("range ") {
@@ -95,7 +95,7 @@ fn parse(template: &str) -> Result<Vec<Part<'_>>, String> {
 }
 
 /// The position of the first closing brace outside of quotes, where an action ends.
-fn closing(text: &str) -> Option<usize> {
+fn closing_brace(text: &str) -> Option<usize> {
     let mut quotes = Quotes::default();
     let mut outside = text.char_indices().filter(|(_, character)| !quotes.hold(*character));
     outside.find_map(|(at, character)| (character == '}').then_some(at))
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_replaced_by_what_they_lead_to() {
+    fn paths_are_replaced_by_their_values() {
         for (template, text) in [
             ("{.host}:{.port}", "db:5432"),
             ("plain", "plain"),
@@ -197,7 +197,7 @@ mod tests {
 
     // v0.3 E4
     #[test]
-    fn what_is_between_range_and_end_is_repeated() {
+    fn the_text_between_range_and_end_is_repeated() {
         for (template, text) in [
             (r#"{range .users[*]}{.name}={$.host}{"\n"}{end}."#, "ann=db\nbob=db\n."),
             (r#"{range .users[?(@.name=="bob")]}{@.name}{end}"#, "bob"),
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_named() {
+    fn a_path_without_a_value_is_named() {
         for template in ["{.missing}", "{.list[1]}", "{.host.x}", "{.list['n']}"] {
             assert!(filled(template).unwrap_err().contains("have nothing at"), "{template}");
         }
     }
 
     #[test]
-    fn a_text_ends_where_a_secret_does() {
+    fn a_text_over_the_limit_is_an_error() {
         let values = json!({ "a": "x".repeat(50) });
         let fill = |template: &str| fill(template, values.as_object().unwrap(), 100);
         assert_eq!(fill("{.a}{.a}").map(|text| text.len()), Ok(100));
@@ -232,7 +232,7 @@ mod tests {
 
     // v0.3 E4
     #[test]
-    fn what_is_not_understood_is_refused_beforehand() {
+    fn a_template_that_cannot_be_parsed_is_refused_before_there_are_credentials() {
         for template in [
             "{.host",
             "{}",

@@ -220,7 +220,7 @@ mod tests {
 
     // v0.3 E4
     #[test]
-    fn paths_lead_where_those_of_kubectl_lead() {
+    fn paths_give_the_same_values_as_in_kubectl() {
         for (path, expected) in [
             (".host", json!(["db"])),
             ("$.host", json!(["db"])),
@@ -251,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nowhere_is_said() {
+    fn a_path_without_a_value_is_an_error() {
         for path in [".missing", ".list[9]", ".list[-9]", ".host.x", ".host[0]", "['x','y']", "..missing"] {
             assert_eq!(found(path), Err(PathError::Missing), "{path}");
         }
     }
 
     #[test]
-    fn there_is_an_end_to_looking() {
+    fn the_number_of_visited_values_is_limited() {
         let root = json!((0..300).map(|_| json!([[[1]]])).collect::<Vec<_>>());
         let path: Path = "$..[*]..[*]..[*]..[*]..[*]".parse().unwrap();
         assert_eq!(path.select(&root, &root, &mut 2_000), Err(PathError::TooExpensive));

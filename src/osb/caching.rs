@@ -56,12 +56,12 @@ impl Validator {
     /// sent back.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        match only(headers, ETAG) {
+        match single_header(headers, ETAG) {
             Some(tag) => is_tag(tag.as_bytes()).then(|| copy(tag).map(Self::Tag))?,
             None if headers.contains_key(ETAG) => None,
             None => {
-                let modified = only(headers, LAST_MODIFIED)?;
-                let is_exact = date(modified)? < date(only(headers, DATE)?)?;
+                let modified = single_header(headers, LAST_MODIFIED)?;
+                let is_exact = date(modified)? < date(single_header(headers, DATE)?)?;
                 is_exact.then(|| copy(modified).map(Self::Date))?
             }
         }
@@ -77,7 +77,7 @@ impl Validator {
 }
 
 /// The value of a header that occurs exactly once.
-fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+fn single_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }

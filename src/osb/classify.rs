@@ -63,7 +63,7 @@ pub fn provision(response: &Response<'_>) -> Outcome<Provisioned> {
             Ok(Provisioned::Done { dashboard_url: dashboard_url_of(body)? })
         }),
         202 => response.read(Operation::Provision, accepted_provision),
-        _ => response.otherwise(Operation::Provision),
+        _ => response.unexpected_status(Operation::Provision),
     }
 }
 
@@ -74,7 +74,7 @@ pub fn update(response: &Response<'_>) -> Outcome<Provisioned> {
         200 => response
             .read(Operation::Update, |body| Ok(Provisioned::Done { dashboard_url: dashboard_url_of(body)? })),
         202 => response.read(Operation::Update, accepted_provision),
-        _ => response.otherwise(Operation::Update),
+        _ => response.unexpected_status(Operation::Update),
     }
 }
 
@@ -94,7 +94,7 @@ fn deleted(operation: Operation, response: &Response<'_>) -> Outcome<Deleted> {
     match response.status {
         200 | 410 => Outcome::Answered(Deleted::Done),
         202 => response.read(operation, |body| Ok(Deleted::Accepted { operation: operation_of(body)? })),
-        _ => response.otherwise(operation),
+        _ => response.unexpected_status(operation),
     }
 }
 
@@ -113,9 +113,9 @@ pub fn bind(response: &Response<'_>, accepts_incomplete: bool) -> Outcome<Bound>
         202 => {
             let message =
                 format!("{}, an asynchronous answer, which the request did not allow", response.answered());
-            Outcome::Unknown(response.doubt(message.into(), true, true))
+            Outcome::Unknown(response.unknown_outcome(message.into(), true, true))
         }
-        _ => response.otherwise(Operation::Bind),
+        _ => response.unexpected_status(Operation::Bind),
     }
 }
 
@@ -138,7 +138,7 @@ pub fn poll(operation: Operation, response: &Response<'_>) -> Outcome<Polled> {
             let body = response.object().unwrap_or_default();
             Outcome::Answered(response.polled(OperationState::Gone, &body))
         }
-        _ => response.otherwise(operation),
+        _ => response.unexpected_status(operation),
     }
 }
 
@@ -154,7 +154,7 @@ pub fn get_instance(response: &Response<'_>) -> Outcome<InstanceAnswer> {
                 maintenance_version: version.filter(|version| !version.is_empty()).map(str::to_owned),
             })
         }),
-        _ => response.otherwise(Operation::GetInstance),
+        _ => response.unexpected_status(Operation::GetInstance),
     }
 }
 
@@ -163,7 +163,7 @@ pub fn get_instance(response: &Response<'_>) -> Outcome<InstanceAnswer> {
 pub fn get_binding(response: &Response<'_>) -> Outcome<BindingAnswer> {
     match response.status {
         200 => response.read_owned(Operation::GetBinding, binding_of),
-        _ => response.otherwise(Operation::GetBinding),
+        _ => response.unexpected_status(Operation::GetBinding),
     }
 }
 
@@ -182,9 +182,9 @@ pub enum CatalogAnswer<'a, K> {
 pub fn catalog<'a, K>(response: &Response<'a>, kept: Option<K>) -> Outcome<CatalogAnswer<'a, K>> {
     match (response.status, response.body, kept) {
         (200, Ok(body), _) => Outcome::Answered(CatalogAnswer::Body(body)),
-        (200, Err(fault), _) => response.lost(Operation::Catalog, fault),
+        (200, Err(fault), _) => response.incomplete_success(Operation::Catalog, fault),
         (304, _, Some(kept)) => Outcome::Answered(CatalogAnswer::Unchanged(kept)),
-        _ => response.otherwise(Operation::Catalog),
+        _ => response.unexpected_status(Operation::Catalog),
     }
 }
 

@@ -119,7 +119,7 @@ impl Client {
     /// catalog.
     pub async fn catalog(&self, before: Option<&Document>) -> Outcome<Result<Fetched, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
-        let request = request.unless(before.map(|kept| &kept.validator));
+        let request = request.conditional_on(before.map(|kept| &kept.validator));
         self.exchange(request, |response| {
             classify::catalog(response, before).map(|answer| {
                 let document = match answer {
@@ -147,7 +147,8 @@ impl Client {
         body: &ProvisionRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
-        let request = Request::instance(Operation::Provision, instance_id).accepting(true).by(identity);
+        let request =
+            Request::instance(Operation::Provision, instance_id).accepting(true).on_behalf_of(identity);
         self.exchange(request.with(body), classify::provision).await
     }
 
@@ -158,7 +159,8 @@ impl Client {
         body: &UpdateRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
-        let request = Request::instance(Operation::Update, instance_id).accepting(true).by(identity);
+        let request =
+            Request::instance(Operation::Update, instance_id).accepting(true).on_behalf_of(identity);
         self.exchange(request.with(body), classify::update).await
     }
 
@@ -170,7 +172,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
         let request = Request::instance(Operation::Deprovision, instance_id).of(target).accepting(true);
-        self.exchange(request.by(identity), classify::deprovision).await
+        self.exchange(request.on_behalf_of(identity), classify::deprovision).await
     }
 
     /// `GET /v2/service_instances/:id/last_operation?service_id&plan_id[&operation]`
@@ -185,7 +187,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Polled> {
         let request = Request::instance(Operation::PollInstance, instance_id).then(LAST_OPERATION);
-        let request = request.of(target).polling(operation).by(identity);
+        let request = request.of(target).polling(operation).on_behalf_of(identity);
         self.exchange(request, |response| classify::poll(Operation::PollInstance, response)).await
     }
 
@@ -196,7 +198,8 @@ impl Client {
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<InstanceAnswer> {
-        let request = Request::instance(Operation::GetInstance, instance_id).of(target).by(identity);
+        let request =
+            Request::instance(Operation::GetInstance, instance_id).of(target).on_behalf_of(identity);
         self.exchange(request, classify::get_instance).await
     }
 
@@ -213,7 +216,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Bound> {
         let request = Request::binding(Operation::Bind, instance_id, binding_id);
-        let request = request.accepting(accepts_incomplete).by(identity).with(body);
+        let request = request.accepting(accepts_incomplete).on_behalf_of(identity).with(body);
         self.exchange(request, |response| classify::bind(response, accepts_incomplete)).await
     }
 
@@ -229,7 +232,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
         let request = Request::binding(Operation::Unbind, instance_id, binding_id).of(target).accepting(true);
-        self.exchange(request.by(identity), classify::unbind).await
+        self.exchange(request.on_behalf_of(identity), classify::unbind).await
     }
 
     /// `GET /v2/service_instances/:id/service_bindings/:id/last_operation?service_id&plan_id[&operation]`
@@ -242,7 +245,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Polled> {
         let request = Request::binding(Operation::PollBinding, instance_id, binding_id).then(LAST_OPERATION);
-        let request = request.of(target).polling(operation).by(identity);
+        let request = request.of(target).polling(operation).on_behalf_of(identity);
         self.exchange(request, |response| classify::poll(Operation::PollBinding, response)).await
     }
 
@@ -254,8 +257,9 @@ impl Client {
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<BindingAnswer> {
-        let request =
-            Request::binding(Operation::GetBinding, instance_id, binding_id).of(target).by(identity);
+        let request = Request::binding(Operation::GetBinding, instance_id, binding_id)
+            .of(target)
+            .on_behalf_of(identity);
         self.exchange(request, classify::get_binding).await
     }
 

@@ -33,7 +33,7 @@ impl<T> Outcome<T> {
             Self::Answered(answered) => Outcome::Answered(answer(answered)),
             Self::Refused(refusal) => Outcome::Refused(refusal),
             Self::Unsent(unsent) => Outcome::Unsent(unsent),
-            Self::Unknown(doubt) => Outcome::Unknown(doubt),
+            Self::Unknown(unknown) => Outcome::Unknown(unknown),
         }
     }
 
@@ -55,7 +55,7 @@ impl<T> Outcome<T> {
             Self::Answered(_) => None,
             Self::Refused(refusal) => Some(&refusal.message),
             Self::Unsent(unsent) => Some(&unsent.message),
-            Self::Unknown(doubt) => Some(&doubt.message),
+            Self::Unknown(unknown) => Some(&unknown.message),
         }
     }
 
@@ -74,7 +74,7 @@ impl<T> Outcome<T> {
         match self {
             Self::Answered(_) | Self::Unsent(_) => None,
             Self::Refused(refusal) => refusal.retry_after,
-            Self::Unknown(doubt) => doubt.retry_after,
+            Self::Unknown(unknown) => unknown.retry_after,
         }
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_quoted_whatever_stands_amid_it_or_in_it() {
+    fn a_secret_is_redacted_even_with_invisible_characters_in_it() {
         let secrets: Vec<_> =
             ["hunter2-hunter2", "of two\n\u{1b}words"].map(|text| Zeroizing::new(text.to_owned())).into();
         for text in [
@@ -210,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn redaction_does_not_look_at_what_it_put_in() {
+    fn redaction_does_not_search_inserted_text() {
         let secrets: Vec<_> = ["e", "e", "d", "redacted"].map(|text| Zeroizing::new(text.to_owned())).into();
         assert_eq!(redact("bee", &secrets), "b<redacted><redacted>");
         assert_eq!(redact("a redacted one", &secrets), "a <redacted> on<redacted>");
     }
 
     #[test]
-    fn the_longest_secret_is_taken_out_and_its_beginning_at_the_end() {
+    fn the_longest_secret_is_redacted_and_so_is_its_beginning_at_the_end() {
         let secrets: Vec<_> = ["pass", "password-of-mine"].map(|text| Zeroizing::new(text.to_owned())).into();
         assert_eq!(redact("x password-of-mine y pass", &secrets), "x <redacted> y <redacted>");
         assert_eq!(redact("it was password-of-m", &secrets), "it was <redacted>");

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_object_without_the_annotation_is_spoken_to_in_ours() {
+    fn a_broker_object_without_the_annotation_gets_the_default_version() {
         let with = |value: &str| BTreeMap::from([(ANNOTATION.to_owned(), value.to_owned())]);
         assert_eq!(ApiVersion::of_annotations(&BTreeMap::new()), Ok(ApiVersion::SPOKEN));
         assert_eq!(ApiVersion::of_annotations(&with("2.13")), "2.13".parse());

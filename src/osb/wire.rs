@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_sent_where_there_is_one() {
+    fn a_version_is_sent_if_there_is_one() {
         let mut values =
             PreviousValues { service_id: "s".into(), plan_id: "p".into(), maintenance_info: None };
         assert_eq!(serde_json::to_value(&values).unwrap(), json!({ "service_id": "s", "plan_id": "p" }));

@@ -72,7 +72,7 @@ pub async fn run(
     };
     let mut probes = tokio::spawn(server::serve(listener, shown_state, shown, stop.clone()));
     let process = Process { client, config, caches, metrics, state, stop: stop.clone() };
-    let mut operation = std::pin::pin!(process.lead(timing));
+    let mut operation = std::pin::pin!(process.operate_while_leading(timing));
     tokio::select! {
         operated = &mut operation => operated?,
         served = &mut probes => {
@@ -100,16 +100,16 @@ struct Process<'a> {
 impl Process<'_> {
     /// Operates as long as this replica leads, if there is an election. Before it leads it reads and writes
     /// only the lease: a new leader lists all objects, so there is no need to watch them earlier.
-    async fn lead(self, timing: Option<Timing>) -> anyhow::Result<()> {
+    async fn operate_while_leading(self, timing: Option<Timing>) -> anyhow::Result<()> {
         let Some(timing) = timing else { return self.operate(Leadership::without_election()).await };
         let lease = ApiLease::new(self.client.clone(), self.config.election_namespace(), leader::LEASE_NAME);
         let mut candidate = Candidate::new(lease, leader::identity(), timing);
-        self.metrics.leads(leader::LEASE_NAME, false);
+        self.metrics.set_leader(leader::LEASE_NAME, false);
         let stand_by = || {
             self.state.send_replace(Readiness::StandingBy);
         };
         let Some(leadership) = candidate.campaign(self.stop.clone(), stand_by).await else { return Ok(()) };
-        self.metrics.leads(leader::LEASE_NAME, true);
+        self.metrics.set_leader(leader::LEASE_NAME, true);
         self.state.send_replace(Readiness::Starting);
         tokio::select! {
             biased;
@@ -118,7 +118,7 @@ impl Process<'_> {
         }
         // All requests have ended.
         candidate.release().await;
-        self.metrics.leads(leader::LEASE_NAME, false);
+        self.metrics.set_leader(leader::LEASE_NAME, false);
         Ok(())
     }
 

@@ -80,7 +80,7 @@ async fn the_first_leads_at_once_and_renews_with_one_request_a_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_that_begin_together_one_leads() {
+async fn of_many_candidates_that_start_together_one_leads() {
     let shared = SharedLease::default();
     let lines = ["a", "b", "c", "d"].map(|who| (shared.access(who), who));
     let candidates = lines.each_ref().map(|(line, who)| waiting(line, who).0);
@@ -90,7 +90,7 @@ async fn of_many_that_begin_together_one_leads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_others_only_look_while_the_leader_renews() {
+async fn the_others_only_read_the_lease_while_the_leader_renews_it() {
     let shared = SharedLease::default();
     let (first, second) = (shared.access("a"), shared.access("b"));
     let (candidate, leadership) = leader(&first, "a").await;

@@ -118,7 +118,7 @@ fn a_lease_that_is_taken_says_by_whom_and_for_how_long() {
 }
 
 #[test]
-fn a_renewal_keeps_what_a_change_of_hands_counts() {
+fn a_renewal_keeps_the_times_and_counts_that_a_new_holder_changes() {
     let now = Timestamp::from_second(100).unwrap();
     let timing = timing(seconds(15));
     let history = |by: &str| {

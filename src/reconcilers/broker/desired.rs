@@ -93,7 +93,9 @@ pub fn desired<S: Scope>(
         }
         let plans = plans::<S>(offering, &name, restrictions, broker, &plan_names, &mut desired);
         if !plans.is_empty() {
-            desired.classes.push(finished(S::Class::build(&name, &broker_name, common), broker));
+            desired
+                .classes
+                .push(with_namespace_labels_and_owner(S::Class::build(&name, &broker_name, common), broker));
             desired.plans.extend(plans);
         }
     }
@@ -129,7 +131,10 @@ fn plans<S: Scope>(
             desired.kept.plans.insert(name);
             continue;
         }
-        plans.push(finished(S::Plan::build(&name, &broker_name, class, common), broker));
+        plans.push(with_namespace_labels_and_owner(
+            S::Plan::build(&name, &broker_name, class, common),
+            broker,
+        ));
     }
     plans
 }
@@ -180,7 +185,10 @@ pub(super) fn keep_class<S: Scope>(name: &str, dependencies: &BrokerDependencies
 const TOO_LARGE: &str = "it is larger than 1 MiB, which is more than the cluster can hold";
 
 /// Adds what does not depend on the catalog: namespace, owner, labels.
-fn finished<E: CatalogObject, B: crate::crd::scope::BrokerObject>(mut entry: E, broker: &B) -> E {
+fn with_namespace_labels_and_owner<E: CatalogObject, B: crate::crd::scope::BrokerObject>(
+    mut entry: E,
+    broker: &B,
+) -> E {
     entry.meta_mut().namespace = broker.namespace();
     entry.meta_mut().owner_references = Some(vec![super::owner::reference(broker)]);
     labels::labelled(entry)

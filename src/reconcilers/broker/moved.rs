@@ -42,7 +42,7 @@ pub(super) fn plans<S: Scope>(
     let users = Users::of(&dependencies.instances);
     moved.retain(|name, plan| {
         let users = users.of_plan(&**plan);
-        if let Some(users) = named(&users) {
+        if let Some(users) = list_of(&users) {
             let class = plan.class_name();
             conflicts.add(
                 ConflictKind::InUse,
@@ -93,7 +93,7 @@ impl<'a> Users<'a> {
 }
 
 /// The names of the first instances, and the number of the others. `None` if there are no instances.
-fn named(users: &[&str]) -> Option<String> {
+fn list_of(users: &[&str]) -> Option<String> {
     let (shown, more) = users.split_at(users.len().min(NAMED));
     let shown = shown.join(", ");
     match more.len() {

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_named_with_its_field() {
+    fn an_invalid_selector_is_reported_with_its_field() {
         let error = parse(&["name=a", "spec.nothing=x"], &[], ScopeKind::Cluster).unwrap_err();
         assert_eq!(
             error,

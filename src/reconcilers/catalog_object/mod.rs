@@ -133,7 +133,7 @@ fn plan<E: CatalogObject>(entry: &E, dependencies: &Dependencies) -> Option<Writ
     if entry.is_removed() && is_ours && !dependencies.in_use {
         return Some(Write::delete_as_seen(entry));
     }
-    let wrong = labels::wrong(entry);
+    let wrong = labels::missing_or_wrong(entry);
     let meta = entry.meta();
     (!wrong.is_empty()).then(|| {
         let metadata = json!({ "labels": wrong, "uid": meta.uid, "resourceVersion": meta.resource_version });
@@ -172,7 +172,7 @@ mod tests {
 
     // v0.3 G8
     #[test]
-    fn an_entry_that_has_left_the_catalog_goes_with_its_last_instance() {
+    fn an_object_that_has_left_the_catalog_is_deleted_when_no_instance_uses_it() {
         let removed = class(true, Some("broker-uid"));
         assert!(plan(&removed, &dependencies(true)).is_none());
         let Some(Write::Delete(_, preconditions)) = plan(&removed, &dependencies(false)) else {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_held_by_its_name_and_by_its_id_within_its_class() {
+    fn an_instance_uses_a_plan_by_its_name_or_by_its_id_within_its_class() {
         let common = CommonServicePlanSpec { external_id: "small-id".into(), ..Default::default() };
         let plan = ServicePlan::build("small", "b", "c", common);
         let held = |plan, present_plan, class| usage::Held {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_and_a_plan_are_in_use_while_an_instance_of_their_namespace_holds_them() {
+    fn a_class_and_a_plan_are_in_use_while_an_instance_of_their_namespace_uses_them() {
         let plan = |name: &str, id: &str| {
             let common = CommonServicePlanSpec { external_id: id.into(), ..Default::default() };
             let mut plan = ServicePlan::build(name, "b", "c", common);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_brokers_is_never_deleted() {
+    fn an_object_that_the_broker_does_not_own_is_never_deleted() {
         assert!(plan(&class(true, None), &dependencies(false)).is_none());
         assert!(plan(&class(true, Some("another-uid")), &dependencies(false)).is_none());
         let nobody = Dependencies { broker_uid: None, in_use: false };

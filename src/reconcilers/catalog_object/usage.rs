@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ordered_is_held_until_its_deletion_is_complete() {
+    fn an_instance_uses_what_it_ordered_until_its_deletion_is_complete() {
         for (deprovision_status, at_broker) in [
             (DeletionStatus::Unset, Some(true)),
             (DeletionStatus::Required, Some(true)),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_that_an_instance_has_is_held_beside_the_one_that_it_is_to_have() {
+    fn an_instance_uses_its_present_plan_and_the_plan_that_it_asked_for() {
         let mut status = recorded(DeletionStatus::Required);
         let cluster_service_plan_external_id = "small-id".into();
         status.external_properties =
@@ -133,7 +133,7 @@ mod tests {
 
     // v0.3 D3
     #[test]
-    fn what_v0_3_ordered_is_held_by_the_references_in_spec() {
+    fn an_instance_of_v0_3_uses_what_the_references_in_its_spec_name() {
         let name = |name: &str| Some(LocalObjectReference { name: name.into() });
         let spec = ServiceInstanceSpec {
             service_class_ref: name("c"),

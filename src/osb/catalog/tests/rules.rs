@@ -95,7 +95,7 @@ const RULES: &[(&str, &str, Cost, &str)] = &[
 
 // OSB 41, 45, 53, 57
 #[test]
-fn a_broken_rule_costs_what_the_table_says_and_is_named() {
+fn a_broken_rule_leads_to_what_the_table_says() {
     for (path, value, cost, message) in RULES {
         let mut broken = offering("s", "redis", [plan("p", "small"), plan("p2", "large")]);
         let (object, key, place) = match path.strip_prefix("plan.") {
@@ -222,7 +222,7 @@ fn entries_that_claim_the_same_id_or_name_are_all_left_out() {
 }
 
 #[test]
-fn what_is_no_entry_is_left_out_alone() {
+fn only_an_entry_that_cannot_be_read_is_left_out() {
     for (entry, message) in [
         ("null", "it is not an object"),
         ("[\"s\",\"redis\"]", "it is not an object"),

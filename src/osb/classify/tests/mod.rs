@@ -44,7 +44,7 @@ fn kind<T>(outcome: Outcome<T>) -> Kind {
         Outcome::Answered(_) => Kind::Answered,
         Outcome::Refused(refusal) => Kind::Refused(refusal),
         Outcome::Unsent(_) => Kind::Unsent,
-        Outcome::Unknown(doubt) => Kind::Unknown(doubt),
+        Outcome::Unknown(unknown) => Kind::Unknown(unknown),
     }
 }
 
@@ -71,9 +71,9 @@ fn valid_body(operation: Operation) -> &'static [u8] {
 }
 
 #[track_caller]
-fn doubt(kind: Kind) -> UnknownOutcome {
-    let Kind::Unknown(doubt) = kind else { panic!("not unknown: {kind:?}") };
-    doubt
+fn unknown(kind: Kind) -> UnknownOutcome {
+    let Kind::Unknown(unknown) = kind else { panic!("not unknown: {kind:?}") };
+    unknown
 }
 
 #[track_caller]

@@ -58,7 +58,7 @@ fn a_plan_that_another_broker_offers_is_a_conflict_whatever_its_class() {
 
 #[test]
 fn an_object_that_is_something_else_is_a_conflict_and_stays_as_it_is() {
-    let spoil: [fn(&mut TestCluster); 2] = [
+    let edits: [fn(&mut TestCluster); 2] = [
         |cluster| cluster.classes[0].spec.common.external_id = "changed".into(),
         |cluster| {
             let mut reference = owner::reference(&cluster.broker);
@@ -66,10 +66,10 @@ fn an_object_that_is_something_else_is_a_conflict_and_stays_as_it_is() {
             cluster.plans[0].metadata.owner_references = Some(vec![reference]);
         },
     ];
-    for spoil in spoil {
+    for edit in edits {
         let mut cluster = TestCluster::new();
         cluster.catalog(&two());
-        spoil(&mut cluster);
+        edit(&mut cluster);
         let mut changed = two();
         changed[1]["description"] = json!("new");
         assert_eq!(cluster.catalog(&changed), ["patch z54zwo", "status"]);
@@ -118,7 +118,7 @@ fn plans_of_an_offering_that_is_back_under_a_new_id_are_taken_over_if_no_instanc
 }
 
 #[test]
-fn a_plan_is_deleted_only_as_it_was_seen() {
+fn a_plan_is_deleted_only_in_the_version_that_was_read() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&json!([service("one", &["small"])]));
     cluster.plans[0].metadata.uid = Some("u".into());

@@ -4,7 +4,7 @@ use super::*;
 
 // v0.3 G1, G2
 #[test]
-fn failures_are_repeated_later_and_later_and_a_new_spec_at_once() {
+fn failures_are_retried_with_growing_delays_and_a_new_spec_at_once() {
     let mut cluster = TestCluster::new();
     assert_eq!(cluster.due(), Some(cluster.now));
     let mut delays = Vec::new();
@@ -51,7 +51,7 @@ fn another_api_version_is_tried_at_once() {
 
 // v0.3 G1
 #[test]
-fn a_broker_that_asks_for_patience_gets_it() {
+fn a_broker_is_not_asked_before_its_retry_after() {
     let mut cluster = TestCluster::new();
     cluster.answer(Outcome::Refused(Refusal {
         status: 429,
@@ -68,7 +68,7 @@ fn a_broker_that_asks_for_patience_gets_it() {
 
 // v0.3 J5
 #[test]
-fn writes_that_fail_are_made_good_by_another_fetch() {
+fn after_failed_writes_the_catalog_is_fetched_again() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     let (broker, mut changed) = (cluster.broker.clone(), two());
@@ -125,7 +125,7 @@ fn a_catalog_that_the_broker_calls_outdated_is_fetched_at_once_but_not_all_the_t
 }
 
 #[test]
-fn a_catalog_that_was_read_by_an_operator_that_reads_less_is_fetched_once_more() {
+fn a_catalog_that_an_older_operator_has_read_is_fetched_again() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     cluster.memory = BrokerMemory::default();

@@ -13,7 +13,7 @@ fn a_catalog_becomes_classes_and_then_plans() {
     let class = &cluster.classes[1];
     assert_eq!((class.broker_name(), class.external_id(), class.external_name()), ("b", "Two", "name-Two"));
     assert!(class.common().bindable && class.common().binding_retrievable && class.common().plan_updatable);
-    assert!(labels::wrong(class).is_empty());
+    assert!(labels::missing_or_wrong(class).is_empty());
     let owner = &class.metadata.owner_references.as_ref().unwrap()[0];
     assert_eq!((owner.uid.as_str(), owner.kind.as_str()), ("broker-uid", "ClusterServiceBroker"));
     assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(false)));
@@ -57,7 +57,7 @@ fn only_what_has_changed_is_written_and_what_people_set_is_kept() {
     changed[1]["plans"][0]["free"] = json!(false);
     assert_eq!(cluster.catalog(&changed), ["patch one", "patch free", "status"]);
     assert_eq!(cluster.classes[0].spec.common.default_provision_parameters, defaults);
-    assert!(labels::wrong(&cluster.classes[0]).is_empty());
+    assert!(labels::missing_or_wrong(&cluster.classes[0]).is_empty());
     assert!(cluster.classes[0].metadata.labels.as_ref().unwrap().contains_key("mine"));
     assert!(!cluster.plans[2].spec.common.free);
 }
@@ -65,7 +65,7 @@ fn only_what_has_changed_is_written_and_what_people_set_is_kept() {
 // OSB 56
 // v0.3 C10
 #[test]
-fn what_leaves_the_catalog_is_marked_and_unmarked_on_return() {
+fn an_object_is_marked_when_it_leaves_the_catalog_and_unmarked_when_it_returns() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     let without = json!([service("one", &["small"])]);
@@ -86,7 +86,7 @@ fn what_leaves_the_catalog_is_marked_and_unmarked_on_return() {
 }
 
 #[test]
-fn a_mark_is_for_the_entry_that_was_seen_and_is_taken_from_whatever_has_returned() {
+fn a_mark_is_written_to_the_object_that_was_read_and_removed_from_any_that_has_returned() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     cluster.plans[1].metadata.resource_version = Some("7".into());
@@ -108,7 +108,7 @@ fn a_mark_is_for_the_entry_that_was_seen_and_is_taken_from_whatever_has_returned
 }
 
 #[test]
-fn what_users_have_made_is_left_alone() {
+fn objects_that_users_have_created_are_not_changed() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     let mut made = ClusterServiceClass::build("made", "b", cluster.classes[0].spec.common.clone());
@@ -123,7 +123,7 @@ fn what_users_have_made_is_left_alone() {
 
 // v0.3 A9
 #[test]
-fn an_entry_of_nobody_or_of_a_predecessor_is_adopted() {
+fn an_object_without_owner_or_of_a_former_broker_is_adopted() {
     for owner in [None, Some("uid-before-the-restore")] {
         let mut cluster = TestCluster::new();
         cluster.catalog(&two());
@@ -158,7 +158,7 @@ fn restrictions_leave_out_plans_and_classes_without_any() {
 }
 
 #[test]
-fn what_does_not_fit_the_cluster_is_named() {
+fn entries_that_the_cluster_cannot_hold_are_named() {
     let mut cluster = TestCluster::new();
     let mut services = two();
     services[1]["name"] = json!("n".repeat(64));
@@ -179,7 +179,7 @@ fn what_does_not_fit_the_cluster_is_named() {
 
 // OSB 57
 #[test]
-fn what_has_faults_now_stays_as_it_was() {
+fn the_object_of_an_entry_with_faults_stays_as_it_was() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     let mut broken = two();
@@ -202,7 +202,7 @@ fn what_has_faults_now_stays_as_it_was() {
 }
 
 #[test]
-fn what_has_faults_and_is_excluded_is_marked() {
+fn the_object_of_an_excluded_entry_with_faults_is_marked() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     let mut broken = two();
@@ -215,7 +215,7 @@ fn what_has_faults_and_is_excluded_is_marked() {
 }
 
 #[test]
-fn a_fault_that_costs_nothing_is_named_too() {
+fn a_tolerated_fault_is_named_too() {
     let mut cluster = TestCluster::new();
     let mut services = two();
     services[1]["bindable"] = json!(null);

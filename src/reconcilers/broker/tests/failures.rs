@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_restriction_that_is_none_is_reported_without_asking_the_broker() {
+fn an_invalid_restriction_is_reported_without_a_request_to_the_broker() {
     let mut cluster = TestCluster::new();
     let classes = vec!["nonsense".to_owned()];
     cluster.broker.spec.common.catalog_restrictions =
@@ -17,7 +17,7 @@ fn a_restriction_that_is_none_is_reported_without_asking_the_broker() {
 // OSB 34
 // v0.3 B9, G3, Q44
 #[test]
-fn a_failure_is_told_once_and_leaves_the_last_good_catalog() {
+fn a_failure_is_written_once_and_keeps_the_last_good_catalog() {
     let mut cluster = TestCluster::new();
     cluster.catalog(&two());
     let entries = serde_json::to_value((&cluster.classes, &cluster.plans)).unwrap();
@@ -46,7 +46,7 @@ fn a_failure_is_told_once_and_leaves_the_last_good_catalog() {
 
 // v0.3 G4
 #[test]
-fn entries_that_the_api_server_refuses_are_named_and_tried_again_later_and_later() {
+fn entries_that_the_api_server_refuses_are_named_and_tried_again_with_growing_delays() {
     let mut cluster = TestCluster::new();
     let refused = RejectedWrite { message: "cannot create ClusterServicePlan large: forbidden".into() };
     let mut pauses = Vec::new();
@@ -73,7 +73,7 @@ fn entries_that_the_api_server_refuses_are_named_and_tried_again_later_and_later
 }
 
 #[test]
-fn what_a_broker_says_of_itself_is_of_its_present_spec() {
+fn the_status_of_a_broker_is_about_its_present_spec() {
     let mut cluster = TestCluster::new();
     let seen = |cluster: &TestCluster| {
         let status = cluster.broker.status.clone().unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_finalizer_comes_first_and_only_once() {
+fn the_finalizer_is_added_first_and_only_once() {
     let mut cluster = TestCluster::new();
     cluster.broker.metadata.finalizers = None;
     assert!(matches!(cluster.plan(), Step::AddFinalizer));
