@@ -42,7 +42,7 @@ impl fmt::Debug for Document {
 }
 
 /// The validator of one version of a catalog (RFC 9110, 8.8): the `ETag`, or the date if there is none. Only
-/// one of them is sent, as brokers must ignore the date next to an `ETag`.
+/// one of them is sent, because brokers must ignore the date next to an `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validator {
     /// `ETag`, weak or strong: it is enough that both versions have the same meaning.

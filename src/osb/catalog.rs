@@ -94,13 +94,13 @@ pub struct CatalogPlan {
     pub name: String,
     /// `description`, or the name where it is missing.
     pub description: String,
-    /// `free`. Default **true**, as the spec says; v0.3 took a missing value for false.
+    /// `free`. Default **true**, as in the spec. In v0.3 a missing value meant false.
     pub free: bool,
     /// `bindable`, which overrides the offering's; see [`CatalogPlan::is_bindable`].
     pub bindable: Option<bool>,
     /// `plan_updateable`, which overrides the offering's; see [`CatalogPlan::is_updateable`].
     pub plan_updateable: Option<bool>,
-    /// `binding_rotatable`: read on plans only, as the spec's prose has it. Default false.
+    /// `binding_rotatable`. The text of the spec defines it for plans only. Default false.
     pub binding_rotatable: bool,
     /// `maximum_polling_duration`, in seconds, if it is a positive integer.
     pub maximum_polling_duration: Option<u64>,

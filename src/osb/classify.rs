@@ -38,7 +38,7 @@ pub enum TransportFault {
 }
 
 /// The outcome of a request without a response. A lost connection is treated as the "timeout" of the spec's
-/// table of orphan mitigation. A request that was not sent is not in the table, as it has no effect.
+/// table of orphan mitigation. A request that was not sent is not in the table, because it has no effect.
 #[must_use]
 pub fn transport<T>(operation: Operation, fault: TransportFault) -> Outcome<T> {
     let message = match fault {
@@ -214,8 +214,8 @@ fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> 
 /// The longest `dashboard_url` that is kept in the status, in bytes: the usual limit of programs for URLs.
 const MAX_DASHBOARD_URL: usize = 8 * 1024;
 
-/// `dashboard_url`. One that is too long or holds control characters is ignored, as the instance is usable
-/// without it.
+/// `dashboard_url`. One that is too long or holds control characters is ignored, because the instance is
+/// usable without it.
 fn dashboard_url_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
     let url = text_of(body, "dashboard_url", "dashboard_url is not a string")?;
     Ok(url.filter(|url| url.len() <= MAX_DASHBOARD_URL && !url.contains(char::is_control)))
@@ -244,8 +244,8 @@ fn binding_of(mut body: Map<String, Value>) -> Result<BindingAnswer, Malformed> 
     })
 }
 
-/// `metadata.expires_at` and `renew_before`. A value that is not a time is ignored, as the credentials are
-/// usable without it.
+/// `metadata.expires_at` and `renew_before`. A value that is not a time is ignored, because the credentials
+/// are usable without it.
 fn lifetime_of(body: &Map<String, Value>) -> Lifetime {
     let time = |key: &str| body.get("metadata")?.get(key)?.as_str()?.parse().ok();
     Lifetime { expires_at: time("expires_at"), renew_before: time("renew_before") }

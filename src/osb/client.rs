@@ -115,8 +115,8 @@ impl Client {
     }
 
     /// `GET /v2/catalog`. If there is a catalog that was fetched `before`, the broker is asked whether it has
-    /// changed. It must have been fetched by this client, as another address or user may be offered another
-    /// catalog.
+    /// changed. It must have been fetched by this client, because another address or user may be offered
+    /// another catalog.
     pub async fn catalog(&self, before: Option<&Document>) -> Outcome<Result<Fetched, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
         let request = request.conditional_on(before.map(|kept| &kept.validator));
@@ -205,8 +205,8 @@ impl Client {
 
     /// `PUT /v2/service_instances/:id/service_bindings/:id[?accepts_incomplete=true]`
     ///
-    /// Set `accepts_incomplete` only if the offering has `bindings_retrievable`, as the credentials of an
-    /// asynchronous bind must be fetched.
+    /// Set `accepts_incomplete` only if the offering has `bindings_retrievable`, because the credentials of
+    /// an asynchronous bind must be fetched.
     pub async fn bind(
         &self,
         instance_id: &InstanceId,

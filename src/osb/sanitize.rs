@@ -63,8 +63,8 @@ fn is_invisible(character: char) -> bool {
 }
 
 /// As [`clip`], with secrets replaced by `<redacted>`. They are looked for after invisible characters are
-/// removed, as these may stand within a secret, and before the text is cut, as the beginning of a secret
-/// might remain.
+/// removed, because these may stand within a secret, and before the text is cut, because the beginning of a
+/// secret might remain.
 #[must_use]
 pub fn quote(text: &str, secrets: &[Zeroizing<String>], limit: usize) -> String {
     let secrets: Vec<_> = secrets.iter().map(|secret| Zeroizing::new(clip(secret, usize::MAX))).collect();
@@ -73,8 +73,8 @@ pub fn quote(text: &str, secrets: &[Zeroizing<String>], limit: usize) -> String 
 
 /// Replaces every occurrence of a secret by `<redacted>`: at each place the longest secret that fits, in one
 /// pass, so that inserted text is not searched again. Call it before the text is cut. The beginning of a
-/// secret at the end of the text, or before an ellipsis, is replaced too, as the broker may have cut the text
-/// itself.
+/// secret at the end of the text, or before an ellipsis, is replaced too, because the broker may have cut the
+/// text itself.
 #[must_use]
 pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
     let mut secrets: Vec<&str> =

@@ -56,7 +56,7 @@ pub struct InvalidVersion {
 impl FromStr for ApiVersion {
     type Err = InvalidVersion;
 
-    /// Only the canonical form is accepted, as brokers compare versions as texts.
+    /// Only the canonical form is accepted, because brokers compare versions as texts.
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let minor = text.strip_prefix("2.").and_then(|minor| minor.parse().ok());
         let version = minor.map(|minor| Self { minor });

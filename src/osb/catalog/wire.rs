@@ -71,7 +71,7 @@ pub(super) struct MaintenanceInfoMembers {
 /// The text of each entry of `services`.
 ///
 /// # Errors
-/// Why the document is no catalog, as a message for people.
+/// A message for people that says why the document is no catalog.
 pub(super) fn services(body: &[u8]) -> Result<Vec<&[u8]>, String> {
     if !json::has_at_most(MAX_VALUES, body) {
         return Err(format!("it has more than {MAX_VALUES} values, counting arrays and objects"));

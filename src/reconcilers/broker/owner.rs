@@ -19,8 +19,8 @@ pub enum Ownership {
     Foreign,
 }
 
-/// The controller reference to a broker. It does not block the broker's deletion, as the broker's finalizer
-/// does that.
+/// The controller reference to a broker. It does not block the broker's deletion, because the broker's
+/// finalizer does that.
 #[must_use]
 pub fn reference<B: BrokerObject>(broker: &B) -> OwnerReference {
     OwnerReference {
