@@ -1,6 +1,7 @@
 //! Which annotations of a namespace and of an instance go to brokers, in the context of a request (OSB 2.17,
-//! Kubernetes profile: `namespace_annotations`, `instance_annotations`). None by default: annotations hold
-//! whole manifests and the notes of other programs, and a broker is somebody else's program. Pure.
+//! Kubernetes profile: `namespace_annotations`, `instance_annotations`). The default is none, because
+//! annotations can hold whole manifests and data of other programs, and a broker often belongs to another
+//! organisation. Pure.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -107,7 +108,7 @@ mod tests {
 
     // OSB 155
     #[test]
-    fn what_would_pass_on_everything_is_refused() {
+    fn an_invalid_pattern_or_one_for_all_annotations_is_refused() {
         for wrong in ["", "*", "/*", "ex*mple.com/team", "*/*"] {
             assert!(wrong.parse::<Pattern>().is_err(), "{wrong}");
         }

@@ -134,7 +134,7 @@ pub fn yaml<'a, T: Serialize + 'a>(
 fn integers(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            if let Some(whole) = whole(number) {
+            if let Some(whole) = whole_number(number) {
                 *number = whole;
             }
         }
@@ -144,7 +144,7 @@ fn integers(value: &mut Value) {
     }
 }
 
-fn whole(number: &Number) -> Option<Number> {
+fn whole_number(number: &Number) -> Option<Number> {
     if !number.is_f64() {
         return None;
     }

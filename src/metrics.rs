@@ -1,5 +1,5 @@
-//! Metrics in Prometheus' text format. The first four have the names and labels that dashboards of v0.3 look
-//! for.
+//! Metrics in the text format of Prometheus. The first four have the names and labels of v0.3, so that its
+//! dashboards continue to work.
 //!
 //! | metric | what it counts | labels |
 //! | --- | --- | --- |
@@ -117,7 +117,7 @@ impl Metrics {
     }
 
     /// Sets whether this replica leads. `lease` is the name of the lease.
-    pub fn leads(&self, lease: &str, leads: bool) {
+    pub fn set_leader(&self, lease: &str, leads: bool) {
         self.leads.with_label_values(&[lease]).set(i64::from(leads));
     }
 
@@ -219,7 +219,7 @@ fn namespace(broker: &BrokerKey) -> &str {
     broker.namespace.as_deref().unwrap_or_default()
 }
 
-/// The results of a request: the names of `osb::Outcome`.
+/// The results of a request: the values of `Outcome::name`.
 const OUTCOMES: [&str; 4] = ["answered", "refused", "unsent", "unknown"];
 
 /// The classes of HTTP statuses, and the word of v0.3 for no answer.
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_when_asked_for_is_shown() {
+    fn the_numbers_of_a_snapshot_are_shown() {
         let mut snapshot = Snapshot::default();
         snapshot.offered.insert(("b".into(), String::new()), Offered { classes: 1, plans: 2 });
         snapshot.queued.insert("ServiceInstance".into(), 3);

@@ -15,13 +15,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// The filter without `RUST_LOG`: what the operator does, and the warnings of its libraries. The last module logs
-/// each failed request without its object. The operator logs these errors itself, with the object.
+/// The filter if `RUST_LOG` is not set: the messages of the operator, and the warnings of its libraries. The
+/// last module logs each failed request without its object. The operator logs these errors itself, with the
+/// object.
 pub(crate) const DEFAULT_FILTER: &str = "warn,service_catalog=info,kube_client::client::builder=off";
 
-/// Applies whatever `RUST_LOG` says. When this library cannot read an answer of the API server, it logs the
-/// whole answer as a warning, with the Secret or the parameters that it holds. The operator logs the error
-/// itself.
+/// This filter always applies, also with `RUST_LOG`. When this library cannot read an answer of the API
+/// server, it logs the whole answer as a warning, including a Secret or parameters. The operator logs the
+/// error itself.
 const NEVER: &str = "kube_client::client=error";
 
 /// Starts the log.

@@ -48,7 +48,7 @@ impl KeptCatalog {
 pub(super) struct KeptCatalogs(Mutex<HashMap<BrokerKey, KeptCatalog>>);
 
 impl KeptCatalogs {
-    /// Takes a catalog out.
+    /// Removes a catalog and returns it.
     pub fn take(&self, key: &BrokerKey) -> Option<KeptCatalog> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
     }

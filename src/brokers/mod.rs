@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// The remedy for a user whose namespace is being deleted and has lost the credentials of its broker.
+/// What a user can do whose namespace is being deleted and no longer has the credentials of its broker.
 const NO_MORE_SECRETS: &str = ", and none can be created in a namespace that is being deleted: have what is left deleted at \
                                the broker, then remove the finalizers (svcat deprovision --abandon)";
 
@@ -175,8 +175,8 @@ impl Brokers {
         })
     }
 
-    /// A `MaintenanceInfoConflict` says that the catalog has changed, so the operator fetches it again (OSB
-    /// 2.17, "Service Broker Errors").
+    /// A broker answers `MaintenanceInfoConflict` when its catalog has changed. Then the operator fetches the
+    /// catalog again (OSB 2.17, "Service Broker Errors").
     fn note_outdated_catalog<T>(&self, key: &BrokerKey, outcome: &Outcome<T>) {
         if is_refused_for(outcome, RefusalReason::MaintenanceInfoConflict) {
             self.outdated.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());

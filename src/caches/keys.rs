@@ -1,8 +1,8 @@
-//! What the objects of each kind are looked up by. Pure.
+//! The keys by which the objects of each kind are looked up. Pure.
 
 use kube::ResourceExt as _;
 
-use super::named::{is_binding_unsettled, is_instance_unsettled, plan_ids, resolved, words};
+use super::named::{is_binding_unsettled, is_instance_unsettled, named_plan, plan_ids, resolved};
 use crate::crd::{
     ScopeKind, ServiceBinding, ServiceInstance,
     common::BrokerKey,
@@ -45,7 +45,7 @@ pub(super) enum Key {
     LaterAttempt,
     /// The instance that a binding is for.
     Instance(String, String),
-    /// The same as another key, of objects that may wait for another object.
+    /// The same as another key, but only for objects that may wait for another object.
     Unsettled(Box<Key>),
 }
 
@@ -55,7 +55,7 @@ impl Key {
         Self::Unsettled(Box::new(self))
     }
 
-    /// The key of what is of a broker.
+    /// The key of all that belongs to a broker.
     pub(super) fn of_broker(broker: &BrokerKey) -> Self {
         Self::Broker(broker.namespace.clone(), broker.name.clone())
     }
@@ -96,14 +96,15 @@ pub(super) fn of_plan<P: PlanObject>(plan: &P) -> Vec<Key> {
     keys
 }
 
-/// An instance names classes and plans in two ways. Before it is ordered, only its spec does. Afterwards,
-/// what it was resolved to counts first, and the spec names another plan of the same class.
+/// The keys of the classes and plans that an instance refers to. Before it is ordered, only its spec refers
+/// to them. Afterwards the record in its status has precedence, and the spec can name another plan of the
+/// same class.
 pub(super) fn of_instance(instance: &ServiceInstance) -> Vec<Key> {
     let namespace = instance.namespace().unwrap_or_default();
     let mut keys = vec![Key::Namespace(namespace.clone())];
     keys.extend(instance_ids(instance));
     let resolved = resolved(instance);
-    let words = words(&instance.spec.plan_reference);
+    let named = named_plan(&instance.spec.plan_reference);
     let plan_of = |place: Place, class: &str, plan: Option<&str>| match plan {
         Some(plan) => Key::NamesPlanOf(place, class.to_owned(), plan.to_owned()),
         None => Key::NamesAnyPlanOf(place, class.to_owned()),
@@ -115,21 +116,21 @@ pub(super) fn of_instance(instance: &ServiceInstance) -> Vec<Key> {
         unsettled.push(class.clone());
         keys.extend([class, Key::NamesPlan(place.clone(), resolved.plan.to_owned())]);
         keys.extend(plan_ids(instance).map(|id| plan_of(place.clone(), resolved.class, Some(id))));
-        keys.extend(words.map(|words| plan_of(place.clone(), resolved.class, words.plan)));
+        keys.extend(named.map(|named| plan_of(place.clone(), resolved.class, named.plan)));
         if let Some(broker) = resolved.broker {
             keys.push(Key::Broker(place, broker.to_owned()));
         }
     }
-    if let Some(words) = words {
-        let place = place(words.scope, &namespace);
-        let class = Key::NamesClass(place.clone(), words.class.to_owned());
+    if let Some(named) = named {
+        let place = place(named.scope, &namespace);
+        let class = Key::NamesClass(place.clone(), named.class.to_owned());
         // The message about a missing class says whether the other scope has it.
-        let elsewhere = match words.scope {
+        let elsewhere = match named.scope {
             ScopeKind::Cluster => Some(namespace),
             ScopeKind::Namespace => None,
         };
-        unsettled.extend([class.clone(), Key::NamesClass(elsewhere, words.class.to_owned())]);
-        keys.extend([class, plan_of(place, words.class, words.plan)]);
+        unsettled.extend([class.clone(), Key::NamesClass(elsewhere, named.class.to_owned())]);
+        keys.extend([class, plan_of(place, named.class, named.plan)]);
     }
     if is_instance_unsettled(instance) {
         keys.extend(unsettled.into_iter().map(Key::unsettled));

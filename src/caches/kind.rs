@@ -24,8 +24,8 @@ pub struct Kind<K: Resource<DynamicType = ()> + Clone + 'static> {
     queue: Arc<Queue<K>>,
 }
 
-/// What the watch writes. Both change under one lock, so a lookup never finds less in the index than the
-/// store had before.
+/// What the watch writes. Store and index change under one lock, so a lookup in the index finds every object
+/// that the store had.
 struct Written<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     index: Index<K>,
@@ -45,15 +45,15 @@ impl<K: Resource<DynamicType = ()>> Change<K> {
         self.before.iter().chain(&self.after)
     }
 
-    /// The object that is gone: there is none of its name now, or one with another uid.
+    /// The object that is gone: now there is no object of its name, or one with another uid.
     #[must_use]
     pub fn gone(&self) -> Option<&Arc<K>> {
         self.before.as_ref().filter(|_| !self.is_same_object())
     }
 
-    /// The object that is new: there was none of its name before, or one with another uid.
+    /// The object that is new: before, there was no object of its name, or one with another uid.
     #[must_use]
-    pub fn came(&self) -> Option<&Arc<K>> {
+    pub fn added(&self) -> Option<&Arc<K>> {
         self.after.as_ref().filter(|_| !self.is_same_object())
     }
 
@@ -72,7 +72,8 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Kind<K> {
         Self { store, written, queue: Arc::default() }
     }
 
-    /// Takes in one event of the watch, and says what it has changed: nothing before a list is complete.
+    /// Applies one event of the watch, and returns what it has changed. Until a list is complete, that is
+    /// nothing.
     pub fn apply(&self, event: &Event<K>) -> Vec<Change<K>> {
         let mut written = self.written.write().unwrap_or_else(PoisonError::into_inner);
         let Written { writer, index } = &mut *written;
@@ -104,7 +105,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Kind<K> {
     pub fn filled(&self) -> impl Future<Output = ()> + use<K> {
         let store = self.store.clone();
         async move {
-            // The writer is never dropped before the store, so there is no other end.
+            // The writer lives as long as the store, so the wait cannot fail.
             let _ = store.wait_until_ready().await;
         }
     }
@@ -144,17 +145,18 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Kind<K> {
         self.written.read().unwrap_or_else(PoisonError::into_inner).index.get(key)
     }
 
-    /// Has the controller reconcile an object.
+    /// Adds an object to the queue of the controller.
     pub fn enqueue(&self, object: ObjectRef<K>) {
         self.queue.push(object);
     }
 
-    /// The objects that the controller is to reconcile, in turn and without end.
+    /// The objects that the controller must reconcile, in order and without end.
     pub fn queue(&self) -> impl Stream<Item = ObjectRef<K>> + use<K> {
         Arc::clone(&self.queue).read()
     }
 
-    /// The reconcile of an object begins, or the controller has found that the object is gone.
+    /// Notes that the reconcile of an object begins, or that the controller has found that the object is
+    /// gone.
     pub fn begin(&self, object: &ObjectRef<K>) {
         self.queue.begin(object);
     }
@@ -165,7 +167,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Kind<K> {
         self.queue.depth()
     }
 
-    /// The objects in the queue, in turn.
+    /// The objects in the queue, in order.
     #[cfg(test)]
     pub(crate) fn queued(&self) -> Vec<ObjectRef<K>> {
         self.queue.queued()
@@ -179,7 +181,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Kind<K> {
     }
 }
 
-/// What a list has changed. It names every object, because events may have been lost before it.
+/// The changes of a list. It reports every object as changed, because events may have been lost before it.
 fn changes<K: Resource<DynamicType = ()>>(before: Vec<Arc<K>>, after: Vec<Arc<K>>) -> Vec<Change<K>> {
     let by_name = |object: Arc<K>| (ObjectRef::from_obj(&*object), object);
     let mut before: HashMap<ObjectRef<K>, Arc<K>> = before.into_iter().map(by_name).collect();
@@ -188,7 +190,7 @@ fn changes<K: Resource<DynamicType = ()>>(before: Vec<Arc<K>>, after: Vec<Arc<K>
         Change { before, after: Some(object) }
     });
     let mut changes: Vec<Change<K>> = listed.collect();
-    // What the list does not hold any more is gone.
+    // Objects that are not in the list are gone.
     changes.extend(before.into_values().map(|gone| Change { before: Some(gone), after: None }));
     changes
 }

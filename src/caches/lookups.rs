@@ -1,4 +1,4 @@
-//! What the caches are asked. Each answer takes time in proportion to its own length, however many objects
+//! Lookups in the caches. Each takes time in proportion to the length of its answer, however many objects
 //! there are. The objects come in no order.
 
 use std::sync::Arc;
@@ -69,7 +69,8 @@ impl Caches {
         self.instances.indexed(&Key::NamesClass(namespace.map(str::to_owned), class.to_owned()))
     }
 
-    /// Those of them that may wait for it, and those that name such a class of the other scope.
+    /// Those of [`Caches::instances_of_class`] that may wait for the class, and those that may wait for such
+    /// a class of the other scope.
     #[must_use]
     pub fn unsettled_instances_of_class(
         &self,

@@ -68,7 +68,7 @@ pub(super) struct NamedPlan<'a> {
 }
 
 /// How a spec names its class and plan. `None` when it names no class.
-pub(super) fn words(reference: &PlanReference) -> Option<NamedPlan<'_>> {
+pub(super) fn named_plan(reference: &PlanReference) -> Option<NamedPlan<'_>> {
     fn first<const N: usize>(fields: [&Option<String>; N]) -> Option<&str> {
         fields.into_iter().flatten().map(String::as_str).find(|value| !value.is_empty())
     }
@@ -94,8 +94,9 @@ pub(super) fn words(reference: &PlanReference) -> Option<NamedPlan<'_>> {
     of_cluster.or(of_namespace.map(|class| NamedPlan { scope: ScopeKind::Namespace, class, plan }))
 }
 
-/// Whether an instance may wait for another object. One that v0.3 left counts until it is on record, Ready or
-/// not.
+/// Whether an instance is *unsettled*, so that it may wait for another object: it is not Ready, is being
+/// deleted, or has no record of its class and plan in its status. An instance of v0.3 is unsettled until this
+/// operator has written that record.
 #[must_use]
 pub fn is_instance_unsettled(instance: &ServiceInstance) -> bool {
     let status = instance.status.as_ref();
@@ -103,8 +104,7 @@ pub fn is_instance_unsettled(instance: &ServiceInstance) -> bool {
     is_unsettled(&instance.metadata, conditions, status.and_then(|status| status.resolved.as_ref()))
 }
 
-/// Whether a binding may wait for another object. One that v0.3 left counts until it is on record, Ready or
-/// not.
+/// Whether a binding is *unsettled*: see [`is_instance_unsettled`].
 #[must_use]
 pub fn is_binding_unsettled(binding: &ServiceBinding) -> bool {
     let status = binding.status.as_ref();

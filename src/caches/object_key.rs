@@ -1,4 +1,4 @@
-//! Which object of which kind.
+//! The key of one object: kind, namespace and name.
 
 use std::fmt;
 
@@ -60,7 +60,7 @@ impl fmt::Display for ObjectKey {
 }
 
 impl Caches {
-    /// Has the controller of its kind reconcile an object.
+    /// Adds an object to the queue of its controller.
     pub fn enqueue(&self, key: ObjectKey) {
         match (key.kind, &key.namespace) {
             (ObjectKind::Instance, _) => push(&self.instances, key),

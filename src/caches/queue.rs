@@ -21,8 +21,9 @@ struct Waiting<K: Resource<DynamicType = ()>> {
     order: VecDeque<ObjectRef<K>>,
     /// The same objects as in `order`.
     queued: HashSet<ObjectRef<K>>,
-    /// The controller has read these, and their reconcile has not begun: another reconcile of the same object
-    /// may still run. Only for the metric: an object in here can be queued again.
+    /// The controller has read these from the queue, but their reconcile has not begun: an earlier reconcile
+    /// of the same object may still run. They are only counted for the metric. An object in this set can be
+    /// queued again.
     read: HashSet<ObjectRef<K>>,
 }
 
@@ -43,11 +44,11 @@ impl<K: Resource<DynamicType = ()>> Queue<K> {
         }
     }
 
-    /// The objects in turn, without end.
+    /// The objects in the order of the queue, without end.
     pub(super) fn read(self: Arc<Self>) -> impl Stream<Item = ObjectRef<K>> {
         stream::unfold(self, async |queue| {
             loop {
-                // A push between the two lines leaves a permit behind, so that the wait ends at once.
+                // A push between the two lines leaves a permit behind. Then the wait ends at once.
                 if let Some(object) = queue.pop() {
                     return Some((object, queue));
                 }
@@ -64,7 +65,7 @@ impl<K: Resource<DynamicType = ()>> Queue<K> {
         Some(object)
     }
 
-    /// The reconcile of an object begins, or its object is gone.
+    /// Notes that the reconcile of an object begins, or that the object is gone.
     pub(super) fn begin(&self, object: &ObjectRef<K>) {
         self.lock().read.remove(object);
     }
@@ -75,7 +76,7 @@ impl<K: Resource<DynamicType = ()>> Queue<K> {
         waiting.queued.union(&waiting.read).count()
     }
 
-    /// The objects in the queue, in turn.
+    /// The objects in the queue, in order.
     #[cfg(test)]
     pub(super) fn queued(&self) -> Vec<ObjectRef<K>> {
         self.lock().order.iter().cloned().collect()
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_waits_once_and_in_turn() {
+    fn an_object_is_queued_once_and_in_order() {
         let queue = Arc::new(Queue::default());
         for name in ["b", "a", "b"] {
             queue.push(key(name));
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_wakes_when_an_object_comes() {
+    fn the_reader_wakes_when_an_object_is_queued() {
         let queue = Arc::new(Queue::default());
         let mut objects = pin!(Arc::clone(&queue).read());
         let waiting = objects.next();

@@ -207,7 +207,7 @@ where
                     let uid = known.remove(&called(&**gone));
                     assert!(uid.is_none_or(|uid| uid == gone.meta().uid), "another one is gone; {at}");
                 }
-                if let Some(new) = change.came() {
+                if let Some(new) = change.added() {
                     let before = known.insert(called(&**new), new.meta().uid.clone());
                     assert_eq!(before, None, "it is not new; {at}");
                 }
@@ -219,7 +219,7 @@ where
 }
 
 #[test]
-fn an_index_holds_what_a_scan_finds_whatever_the_watch_brings() {
+fn an_index_finds_the_same_as_a_scan_after_every_event() {
     index_is_as_a_scan(keys::of_class, Random::class);
     index_is_as_a_scan(keys::of_plan, Random::plan);
     index_is_as_a_scan(keys::of_instance, Random::instance);

@@ -2,8 +2,8 @@
 //! kept as text ([`RawObject`]). Pure.
 //!
 //! A tree of values takes many times the memory of its text, and parsing a deep text can exhaust the stack.
-//! So the size and the depth of a text from outside are checked before it is parsed. The functions need no
-//! valid JSON; for text that is not JSON the result is meaningless, but just as fast.
+//! So the operator checks the size and the depth of a text from outside before it parses it. The functions
+//! also accept text that is not valid JSON: then the result has no meaning, but they are just as fast.
 
 mod pieces;
 mod raw;
@@ -11,14 +11,14 @@ mod raw;
 pub use pieces::{member, pieces};
 pub use raw::{RawObject, text_of};
 
-/// The most values of one object from outside: parameters, metadata, an answer of a broker. As a tree they
-/// take about 20 MiB. An object that the API server accepts (1.5 MiB at most) only has more if it is little
-/// else than commas and brackets.
+/// The limit on the values of one object from outside: parameters, metadata, an answer of a broker. As a tree
+/// this many take about 20 MiB. An object that the API server accepts (at most 1.5 MiB) has more only if it
+/// consists almost entirely of commas and brackets.
 pub const MAX_VALUES: usize = 100_000;
 
-/// The most levels of parameters, metadata and schemas. A client that lists the objects reads them inside of
-/// other levels, and again in `managedFields`. Many JSON readers, ours included, fail on a whole list if
-/// anything in it has 128 levels.
+/// The limit on the levels of parameters, metadata and schemas. A client that lists the objects reads them
+/// inside other levels, and again in `managedFields`. Many JSON readers, also `serde_json`, fail on a whole
+/// list if anything in it has 128 levels.
 pub const MAX_DEPTH: usize = 64;
 
 /// The position of a reader of JSON text, which may be given in parts.
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_counted_and_texts_are_not() {
+    fn levels_are_counted_without_brackets_in_strings() {
         for (text, levels) in [
             ("", 0),
             ("7", 0),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_counted_and_texts_are_not() {
+    fn values_are_counted_without_commas_and_brackets_in_strings() {
         for (text, values) in [
             ("7", 1),
             (r#""a,b,[c,{d""#, 1),

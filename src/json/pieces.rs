@@ -1,11 +1,12 @@
-//! The parts of an array or object as text. A large document is taken apart this way, so that each part can
-//! be read, and can fail, alone. Pure.
+//! The parts of an array or object as text. A large document is taken apart this way, so that each part is
+//! read alone, and a bad part does not affect the others. Pure.
 
 use super::{Cursor, Structure};
 
-/// The texts between the brackets and commas of an array or object, in order and without blanks around them.
+/// The texts between the brackets and commas of an array or object, in order, without white space around
+/// them.
 ///
-/// `text` must be one valid JSON array or object. Of anything else the parts mean nothing.
+/// `text` must be one valid JSON array or object. For other text the result has no meaning.
 pub fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut cursor = Cursor::default();
     let ends = move |byte: &u8| match cursor.step(*byte) {
@@ -16,8 +17,8 @@ pub fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(ends).map(<[u8]>::trim_ascii).filter(|piece| !piece.is_empty())
 }
 
-/// The value of a member of an object, as text. Of a key that is there twice it is the last value, as for
-/// every other reader here.
+/// The value of a member of an object, as text. If the object has the key twice, it is the last value, as for
+/// every other reader in this crate.
 ///
 /// `text` must be one valid JSON object.
 #[must_use]

@@ -1,12 +1,13 @@
-//! JSON objects that belong to users or brokers: kept as text, and parsed only where their content matters.
+//! JSON objects that belong to users or brokers. They are kept as text, and parsed only where their content
+//! is needed.
 //!
-//! A user who may create our objects decides what stands in their parameters, and a tree of values takes up
-//! to a hundred times the memory of its text: a few objects of 1 MiB would exhaust the operator. As text, the
-//! caches take about as much memory as the API server does. The text is copied from reader to writer without
-//! a tree in between.
+//! A user who may create our objects decides on the size of their parameters, and a tree of values takes up
+//! to a hundred times the memory of its text: a few objects of 1 MiB would exhaust the memory of the
+//! operator. With text, the caches take about as much memory as the API server does. The text is copied from
+//! reader to writer without a tree in between.
 //!
-//! `serde_json::value::RawValue` cannot be used: it fails behind `#[serde(flatten)]`, and its cargo feature
-//! makes every reader of a `Value` parse the member of a certain name as JSON, whose size was not checked.
+//! `serde_json::value::RawValue` cannot be used. It fails with `#[serde(flatten)]`. Its cargo feature also
+//! makes every reader of a `Value` parse the member of a certain name as JSON, without a check of its size.
 
 use std::{fmt, sync::Arc};
 
@@ -14,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use serde_transcode::{Transcoder, transcode};
 
-/// A JSON object as compact text. Digits and the order of keys are kept. Cheap to clone. Two objects are
-/// equal if their content is equal.
+/// A JSON object as compact text. It keeps the digits of numbers and the order of keys. Cloning is cheap. Two
+/// objects are equal if their content is equal.
 ///
-/// A key that is there twice stays so; a reader of the text gets the last value, as with every other reader
-/// here.
+/// An object can have a key twice. A reader of the text gets the last value, as every other reader in this
+/// crate does.
 ///
 /// ```
 /// use service_catalog::json::RawObject;
@@ -140,7 +141,7 @@ mod tests {
             assert_eq!(Value::Object(object.parse().unwrap()), value);
             assert_eq!(serde_json::from_value::<RawObject>(value).unwrap().text(), text);
             assert_eq!(serde_json::to_string(&object).unwrap(), text);
-            // Beside what is flattened, everything is buffered.
+            // serde buffers all members beside a flattened field.
             let spec: ServiceInstanceSpec =
                 serde_json::from_str(&format!(r#"{{"parameters":{text}}}"#)).unwrap();
             assert_eq!(spec.parameters.unwrap().text(), text);
@@ -148,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn blanks_go_and_of_a_key_that_is_there_twice_the_last_one_counts() {
+    fn white_space_is_dropped_and_the_last_of_two_equal_keys_counts() {
         let object = raw(" {\n\"a\" : 1, \"b\": [ 1 , 2 ],\t\"a\": 3 } ");
         assert_eq!(object.text(), r#"{"a":1,"b":[1,2],"a":3}"#);
         assert_eq!(Value::Object(object.parse().unwrap()), json!({"a": 3, "b": [1, 2]}));
     }
 
     #[test]
-    fn two_are_equal_that_mean_the_same() {
+    fn objects_with_the_same_content_are_equal() {
         assert_eq!(raw(r#"{"a":1,"b":{"c":2,"d":3}}"#), raw(r#"{"b":{"d":3,"c":2},"a":1}"#));
         assert_eq!(raw(r#"{"a":1,"a":2}"#), raw(r#"{"a":2}"#));
         assert_ne!(raw(r#"{"a":[1,2]}"#), raw(r#"{"a":[2,1]}"#));
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_takes_the_room_of_its_text() {
+    fn an_object_takes_as_much_memory_as_its_text() {
         let text = format!("{{\"a\":[{}0]}}", "0,".repeat(1000));
         let object = raw(&text);
         let copy = object.clone();

@@ -4,8 +4,8 @@
 //! `{range .list[*]}{.name}{"\n"}{end}` repeats a part of the template for each value. Quoted text in braces
 //! is written as it is. If a path leads to several values, they are written with blanks between them.
 //!
-//! No crate fits behind this language: those for RFC 9535 have no relative paths, no `\.` and no `-` in
-//! names, do not report a missing member as an error, and have no bound on the work that a path asks for.
+//! No crate implements this language. Those for RFC 9535 have no relative paths, no `\.` and no `-` in names,
+//! do not report a missing member as an error, and do not limit the work for a path.
 
 mod path;
 
@@ -31,11 +31,11 @@ enum Part<'a> {
     Range(Path, &'a str, Vec<Part<'a>>),
 }
 
-/// A range that is not closed yet, with its parts so far. The range is none for the template itself.
+/// A range that is not closed yet, with its parts so far. It is `None` for the template itself.
 type Open<'a> = (Option<(Path, &'a str)>, Vec<Part<'a>>);
 
-/// Fills in a template, up to `limit` bytes. A limit is needed, as a template can name one value many times,
-/// and the next template can name the result.
+/// Fills in a template, up to `limit` bytes. The limit is needed because a template can contain one value
+/// many times, and the next template can contain the result.
 ///
 /// # Errors
 /// A sentence for users: the template cannot be parsed, a path leads to nothing, or the text is too long. It
@@ -48,7 +48,7 @@ pub fn fill(template: &str, values: &Map<String, Value>, limit: usize) -> Result
     Ok(writer.text)
 }
 
-/// Checks whether a template can be parsed, before there are credentials.
+/// Checks that a template can be parsed. This needs no credentials.
 ///
 /// # Errors
 /// A sentence for users.
@@ -67,7 +67,7 @@ fn parse(template: &str) -> Result<Vec<Part<'_>>, String> {
             parts.push(Part::Text(text.to_owned()));
         }
         let Some(after) = after else { break };
-        let end = closing(after).ok_or_else(|| unclosed(template))?;
+        let end = closing_brace(after).ok_or_else(|| unclosed(template))?;
         let action = after[..end].trim();
         rest = &after[end + 1..];
         if let Some(over) = action.strip_prefix("range ") {
@@ -95,7 +95,7 @@ fn parse(template: &str) -> Result<Vec<Part<'_>>, String> {
 }
 
 /// The position of the first closing brace outside of quotes, where an action ends.
-fn closing(text: &str) -> Option<usize> {
+fn closing_brace(text: &str) -> Option<usize> {
     let mut quotes = Quotes::default();
     let mut outside = text.char_indices().filter(|(_, character)| !quotes.hold(*character));
     outside.find_map(|(at, character)| (character == '}').then_some(at))
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_replaced_by_what_they_lead_to() {
+    fn paths_are_replaced_by_their_values() {
         for (template, text) in [
             ("{.host}:{.port}", "db:5432"),
             ("plain", "plain"),
@@ -197,7 +197,7 @@ mod tests {
 
     // v0.3 E4
     #[test]
-    fn what_is_between_range_and_end_is_repeated() {
+    fn the_text_between_range_and_end_is_repeated() {
         for (template, text) in [
             (r#"{range .users[*]}{.name}={$.host}{"\n"}{end}."#, "ann=db\nbob=db\n."),
             (r#"{range .users[?(@.name=="bob")]}{@.name}{end}"#, "bob"),
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_named() {
+    fn a_path_without_a_value_is_named() {
         for template in ["{.missing}", "{.list[1]}", "{.host.x}", "{.list['n']}"] {
             assert!(filled(template).unwrap_err().contains("have nothing at"), "{template}");
         }
     }
 
     #[test]
-    fn a_text_ends_where_a_secret_does() {
+    fn a_text_over_the_limit_is_an_error() {
         let values = json!({ "a": "x".repeat(50) });
         let fill = |template: &str| fill(template, values.as_object().unwrap(), 100);
         assert_eq!(fill("{.a}{.a}").map(|text| text.len()), Ok(100));
@@ -232,7 +232,7 @@ mod tests {
 
     // v0.3 E4
     #[test]
-    fn what_is_not_understood_is_refused_beforehand() {
+    fn a_template_that_cannot_be_parsed_is_refused_before_there_are_credentials() {
         for template in [
             "{.host",
             "{}",

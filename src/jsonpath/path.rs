@@ -10,8 +10,7 @@ mod parse;
 
 pub(super) use self::parse::{Quotes, unquoted};
 
-/// How many values one template may visit in all: a path of a few steps can ask for more than there is time
-/// for.
+/// How many values one template may visit in all. Without a limit, a path of a few steps could take too long.
 pub const MAX_VISITS: usize = 200_000;
 
 /// A path.
@@ -147,8 +146,8 @@ fn children(value: &Value) -> Vec<&Value> {
     }
 }
 
-/// An index into a list, counted from its end if it is negative. An index before the beginning becomes one
-/// behind the end.
+/// An index into a list, counted from its end if it is negative. An index before the beginning becomes the
+/// index after the end.
 fn place(index: i64, length: usize) -> usize {
     let from_end = || usize::try_from(index.unsigned_abs()).ok().and_then(|back| length.checked_sub(back));
     if index < 0 { from_end().unwrap_or(usize::MAX) } else { usize::try_from(index).unwrap_or(usize::MAX) }
@@ -184,7 +183,7 @@ impl Filter {
 }
 
 impl Operand {
-    /// The one value that is meant, if it is there.
+    /// The value of this side of a comparison, if it exists.
     fn value<'a>(
         &'a self,
         root: &'a Value,
@@ -221,7 +220,7 @@ mod tests {
 
     // v0.3 E4
     #[test]
-    fn paths_lead_where_those_of_kubectl_lead() {
+    fn paths_give_the_same_values_as_in_kubectl() {
         for (path, expected) in [
             (".host", json!(["db"])),
             ("$.host", json!(["db"])),
@@ -252,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nowhere_is_said() {
+    fn a_path_without_a_value_is_an_error() {
         for path in [".missing", ".list[9]", ".list[-9]", ".host.x", ".host[0]", "['x','y']", "..missing"] {
             assert_eq!(found(path), Err(PathError::Missing), "{path}");
         }
     }
 
     #[test]
-    fn there_is_an_end_to_looking() {
+    fn the_number_of_visited_values_is_limited() {
         let root = json!((0..300).map(|_| json!([[[1]]])).collect::<Vec<_>>());
         let path: Path = "$..[*]..[*]..[*]..[*]..[*]".parse().unwrap();
         assert_eq!(path.select(&root, &root, &mut 2_000), Err(PathError::TooExpensive));

@@ -59,8 +59,8 @@ impl Error {
         self.status().is_some_and(Status::is_already_exists)
     }
 
-    /// Whether the API server refuses the request for what it is, not for the moment: invalid, too large, or forbidden
-    /// (by a policy, or in a namespace that is being deleted).
+    /// Whether the API server refuses the content of the request, so that a repetition cannot help: it is
+    /// invalid, too large, or forbidden (by a policy, or in a namespace that is being deleted).
     #[must_use]
     pub fn is_rejection(&self) -> bool {
         self.status().is_some_and(|status| [400, 403, 413, 422].contains(&status.code))

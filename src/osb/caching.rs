@@ -20,7 +20,8 @@ const MAX_ETAG: usize = 1024;
 pub struct Fetched {
     /// The catalog.
     pub catalog: Arc<Catalog>,
-    /// The same as text, to be kept for a conditional request. None if the broker gave no usable validator.
+    /// The same catalog as text, for a conditional request later. `None` if the broker sent no usable
+    /// validator.
     pub document: Option<Document>,
 }
 
@@ -41,7 +42,7 @@ impl fmt::Debug for Document {
 }
 
 /// The validator of one version of a catalog (RFC 9110, 8.8): the `ETag`, or the date if there is none. Only
-/// one of them is sent, as brokers must ignore the date next to an `ETag`.
+/// one of them is sent, because brokers must ignore the date next to an `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validator {
     /// `ETag`, weak or strong: it is enough that both versions have the same meaning.
@@ -51,15 +52,16 @@ pub enum Validator {
 }
 
 impl Validator {
-    /// The validator in the headers of an answer. It will be sent back, so a malformed one is ignored.
+    /// The validator in the headers of an answer. A malformed validator is ignored, because it could not be
+    /// sent back.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        match only(headers, ETAG) {
+        match single_header(headers, ETAG) {
             Some(tag) => is_tag(tag.as_bytes()).then(|| copy(tag).map(Self::Tag))?,
             None if headers.contains_key(ETAG) => None,
             None => {
-                let modified = only(headers, LAST_MODIFIED)?;
-                let is_exact = date(modified)? < date(only(headers, DATE)?)?;
+                let modified = single_header(headers, LAST_MODIFIED)?;
+                let is_exact = date(modified)? < date(single_header(headers, DATE)?)?;
                 is_exact.then(|| copy(modified).map(Self::Date))?
             }
         }
@@ -75,7 +77,7 @@ impl Validator {
 }
 
 /// The value of a header that occurs exactly once.
-fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+fn single_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
@@ -94,8 +96,8 @@ fn date(value: &HeaderValue) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(value.to_str().ok().filter(|text| text.len() <= 64)?).ok()
 }
 
-/// A copy with memory of its own. A received value is a slice of a much larger buffer, which it would keep
-/// alive.
+/// A copy with memory of its own. A received header is a slice of a much larger buffer, and would keep that
+/// buffer in memory.
 fn copy(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }

@@ -1,15 +1,15 @@
 //! What a broker offers: `GET /v2/catalog` (OSB 2.17, "Catalog Management"). Pure.
 //!
-//! Each offering and plan is judged alone: one that breaks a rule is left out and named with all its faults,
-//! and the others are offered. Offerings or plans that claim the same id, or the same name where names must
-//! differ, are all left out, as it is unknown which of them is meant. [`LeftOut`] says what was left out, so
-//! that the caller keeps what it made of these entries before. A fault that puts nothing at risk costs
-//! nothing, or only the field that has it; faults that Kubernetes Service Catalog v0.3 accepted are accepted.
+//! Each offering and plan is validated alone. One that breaks a rule is left out, and the message names all
+//! its faults; the others are offered. If several offerings or plans have the same id, or the same name where
+//! names must differ, all of them are left out, because it is unknown which one is meant. [`LeftOut`] names
+//! what was left out, so that the caller keeps the objects of these entries. A fault without risk is
+//! tolerated, or only the field that has it is left out. Faults that v0.3 accepted are accepted.
 //!
-//! Only a document that is not a JSON object with an array `services`, or that is too large, is refused as a
-//! whole. The caller then keeps the last good catalog.
+//! A document is refused as a whole only if it is not a JSON object with an array `services`, or is too
+//! large. The caller then keeps the last good catalog.
 //!
-//! `dashboard_client` is never read: it holds a secret and is of no use on Kubernetes.
+//! `dashboard_client` is never read: it holds a secret, and Kubernetes has no use for it.
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -21,9 +21,10 @@ use super::{
 pub use crate::json::MAX_DEPTH;
 use crate::json::RawObject;
 
+mod duplicates;
 mod left_out;
 mod problems;
-mod twins;
+
 mod validate;
 mod wire;
 
@@ -41,16 +42,16 @@ pub const MAX_SCHEMA: usize = 64 * 1024;
 /// three schemas each. It bounds the number of objects that one broker can ask for.
 pub const MAX_VALUES: usize = 700_000;
 
-/// A catalog, and what is wrong with it.
+/// A catalog, and the faults in it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
     /// The entries of `services` that can be used. May be empty.
     pub offerings: Vec<CatalogOffering>,
     /// What was left out, and why: offerings, plans, and fields of entries that are offered without them.
     pub skipped: Problems,
-    /// Faults that cost nothing: the entry is offered, with the value that the message names.
+    /// Faults that are tolerated: the entry is offered, with the value that the message names.
     pub tolerated: Problems,
-    /// The offerings and plans that the document names and `offerings` does not have.
+    /// The offerings and plans that are in the document but not in `offerings`.
     pub left_out: LeftOut,
 }
 
@@ -93,13 +94,13 @@ pub struct CatalogPlan {
     pub name: String,
     /// `description`, or the name where it is missing.
     pub description: String,
-    /// `free`. Default **true**, as the spec says; v0.3 took a missing value for false.
+    /// `free`. Default **true**, as in the spec. In v0.3 a missing value meant false.
     pub free: bool,
     /// `bindable`, which overrides the offering's; see [`CatalogPlan::is_bindable`].
     pub bindable: Option<bool>,
     /// `plan_updateable`, which overrides the offering's; see [`CatalogPlan::is_updateable`].
     pub plan_updateable: Option<bool>,
-    /// `binding_rotatable`: read on plans only, as the spec's prose has it. Default false.
+    /// `binding_rotatable`. The text of the spec defines it for plans only. Default false.
     pub binding_rotatable: bool,
     /// `maximum_polling_duration`, in seconds, if it is a positive integer.
     pub maximum_polling_duration: Option<u64>,

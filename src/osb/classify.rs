@@ -7,11 +7,11 @@
 //!
 //! - 3xx is a refusal: a redirected PUT would be a second PUT.
 //! - A status above 599 is a malformed answer, and its effect is unknown.
-//! - A status that decides alone does so even if the body was cut off or lost: 4xx, 410, and 200 to a DELETE.
+//! - Some statuses decide alone, even if the body was cut off or lost: 4xx, 410, and 200 to a DELETE.
 //! - A body that is too long is malformed. A connection that is lost within the body of a success is a
 //!   malformed success; a time-out within it is a time-out.
 //!
-//! Bodies of successes are never quoted, as they may hold credentials.
+//! Bodies of successes are never quoted, because they may hold credentials.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub enum TransportFault {
 }
 
 /// The outcome of a request without a response. A lost connection is treated as the "timeout" of the spec's
-/// table of orphan mitigation. A request that was not sent is not in the table, as it has no effect.
+/// table of orphan mitigation. A request that was not sent is not in the table, because it has no effect.
 #[must_use]
 pub fn transport<T>(operation: Operation, fault: TransportFault) -> Outcome<T> {
     let message = match fault {
@@ -63,7 +63,7 @@ pub fn provision(response: &Response<'_>) -> Outcome<Provisioned> {
             Ok(Provisioned::Done { dashboard_url: dashboard_url_of(body)? })
         }),
         202 => response.read(Operation::Provision, accepted_provision),
-        _ => response.otherwise(Operation::Provision),
+        _ => response.unexpected_status(Operation::Provision),
     }
 }
 
@@ -74,7 +74,7 @@ pub fn update(response: &Response<'_>) -> Outcome<Provisioned> {
         200 => response
             .read(Operation::Update, |body| Ok(Provisioned::Done { dashboard_url: dashboard_url_of(body)? })),
         202 => response.read(Operation::Update, accepted_provision),
-        _ => response.otherwise(Operation::Update),
+        _ => response.unexpected_status(Operation::Update),
     }
 }
 
@@ -94,7 +94,7 @@ fn deleted(operation: Operation, response: &Response<'_>) -> Outcome<Deleted> {
     match response.status {
         200 | 410 => Outcome::Answered(Deleted::Done),
         202 => response.read(operation, |body| Ok(Deleted::Accepted { operation: operation_of(body)? })),
-        _ => response.otherwise(operation),
+        _ => response.unexpected_status(operation),
     }
 }
 
@@ -113,9 +113,9 @@ pub fn bind(response: &Response<'_>, accepts_incomplete: bool) -> Outcome<Bound>
         202 => {
             let message =
                 format!("{}, an asynchronous answer, which the request did not allow", response.answered());
-            Outcome::Unknown(response.doubt(message.into(), true, true))
+            Outcome::Unknown(response.unknown_outcome(message.into(), true, true))
         }
-        _ => response.otherwise(Operation::Bind),
+        _ => response.unexpected_status(Operation::Bind),
     }
 }
 
@@ -138,7 +138,7 @@ pub fn poll(operation: Operation, response: &Response<'_>) -> Outcome<Polled> {
             let body = response.object().unwrap_or_default();
             Outcome::Answered(response.polled(OperationState::Gone, &body))
         }
-        _ => response.otherwise(operation),
+        _ => response.unexpected_status(operation),
     }
 }
 
@@ -154,7 +154,7 @@ pub fn get_instance(response: &Response<'_>) -> Outcome<InstanceAnswer> {
                 maintenance_version: version.filter(|version| !version.is_empty()).map(str::to_owned),
             })
         }),
-        _ => response.otherwise(Operation::GetInstance),
+        _ => response.unexpected_status(Operation::GetInstance),
     }
 }
 
@@ -163,7 +163,7 @@ pub fn get_instance(response: &Response<'_>) -> Outcome<InstanceAnswer> {
 pub fn get_binding(response: &Response<'_>) -> Outcome<BindingAnswer> {
     match response.status {
         200 => response.read_owned(Operation::GetBinding, binding_of),
-        _ => response.otherwise(Operation::GetBinding),
+        _ => response.unexpected_status(Operation::GetBinding),
     }
 }
 
@@ -182,9 +182,9 @@ pub enum CatalogAnswer<'a, K> {
 pub fn catalog<'a, K>(response: &Response<'a>, kept: Option<K>) -> Outcome<CatalogAnswer<'a, K>> {
     match (response.status, response.body, kept) {
         (200, Ok(body), _) => Outcome::Answered(CatalogAnswer::Body(body)),
-        (200, Err(fault), _) => response.lost(Operation::Catalog, fault),
+        (200, Err(fault), _) => response.incomplete_success(Operation::Catalog, fault),
         (304, _, Some(kept)) => Outcome::Answered(CatalogAnswer::Unchanged(kept)),
-        _ => response.otherwise(Operation::Catalog),
+        _ => response.unexpected_status(Operation::Catalog),
     }
 }
 
@@ -198,8 +198,9 @@ const MAX_OPERATION: usize = 10_000;
 /// 64 KiB.
 const MAX_OPERATION_BYTES: usize = 20_000;
 
-/// `operation`. Null and an empty string are none: the spec allows null, and an empty one must not be sent
-/// back. One that is too long to be sent back is malformed, as the operation could not be polled.
+/// `operation`. Null and an empty string count as none: the spec allows null, and forbids to send an empty
+/// string back. A value that is too long to be sent back is malformed, because the operation could not be
+/// polled.
 fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
     let operation = text_of(body, "operation", "operation is not a string")?;
     let fits = |text: &String| text.chars().count() <= MAX_OPERATION && text.len() <= MAX_OPERATION_BYTES;
@@ -213,8 +214,8 @@ fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> 
 /// The longest `dashboard_url` that is kept in the status, in bytes: the usual limit of programs for URLs.
 const MAX_DASHBOARD_URL: usize = 8 * 1024;
 
-/// `dashboard_url`. One that is too long or holds control characters is ignored, as the instance is usable
-/// without it.
+/// `dashboard_url`. One that is too long or holds control characters is ignored, because the instance is
+/// usable without it.
 fn dashboard_url_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
     let url = text_of(body, "dashboard_url", "dashboard_url is not a string")?;
     Ok(url.filter(|url| url.len() <= MAX_DASHBOARD_URL && !url.contains(char::is_control)))
@@ -243,8 +244,8 @@ fn binding_of(mut body: Map<String, Value>) -> Result<BindingAnswer, Malformed> 
     })
 }
 
-/// `metadata.expires_at` and `renew_before`. A value that is not a time is ignored, as the credentials are
-/// usable without it.
+/// `metadata.expires_at` and `renew_before`. A value that is not a time is ignored, because the credentials
+/// are usable without it.
 fn lifetime_of(body: &Map<String, Value>) -> Lifetime {
     let time = |key: &str| body.get("metadata")?.get(key)?.as_str()?.parse().ok();
     Lifetime { expires_at: time("expires_at"), renew_before: time("renew_before") }

@@ -1,7 +1,7 @@
 //! The client: each method sends one request and returns its outcome.
 //!
-//! Nothing is retried, redirected or replayed here. The reconcilers decide whether to send a request again,
-//! as they know what is recorded. [`super::classify`] gives an answer its meaning.
+//! The client does not retry, redirect or replay a request. The reconcilers decide whether to send it again,
+//! because they know what the status says. [`super::classify`] says what an answer means.
 //!
 //! # Cancellation
 //!
@@ -42,7 +42,7 @@ pub const MAX_BODY: usize = 1 << 20;
 const ORIGINATING_IDENTITY: &str = "x-broker-api-originating-identity";
 const REQUEST_IDENTITY: &str = "x-broker-api-request-identity";
 
-/// A finished request, for logs and metrics. It has nothing that users or brokers have written.
+/// A finished request, for logs and metrics. It contains no text of users or brokers.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
     /// The operation.
@@ -115,11 +115,11 @@ impl Client {
     }
 
     /// `GET /v2/catalog`. If there is a catalog that was fetched `before`, the broker is asked whether it has
-    /// changed. It must have been fetched by this client, as another address or user may be offered another
-    /// catalog.
+    /// changed. It must have been fetched by this client, because another address or user may be offered
+    /// another catalog.
     pub async fn catalog(&self, before: Option<&Document>) -> Outcome<Result<Fetched, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
-        let request = request.unless(before.map(|kept| &kept.validator));
+        let request = request.conditional_on(before.map(|kept| &kept.validator));
         self.exchange(request, |response| {
             classify::catalog(response, before).map(|answer| {
                 let document = match answer {
@@ -147,7 +147,8 @@ impl Client {
         body: &ProvisionRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
-        let request = Request::instance(Operation::Provision, instance_id).accepting(true).by(identity);
+        let request =
+            Request::instance(Operation::Provision, instance_id).accepting(true).on_behalf_of(identity);
         self.exchange(request.with(body), classify::provision).await
     }
 
@@ -158,7 +159,8 @@ impl Client {
         body: &UpdateRequest,
         identity: Option<&Identity>,
     ) -> Outcome<Provisioned> {
-        let request = Request::instance(Operation::Update, instance_id).accepting(true).by(identity);
+        let request =
+            Request::instance(Operation::Update, instance_id).accepting(true).on_behalf_of(identity);
         self.exchange(request.with(body), classify::update).await
     }
 
@@ -170,7 +172,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
         let request = Request::instance(Operation::Deprovision, instance_id).of(target).accepting(true);
-        self.exchange(request.by(identity), classify::deprovision).await
+        self.exchange(request.on_behalf_of(identity), classify::deprovision).await
     }
 
     /// `GET /v2/service_instances/:id/last_operation?service_id&plan_id[&operation]`
@@ -185,7 +187,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Polled> {
         let request = Request::instance(Operation::PollInstance, instance_id).then(LAST_OPERATION);
-        let request = request.of(target).polling(operation).by(identity);
+        let request = request.of(target).polling(operation).on_behalf_of(identity);
         self.exchange(request, |response| classify::poll(Operation::PollInstance, response)).await
     }
 
@@ -196,14 +198,15 @@ impl Client {
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<InstanceAnswer> {
-        let request = Request::instance(Operation::GetInstance, instance_id).of(target).by(identity);
+        let request =
+            Request::instance(Operation::GetInstance, instance_id).of(target).on_behalf_of(identity);
         self.exchange(request, classify::get_instance).await
     }
 
     /// `PUT /v2/service_instances/:id/service_bindings/:id[?accepts_incomplete=true]`
     ///
-    /// Set `accepts_incomplete` only if the offering has `bindings_retrievable`, as the credentials of an
-    /// asynchronous bind must be fetched.
+    /// Set `accepts_incomplete` only if the offering has `bindings_retrievable`, because the credentials of
+    /// an asynchronous bind must be fetched.
     pub async fn bind(
         &self,
         instance_id: &InstanceId,
@@ -213,7 +216,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Bound> {
         let request = Request::binding(Operation::Bind, instance_id, binding_id);
-        let request = request.accepting(accepts_incomplete).by(identity).with(body);
+        let request = request.accepting(accepts_incomplete).on_behalf_of(identity).with(body);
         self.exchange(request, |response| classify::bind(response, accepts_incomplete)).await
     }
 
@@ -229,7 +232,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Deleted> {
         let request = Request::binding(Operation::Unbind, instance_id, binding_id).of(target).accepting(true);
-        self.exchange(request.by(identity), classify::unbind).await
+        self.exchange(request.on_behalf_of(identity), classify::unbind).await
     }
 
     /// `GET /v2/service_instances/:id/service_bindings/:id/last_operation?service_id&plan_id[&operation]`
@@ -242,7 +245,7 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Outcome<Polled> {
         let request = Request::binding(Operation::PollBinding, instance_id, binding_id).then(LAST_OPERATION);
-        let request = request.of(target).polling(operation).by(identity);
+        let request = request.of(target).polling(operation).on_behalf_of(identity);
         self.exchange(request, |response| classify::poll(Operation::PollBinding, response)).await
     }
 
@@ -254,8 +257,9 @@ impl Client {
         target: &Target,
         identity: Option<&Identity>,
     ) -> Outcome<BindingAnswer> {
-        let request =
-            Request::binding(Operation::GetBinding, instance_id, binding_id).of(target).by(identity);
+        let request = Request::binding(Operation::GetBinding, instance_id, binding_id)
+            .of(target)
+            .on_behalf_of(identity);
         self.exchange(request, classify::get_binding).await
     }
 
@@ -333,8 +337,8 @@ impl Client {
         Ok((request.operation, prepared))
     }
 
-    /// What an error before the response's headers proves. Only if connecting failed (name, TCP, TLS
-    /// handshake, a proxy's CONNECT, and the time limit for these), it is known that the request was not
+    /// What an error before the headers of the response proves. Only if the connection failed (name, TCP, TLS
+    /// handshake, CONNECT of a proxy, or the time limit for these) is it certain that the request was not
     /// sent.
     fn fault(&self, error: reqwest::Error) -> TransportFault {
         let error = error.without_url();
@@ -351,7 +355,7 @@ impl Client {
     }
 }
 
-/// One response, with its body or why that is not complete.
+/// One response, with its body or the reason why the body is not complete.
 struct RawResponse {
     status: u16,
     retry_after: Option<Duration>,

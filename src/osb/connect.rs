@@ -1,4 +1,4 @@
-//! The HTTP client for one broker, and why a connection was not made, in words for people.
+//! The HTTP client for one broker, and messages for people about failed connections.
 
 use std::{error::Error, io, time::Duration};
 
@@ -17,8 +17,8 @@ use super::{
 /// The header that names the version of the API.
 pub(super) const API_VERSION: &str = "x-broker-api-version";
 
-/// How long to wait for a connection. It has a limit of its own, so that a broker that cannot be reached is
-/// known to have received nothing.
+/// The time limit for a connection. It is separate, because a broker that could not be connected has
+/// certainly received nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be idle before it is not used again. If a server closes an idle connection while
@@ -79,7 +79,8 @@ fn builder(endpoint: &Endpoint, settings: &ClientSettings) -> Result<ClientBuild
         .http1_only()
         .tls_version_min(tls::Version::TLS_1_2)
         .timeout(settings.request_timeout)
-        // At most half of the request's time: if both ended together, it would be unknown which of them did.
+        // At most half of the time limit of the request. If both limits were equal, it would be unknown which
+        // of them has ended the request.
         .connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout / 2))
         .pool_idle_timeout(POOL_IDLE_TIMEOUT))
 }
@@ -90,7 +91,7 @@ fn certificates(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, EndpointE
     if certificates.is_empty() { Err(EndpointError::CaBundleEmpty) } else { Ok(certificates) }
 }
 
-/// Why a connection was not made, and what to do. `has_bundle`: the broker has a `spec.caBundle`.
+/// Why a connection failed, and what to do. `has_bundle`: the broker has a `spec.caBundle`.
 pub(super) fn failure(error: &reqwest::Error, has_bundle: bool) -> String {
     let cause = if error.is_timeout() {
         "no connection in time".to_owned()
@@ -112,7 +113,7 @@ pub(super) fn failure(error: &reqwest::Error, has_bundle: bool) -> String {
     }
 }
 
-/// What the operating system says, and what it means.
+/// The error of the operating system, and what it means.
 fn network_failure(error: &(dyn Error + 'static)) -> String {
     let cause = cause(error);
     let meaning = match io_error(error).map(io::Error::kind) {

@@ -1,6 +1,6 @@
-//! Where a broker is, how we authenticate to it, and on whose behalf a request is made.
+//! The address of a broker, the credentials for it, and the user on whose behalf a request is made.
 //!
-//! All of it is checked when a client is built, so that a mistake in a broker object is one message about one
+//! All of it is checked when a client is built. So a mistake in a broker object causes one message about one
 //! field, and not a failure of every request.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -58,7 +58,7 @@ impl Drop for Authentication {
     }
 }
 
-/// How requests are sent, beside address and credentials.
+/// The settings of requests, apart from address and credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSettings {
     /// The time for one request, from the connection to the last byte of the answer. The spec names 60
@@ -80,10 +80,11 @@ impl Default for ClientSettings {
     }
 }
 
-/// What to do about a value that a file has spoilt.
-const FIX: &str = "create the Secret anew, for example with `kubectl create secret generic --from-literal`";
+/// What to do about a value with a line end: it often comes from a file.
+const RECREATE_SECRET: &str =
+    "create the Secret anew, for example with `kubectl create secret generic --from-literal`";
 
-/// Why there can be no client for an endpoint. Every message names the field, and none repeats its value.
+/// Why no client can be made for an endpoint. Every message names the field, and none repeats its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// `spec.url` is not a URL.
@@ -117,17 +118,19 @@ pub enum EndpointError {
     UserName,
     /// HTTP Basic (RFC 7617) forbids control characters.
     #[error(
-        "spec.authInfo: the {0} ends with a line end, which belongs to the file that the Secret was made from: {FIX}"
+        "spec.authInfo: the {0} ends with a line end, which belongs to the file that the Secret was made from: {RECREATE_SECRET}"
     )]
     LineEnd(&'static str),
     /// HTTP Basic (RFC 7617) forbids control characters.
-    #[error("spec.authInfo: the {0} holds control characters, such as a line end or a tab: {FIX}")]
+    #[error(
+        "spec.authInfo: the {0} holds control characters, such as a line end or a tab: {RECREATE_SECRET}"
+    )]
     Control(&'static str),
     /// An empty token.
     #[error("spec.authInfo: the token is empty: put a token into the Secret, or remove spec.authInfo")]
     TokenEmpty,
     /// A token that no header can carry.
-    #[error("spec.authInfo: the token holds characters that a header cannot carry: {FIX}")]
+    #[error("spec.authInfo: the token holds characters that a header cannot carry: {RECREATE_SECRET}")]
     Token,
     /// The TLS stack cannot be set up, for example as the system has no root certificates.
     #[error("cannot set up the connection: {0}")]
@@ -159,7 +162,8 @@ impl Identity {
 
 /// Checks `spec.url`.
 pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
-    // Without a scheme the parser's message is of no use: "relative URL without a base".
+    // Without this check, the parser would answer "relative URL without a base", which does not help the
+    // user.
     let wrong = |error: &dyn std::fmt::Display| {
         if url.contains("://") { EndpointError::Url(error.to_string()) } else { EndpointError::Scheme }
     };
@@ -203,8 +207,7 @@ impl Authentication {
         Ok(Some(value))
     }
 
-    /// Texts that must not be shown if the broker repeats them: the secret, and the form in which it was
-    /// sent.
+    /// Texts that must not be shown if the broker repeats them: the secret, and its form in the header.
     pub(super) fn secrets(&self) -> Vec<Zeroizing<String>> {
         match self {
             Self::None => Vec::new(),
@@ -216,7 +219,7 @@ impl Authentication {
     }
 }
 
-/// Checks a credential for characters that no credential has.
+/// Checks a credential for characters that credentials never contain.
 fn check(what: &'static str, text: &str) -> Result<(), EndpointError> {
     match text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
         Some(line) if !line.contains(char::is_control) => Err(EndpointError::LineEnd(what)),

@@ -1,13 +1,13 @@
-//! The message in the body of an error answer, in whatever form the broker, its framework or a gateway before
-//! it wrote it. Pure.
+//! The message in the body of an error answer. It can have the form of the broker, of its framework, or of a
+//! gateway in front of it. Pure.
 //!
-//! The protocol has `error` and `description` ("Service Broker Errors"). Many answers have another form:
-//! frameworks, API gateways and clouds answer before the broker's own code does. This is the one module that
-//! knows these forms. It looks for well-known names of fields, wherever in the document the usual forms have
-//! them; the table in `tests.rs` has real answers. A body in which it finds nothing is quoted, but not for
-//! answers that may hold credentials.
+//! The protocol has `error` and `description` ("Service Broker Errors"). Many answers have another form,
+//! because frameworks, API gateways and clouds answer before the code of the broker runs. Only this module
+//! knows these forms. It looks for well-known names of fields at the places where the usual forms have them.
+//! The table in `tests.rs` has real answers. If it finds nothing, it quotes the body, unless the answer may
+//! hold credentials.
 //!
-//! What is returned is the broker's own text: the caller must clean, redact and cut it.
+//! The result is the broker's own text: the caller must clean, redact and cut it.
 
 use serde_json::{Map, Value};
 
@@ -15,18 +15,18 @@ use crate::json::{MAX_VALUES, has_at_most};
 
 mod markup;
 
-/// The words of an error answer.
+/// The code and the message of an error answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ErrorText {
     /// A code for programs: `ConcurrencyError`.
     pub code: Option<String>,
     /// A sentence for people.
     pub message: Option<String>,
-    /// The body itself, where neither was found in it.
+    /// The body itself, if it has neither of them.
     pub unreadable: Option<String>,
 }
 
-/// Fields with a code. A number is none, as it mostly repeats the status.
+/// Fields with a code. A number does not count, because it usually repeats the status.
 const CODES: [&str; 12] = [
     "error",
     "Error",
@@ -68,25 +68,25 @@ const MESSAGES: [&str; 18] = [
 const ENVELOPES: [&str; 8] =
     ["error", "Error", "fault", "odata.error", "exception", "errors", "Errors", "detail"];
 
-/// Fields that list single faults, beside a message about all of them.
+/// Fields with a list of single faults, next to a message about all of them.
 const LISTS: [&str; 7] =
     ["errors", "Errors", "fieldErrors", "violations", "invalid-params", "_embedded", "detail"];
 
-/// Fields that say which input a single fault is about.
+/// Fields with the name of the input that a single fault is about.
 const FIELDS: [&str; 6] = ["field", "loc", "propertyPath", "pointer", "param", "name"];
 
-/// Fields of the protocol that are no message.
+/// Fields of the protocol that are not a message.
 const FLAGS: [&str; 2] = ["instance_usable", "update_repeatable"];
 
 /// How many single faults are named.
 const MOST_FAULTS: usize = 5;
 /// How many members of an unreadable object or array are quoted.
 const MOST_QUOTED: usize = 20;
-/// How deep envelopes may stand in envelopes.
+/// How many levels of nested error objects are read.
 const DEEPEST: usize = 4;
 
-/// Finds the words of an error answer. `is_open`: the body cannot hold credentials, so any part of it may be
-/// shown; otherwise only the values of the fields above are.
+/// Finds code and message of an error answer. `is_open`: the body cannot hold credentials, so any part of it
+/// may be shown. Otherwise only the values of the fields above are shown.
 pub(super) fn read(body: &[u8], is_open: bool) -> ErrorText {
     let json = if has_at_most(MAX_VALUES, body) { serde_json::from_slice::<Value>(body).ok() } else { None };
     let found = match &json {
@@ -94,7 +94,7 @@ pub(super) fn read(body: &[u8], is_open: bool) -> ErrorText {
             return ErrorText::default();
         }
         Some(Value::Object(object)) => match of_object(object, 0) {
-            // Here the names are the broker's own.
+            // Here the broker chooses the names.
             (None, None) if is_open => (None, fields_of(object, 0)),
             found => found,
         },
@@ -116,8 +116,8 @@ pub(super) fn read(body: &[u8], is_open: bool) -> ErrorText {
     }
 }
 
-/// JSON without quotes and escapes, in which a secret would not be recognised. Only the beginning of a long
-/// document.
+/// JSON without quotes and escapes, because a secret with escapes would not be recognised. Only the beginning
+/// of a long document.
 fn flattened(value: &Value) -> String {
     let list =
         |items: &mut dyn Iterator<Item = String>| items.take(MOST_QUOTED).collect::<Vec<_>>().join(", ");
@@ -173,7 +173,7 @@ fn of_items(items: &[Value], depth: usize) -> Found {
 fn code_of(object: &Map<String, Value>) -> Option<String> {
     let code = |key: &&str| {
         let text = object.get(*key)?.as_str().filter(|text| !text.is_empty())?;
-        // Kinds of AWS are qualified names. A URL, a kind of object or an outcome is no code.
+        // AWS has qualified names as codes. A URL, a kind of object or an outcome is not a code.
         let text = text.rsplit_once('#').filter(|_| *key == "__type").map_or(text, |(_, kind)| kind);
         let is_code = match *key {
             "error" | "Error" | "faultcode" => true,

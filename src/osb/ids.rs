@@ -1,5 +1,5 @@
-//! The four kinds of id, each with a type of its own, so that an instance's id cannot be sent as a binding's.
-//! Pure.
+//! The four kinds of id. Each has a type of its own, so that the id of an instance cannot be sent as that of
+//! a binding. Pure.
 //!
 //! The platform makes the ids of instances and bindings, the broker those of offerings and plans. An id may
 //! be any string. The empty string means that there is no id.

@@ -1,12 +1,12 @@
 //! The platform side of the Open Service Broker API 2.17 (OSB). This module knows nothing of Kubernetes.
 //!
-//! * What is asked: [`operation`] has the ten requests, [`wire`] their bodies, [`ids`] the types of ids, `request` the
-//!   URLs, [`version`] the version of the API.
-//! * How it is asked: [`client`] has one method for each request and sends it once. [`endpoint`] holds address,
-//!   credentials and identity, `connect` and `tls` the HTTP client and whom it trusts.
-//! * What an answer means: [`outcome`] has the four kinds of result, [`classify`] the rules from a status and a body to
-//!   one of them. [`catalog`] reads what a broker offers, [`caching`] asks whether it has changed.
-//! * What is shown of an answer: `error_body` finds the words of an error, [`sanitize`] makes them fit to be shown.
+//! * Requests: [`operation`] has the ten requests, [`wire`] their bodies, [`ids`] the types of ids, `request`
+//!   the URLs, [`version`] the version of the API.
+//! * Sending: [`client`] has one method for each request and sends it once. [`endpoint`] holds address,
+//!   credentials and identity, `connect` and `tls` make the HTTP client and decide which servers it trusts.
+//! * Answers: [`outcome`] has the four kinds of result, [`classify`] the rules from a status and a body to
+//!   one of them. [`catalog`] reads the catalog, [`caching`] makes the request for it conditional.
+//! * Messages: `error_body` finds code and message of an error, [`sanitize`] makes them safe to show.
 //!
 //! Everything but [`client`] and `connect` is pure: no I/O and no clock.
 

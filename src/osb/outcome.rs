@@ -1,8 +1,8 @@
 //! The result of one request to a broker. Pure.
 //!
-//! A refusal is data, not an error: the reconcilers decide on these values. The four cases differ in what may
-//! be true *at the broker* now, which decides whether something could leak there: the request was carried
-//! out, it was refused, it never arrived, or its effect is unknown.
+//! A refusal is data, not an error: the reconcilers decide with these values. The four cases differ in what
+//! may be true *at the broker* now, and so in whether something could remain there: the broker carried out
+//! the request, refused it, never received it, or its effect is unknown.
 
 use std::{fmt, time::Duration};
 
@@ -33,7 +33,7 @@ impl<T> Outcome<T> {
             Self::Answered(answered) => Outcome::Answered(answer(answered)),
             Self::Refused(refusal) => Outcome::Refused(refusal),
             Self::Unsent(unsent) => Outcome::Unsent(unsent),
-            Self::Unknown(doubt) => Outcome::Unknown(doubt),
+            Self::Unknown(unknown) => Outcome::Unknown(unknown),
         }
     }
 
@@ -55,7 +55,7 @@ impl<T> Outcome<T> {
             Self::Answered(_) => None,
             Self::Refused(refusal) => Some(&refusal.message),
             Self::Unsent(unsent) => Some(&unsent.message),
-            Self::Unknown(doubt) => Some(&doubt.message),
+            Self::Unknown(unknown) => Some(&unknown.message),
         }
     }
 
@@ -74,13 +74,13 @@ impl<T> Outcome<T> {
         match self {
             Self::Answered(_) | Self::Unsent(_) => None,
             Self::Refused(refusal) => refusal.retry_after,
-            Self::Unknown(doubt) => doubt.retry_after,
+            Self::Unknown(unknown) => unknown.retry_after,
         }
     }
 }
 
-/// Why a request was not answered as it should have been, in a sentence for users. What the broker said is kept apart,
-/// because it may repeat what it was sent.
+/// Why a request did not get the expected answer, as a sentence for users. The text of the broker is
+/// separate, because it may repeat what it received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explanation {
     /// What the operator says: `the broker answered 401 Unauthorized`.
@@ -120,7 +120,7 @@ pub struct Refusal {
     pub status: u16,
     /// The reason, as far as status and error code tell it.
     pub reason: RefusalReason,
-    /// Status, error code and description.
+    /// Status, error code and description, as a message.
     pub message: Explanation,
     /// `Retry-After`, if the broker sent one.
     pub retry_after: Option<Duration>,
@@ -130,7 +130,7 @@ pub struct Refusal {
     pub update_repeatable: Option<bool>,
 }
 
-/// The reasons that are treated differently (OSB 2.17, "Service Broker Errors").
+/// The reasons that the operator treats differently (OSB 2.17, "Service Broker Errors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
     /// 3xx. Redirects are never followed.
@@ -160,8 +160,8 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
-    /// Whether the same request may be accepted later without a change of it: when the broker object is
-    /// corrected, another operation has ended, or the catalog was fetched again.
+    /// Whether the same request may be accepted later: after a correction of the broker object, after the end
+    /// of another operation, or after a new fetch of the catalog.
     #[must_use]
     pub fn is_passing(self) -> bool {
         match self {
@@ -191,8 +191,8 @@ pub struct Unsent {
 /// What prevented a request from being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsentReason {
-    /// The broker object, or the Secret that it names, must be corrected. Checking them again costs the
-    /// broker nothing, so it is done often.
+    /// The broker object, or the Secret that it names, must be corrected. The operator checks them again
+    /// often, because that sends no request to the broker.
     Configuration,
     /// The broker cannot be reached.
     Network,
@@ -203,7 +203,7 @@ pub enum UnsentReason {
 pub struct UnknownOutcome {
     /// The HTTP status. None if there was no answer.
     pub status: Option<u16>,
-    /// What is known.
+    /// What is known about the request.
     pub message: Explanation,
     /// The broker itself (not a gateway before it) has finished the request, so it has no effect later. False
     /// for time-outs, lost connections, 502 and 504.

@@ -75,13 +75,13 @@ impl<'a> Request<'a> {
         self
     }
 
-    pub(super) fn by(mut self, identity: Option<&'a Identity>) -> Self {
+    pub(super) fn on_behalf_of(mut self, identity: Option<&'a Identity>) -> Self {
         self.identity = identity;
         self
     }
 
     /// Asks for a body only if the version with this validator is no longer current.
-    pub(super) fn unless(mut self, validator: Option<&'a Validator>) -> Self {
+    pub(super) fn conditional_on(mut self, validator: Option<&'a Validator>) -> Self {
         self.validator = validator;
         self
     }

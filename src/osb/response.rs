@@ -1,6 +1,5 @@
-//! One response: its body as a JSON object, and the outcomes that are the same for all operations: of
-//! malformed successes, refusals and server errors. Pure. Which statuses an operation has is in
-//! [`super::classify`].
+//! One response: its body as a JSON object, and the outcomes that are the same for all operations: malformed
+//! successes, refusals and server errors. Pure. [`super::classify`] knows the statuses of each operation.
 
 use std::time::Duration;
 
@@ -30,8 +29,8 @@ pub struct Response<'a> {
     pub validator: Option<Validator>,
     /// The body, or why it is not complete.
     pub body: Result<&'a [u8], BodyFault>,
-    /// Texts that must not be shown although the broker may repeat them: the password or token that it was
-    /// sent.
+    /// Texts that must not be shown although the broker may repeat them: the password or token that it
+    /// received.
     pub secrets: &'a [Zeroizing<String>],
 }
 
@@ -79,7 +78,7 @@ impl<'a> Response<'a> {
         parse: impl FnOnce(Map<String, Value>) -> Result<T, Malformed>,
     ) -> Outcome<T> {
         if let Err(fault) = self.body {
-            return self.lost(operation, fault);
+            return self.incomplete_success(operation, fault);
         }
         match self.object().and_then(parse) {
             Ok(answer) => Outcome::Answered(answer),
@@ -88,7 +87,7 @@ impl<'a> Response<'a> {
                 // existed before.
                 let mitigate = operation.creates() && self.status != 200;
                 let message = format!("{} with a malformed body: {malformed}", self.answered());
-                Outcome::Unknown(self.doubt(message.into(), true, mitigate))
+                Outcome::Unknown(self.unknown_outcome(message.into(), true, mitigate))
             }
         }
     }
@@ -107,7 +106,7 @@ impl<'a> Response<'a> {
     }
 
     /// A success whose body is not complete.
-    pub(super) fn lost<T>(&self, operation: Operation, fault: BodyFault) -> Outcome<T> {
+    pub(super) fn incomplete_success<T>(&self, operation: Operation, fault: BodyFault) -> Outcome<T> {
         let malformed = operation.creates() && self.status != 200;
         let (what, mitigate) = match fault {
             BodyFault::TooLong => {
@@ -117,32 +116,33 @@ impl<'a> Response<'a> {
             BodyFault::TimedOut => ("but did not complete its answer in time", operation.creates()),
         };
         let message = format!("{} {what}", self.answered());
-        Outcome::Unknown(self.doubt(message.into(), fault == BodyFault::TooLong, mitigate))
+        Outcome::Unknown(self.unknown_outcome(message.into(), fault == BodyFault::TooLong, mitigate))
     }
 
-    /// A status that the spec does not have for the operation.
-    pub(super) fn otherwise<T>(&self, operation: Operation) -> Outcome<T> {
+    /// A status that the spec does not define for the operation.
+    pub(super) fn unexpected_status<T>(&self, operation: Operation) -> Outcome<T> {
         let body = self.object().unwrap_or_default();
         match self.status {
             300..=499 => Outcome::Refused(self.refusal(operation, &body)),
             500..=599 => {
                 let message = self.sentence(operation);
-                let doubt = self.doubt(message, !matches!(self.status, 502 | 504), operation.creates());
+                let unknown =
+                    self.unknown_outcome(message, !matches!(self.status, 502 | 504), operation.creates());
                 Outcome::Unknown(UnknownOutcome {
                     instance_usable: flag_of(&body, "instance_usable"),
                     update_repeatable: flag_of(&body, "update_repeatable"),
-                    ..doubt
+                    ..unknown
                 })
             }
             _ => {
                 let message = format!("{}, which this request cannot have", self.answered());
-                Outcome::Unknown(self.doubt(message.into(), true, operation.creates()))
+                Outcome::Unknown(self.unknown_outcome(message.into(), true, operation.creates()))
             }
         }
     }
 
     fn refusal(&self, operation: Operation, body: &Map<String, Value>) -> Refusal {
-        let code = error_of(body).filter(|code| !self.is_phrase(code));
+        let code = error_of(body).filter(|code| !self.repeats_status(code));
         let reason = reason_of(self.status, code);
         let advice = match reason {
             RefusalReason::Unauthorized => " (check the credentials in spec.authInfo)",
@@ -162,8 +162,8 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// What to do about a broker that wants another version. The message holds what the broker wrote about
-    /// it; the version itself is only taken from the header `X-Broker-API-Version` of the answer.
+    /// What to do about a broker that requires another version. The message contains the broker's text about
+    /// it. The version itself comes only from the header `X-Broker-API-Version` of the answer.
     fn version_advice(&self) -> String {
         let spoken = self.spoken;
         match self.version.filter(|version| *version != spoken) {
@@ -178,7 +178,12 @@ impl<'a> Response<'a> {
         }
     }
 
-    pub(super) fn doubt(&self, message: Explanation, answered: bool, mitigate: bool) -> UnknownOutcome {
+    pub(super) fn unknown_outcome(
+        &self,
+        message: Explanation,
+        answered: bool,
+        mitigate: bool,
+    ) -> UnknownOutcome {
         let Self { status, retry_after, .. } = *self;
         UnknownOutcome {
             status: Some(status),
@@ -218,13 +223,13 @@ impl<'a> Response<'a> {
             message.map(|text| self.clean(&text)),
             unreadable.map(|body| quote(&body, self.secrets, MAX_UNREADABLE)),
         ];
-        let said = parts.into_iter().flatten().filter(|part| !part.is_empty() && !self.is_phrase(part));
+        let said = parts.into_iter().flatten().filter(|part| !part.is_empty() && !self.repeats_status(part));
         let said = said.collect::<Vec<_>>().join(": ");
         Explanation { broker: Some(said).filter(|said| !said.is_empty()), ..self.answered().into() }
     }
 
     /// Whether a text only repeats the status, as in `Bad Request` or `400 Bad Request`.
-    fn is_phrase(&self, text: &str) -> bool {
+    fn repeats_status(&self, text: &str) -> bool {
         let phrase = reason_phrase(self.status);
         let text = text.strip_prefix(&self.status.to_string()).unwrap_or(text).trim();
         !phrase.is_empty() && text.eq_ignore_ascii_case(phrase)
@@ -238,7 +243,7 @@ impl<'a> Response<'a> {
 /// The longest error code that is shown, in bytes. It is "a single word in camel case", but some brokers
 /// write sentences.
 const MAX_CODE: usize = 256;
-/// How much is shown of an error body that cannot be read: enough to recognise who wrote it.
+/// How much is shown of an error body that cannot be read: enough to recognise which server wrote it.
 const MAX_UNREADABLE: usize = 256;
 
 /// `Bad Request` for 400; empty if the status has none.

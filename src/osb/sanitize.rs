@@ -1,7 +1,8 @@
 //! Makes a broker's text fit for a condition, an Event or a log line, and reads `Retry-After`. Pure.
 //!
-//! A broker's text is not trusted: it may have a megabyte, hold terminal escapes, or repeat the password that
-//! it was sent. The functions here return text that is short, printable and without our own secrets.
+//! A broker's text is not trusted: it may have a megabyte, contain terminal escapes, or repeat the password
+//! that the broker received. The functions here return text that is short, printable and without our own
+//! secrets.
 
 use std::time::Duration;
 
@@ -55,15 +56,15 @@ fn shorten(text: &str, limit: usize) -> String {
     format!("{}{ELLIPSIS}", text[..end].trim_end())
 }
 
-/// Whether a character shows nothing, but changes how others are read (direction overrides, joiners, marks).
+/// Whether a character is invisible but changes how others are read (direction overrides, joiners, marks).
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')
 }
 
 /// As [`clip`], with secrets replaced by `<redacted>`. They are looked for after invisible characters are
-/// removed, as these may stand within a secret, and before the text is cut, as the beginning of a secret
-/// might remain.
+/// removed, because these may stand within a secret, and before the text is cut, because the beginning of a
+/// secret might remain.
 #[must_use]
 pub fn quote(text: &str, secrets: &[Zeroizing<String>], limit: usize) -> String {
     let secrets: Vec<_> = secrets.iter().map(|secret| Zeroizing::new(clip(secret, usize::MAX))).collect();
@@ -72,8 +73,8 @@ pub fn quote(text: &str, secrets: &[Zeroizing<String>], limit: usize) -> String 
 
 /// Replaces every occurrence of a secret by `<redacted>`: at each place the longest secret that fits, in one
 /// pass, so that inserted text is not searched again. Call it before the text is cut. The beginning of a
-/// secret at the end of the text, or before an ellipsis, is replaced too, as the broker may have cut the text
-/// itself.
+/// secret at the end of the text, or before an ellipsis, is replaced too, because the broker may have cut the
+/// text itself.
 #[must_use]
 pub fn redact(text: &str, secrets: &[Zeroizing<String>]) -> String {
     let mut secrets: Vec<&str> =
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_quoted_whatever_stands_amid_it_or_in_it() {
+    fn a_secret_is_redacted_even_with_invisible_characters_in_it() {
         let secrets: Vec<_> =
             ["hunter2-hunter2", "of two\n\u{1b}words"].map(|text| Zeroizing::new(text.to_owned())).into();
         for text in [
@@ -209,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn redaction_does_not_look_at_what_it_put_in() {
+    fn redaction_does_not_search_inserted_text() {
         let secrets: Vec<_> = ["e", "e", "d", "redacted"].map(|text| Zeroizing::new(text.to_owned())).into();
         assert_eq!(redact("bee", &secrets), "b<redacted><redacted>");
         assert_eq!(redact("a redacted one", &secrets), "a <redacted> on<redacted>");
     }
 
     #[test]
-    fn the_longest_secret_is_taken_out_and_its_beginning_at_the_end() {
+    fn the_longest_secret_is_redacted_and_so_is_its_beginning_at_the_end() {
         let secrets: Vec<_> = ["pass", "password-of-mine"].map(|text| Zeroizing::new(text.to_owned())).into();
         assert_eq!(redact("x password-of-mine y pass", &secrets), "x <redacted> y <redacted>");
         assert_eq!(redact("it was password-of-m", &secrets), "it was <redacted>");

@@ -1,4 +1,4 @@
-//! Which servers are trusted, and why one is not, in words for people.
+//! Which servers are trusted, and messages for people about those that are not.
 
 use std::sync::Arc;
 
@@ -43,11 +43,12 @@ pub(super) fn trusting(bundle: Vec<CertificateDer<'static>>) -> Result<ClientCon
     Ok(config)
 }
 
-/// Accepts what an authority of the bundle has issued, and the certificates of the bundle themselves.
+/// Accepts certificates that an authority of the bundle has issued, and the certificates of the bundle
+/// themselves.
 ///
-/// The latter is what a user means who puts the certificate of the server into the bundle: a self-signed one,
+/// The second case is for users who put the certificate of the server into the bundle: a self-signed one,
 /// which `openssl req -x509` makes with `CA:TRUE`, or one of an authority that is not in the bundle. `webpki`
-/// accepts neither, as it only knows authorities and what they issue.
+/// accepts neither, because it only knows authorities and the certificates that they have issued.
 #[derive(Debug)]
 struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
@@ -55,14 +56,15 @@ struct Verifier {
 }
 
 impl Verifier {
-    /// Whether this very certificate is in the bundle and is good now. Without intermediates, `webpki` judges
-    /// the certificate itself first, beginning with its dates; then that it is no server's or that its issuer
-    /// is unknown, which does not matter for a certificate that is itself trusted.
+    /// Whether this certificate is in the bundle and is valid now. Without intermediates, `webpki` first
+    /// checks the certificate itself, beginning with its dates. After that it reports that the certificate is
+    /// not for a server, or that its issuer is unknown. Neither matters for a certificate that is itself
+    /// trusted.
     fn is_pinned(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> bool {
         self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
             && match self.authorities.verify_server_cert(certificate, &[], name, &[], now) {
-                // The bundle may have another authority of the issuer's name: then the signature does not fit
-                // its key.
+                // The bundle may have another authority with the name of the issuer. Then the signature does
+                // not fit its key.
                 Ok(_)
                 | Err(Error::InvalidCertificate(
                     CertificateError::UnknownIssuer | CertificateError::BadSignature,
@@ -84,7 +86,7 @@ impl ServerCertVerifier for Verifier {
         let verdict =
             self.authorities.verify_server_cert(certificate, intermediates, name, ocsp_response, now);
         if verdict.is_err() && self.is_pinned(certificate, name, now) {
-            // `webpki` has not come to the name.
+            // `webpki` has not checked the name.
             verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
             return Ok(ServerCertVerified::assertion());
         }
@@ -114,13 +116,13 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether `webpki` refuses a server's certificate for being that of an authority. Its error is only known by
-/// its text here.
+/// Whether `webpki` refuses the certificate of a server because it is that of an authority. Here the error
+/// can only be recognised by its text.
 fn is_authority(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(CertificateError::Other(other)) if other.to_string() == "CaUsedAsEndEntity")
 }
 
-/// Why a TLS connection was not made, and what to do. `has_bundle`: the broker has a `spec.caBundle`.
+/// Why a TLS connection failed, and what to do. `has_bundle`: the broker has a `spec.caBundle`.
 pub(super) fn explain(error: &Error, has_bundle: bool) -> String {
     let explained = match error {
         Error::InvalidCertificate(_) if is_authority(error) => {

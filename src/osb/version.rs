@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::sanitize::clip;
 
-/// The annotation on a broker object that sets the version. It is no field of the spec, as clients of v0.3
-/// write whole specs back and would erase a field that they do not know. They keep annotations.
+/// The annotation on a broker object that sets the version. It is not a field of the spec, because clients of
+/// v0.3 write back whole specs, and would remove a field that they do not know. They keep annotations.
 pub const ANNOTATION: &str = "servicecatalog.k8s.io/broker-api-version";
 
 /// How much of a wrong value is shown, in bytes: an annotation may have 256 KiB.
@@ -56,7 +56,7 @@ pub struct InvalidVersion {
 impl FromStr for ApiVersion {
     type Err = InvalidVersion;
 
-    /// Only the canonical form is accepted, as brokers compare versions as texts.
+    /// Only the canonical form is accepted, because brokers compare versions as texts.
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let minor = text.strip_prefix("2.").and_then(|minor| minor.parse().ok());
         let version = minor.map(|minor| Self { minor });
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_object_without_the_annotation_is_spoken_to_in_ours() {
+    fn a_broker_object_without_the_annotation_gets_the_default_version() {
         let with = |value: &str| BTreeMap::from([(ANNOTATION.to_owned(), value.to_owned())]);
         assert_eq!(ApiVersion::of_annotations(&BTreeMap::new()), Ok(ApiVersion::SPOKEN));
         assert_eq!(ApiVersion::of_annotations(&with("2.13")), "2.13".parse());

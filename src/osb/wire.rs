@@ -23,10 +23,10 @@ pub struct ContextObject {
     /// Name of the `ServiceInstance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_name: Option<String>,
-    /// The namespace's annotations that the operator is set to pass on. None if it passes on none.
+    /// The annotations of the namespace that the operator may pass on. `None` if it passes on none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_annotations: Option<BTreeMap<String, String>>,
-    /// The same of the `ServiceInstance`.
+    /// The same for the `ServiceInstance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_annotations: Option<BTreeMap<String, String>>,
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_sent_where_there_is_one() {
+    fn a_version_is_sent_if_there_is_one() {
         let mut values =
             PreviousValues { service_id: "s".into(), plan_id: "p".into(), maintenance_info: None };
         assert_eq!(serde_json::to_value(&values).unwrap(), json!({ "service_id": "s", "plan_id": "p" }));

@@ -1,9 +1,9 @@
-//! One kind from end to end: a watch fills its cache, [`triggers`] say which objects look again, and its
-//! controller reads them from the queue.
+//! One kind from watch to controller: a watch fills its cache, [`triggers`] name the objects to reconcile,
+//! and its controller reads them from the queue.
 //!
-//! The cache shows a change *before* its triggers fire, so no controller decides on an old state. The changes
-//! of a list are passed on when the list is complete, because the cache has them only then. Controllers also
-//! look at every object from time to time, so a lost event only costs time.
+//! The cache shows a change *before* its triggers run, so no controller decides on an old state. The changes
+//! of a list are passed on when the list is complete, because only then they are in the cache. Controllers
+//! also reconcile every object from time to time, so a lost event only costs time.
 
 use std::{future::Future, sync::Arc};
 
@@ -48,11 +48,12 @@ use crate::{
 pub struct Kinds {
     context: Arc<Context>,
     stop: Stop,
-    /// They run from when a kind is added, and never end by themselves.
+    /// The tasks of the watches. A task starts when its kind is added, and never ends by itself.
     watches: JoinSet<()>,
-    /// Each ends when the first list of a kind is in its cache.
+    /// Each of these futures ends when the first list of a kind is in its cache.
     filled: Vec<BoxFuture<'static, ()>>,
-    /// They have not begun: a decision on half of the caches would be a wrong one.
+    /// The controllers. They start when all caches are filled, because a decision with half-filled caches
+    /// would be wrong.
     controllers: Vec<BoxFuture<'static, ()>>,
 }
 
@@ -84,12 +85,12 @@ impl Kinds {
         self.add(&caches.plans, catalog_object::reconcile::<S, Plans>, triggers::plan::<S>);
     }
 
-    /// Adds a kind with a controller. `interested` says which objects look again after a change.
+    /// Adds a kind with a controller. `triggers` returns the objects to reconcile after a change.
     pub fn add<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
         &mut self,
         kind: &Arc<Kind<K>>,
         reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
-        interested: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
+        triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         let context = Arc::clone(&self.context);
         let api: Api<ReadResult<K>> = Api::all(context.client.clone());
@@ -97,7 +98,7 @@ impl Kinds {
             if let Some(gone) = change.gone() {
                 context.forget(gone.uid().as_deref().unwrap_or_default());
             }
-            interested(change, caches)
+            triggers(change, caches)
         });
         self.controllers.push(control(&self.context, kind, reconcile, &self.stop).boxed());
     }
@@ -107,7 +108,7 @@ impl Kinds {
         &mut self,
         kind: &Arc<Kind<K>>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        interested: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
+        triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
@@ -115,14 +116,14 @@ impl Kinds {
         self.filled.push(kind.filled().boxed());
         let on_change = move |change: &Change<K>| {
             let caches = &context.caches;
-            for key in interested(change, caches) {
+            for key in triggers(change, caches) {
                 caches.enqueue(key);
             }
         };
         self.watches.spawn(async move { run_watch(events, &kind, on_change).await });
     }
 
-    /// Adds the brokers whose catalog has to be fetched because an answer of theirs said so.
+    /// Reconciles the brokers of this stream: they have answered that their catalog has changed.
     pub fn add_outdated(&mut self, outdated: impl Stream<Item = BrokerKey> + Send + 'static) {
         let context = Arc::clone(&self.context);
         self.watches.spawn(outdated.for_each(move |broker| {
@@ -160,8 +161,8 @@ fn watch_ended(ended: Option<Result<(), tokio::task::JoinError>>) -> anyhow::Res
     anyhow::bail!("a watch has ended")
 }
 
-/// Runs one controller. Its concurrency is not limited here: its queue is not first in, first out, so a limit
-/// would let the unlucky wait. The limits are on what costs: requests to brokers, and writes.
+/// Runs one controller. Its concurrency has no limit here: kube's queue is not first in, first out, so with a
+/// limit some objects could wait for a long time. The limits are on requests to brokers and on writes.
 fn control<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
     context: &Arc<Context>,
     kind: &Arc<Kind<K>>,

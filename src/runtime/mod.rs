@@ -2,8 +2,8 @@
 //!
 //! * [`kind`]: one watch for each kind, its cache, its queue and its controller. `watch`: the events of a
 //!   watch.
-//! * [`triggers`]: which objects look again when one changes.
-//! * `snapshot`: what the metrics count.
+//! * [`triggers`]: which objects are reconciled when an object changes.
+//! * `snapshot`: the numbers for the metrics.
 
 mod kind;
 mod snapshot;
@@ -51,12 +51,11 @@ use crate::{
     server::{self, Readiness},
 };
 
-/// Runs the operator until `stop` ends. Then it finishes the requests that it has sent, and begins nothing
-/// new.
+/// Runs the operator until `stop` ends. Then it finishes the requests that it has sent, and starts no others.
 ///
 /// # Errors
-/// The settings contradict each other, the cluster id cannot be kept, the port is lost, another replica leads
-/// from now on, or a part of the operator ends by itself.
+/// The settings contradict each other, the cluster id cannot be read or written, the port is not available,
+/// this replica has lost the lease, or a part of the operator has ended.
 pub async fn run(
     client: Client,
     config: &Config,
@@ -73,12 +72,12 @@ pub async fn run(
     };
     let mut probes = tokio::spawn(server::serve(listener, shown_state, shown, stop.clone()));
     let process = Process { client, config, caches, metrics, state, stop: stop.clone() };
-    let mut operation = std::pin::pin!(process.lead(timing));
+    let mut operation = std::pin::pin!(process.operate_while_leading(timing));
     tokio::select! {
         operated = &mut operation => operated?,
         served = &mut probes => {
             served.context("the probes ended in a panic")??;
-            // They end as soon as `stop` does. The operation still has requests to finish.
+            // These tasks end as soon as `stop` ends, but the operator still has requests to finish.
             operation.await?;
         }
     }
@@ -88,7 +87,7 @@ pub async fn run(
 
 type Stop = future::Shared<BoxFuture<'static, ()>>;
 
-/// What exists once in a process.
+/// The parts of which a process has exactly one.
 struct Process<'a> {
     client: Client,
     config: &'a Config,
@@ -101,16 +100,16 @@ struct Process<'a> {
 impl Process<'_> {
     /// Operates as long as this replica leads, if there is an election. Before it leads it reads and writes
     /// only the lease: a new leader lists all objects, so there is no need to watch them earlier.
-    async fn lead(self, timing: Option<Timing>) -> anyhow::Result<()> {
+    async fn operate_while_leading(self, timing: Option<Timing>) -> anyhow::Result<()> {
         let Some(timing) = timing else { return self.operate(Leadership::without_election()).await };
         let lease = ApiLease::new(self.client.clone(), self.config.election_namespace(), leader::LEASE_NAME);
         let mut candidate = Candidate::new(lease, leader::identity(), timing);
-        self.metrics.leads(leader::LEASE_NAME, false);
+        self.metrics.set_leader(leader::LEASE_NAME, false);
         let stand_by = || {
             self.state.send_replace(Readiness::StandingBy);
         };
         let Some(leadership) = candidate.campaign(self.stop.clone(), stand_by).await else { return Ok(()) };
-        self.metrics.leads(leader::LEASE_NAME, true);
+        self.metrics.set_leader(leader::LEASE_NAME, true);
         self.state.send_replace(Readiness::Starting);
         tokio::select! {
             biased;
@@ -119,7 +118,7 @@ impl Process<'_> {
         }
         // All requests have ended.
         candidate.release().await;
-        self.metrics.leads(leader::LEASE_NAME, false);
+        self.metrics.set_leader(leader::LEASE_NAME, false);
         Ok(())
     }
 
@@ -138,7 +137,7 @@ impl Process<'_> {
         kinds.run(on_filled).await
     }
 
-    /// What all controllers work with, and the brokers that say later that their catalog has changed.
+    /// The context of all controllers, and the stream of brokers that report a changed catalog.
     async fn context(
         &self,
         leadership: Leadership,
@@ -172,7 +171,7 @@ impl Process<'_> {
     }
 }
 
-/// Every kind: from here on its cache is filled.
+/// Starts the watches of all kinds, which fill their caches.
 fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
     let (client, caches) = (&context.client, &context.caches);
     let mut kinds = Kinds::new(context, stop);

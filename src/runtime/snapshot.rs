@@ -1,4 +1,4 @@
-//! What the metrics count when they are read.
+//! The numbers for the metrics that are counted when the metrics are read.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,14 +27,14 @@ pub fn snapshot(caches: &Caches) -> Snapshot {
 }
 
 fn count_scope<S: Scope>(caches: &ScopeCaches<S>, snapshot: &mut Snapshot) {
-    // A broker that offers nothing has a zero, as in v0.3.
+    // A broker without classes and plans has zeros, as in v0.3.
     for broker in caches.brokers.state() {
         let name = broker.meta().name.clone().unwrap_or_default();
         let namespace = broker.meta().namespace.clone().unwrap_or_default();
         snapshot.offered.entry((name, namespace)).or_default();
     }
-    count_offered(&caches.classes, &mut snapshot.offered, |offered| &mut offered.classes);
-    count_offered(&caches.plans, &mut snapshot.offered, |offered| &mut offered.plans);
+    count_catalog_objects(&caches.classes, &mut snapshot.offered, |offered| &mut offered.classes);
+    count_catalog_objects(&caches.plans, &mut snapshot.offered, |offered| &mut offered.plans);
     count_objects(&caches.brokers, snapshot, |status| &status.conditions);
     count_queue(&caches.brokers, snapshot);
     count_queue(&caches.classes, snapshot);
@@ -45,7 +45,7 @@ fn count_queue<K: Object>(kind: &Kind<K>, snapshot: &mut Snapshot) {
     snapshot.queued.insert(K::kind(&()), kind.queue_depth());
 }
 
-fn count_offered<K: CatalogObject>(
+fn count_catalog_objects<K: CatalogObject>(
     kind: &Kind<K>,
     offered: &mut BTreeMap<(String, String), Offered>,
     counter: impl Fn(&mut Offered) -> &mut usize,
@@ -86,7 +86,7 @@ mod tests {
     use crate::crd::{ServiceInstance, ServiceInstanceSpec};
 
     #[test]
-    fn every_kind_with_a_controller_has_a_queue_and_what_waits_in_it_is_counted() {
+    fn the_queue_of_every_kind_with_a_controller_is_counted() {
         let caches = Caches::new(true);
         for name in ["a", "b"] {
             let mut instance = ServiceInstance::new(name, ServiceInstanceSpec::default());

@@ -1,11 +1,12 @@
-//! Which objects look again when one changes: the object itself, and those that wait for it. Pure.
+//! Which objects are reconciled when an object changes: the object itself, and those that depend on it. Pure.
 //!
-//! A look that finds nothing to do writes nothing, so one too many is harmless. A missing one would be a wait
-//! without end. Each function covers both versions of the changed object, because what named the old one may
-//! wait too. It reads the caches as they are after the change. The table in `tests` lists every dependency.
+//! A reconcile that finds nothing to do writes nothing, so one too many does no harm. If one is missing, an
+//! object may wait for ever. Each function uses both versions of the changed object, because an object that
+//! referred to the old version may depend on the change too. It reads the caches as they are after the
+//! change. The table in `tests` lists every dependency.
 //!
-//! An object is *settled* when it is Ready and on record, and is not being deleted. A settled object looks
-//! again only when something changes that it holds.
+//! An object is *settled* when it is Ready, has the record of its class and plan in its status, and is not
+//! being deleted. A settled object is reconciled only when something changes that it uses.
 
 #[cfg(test)]
 mod tests;
@@ -33,38 +34,38 @@ use crate::{
     },
 };
 
-/// A broker has changed. Instances and bindings wait for it to come, to come back, or to become usable. When
-/// it is new, all its instances look, because a settled one may have had something to say to it. Its classes
-/// and plans that have left the catalog need it to be deleted.
+/// After a change of a broker. Unsettled instances and bindings may wait until it exists or can be used. When
+/// it is new, all its instances are reconciled, because a settled one may have a request for it, and so are
+/// its classes and plans that have left the catalog: they can be deleted only while their broker exists.
 #[must_use]
 pub fn broker<S: Watched>(change: &Change<S::Broker>, caches: &Caches) -> Vec<ObjectKey> {
-    let mut interested = own(Broker, change);
+    let mut dependents = changed_object(Broker, change);
     let Some(broker) = change.versions().last().filter(|_| concerns_others(change)) else {
-        return interested;
+        return dependents;
     };
     let (namespace, name) = (broker.namespace(), broker.name_any());
     let (place, scope) = (namespace.as_deref(), S::stores(caches));
     let key = BrokerKey::new(S::KIND, place, &name);
     let classes = scope.classes_of_broker(place, &name);
-    let is_new = change.came().is_some();
+    let is_new = change.added().is_some();
     if is_new {
-        interested.extend(removed(Class, &classes));
-        interested.extend(removed(Plan, &scope.plans_of_broker(place, &name)));
+        dependents.extend(removed(Class, &classes));
+        dependents.extend(removed(Plan, &scope.plans_of_broker(place, &name)));
     }
     let mut instances = caches.instances_of_broker(&key);
-    // Those that have no broker on record name one of its classes.
-    for word in classes.iter().flat_map(|class| words_for(&**class)).collect::<BTreeSet<_>>() {
-        instances.extend(caches.unsettled_instances_of_class(place, word));
+    // An instance without a broker in its status refers to one of the broker's classes.
+    for value in classes.iter().flat_map(|class| reference_values(&**class)).collect::<BTreeSet<_>>() {
+        instances.extend(caches.unsettled_instances_of_class(place, value));
     }
-    interested.extend(instances_and_bindings(&instances, caches, |_| is_new));
-    interested.extend(keys(Binding, &caches.unsettled_bindings_of_broker(&key)));
-    interested
+    dependents.extend(instances_and_bindings(&instances, caches, |_| is_new));
+    dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker(&key)));
+    dependents
 }
 
-/// Whether something has changed that other objects read of a broker: whether it exists, how to reach it, and
-/// whether it answers. Most changes are the time of the last catalog, or the text of another failure.
+/// Whether other objects depend on what has changed in a broker: its existence, its address and credentials,
+/// and whether it is Ready. Most changes concern only the time of the last catalog or the text of a failure.
 fn concerns_others<B: BrokerObject>(change: &Change<B>) -> bool {
-    let (Some(before), Some(after), None) = (&change.before, &change.after, change.came()) else {
+    let (Some(before), Some(after), None) = (&change.before, &change.after, change.added()) else {
         return true;
     };
     let read = |broker: &B| {
@@ -75,47 +76,47 @@ fn concerns_others<B: BrokerObject>(change: &Change<B>) -> bool {
     read(before) != read(after)
 }
 
-/// A class has changed. Instances wait for it to come, and those that have it hold it. Unsettled bindings
-/// wait for the class of their instance. A broker that is being deleted waits for its classes to go.
+/// After a change of a class. Instances may wait for it or use it. Unsettled bindings may wait for the class
+/// of their instance. A broker that is being deleted waits until its classes are gone.
 #[must_use]
 pub fn class<S: Watched>(change: &Change<S::Class>, caches: &Caches) -> Vec<ObjectKey> {
-    let mut interested = own(Class, change);
+    let mut dependents = changed_object(Class, change);
     for class in change.versions() {
-        interested.extend(leaving_broker::<S, _>(&**class, caches));
+        dependents.extend(broker_being_deleted::<S, _>(&**class, caches));
         let (namespace, name) = (class.namespace(), class.name_any());
         let place = namespace.as_deref();
-        for word in words_for(&**class) {
-            let holds = |held: &Resolved<'_>| held.scope == S::KIND && held.class == name;
-            let named = caches.instances_of_class(place, word);
-            interested.extend(instances_and_bindings(&named, caches, |instance| {
-                resolved(instance).is_some_and(|held| holds(&held))
+        for value in reference_values(&**class) {
+            let uses = |held: &Resolved<'_>| held.scope == S::KIND && held.class == name;
+            let named = caches.instances_of_class(place, value);
+            dependents.extend(instances_and_bindings(&named, caches, |instance| {
+                resolved(instance).is_some_and(|held| uses(&held))
             }));
-            interested.extend(keys(Instance, &caches.unsettled_instances_of_class(place, word)));
+            dependents.extend(keys(Instance, &caches.unsettled_instances_of_class(place, value)));
         }
-        interested.extend(keys(Binding, &caches.unsettled_bindings_of_class(place, &name)));
+        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_class(place, &name)));
     }
-    interested
+    dependents
 }
 
-/// A plan has changed. The same objects depend on it as on its class, if they name this plan or none.
+/// After a change of a plan: the same objects as for its class, if they refer to this plan or to no plan.
 #[must_use]
 pub fn plan<S: Watched>(change: &Change<S::Plan>, caches: &Caches) -> Vec<ObjectKey> {
-    let mut interested = own(Plan, change);
+    let mut dependents = changed_object(Plan, change);
     for plan in change.versions() {
-        interested.extend(leaving_broker::<S, _>(&**plan, caches));
+        dependents.extend(broker_being_deleted::<S, _>(&**plan, caches));
         let (namespace, name) = (plan.namespace(), plan.name_any());
         let place = namespace.as_deref();
         let class = S::stores(caches).class(place, plan.class_name());
-        let mut classes = class.as_deref().map(words_for).unwrap_or_default();
+        let mut classes = class.as_deref().map(reference_values).unwrap_or_default();
         classes.insert(plan.class_name());
         let mut named = caches.instances_of_plan(place, &name);
         for class in classes {
             named.extend(caches.instances_of_any_plan_in_class(place, class));
-            for word in words_for(&**plan) {
-                named.extend(caches.instances_of_plan_in_class(place, class, word));
+            for value in reference_values(&**plan) {
+                named.extend(caches.instances_of_plan_in_class(place, class, value));
             }
         }
-        interested.extend(instances_and_bindings(&named, caches, |instance| {
+        dependents.extend(instances_and_bindings(&named, caches, |instance| {
             resolved(instance).is_some_and(|held| {
                 held.scope == S::KIND
                     && (held.plan == name
@@ -123,25 +124,31 @@ pub fn plan<S: Watched>(change: &Change<S::Plan>, caches: &Caches) -> Vec<Object
                             && plan_ids(instance).any(|id| id == plan.external_id())))
             })
         }));
-        interested.extend(keys(Binding, &caches.unsettled_bindings_of_plan(place, &name)));
+        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_plan(place, &name)));
     }
-    interested
+    dependents
 }
 
-/// An instance has changed. Its bindings wait for it. A class or plan that has left the catalog, and a broker
-/// that is being deleted, wait for it to let go of them. Another instance may wait for its id.
+/// After a change of an instance. Its bindings wait for it. A class or plan that has left the catalog, and a
+/// broker that is being deleted, wait until the instance no longer uses them. Another instance may wait for
+/// its id.
 #[must_use]
 pub fn instance(change: &Change<ServiceInstance>, caches: &Caches) -> Vec<ObjectKey> {
-    let mut interested = own(Instance, change);
+    let mut dependents = changed_object(Instance, change);
     for instance in change.versions() {
         let namespace = instance.namespace().unwrap_or_default();
-        interested.extend(keys(Binding, &caches.bindings_of(&namespace, &instance.name_any())));
+        dependents.extend(keys(Binding, &caches.bindings_of(&namespace, &instance.name_any())));
         match resolved(instance) {
             Some(held) if held.scope == ScopeKind::Cluster => {
-                interested.extend(leaving::<ClusterWide>(instance, &held, None, caches));
+                dependents.extend(waiting_for_release::<ClusterWide>(instance, &held, None, caches));
             }
             Some(held) => {
-                interested.extend(leaving::<Namespaced>(instance, &held, Some(&namespace), caches));
+                dependents.extend(waiting_for_release::<Namespaced>(
+                    instance,
+                    &held,
+                    Some(&namespace),
+                    caches,
+                ));
             }
             None => {}
         }
@@ -152,27 +159,27 @@ pub fn instance(change: &Change<ServiceInstance>, caches: &Caches) -> Vec<Object
             let waits = |other: &&Arc<ServiceInstance>| {
                 !id.is_empty() && other.spec.external_id == id && is_instance_unsettled(other)
             };
-            interested.extend(keys(Instance, caches.instances_by_external_id(id).iter().filter(waits)));
+            dependents.extend(keys(Instance, caches.instances_by_external_id(id).iter().filter(waits)));
         }
     }
-    interested
+    dependents
 }
 
-/// A binding has changed. An instance that is being deleted waits for its bindings to go.
+/// After a change of a binding. An instance that is being deleted waits until its bindings are gone.
 #[must_use]
 pub fn binding(change: &Change<ServiceBinding>, caches: &Caches) -> Vec<ObjectKey> {
-    let mut interested = own(Binding, change);
+    let mut dependents = changed_object(Binding, change);
     for binding in change.versions() {
         let namespace = binding.namespace().unwrap_or_default();
         let instance = caches.instance(&namespace, &binding.spec.instance_ref.name);
         let leaving = instance.filter(|instance| instance.metadata.deletion_timestamp.is_some());
-        interested.extend(keys(Instance, &leaving));
+        dependents.extend(keys(Instance, &leaving));
     }
-    interested
+    dependents
 }
 
-/// A Secret with our label has changed. The binding that owns it finds out whether its credentials are still
-/// there.
+/// After a change of a Secret with our label. The binding that owns it checks whether its credentials are
+/// still there.
 #[must_use]
 pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<ObjectKey> {
     let owners = change.versions().flat_map(|secret| {
@@ -186,24 +193,24 @@ pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<Obj
     owners.collect()
 }
 
-/// A namespace has changed. What was created in it before the cache had it waits for its uid. When it is new
-/// or its annotations have changed, every instance in it looks, because its broker may have to know of the
-/// annotations.
+/// After a change of a namespace. Objects that were created before the namespace was in the cache wait for
+/// its uid. When it is new or its annotations have changed, all its instances are reconciled, because their
+/// brokers may have to get the annotations.
 #[must_use]
 pub fn namespace(change: &Change<PartialObjectMeta<Namespace>>, caches: &Caches) -> Vec<ObjectKey> {
     let annotations = |version: &Option<Arc<PartialObjectMeta<Namespace>>>| {
         version.as_ref().map(|namespace| namespace.annotations().clone())
     };
-    let is_same = annotations(&change.before) == annotations(&change.after) && change.came().is_none();
+    let is_same = annotations(&change.before) == annotations(&change.after) && change.added().is_none();
     let Some(namespace) = change.versions().last() else { return Vec::new() };
     let name = namespace.name_any();
     let instances = if is_same { caches.unsettled_instances_in(&name) } else { caches.instances_in(&name) };
-    let mut interested = keys(Instance, &instances);
-    interested.extend(keys(Binding, &caches.unsettled_bindings_in(&name)));
-    interested
+    let mut dependents = keys(Instance, &instances);
+    dependents.extend(keys(Binding, &caches.unsettled_bindings_in(&name)));
+    dependents
 }
 
-fn own<K: Resource<DynamicType = ()>>(kind: ObjectKind, change: &Change<K>) -> Vec<ObjectKey> {
+fn changed_object<K: Resource<DynamicType = ()>>(kind: ObjectKind, change: &Change<K>) -> Vec<ObjectKey> {
     change.versions().last().map(|object| ObjectKey::of(kind, &**object)).into_iter().collect()
 }
 
@@ -214,38 +221,39 @@ fn keys<'a, K: Resource + 'a>(
     objects.into_iter().map(|object| ObjectKey::of(kind, &**object)).collect()
 }
 
-/// The words by which an instance can name a class or a plan.
-fn words_for<E: CatalogObject>(object: &E) -> BTreeSet<&str> {
+/// The values by which an instance can refer to a class or a plan: the name of the object, and name and id in
+/// the catalog.
+fn reference_values<E: CatalogObject>(object: &E) -> BTreeSet<&str> {
     let name = object.meta().name.as_deref().unwrap_or_default();
     BTreeSet::from([name, object.external_name(), object.external_id()])
 }
 
-/// Of the instances that name a class or plan: those that are unsettled or hold it. Of all of them: the
+/// Of these instances, those that are unsettled or use the changed class or plan. Of all of them, the
 /// unsettled bindings.
 fn instances_and_bindings(
     named: &[Arc<ServiceInstance>],
     caches: &Caches,
-    holds: impl Fn(&ServiceInstance) -> bool,
+    uses: impl Fn(&ServiceInstance) -> bool,
 ) -> Vec<ObjectKey> {
-    let mut interested = Vec::new();
+    let mut dependents = Vec::new();
     for instance in named {
-        if is_instance_unsettled(instance) || holds(instance) {
-            interested.push(ObjectKey::of(Instance, &**instance));
+        if is_instance_unsettled(instance) || uses(instance) {
+            dependents.push(ObjectKey::of(Instance, &**instance));
         }
         let bindings = caches.bindings_of(&instance.namespace().unwrap_or_default(), &instance.name_any());
-        interested.extend(keys(Binding, bindings.iter().filter(|binding| is_binding_unsettled(binding))));
+        dependents.extend(keys(Binding, bindings.iter().filter(|binding| is_binding_unsettled(binding))));
     }
-    interested
+    dependents
 }
 
 /// The broker of a class or plan, if it is being deleted.
-fn leaving_broker<S: Watched, E: CatalogObject>(object: &E, caches: &Caches) -> Option<ObjectKey> {
+fn broker_being_deleted<S: Watched, E: CatalogObject>(object: &E, caches: &Caches) -> Option<ObjectKey> {
     let broker = S::stores(caches).broker(object.namespace().as_deref(), object.broker_name())?;
     broker.meta().deletion_timestamp.as_ref()?;
     Some(ObjectKey::of(Broker, &*broker))
 }
 
-/// Those of these that have left the catalog.
+/// The objects that have left the catalog.
 fn removed<'a, E: CatalogObject>(
     kind: ObjectKind,
     objects: impl IntoIterator<Item = &'a Arc<E>>,
@@ -253,8 +261,8 @@ fn removed<'a, E: CatalogObject>(
     keys(kind, objects.into_iter().filter(|object| object.is_removed()))
 }
 
-/// Class, plans and broker that an instance holds, as far as they wait for it to let go.
-fn leaving<S: Watched>(
+/// The class, plans and broker that an instance uses, if they can be deleted as soon as it no longer does.
+fn waiting_for_release<S: Watched>(
     instance: &ServiceInstance,
     held: &Resolved<'_>,
     place: Option<&str>,

@@ -1,4 +1,4 @@
-//! One watch: fills the cache of a kind, and then passes on what has changed.
+//! One watch: fills the cache of a kind, and then passes on each change.
 
 use std::borrow::Cow;
 
@@ -21,12 +21,11 @@ use crate::{
     kube_api::error::describe_watch,
 };
 
-/// How many objects a list has on one page. A whole page is in memory at once, and each object may be as
+/// The number of objects on a page of a list. A whole page is in memory at once, and each object may be as
 /// large as the API server allows.
 const PAGE: u32 = 100;
 
-/// An object, or the error why it cannot be read. Such an object does not end the list or the watch that it
-/// is in.
+/// An object, or the error why it cannot be read. An unreadable object does not end its list or watch.
 ///
 /// The same as kube's `DeserializeGuard`, but it keeps the object as text until it is read.
 /// `DeserializeGuard` keeps two trees of values, which take up to a hundred times the memory of the text.
@@ -133,7 +132,7 @@ pub async fn run_watch<K>(
     }
 }
 
-/// The operator never reads who wrote which field, and the list takes much memory.
+/// Removes `metadata.managedFields`: the operator never reads it, and it takes much memory.
 fn drop_managed_fields<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
@@ -164,7 +163,7 @@ mod tests {
         assert_eq!(bad.metadata.resource_version.as_deref(), Some("7"));
         let good = list.items[1].0.as_ref().unwrap();
         assert_eq!(good.spec.parameters.as_ref().unwrap().text(), r#"{"b":[1.5,null],"a":0.1}"#);
-        // Also when the event names its type last, so that the object is buffered.
+        // This must also hold if the event has `type` as its last member, so that serde buffers the object.
         for event in [
             format!(r#"{{"type":"ADDED","object":{}}}"#, items[1]),
             format!(r#"{{"object":{},"type":"ADDED"}}"#, items[1]),

@@ -243,7 +243,7 @@ fn fetch(broker: &mut ClusterServiceBroker, memory: &mut BrokerMemory, now: Time
         dependencies: BrokerDependencies {
             classes: vec![],
             plans: vec![],
-            users: vec![],
+            blocking_instances: vec![],
             instances: vec![],
             outdated: false,
         },

@@ -47,7 +47,7 @@ fn parse(text: &str, depth: usize) -> Result<Path, NoPath> {
             let whole = after.is_empty() && steps.is_empty();
             rest = if whole || after.starts_with('[') { after } else { name(after, &mut steps)? };
         } else {
-            let end = closing(rest).ok_or(NoPath)?;
+            let end = closing_bracket(rest).ok_or(NoPath)?;
             steps.push(bracket(rest[1..end].trim(), depth)?);
             rest = &rest[end + 1..];
         }
@@ -82,7 +82,7 @@ fn name<'a>(text: &'a str, steps: &mut Vec<Segment>) -> Result<&'a str, NoPath> 
 }
 
 /// The position of the bracket that closes the first one.
-fn closing(text: &str) -> Option<usize> {
+fn closing_bracket(text: &str) -> Option<usize> {
     let (mut open, mut quotes) = (0_usize, Quotes::default());
     if !text.starts_with('[') {
         return None;
@@ -106,7 +106,7 @@ pub struct Quotes {
 }
 
 impl Quotes {
-    /// Reads a character; whether it is in quotes, or a quote.
+    /// Reads a character, and returns whether it is in quotes or a quote.
     pub fn hold(&mut self, character: char) -> bool {
         if std::mem::take(&mut self.escaped) {
             return true;
@@ -208,7 +208,7 @@ pub fn unquoted(text: &str) -> Option<String> {
 fn split(text: &str, separator: char) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut begin = 0;
-    for at in outside(text) {
+    for at in outside_quotes_and_brackets(text) {
         if text[at..].starts_with(separator) {
             parts.push(&text[begin..at]);
             begin = at + separator.len_utf8();
@@ -219,14 +219,14 @@ fn split(text: &str, separator: char) -> Vec<&str> {
 }
 
 fn split_at_sign<'a>(text: &'a str, sign: &str) -> Vec<&'a str> {
-    match outside(text).into_iter().find(|at| text[*at..].starts_with(sign)) {
+    match outside_quotes_and_brackets(text).into_iter().find(|at| text[*at..].starts_with(sign)) {
         Some(at) => vec![&text[..at], &text[at + sign.len()..]],
         None => vec![text],
     }
 }
 
 /// The positions of the characters outside of quotes and brackets.
-fn outside(text: &str) -> Vec<usize> {
+fn outside_quotes_and_brackets(text: &str) -> Vec<usize> {
     let (mut places, mut open, mut quotes) = (Vec::new(), 0_usize, Quotes::default());
     for (at, character) in text.char_indices().filter(|(_, character)| !quotes.hold(*character)) {
         match character {

@@ -80,7 +80,7 @@ async fn the_first_leads_at_once_and_renews_with_one_request_a_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_that_begin_together_one_leads() {
+async fn of_many_candidates_that_start_together_one_leads() {
     let shared = SharedLease::default();
     let lines = ["a", "b", "c", "d"].map(|who| (shared.access(who), who));
     let candidates = lines.each_ref().map(|(line, who)| waiting(line, who).0);
@@ -90,7 +90,7 @@ async fn of_many_that_begin_together_one_leads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_others_only_look_while_the_leader_renews() {
+async fn the_others_only_read_the_lease_while_the_leader_renews_it() {
     let shared = SharedLease::default();
     let (first, second) = (shared.access("a"), shared.access("b"));
     let (candidate, leadership) = leader(&first, "a").await;
@@ -100,9 +100,9 @@ async fn the_others_only_look_while_the_leader_renews() {
     assert!(!standby.is_finished() && !renewing.is_finished() && leadership.is_valid());
     let asked = shared.requests("b");
     assert!(asked.iter().all(|verb| *verb == "get"), "{asked:?}");
-    // A period each, and at most a fifth more.
+    // Each read comes after one period and at most a fifth more.
     assert!((62..=75).contains(&asked.len()), "{} times", asked.len());
-    // The last look may not be answered yet.
+    // The last read may still have no answer.
     let seen = stood_by.load(Ordering::Relaxed);
     assert!((asked.len() - 1..=asked.len()).contains(&seen), "{seen} of {}", asked.len());
 }
@@ -119,7 +119,8 @@ async fn a_leader_that_dies_is_followed_when_its_lease_has_been_seen_unchanged_f
     let died = Instant::now();
     let (_, leadership, at) = soon(standby).await;
     assert!(leadership.is_valid());
-    // Renewed last up to a period before it died, and seen up to a period (with its jitter) after that.
+    // The leader renewed the lease last up to one period before it died. The candidate reads it up to one
+    // period (with jitter) after that.
     let after = at - died;
     assert!(after + RETRY >= LEASE && after <= LEASE + RETRY.mul_f64(1.2) + TAKEN * 2, "{after:?}");
     let spec = shared.lease().unwrap().spec.unwrap();
@@ -134,7 +135,7 @@ async fn a_candidate_waits_for_the_lease_duration_however_old_the_lease_says_it_
     sleep(LEASE * 100).await;
     let (start, line) = (Instant::now(), shared.access("b"));
     drop(leader(&line, "b").await);
-    // The first look took a moment.
+    // The first read took some time.
     assert_eq!(start.elapsed(), LATENCY + LEASE + TAKEN);
 }
 
@@ -144,7 +145,7 @@ async fn a_leader_that_stops_is_followed_within_a_period() {
     let (first, second) = (shared.access("a"), shared.access("b"));
     let (mut candidate, _) = leader(&first, "a").await;
     let (standby, _) = waiting(&second, "b");
-    // As the operator does it: a renewal may be under way when it has finished its work.
+    // As in the operator: a renewal may be in progress when its work is finished.
     let _ = timeout(RETRY * 4 + LATENCY / 4, candidate.renew_until_lost()).await;
     shared.edit(|lease| lease.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into()));
     candidate.release().await;
@@ -195,7 +196,7 @@ async fn a_leader_survives_a_short_outage() {
         let renewing = renewing(candidate);
         sleep(RETRY * 3 + RETRY / 2).await;
         line.set(network);
-        // Up again in time for one more attempt.
+        // The API server answers again in time for one more attempt.
         sleep(RETRY * 3).await;
         line.set(Network::Up);
         sleep(LEASE * 2).await;
@@ -264,10 +265,10 @@ async fn a_process_that_wakes_up_too_late_does_not_lead() {
     let line = shared.access("a");
     let (mut candidate, leadership) = leader(&line, "a").await;
     assert!(leadership.is_valid());
-    // Nothing runs meanwhile, as while a process is stopped.
+    // Nothing runs meanwhile, as in a stopped process.
     advance(RENEW.checked_sub(TAKEN).unwrap()).await;
     assert!(leadership.is_valid());
-    // Counted from before the write, whose answer came 10 ms later.
+    // The time counts from before the write, whose answer came 10 ms later.
     advance(LATENCY + LATENCY / 2).await;
     assert!(!leadership.is_valid(), "before anything else has run");
     shared.requests("a");
@@ -297,7 +298,7 @@ async fn a_candidate_that_is_stopped_does_not_lead() {
     drop(leader(&first, "a").await);
     assert!(candidate(&second, "b").campaign(sleep(RETRY), || ()).await.is_none());
     assert_eq!(shared.holder(), "a");
-    // One that gets the lease at that very moment has it, and can give it back.
+    // A candidate that gets the lease at that moment holds it, and can release it.
     shared.delete();
     assert!(candidate(&second, "b").campaign(ready(()), || ()).await.is_some());
     assert_eq!(shared.holder(), "b");

@@ -48,7 +48,7 @@ fn every_lease_in_every_situation() {
     let unsaid = LeaseSpec { lease_duration_seconds: None, ..other.clone() };
     let nonsense = LeaseSpec { lease_duration_seconds: Some(-1), ..other.clone() };
     let zero = LeaseSpec { lease_duration_seconds: Some(0), ..other.clone() };
-    // What another node's clock says, be it ahead or behind, makes no difference.
+    // The time that another node wrote makes no difference, whether its clock is fast or slow.
     let (ahead, behind) = (held("other", 100_000_000_000), held("other", -100_000_000_000));
     for (what, lease, observed, after, expected) in [
         ("there is none", None, None, 0, LeaseAction::Acquire),
@@ -97,7 +97,7 @@ fn an_unchanged_lease_keeps_the_time_of_its_first_observation() {
     assert_eq!(read(Some(&first), 5), Some(15));
     assert_eq!(read(Some(&second), 6), Some(21));
     assert_eq!(read(None, 10), Some(21));
-    // Put back by hand, as it was.
+    // Somebody has restored the lease by hand, as it was.
     assert_eq!(read(Some(&second), 20), Some(21));
     assert_eq!(read(Some(&second), 21), None);
 }
@@ -110,7 +110,7 @@ fn a_lease_that_is_taken_says_by_whom_and_for_how_long() {
     assert_eq!(fresh.metadata.name.as_deref(), Some("lock"));
     let expected = LeaseSpec { acquire_time: Some(at(100)), lease_transitions: Some(0), ..held(ME, 100) };
     assert_eq!(fresh.spec, Some(expected));
-    // Whole seconds, and never less than is meant.
+    // Whole seconds, rounded up.
     for (meant, said) in [(1, 1), (999, 1), (1000, 1), (1001, 2), (15_000, 15)] {
         let spec = claim(None, timing(Duration::from_millis(meant))).spec.unwrap();
         assert_eq!(spec.lease_duration_seconds, Some(said), "{meant}");
@@ -118,7 +118,7 @@ fn a_lease_that_is_taken_says_by_whom_and_for_how_long() {
 }
 
 #[test]
-fn a_renewal_keeps_what_a_change_of_hands_counts() {
+fn a_renewal_keeps_the_times_and_counts_that_a_new_holder_changes() {
     let now = Timestamp::from_second(100).unwrap();
     let timing = timing(seconds(15));
     let history = |by: &str| {

@@ -1,4 +1,4 @@
-//! A lease in shared, and the network between it and its candidates.
+//! A lease in shared memory, and the network between it and its candidates.
 
 use std::{
     future::pending,

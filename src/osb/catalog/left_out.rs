@@ -1,16 +1,16 @@
-//! Which offerings and plans a document names that are not offered. Pure.
+//! The offerings and plans that a document contains but that are not offered. Pure.
 
 use std::collections::HashSet;
 
-/// The entries of a catalog that were left out for a fault. They have not left the catalog: what a platform
-/// made of them before stays as it is.
+/// The entries of a catalog that were left out because of a fault. They have not left the catalog, so the
+/// platform must not change the objects that it made of them before.
 ///
-/// An entry without a readable id could be any of those that exist, so it stands for all of its kind.
+/// An entry without a readable id could be any entry, so all existing objects of its kind stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     pub(super) offerings: HashSet<String>,
     pub(super) plans: HashSet<String>,
-    /// Offerings that are offered, with a plan whose id is not known.
+    /// Offerings that are offered, but have a plan whose id is not known.
     pub(super) with_unknown_plans: HashSet<String>,
     /// There is an offering whose id is not known.
     pub(super) unknown_offering: bool,

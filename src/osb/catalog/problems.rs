@@ -1,4 +1,4 @@
-//! What is wrong with a catalog, in words for people. Pure.
+//! The faults of a catalog, as messages for people. Pure.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The problems of a catalog. Shown are the first [`Problems::SHOWN`] and the number of the others.
+/// The problems of a catalog. `Display` shows the first [`Problems::SHOWN`] and the number of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     kept: Vec<Problem>,
@@ -32,7 +32,8 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// How many problems are kept: a broken generator repeats one mistake for each of ten thousand plans.
+    /// How many problems are kept. A broker that generates its catalog may repeat one mistake in ten thousand
+    /// plans.
     pub const KEPT: usize = 100;
     /// How many problems are shown.
     pub const SHOWN: usize = 10;
@@ -99,7 +100,7 @@ impl fmt::Display for Problems {
 #[error("the broker's catalog is invalid: {0}")]
 pub struct InvalidCatalog(pub(super) String);
 
-/// What was found wrong so far.
+/// The faults that were found so far.
 pub(super) struct Findings<'s> {
     pub skipped: Problems,
     pub tolerated: Problems,
@@ -107,7 +108,7 @@ pub(super) struct Findings<'s> {
 }
 
 impl<'s> Findings<'s> {
-    /// Nothing yet; `secrets` are taken out of what is quoted.
+    /// No faults yet. `secrets` are removed from quoted text.
     pub fn new(secrets: &'s [Zeroizing<String>]) -> Self {
         Self { skipped: Problems::default(), tolerated: Problems::default(), secrets }
     }

@@ -1,12 +1,12 @@
-//! From the document to a [`Catalog`]: which entries can be offered, and what is wrong with the others. Pure.
+//! From the document to a [`Catalog`]: which entries can be offered, and the faults of the others. Pure.
 
 use zeroize::Zeroizing;
 
 use super::{
     Catalog, CatalogOffering, CatalogPlan, InvalidCatalog, LeftOut, MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA,
     MaintenanceInfo, Schemas,
+    duplicates::{CheckedEntry, leave_out_same_ids, leave_out_same_names},
     problems::Findings,
-    twins::{CheckedEntry, leave_out_same_ids, leave_out_same_names},
     wire::{self, Member},
 };
 use crate::json::{self, RawObject, depth, has_at_most};
@@ -31,13 +31,13 @@ pub(super) fn catalog(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Cata
     Ok(Catalog { offerings, skipped: findings.skipped, tolerated: findings.tolerated, left_out })
 }
 
-/// An offering, whose list of plans is empty still, and its plans.
+/// An offering, without its plans, and the plans.
 struct Service {
     offering: CheckedEntry<CatalogOffering>,
     plans: Vec<CheckedEntry<CatalogPlan>>,
 }
 
-/// The offering with the plans that can be used; notes what is left out.
+/// The offering with its usable plans. Notes the offerings and plans that are left out.
 fn offered(service: Service, left_out: &mut LeftOut, findings: &mut Findings<'_>) -> Option<CatalogOffering> {
     let Service { offering: CheckedEntry { place, id, value, .. }, plans } = service;
     let Some(id) = id else {
@@ -153,7 +153,7 @@ impl<'f, 's> Entry<'f, 's> {
         self.findings.skipped.push(&self.place, message);
     }
 
-    /// Notes a fault that costs nothing.
+    /// Notes a fault that is tolerated.
     fn tolerate(&mut self, message: impl Into<String>) {
         self.findings.tolerated.push(&self.place, message);
     }
@@ -162,7 +162,7 @@ impl<'f, 's> Entry<'f, 's> {
         wire::entry(text).map_err(|problem| self.fault(problem)).ok()
     }
 
-    /// Id and name. The name becomes a part of the place.
+    /// Id and name. From now on, messages show the name with the place.
     fn identity(&mut self, id: Member<String>, name: Member<String>) -> (Option<String>, Option<String>) {
         if let Member::Present(name) = &name
             && !name.is_empty()
@@ -192,7 +192,7 @@ impl<'f, 's> Entry<'f, 's> {
         }
     }
 
-    /// The description; the class and plan objects need one, so it is the name where the broker gives none.
+    /// The description. The class and plan objects need one, so it is the name if the broker sends none.
     fn description(&mut self, field: Member<String>, name: Option<&str>) -> String {
         let problem = match field {
             Member::Present(text) if !text.is_empty() => return text,
@@ -250,7 +250,7 @@ impl<'f, 's> Entry<'f, 's> {
         requires
     }
 
-    /// Zero means no limit of the plan's own, as an absent value does.
+    /// Zero means that the plan sets no limit, as an absent value does.
     fn seconds(&mut self, field: &Member<u64>) -> Option<u64> {
         match field {
             Member::Present(seconds) => Some(*seconds).filter(|seconds| *seconds > 0),
@@ -286,8 +286,8 @@ impl<'f, 's> Entry<'f, 's> {
         None
     }
 
-    /// The schemas. They only help people to fill in parameters, and the broker validates anyway, so a bad
-    /// one costs no more than itself.
+    /// The schemas. They only help people to fill in parameters, and the broker validates parameters anyway.
+    /// So only a bad schema itself is left out.
     fn schemas(&mut self, plan: &[u8]) -> Schemas {
         let Some(schemas) = self.object(plan, "schemas", "schemas") else {
             return Schemas::default();
@@ -314,7 +314,7 @@ impl<'f, 's> Entry<'f, 's> {
         Some(schema)
     }
 
-    /// The text of an object; notes what else there is. `path` names it in the message.
+    /// The text of an object. Notes a value that is not an object. `path` names it in the message.
     fn object<'t>(&mut self, holder: &'t [u8], key: &str, path: &str) -> Option<&'t [u8]> {
         wire::object(holder, key)
             .map_err(|()| self.skip_field(format!("{path} is not an object")))
@@ -322,8 +322,8 @@ impl<'f, 's> Entry<'f, 's> {
             .flatten()
     }
 
-    /// An object that is only stored, unless it would make the object in the cluster unreadable, or reading
-    /// it too dear.
+    /// An object that is stored as it is. It is left out if it would make the object in the cluster
+    /// unreadable, or if reading it would take too much memory.
     fn opaque(&mut self, holder: &[u8], key: &str, path: &str) -> Option<RawObject> {
         let text = self.object(holder, key, path)?;
         let problem = if depth(text) > MAX_DEPTH {

@@ -1,8 +1,8 @@
 //! The catalog as a broker sends it: the parts of the document, and the simple fields of its entries,
 //! whatever types they have. Pure.
 //!
-//! The document is taken apart as text and each entry is read alone, so that no tree of the whole catalog is
-//! made, and what cannot be read costs no more than its entry. Objects (`metadata`, `schemas`) stay text.
+//! The document is taken apart as text, and each entry is read alone. So no tree of the whole catalog is
+//! made, and an unreadable entry does not affect the others. Objects (`metadata`, `schemas`) stay text.
 
 use serde::{
     Deserialize,
@@ -71,7 +71,7 @@ pub(super) struct MaintenanceInfoMembers {
 /// The text of each entry of `services`.
 ///
 /// # Errors
-/// The document is no catalog, in words for people.
+/// A message for people that says why the document is no catalog.
 pub(super) fn services(body: &[u8]) -> Result<Vec<&[u8]>, String> {
     if !json::has_at_most(MAX_VALUES, body) {
         return Err(format!("it has more than {MAX_VALUES} values, counting arrays and objects"));
@@ -86,7 +86,7 @@ pub(super) fn services(body: &[u8]) -> Result<Vec<&[u8]>, String> {
 /// The text of each item of an array in an object.
 ///
 /// # Errors
-/// There is no array, in words for people.
+/// There is no array. The text is a message for people.
 pub(super) fn array<'t>(object: &'t [u8], key: &str) -> Result<Vec<&'t [u8]>, String> {
     match json::member(object, key) {
         None | Some(b"null") => Err(format!("{key} is missing")),
@@ -95,10 +95,10 @@ pub(super) fn array<'t>(object: &'t [u8], key: &str) -> Result<Vec<&'t [u8]>, St
     }
 }
 
-/// The text of an object in an object; none where it is absent or null.
+/// The text of an object in an object. `None` if it is absent or null.
 ///
 /// # Errors
-/// There is something else than an object.
+/// The value is not an object.
 pub(super) fn object<'t>(object: &'t [u8], key: &str) -> Result<Option<&'t [u8]>, ()> {
     match json::member(object, key) {
         None | Some(b"null") => Ok(None),

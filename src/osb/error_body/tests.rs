@@ -269,7 +269,7 @@ const OTHERS: &[Row] = &[
 
 // OSB 33
 #[test]
-fn the_words_of_every_usual_form_are_found() {
+fn code_and_message_are_found_in_every_usual_form() {
     let some = |text: &'static str| Some(text).filter(|text| !text.is_empty());
     let rows = JSON.iter().chain(OTHERS);
     let wrong: Vec<_> = rows
@@ -310,7 +310,7 @@ fn of_answers_that_may_hold_credentials_only_the_named_fields_are_read() {
 
 // OSB 33
 #[test]
-fn what_cannot_be_read_is_returned_for_quotation() {
+fn a_body_that_cannot_be_read_is_returned_for_quotation() {
     for (body, quoted) in [
         ("404 page not found\n", "404 page not found\n"),
         (

@@ -1,7 +1,7 @@
 //! What an answer to `GET /v2/catalog` means. Pure.
 //!
-//! A catalog that cannot be read changes nothing but the broker's status: the objects of the last good one stay as they
-//! are. An object that cannot be written does not keep the others from being written.
+//! If a catalog cannot be read, only the status of the broker changes: the class and plan objects stay as
+//! they are. If one object cannot be written, the others are written all the same.
 
 use std::sync::Arc;
 
@@ -39,21 +39,22 @@ pub(super) fn absorb<S: Watched>(
             Err(status::not_fetched::<S>(observed, &failure))
         }
     };
-    let tried = memory::tried(observed);
+    let attempt = memory::failed_attempt(observed);
     let (writes, status, memory) = match result {
-        // No watch announces that the Secret was corrected. Reading it again asks nothing of the broker.
+        // No watch announces that the Secret was corrected, so it is read again soon. That sends no request
+        // to the broker.
         Err(status) if misconfigured => {
             let not_before = Some(backoff::later(observed.now, observed.settings.recheck_interval));
-            (Vec::new(), status, BrokerMemory { not_before, failures: 1, ..tried })
+            (Vec::new(), status, BrokerMemory { not_before, failures: 1, ..attempt })
         }
         Err(status) => {
             let not_before = retry_after.map(|pause| backoff::later(observed.now, pause));
-            (Vec::new(), status, BrokerMemory { not_before, ..tried })
+            (Vec::new(), status, BrokerMemory { not_before, ..attempt })
         }
         Ok(Synced { writes, status, conflicts }) => {
             let unchanged = !conflicts && writes.is_empty() && status == observed.status();
-            let failures = if unchanged { 0 } else { tried.failures };
-            (writes, status, BrokerMemory { failures, ..tried })
+            let failures = if unchanged { 0 } else { attempt.failures };
+            (writes, status, BrokerMemory { failures, ..attempt })
         }
     };
     Absorbed { writes, next: Next::Record(status), memory }
@@ -62,11 +63,12 @@ pub(super) fn absorb<S: Watched>(
 struct Synced {
     writes: Vec<Vec<Write>>,
     status: ServiceBrokerStatus,
-    /// Whether something stands in the way of some objects. Then the catalog is fetched again as after a failure.
+    /// Whether other objects prevent some of the writes. Then the catalog is fetched again, as after a
+    /// failure.
     conflicts: bool,
 }
 
-/// The writes that a catalog asks for, and the status after them.
+/// The writes for a catalog, and the status after them.
 fn synced<S: Watched>(observed: &Observed<BrokerReconciler<S>>, catalog: &Catalog) -> Result<Synced, String> {
     let broker = &*observed.object;
     let restrictions = Restrictions::parse(broker.common().catalog_restrictions.as_ref(), S::KIND)

@@ -1,5 +1,5 @@
-//! Objects that stand in the way of a catalog: those of other brokers, of other owners, or of instances.
-//! Pure.
+//! Conflicts: objects that prevent writes for a catalog. They belong to another broker or owner, or instances
+//! use them. Pure.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,8 +15,8 @@ use crate::crd::scope::{BrokerObject, CatalogObject};
 /// How many conflicts of one kind are named.
 const NAMED: usize = 20;
 
-/// The conflicts of one catalog, by kind. All of them are shown at once, up to [`NAMED`] of each kind, each
-/// kind with what to do about it.
+/// The conflicts of one catalog, by kind. The message shows all kinds at once, with what to do about each,
+/// and up to [`NAMED`] conflicts of each kind.
 pub struct Conflicts {
     /// The kind and name of the broker.
     broker: String,
@@ -28,9 +28,9 @@ pub struct Conflicts {
 pub enum ConflictKind {
     /// Another broker offers the same id.
     OtherBroker,
-    /// Two ids of the catalog lead to one object name.
+    /// Two ids of the catalog give the same object name.
     SameName,
-    /// An object of another origin has the name.
+    /// An object that is not of this broker has the name.
     OtherObject,
     /// A plan has moved to another offering while instances use it.
     InUse,
@@ -53,7 +53,7 @@ impl Conflicts {
         self.found.entry(kind).or_default().push(text);
     }
 
-    /// Finds the objects that cannot be written, whatever their fields, and returns their names.
+    /// Finds the objects that cannot be written at all, and returns their names.
     pub fn check<E: CatalogObject, B: BrokerObject>(
         &mut self,
         wanted: &[E],
@@ -84,7 +84,7 @@ impl Conflicts {
     }
 }
 
-/// Why an object that has the name of an entry cannot be that entry.
+/// Why an object with the name of an entry is not the object of that entry.
 fn conflict<E: CatalogObject, B: BrokerObject>(
     present: &E,
     id: &str,

@@ -21,21 +21,21 @@ use crate::{
     reconcilers::catalog_object::labels,
 };
 
-/// The largest class or plan that is written, in bytes: the API server takes 1.5 MiB at most, labels and
+/// The largest class or plan that is written, in bytes. The API server accepts 1.5 MiB at most, labels and
 /// owner included.
 const MAX_ENTRY: usize = 1 << 20;
 
-/// The objects that there should be, with labels and owner, and what cannot be one.
+/// The objects that there should be, with labels and owner, and the faults of the catalog.
 pub struct Desired<S: Scope> {
     /// The classes.
     pub classes: Vec<S::Class>,
     /// The plans, each of one of the classes.
     pub plans: Vec<S::Plan>,
-    /// Names of objects that exist and stay as they are: the catalog has their entries, with faults.
+    /// Names of existing objects that stay as they are, because their entries in the catalog have faults.
     pub kept: Kept,
-    /// What was left out of the catalog for its faults.
+    /// What was left out of the catalog because of faults.
     pub skipped: Problems,
-    /// Faults of the catalog that cost nothing.
+    /// Faults of the catalog that are tolerated.
     pub tolerated: Problems,
 }
 
@@ -49,7 +49,7 @@ pub struct Kept {
 }
 
 impl<S: Scope> Desired<S> {
-    /// The faults of the catalog as sentences that follow another; empty if there are none.
+    /// The faults of the catalog, as sentences for the end of a message. Empty if there are none.
     #[must_use]
     pub fn remarks(&self) -> String {
         let remark = |what: &str, problems: &Problems| {
@@ -59,8 +59,8 @@ impl<S: Scope> Desired<S> {
     }
 }
 
-/// The objects for a catalog, without what the restrictions exclude and without classes none of whose plans
-/// remains.
+/// The objects for a catalog, without those that the restrictions exclude, and without classes that have no
+/// plans left.
 #[must_use]
 pub fn desired<S: Scope>(
     catalog: &Catalog,
@@ -93,7 +93,9 @@ pub fn desired<S: Scope>(
         }
         let plans = plans::<S>(offering, &name, restrictions, broker, &plan_names, &mut desired);
         if !plans.is_empty() {
-            desired.classes.push(finished(S::Class::build(&name, &broker_name, common), broker));
+            desired
+                .classes
+                .push(with_namespace_labels_and_owner(S::Class::build(&name, &broker_name, common), broker));
             desired.plans.extend(plans);
         }
     }
@@ -129,7 +131,10 @@ fn plans<S: Scope>(
             desired.kept.plans.insert(name);
             continue;
         }
-        plans.push(finished(S::Plan::build(&name, &broker_name, class, common), broker));
+        plans.push(with_namespace_labels_and_owner(
+            S::Plan::build(&name, &broker_name, class, common),
+            broker,
+        ));
     }
     plans
 }
@@ -180,7 +185,10 @@ pub(super) fn keep_class<S: Scope>(name: &str, dependencies: &BrokerDependencies
 const TOO_LARGE: &str = "it is larger than 1 MiB, which is more than the cluster can hold";
 
 /// Adds what does not depend on the catalog: namespace, owner, labels.
-fn finished<E: CatalogObject, B: crate::crd::scope::BrokerObject>(mut entry: E, broker: &B) -> E {
+fn with_namespace_labels_and_owner<E: CatalogObject, B: crate::crd::scope::BrokerObject>(
+    mut entry: E,
+    broker: &B,
+) -> E {
     entry.meta_mut().namespace = broker.namespace();
     entry.meta_mut().owner_references = Some(vec![super::owner::reference(broker)]);
     labels::labelled(entry)
@@ -230,7 +238,7 @@ fn plan_fields(plan: &CatalogPlan) -> CommonServicePlanSpec {
     }
 }
 
-/// An empty object counts as none.
+/// An empty object counts as no object.
 fn object(value: Option<&RawObject>) -> Option<RawObject> {
     value.filter(|object| !object.is_empty()).cloned()
 }

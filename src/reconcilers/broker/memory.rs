@@ -1,4 +1,4 @@
-//! What the process remembers of tries to fetch a catalog, and what it is worth. Pure.
+//! What the process remembers of the attempts to fetch a catalog, and how far the status confirms it. Pure.
 
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
@@ -11,8 +11,8 @@ use crate::{
     reconcilers::{memory::BrokerMemory, reconciler::Observed},
 };
 
-/// The memory of a try: as of a failed one, for as long as nothing proves the contrary.
-pub(super) fn tried<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> BrokerMemory {
+/// The memory of an attempt. It counts as failed until the status proves that it has succeeded.
+pub(super) fn failed_attempt<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> BrokerMemory {
     BrokerMemory {
         answered: Some(observed.now),
         not_before: None,
@@ -22,25 +22,26 @@ pub(super) fn tried<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Bro
     }
 }
 
-/// How often fetching the catalog and writing its objects has failed since it last succeeded. The count in memory is raised
-/// before the writes, because a failed write does not come back to `absorb`; the status on record proves them done.
+/// How often the operator has failed to fetch the catalog and write its objects since the last success.
+/// `absorb` counts the attempt as a failure before the writes, because it does not learn of a failed write.
+/// The status is written after them, so it proves that they succeeded.
 pub(super) fn failures<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> i64 {
     let status = observed.status();
     let generation = observed.object.meta().generation.unwrap_or_default();
     let recorded = status.last_catalog_retrieval_time.as_ref().map(|time| time.0.as_second());
-    let tried = observed.memory.answered.map(Timestamp::as_second);
-    let done = is_ready(&status) && status.reconciled_generation == generation && recorded >= tried;
+    let last_attempt = observed.memory.answered.map(Timestamp::as_second);
+    let done = is_ready(&status) && status.reconciled_generation == generation && recorded >= last_attempt;
     if done || !is_current(observed) { 0 } else { observed.memory.failures }
 }
 
-/// Whether the memory belongs to the broker object as it is now.
+/// Whether the memory is about the present spec and API version of the broker object.
 pub(super) fn is_current<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> bool {
     let (broker, memory) = (&observed.object, &observed.memory);
     memory.generation == broker.meta().generation.unwrap_or_default()
         && memory.api_version == api_version::<S>(broker)
 }
 
-/// The API version that the broker is asked with; none if its annotation is invalid.
+/// The API version of requests to the broker. `None` if its annotation is invalid.
 fn api_version<S: Watched>(broker: &S::Broker) -> Option<ApiVersion> {
     ApiVersion::of_annotations(broker.annotations()).ok()
 }

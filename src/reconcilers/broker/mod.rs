@@ -1,8 +1,9 @@
-//! `ClusterServiceBroker` and `ServiceBroker`: fetches the catalog and keeps a class for each offering and a plan object
-//! for each plan (original, "Brokers").
+//! `ClusterServiceBroker` and `ServiceBroker`: fetches the catalog, and keeps a class object for each
+//! offering and a plan object for each plan.
 //!
-//! * `plan`: is the catalog due? May the broker go?
-//! * `absorb`: what a catalog, or its failure, means for the status.
+//! * `plan`: when the catalog is fetched, and when a deleted broker can be released.
+//! * `answers`: what a catalog or a failure means for the status. `status`: the statuses that are written.
+//!   `memory`: what the process remembers of the last fetch.
 //! * [`desired`], [`names`], [`restrictions`]: from a catalog to objects. [`sync`], [`refresh`], [`owner`], [`conflicts`],
 //!   `moved`: from objects to writes.
 
@@ -44,18 +45,18 @@ use crate::{
 /// The reconciler of the brokers of a scope.
 pub struct BrokerReconciler<S: Scope>(PhantomData<S>);
 
-/// What else there is to know of a broker.
+/// The state outside a broker object that its decisions depend on.
 pub struct BrokerDependencies<S: Scope> {
-    /// All classes that could have to do with it: those of the cluster, or of its namespace, whosever they are.
+    /// All classes of the cluster or of the namespace of the broker, whoever owns them.
     pub classes: Vec<Arc<S::Class>>,
-    /// All plans, likewise.
+    /// All plans, in the same way.
     pub plans: Vec<Arc<S::Plan>>,
-    /// The instances for which the broker still has to be told of their deletion, as `namespace/name`, in order. Not
-    /// looked at before the broker is being deleted.
-    pub users: Vec<String>,
-    /// The instances that hold on to a class and a plan of this scope (see [`usage::held`]).
+    /// The instances that block the deletion of the broker, as `namespace/name`, in order: the broker must
+    /// get a request when they are deleted. Empty while the broker is not being deleted.
+    pub blocking_instances: Vec<String>,
+    /// The instances that use a class and a plan of this scope (see [`usage::held`]).
     pub instances: Vec<Arc<ServiceInstance>>,
-    /// The broker has said that its catalog is not the one that it gave.
+    /// Whether the broker has said that its catalog has changed since the last fetch.
     pub outdated: bool,
 }
 
@@ -93,7 +94,11 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
         Ok(BrokerDependencies {
             classes: stores.classes_in(namespace.as_deref()),
             plans: stores.plans_in(namespace.as_deref()),
-            users: if leaving { users::<S>(&key, &instances, stores) } else { Vec::new() },
+            blocking_instances: if leaving {
+                blocking_instances::<S>(&key, &instances, stores)
+            } else {
+                Vec::new()
+            },
             instances,
             outdated: context.brokers.is_catalog_outdated(&key),
         })
@@ -107,7 +112,7 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
         plan::plan(observed)
     }
 
-    /// A catalog is only read.
+    /// `GET /v2/catalog` changes nothing at the broker.
     fn needs_intent(_: &FetchCatalog) -> bool {
         false
     }
@@ -142,7 +147,7 @@ fn key<S: Scope>(broker: &S::Broker) -> BrokerKey {
 fn instances<S: Watched>(key: &BrokerKey, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
     let place = key.namespace.as_deref();
     let mut instances = caches.instances_of_broker(key);
-    // Those of v0.3 have only their class on record.
+    // Instances of v0.3 have only their class on record.
     for class in S::stores(caches).classes_of_broker(place, &key.name) {
         instances.extend(caches.instances_of_class(place, &class.name_any()));
     }
@@ -150,8 +155,8 @@ fn instances<S: Watched>(key: &BrokerKey, caches: &Caches) -> Vec<Arc<ServiceIns
     instances
 }
 
-/// Those of the instances that the broker still has to be told of, by name.
-fn users<S: Watched>(
+/// The names of those instances of which the broker must get a request when they are deleted.
+fn blocking_instances<S: Watched>(
     key: &BrokerKey,
     instances: &[Arc<ServiceInstance>],
     caches: &ScopeCaches<S>,
@@ -166,6 +171,7 @@ fn users<S: Watched>(
     let name = |instance: &Arc<ServiceInstance>| {
         format!("{}/{}", instance.namespace().unwrap_or_default(), instance.name_any())
     };
-    let users: BTreeSet<String> = instances.iter().filter(|instance| needs(instance)).map(name).collect();
-    users.into_iter().collect()
+    let blocking_instances: BTreeSet<String> =
+        instances.iter().filter(|instance| needs(instance)).map(name).collect();
+    blocking_instances.into_iter().collect()
 }

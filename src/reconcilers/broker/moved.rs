@@ -1,5 +1,5 @@
-//! Plans that the broker offers under another offering than before. A plan object stays in its class for ever
-//! (a rule of its definition), so it is deleted and made anew, if no instance uses it. Pure.
+//! Plans that the broker has moved to another offering. The class of a plan object cannot change (a rule of
+//! its CRD), so the object is deleted and created again, if no instance uses it. Pure.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,8 +21,8 @@ use crate::{
 /// How many instances of one plan are named.
 const NAMED: usize = 3;
 
-/// The plan objects that have to be deleted before they are made anew, by name. Takes those that instances
-/// use out of what is desired: they stay as they are, and are named as conflicts.
+/// The plan objects that must be deleted before they are created again, by name. If instances use a moved
+/// plan, it is removed from `desired`, stays as it is, and is added to the conflicts.
 pub(super) fn plans<S: Scope>(
     desired: &mut Desired<S>,
     dependencies: &BrokerDependencies<S>,
@@ -42,7 +42,7 @@ pub(super) fn plans<S: Scope>(
     let users = Users::of(&dependencies.instances);
     moved.retain(|name, plan| {
         let users = users.of_plan(&**plan);
-        if let Some(users) = named(&users) {
+        if let Some(users) = list_of(&users) {
             let class = plan.class_name();
             conflicts.add(
                 ConflictKind::InUse,
@@ -92,8 +92,8 @@ impl<'a> Users<'a> {
     }
 }
 
-/// The first of the instances, and how many more there are; none if there are none.
-fn named(users: &[&str]) -> Option<String> {
+/// The names of the first instances, and the number of the others. `None` if there are no instances.
+fn list_of(users: &[&str]) -> Option<String> {
     let (shown, more) = users.split_at(users.len().min(NAMED));
     let shown = shown.join(", ");
     match more.len() {

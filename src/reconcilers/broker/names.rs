@@ -1,5 +1,5 @@
-//! Names of class and plan objects, made from the ids in the catalog exactly as v0.3 made them
-//! (`GenerateEscapedName`), so that a cluster that is taken over keeps its objects. Pure.
+//! Names of class and plan objects. They are made from the ids in the catalog exactly as in v0.3
+//! (`GenerateEscapedName`), so that the operator keeps the objects of v0.3. Pure.
 
 use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{crd::scope::CatalogObject, reconcilers::hex::hex};
 /// The longest name, in bytes: that of a DNS label.
 const LIMIT: usize = 63;
 
-/// How much of a longer name stays before the hash, in bytes.
+/// How much of a longer name stays in front of the hash, in bytes.
 const KEPT: usize = 30;
 
 /// The present names of a broker's classes or plans, as an index: a catalog may have ten thousand plans, and

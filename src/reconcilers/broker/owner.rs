@@ -10,7 +10,8 @@ use crate::crd::scope::{BrokerObject, CatalogObject};
 pub enum Ownership {
     /// This broker object.
     Ours,
-    /// No object: a user made it, or v0.3, which set no owner on the classes and plans of namespaced brokers.
+    /// No object: a user has created the class or plan, or v0.3, which set no owner on those of namespaced
+    /// brokers.
     None,
     /// A former broker object of the same name, as after a restore from a backup.
     Stale,
@@ -18,8 +19,8 @@ pub enum Ownership {
     Foreign,
 }
 
-/// The controller reference to a broker. It does not block the broker's deletion, as the broker's finalizer
-/// does that.
+/// The controller reference to a broker. It does not block the broker's deletion, because the broker's
+/// finalizer does that.
 #[must_use]
 pub fn reference<B: BrokerObject>(broker: &B) -> OwnerReference {
     OwnerReference {

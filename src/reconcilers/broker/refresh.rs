@@ -1,9 +1,9 @@
 //! A class or plan object brought up to date with the catalog. Only fields that the catalog sets change, and
 //! only if their meaning differs. Pure.
 //!
-//! The API server does not always return the bytes that it was given (`649.0` comes back as `649`, a null may
-//! be dropped), and the order of tags has no meaning. Values are compared by their meaning, so that an
-//! unchanged catalog costs no write.
+//! The API server does not always return the bytes that it received (`649.0` comes back as `649`, a null may
+//! be dropped), and the order of tags has no meaning. So values are compared by their meaning, and an
+//! unchanged catalog causes no write.
 
 use serde_json::{Number, Value};
 
@@ -19,21 +19,21 @@ use crate::{
     reconcilers::catalog_object::labels,
 };
 
-/// The class with the fields of the catalog, and with those that people set.
+/// The class with the fields of the catalog. Fields that users set stay as they are.
 #[must_use]
 pub fn class<C: ClassObject, B: BrokerObject>(present: &C, wanted: &C, broker: &B) -> C {
     let (old, new) = (present.common(), wanted.common().clone());
     let common = CommonServiceClassSpec {
         external_metadata: object(old.external_metadata.as_ref(), new.external_metadata),
-        tags: set(&old.tags, new.tags),
-        requires: set(&old.requires, new.requires),
+        tags: keep_order(&old.tags, new.tags),
+        requires: keep_order(&old.requires, new.requires),
         default_provision_parameters: old.default_provision_parameters.clone(),
         ..new
     };
-    ours(present.clone().with_common(common), broker)
+    with_labels_and_owner(present.clone().with_common(common), broker)
 }
 
-/// The plan with the fields of the catalog, and with those that people set.
+/// The plan with the fields of the catalog. Fields that users set stay as they are.
 #[must_use]
 pub fn plan<P: PlanObject, B: BrokerObject>(present: &P, wanted: &P, broker: &B) -> P {
     let (old, new) = (present.common(), wanted.common().clone());
@@ -54,11 +54,11 @@ pub fn plan<P: PlanObject, B: BrokerObject>(present: &P, wanted: &P, broker: &B)
         default_provision_parameters: old.default_provision_parameters.clone(),
         ..new
     };
-    ours(present.clone().with_common(common), broker)
+    with_labels_and_owner(present.clone().with_common(common), broker)
 }
 
 /// Adds the lookup labels, and the owner reference if no other object owns the entry.
-fn ours<E: CatalogObject, B: BrokerObject>(entry: E, broker: &B) -> E {
+fn with_labels_and_owner<E: CatalogObject, B: BrokerObject>(entry: E, broker: &B) -> E {
     let entry = match owner::of(&entry, broker) {
         Ownership::Ours | Ownership::Foreign => entry,
         Ownership::None | Ownership::Stale => owner::adopted(entry, broker),
@@ -67,7 +67,7 @@ fn ours<E: CatalogObject, B: BrokerObject>(entry: E, broker: &B) -> E {
 }
 
 /// The new list, or the old one if only the order differs.
-fn set(old: &[String], new: Vec<String>) -> Vec<String> {
+fn keep_order(old: &[String], new: Vec<String>) -> Vec<String> {
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
         list.sort_unstable();
@@ -83,8 +83,8 @@ fn object(old: Option<&RawObject>, new: Option<RawObject>) -> Option<RawObject> 
     if same { old.cloned() } else { new }
 }
 
-/// The meaning of an object; a missing one means the same as an empty one. None for an object that is larger
-/// than any from a catalog: it is not parsed.
+/// The meaning of an object. A missing object means the same as an empty one. `None` for an object that is
+/// larger than any from a catalog: it is not parsed.
 fn meaning(object: Option<&RawObject>) -> Option<JsonObject> {
     let Some(object) = object else {
         return Some(JsonObject::new());
@@ -97,21 +97,21 @@ fn meaning(object: Option<&RawObject>) -> Option<JsonObject> {
 
 fn members(object: &JsonObject) -> JsonObject {
     let present = object.iter().filter(|(_, value)| !value.is_null());
-    present.map(|(key, value)| (key.clone(), plain(value))).collect()
+    present.map(|(key, value)| (key.clone(), normalized(value))).collect()
 }
 
 /// A value as the API server may return it: without nulls, and with numbers in one form.
-fn plain(value: &Value) -> Value {
+fn normalized(value: &Value) -> Value {
     match value {
         Value::Object(object) => Value::Object(members(object)),
-        Value::Array(items) => items.iter().filter(|item| !item.is_null()).map(plain).collect(),
-        Value::Number(number) => plain_number(number),
+        Value::Array(items) => items.iter().filter(|item| !item.is_null()).map(normalized).collect(),
+        Value::Number(number) => normalized_number(number),
         Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
     }
 }
 
 /// A whole number that fits 64 bits is an integer, any other a double, as in the API server.
-fn plain_number(number: &Number) -> Value {
+fn normalized_number(number: &Number) -> Value {
     let Some(double) = number.as_f64().filter(|_| !number.is_i64()) else {
         return Value::Number(number.clone());
     };
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn tags_in_another_order_are_the_same_tags() {
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(set(&list(&["a", "b"]), list(&["b", "a"])), list(&["a", "b"]));
-        assert_eq!(set(&list(&["a", "b"]), list(&["b", "a", "a"])), list(&["b", "a", "a"]));
+        assert_eq!(keep_order(&list(&["a", "b"]), list(&["b", "a"])), list(&["a", "b"]));
+        assert_eq!(keep_order(&list(&["a", "b"]), list(&["b", "a", "a"])), list(&["b", "a", "a"]));
     }
 }

@@ -1,4 +1,4 @@
-//! `spec.catalogRestrictions`: which offerings and plans of a catalog are made classes and plans. Pure.
+//! `spec.catalogRestrictions`: which offerings and plans of a catalog become classes and plans. Pure.
 //!
 //! The language is that of v0.3. Each string is a Kubernetes label selector, with properties of the offering
 //! or plan in place of labels. All strings must match. Kubernetes' library for Rust matches selectors, but
@@ -36,8 +36,8 @@ pub struct Restrictions {
     scope: Option<ScopeKind>,
 }
 
-/// A restriction that cannot be parsed. Then nothing of the catalog is changed, as its meaning would be a
-/// guess.
+/// A restriction that cannot be parsed. Then nothing of the catalog is written, because its meaning is
+/// unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidRestriction {
     /// `serviceClass` or `servicePlan`.
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_named_with_its_field() {
+    fn an_invalid_selector_is_reported_with_its_field() {
         let error = parse(&["name=a", "spec.nothing=x"], &[], ScopeKind::Cluster).unwrap_err();
         assert_eq!(
             error,

@@ -10,13 +10,14 @@ use crate::{
     reconcilers::{reason::Reason, reconciler::Observed},
 };
 
-/// How much of a catalog is read. Raise it when classes or plans get another field, so that those of existing brokers get it
-/// at once. That of v0.3 is 0: it read less, and did not own the classes and plans of namespaced brokers.
+/// The version of the code that reads catalogs, recorded in `status.catalogReader`. Increase it when classes
+/// or plans get another field: then the operator fetches the catalogs of existing brokers at once. v0.3
+/// counts as 0: it read fewer fields, and did not own the classes and plans of namespaced brokers.
 pub(super) const CATALOG_READER: i64 = 1;
 
-/// The catalog was fetched, and its objects are about to be written. `remarks` names what was left out, `changes` says
-/// whether any object is written. An unchanged catalog leaves
-/// the status as it is, its time included: that is in memory.
+/// The catalog was fetched, and its objects are written next. `remarks` names what was left out. `changes`
+/// says whether any object is written. An unchanged catalog does not change the status. Its time is then only
+/// in memory.
 pub(super) fn fetched<S: Watched>(
     observed: &Observed<BrokerReconciler<S>>,
     remarks: &str,

@@ -1,6 +1,6 @@
-//! From the objects that there should be to the writes that bring them about. Only what differs is written.
-//! An object that cannot be written because of another one costs no more than itself; all such conflicts are
-//! named. Pure.
+//! From the objects that there should be to the writes that create or change them. Only differences are
+//! written. If another object prevents a write, only this write is left out. The message names all such
+//! conflicts. Pure.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,16 +27,16 @@ use crate::{
     reconcilers::writes::{Write, WriteTarget},
 };
 
-/// What brings the cluster from what is there to what should be.
+/// The writes that bring the class and plan objects up to date with the catalog.
 pub struct Changes {
-    /// Stages of writes: classes, plans to be deleted, plans, and then which of them are in the catalog.
-    /// Empty when nothing differs.
+    /// Stages of writes: classes, plans to be deleted, plans, and last the marks of objects that have left
+    /// the catalog or are back. Empty if there are no differences.
     pub stages: Vec<Vec<Write>>,
-    /// What cannot be written, as other objects stand in the way.
+    /// The writes that are left out because of other objects.
     pub conflicts: Conflicts,
 }
 
-/// The changes that a catalog asks for.
+/// The changes for a catalog.
 ///
 /// # Errors
 /// An object cannot be written as JSON.
@@ -73,7 +73,7 @@ pub fn changes<S: Scope>(
     Ok(Changes { stages, conflicts })
 }
 
-/// What to create and what to change.
+/// The writes that create missing objects and change different ones.
 fn differences<E: CatalogObject, B: BrokerObject>(
     wanted: &[E],
     present: &[Arc<E>],
@@ -95,9 +95,9 @@ fn differences<E: CatalogObject, B: BrokerObject>(
 /// Marks the broker's objects whose entries have left the catalog, and removes the mark from those whose
 /// entries are back. Objects that a user has made were never in the catalog and stay as they are.
 ///
-/// A mark is only written to the object that was seen: the API server ignores the uid in a patch of a status,
-/// and another object may have the name by now. A mark is removed from whatever has the name, as its entry is
-/// in the catalog.
+/// A mark is only written to the version of the object that was read. The API server ignores the uid in a
+/// patch of a status, so the patch could reach another object with the same name. A mark is removed from any
+/// object with the name, because its entry is in the catalog.
 fn marks<E: CatalogObject, B: BrokerObject>(
     wanted: &[E],
     present: &[Arc<E>],

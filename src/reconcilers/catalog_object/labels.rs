@@ -22,7 +22,7 @@ pub fn wanted<E: CatalogObject>(entry: &E) -> BTreeMap<String, String> {
 
 /// The labels that a class or plan lacks or has with another value.
 #[must_use]
-pub fn wrong<E: CatalogObject>(entry: &E) -> BTreeMap<String, String> {
+pub fn missing_or_wrong<E: CatalogObject>(entry: &E) -> BTreeMap<String, String> {
     let present = entry.meta().labels.as_ref();
     let is_wrong = |key: &String, value: &String| present.and_then(|labels| labels.get(key)) != Some(value);
     wanted(entry).into_iter().filter(|(key, value)| is_wrong(key, value)).collect()
@@ -53,16 +53,16 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_missing_or_wrong_is_set() {
+    fn only_missing_or_wrong_labels_are_set() {
         let common = CommonServicePlanSpec { external_id: "i".into(), ..CommonServicePlanSpec::default() };
         let mut plan = ClusterServicePlan::build("p", "b", "c", common);
-        assert_eq!(wrong(&plan).len(), 4);
+        assert_eq!(missing_or_wrong(&plan).len(), 4);
         plan.metadata.labels = Some([("mine".to_owned(), "stays".to_owned())].into());
         let mut plan = labelled(plan);
-        assert!(wrong(&plan).is_empty());
+        assert!(missing_or_wrong(&plan).is_empty());
         let key = "servicecatalog.k8s.io/spec.externalID";
         plan.metadata.labels.get_or_insert_default().insert(key.into(), "x".into());
-        assert_eq!(wrong(&plan), BTreeMap::from([(key.to_owned(), hash("i"))]));
+        assert_eq!(missing_or_wrong(&plan), BTreeMap::from([(key.to_owned(), hash("i"))]));
         assert_eq!(plan.metadata.labels.unwrap_or_default().get("mine").map(String::as_str), Some("stays"));
     }
 }

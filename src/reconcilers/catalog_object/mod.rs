@@ -1,10 +1,11 @@
-//! Classes and plans ("catalog objects"): one that has left the catalog is deleted when no instance holds it
-//! any more, and every one has the labels that clients look it up by.
+//! Classes and plans ("catalog objects"). An object that has left the catalog is deleted when no instance
+//! uses it any more. Every object gets the labels by which clients look it up.
 //!
-//! The reconciler of brokers ([`super::broker`]) writes them. Here is what remains to be done for a single
-//! one, also for one that a user made: no finalizer, no request to a broker, no status.
+//! The reconciler of brokers ([`super::broker`]) writes these objects from the catalog. This module does the
+//! rest for a single object, also for one that a user has created. It needs no finalizer, no request to a
+//! broker and no status.
 //!
-//! * [`labels`]: the labels. [`usage`]: what an instance holds.
+//! * [`labels`]: the labels. [`usage`]: which objects an instance uses.
 
 pub mod labels;
 pub mod usage;
@@ -33,9 +34,9 @@ use crate::{
 pub trait CatalogKind<S: Scope>: Send + Sync + 'static {
     /// The class or the plan.
     type Object: CatalogObject;
-    /// The instances that may hold an object of this kind.
+    /// The instances that may use an object of this kind.
     fn users(object: &Self::Object, caches: &Caches) -> Vec<Arc<ServiceInstance>>;
-    /// Whether an instance of the same scope holds an object of this kind.
+    /// Whether an instance of the same scope uses an object of this kind.
     fn is_held(object: &Self::Object, held: &usage::Held<'_>) -> bool;
 }
 
@@ -79,11 +80,11 @@ impl<S: Scope> CatalogKind<S> for Plans {
 pub struct Dependencies {
     /// Uid of the broker object that it names, if that exists.
     pub broker_uid: Option<String>,
-    /// Whether an instance holds it. Always false while it is in the catalog.
+    /// Whether an instance uses it. This is always false while the object is in the catalog.
     pub in_use: bool,
 }
 
-/// Brings a class or a plan as far as it goes now.
+/// Reconciles a class or a plan.
 ///
 /// # Errors
 /// The API server did not answer, or rejects the write.
@@ -114,7 +115,7 @@ fn observe<S: Watched, E: CatalogKind<S>>(object: &E::Object, context: &Context)
     Dependencies { broker_uid: broker.and_then(|broker| broker.meta().uid.clone()), in_use }
 }
 
-/// Whether an instance holds a class or plan.
+/// Whether an instance uses a class or plan.
 fn is_in_use<S: Scope, E: CatalogKind<S>>(object: &E::Object, caches: &Caches) -> bool {
     let holds = |instance: &Arc<ServiceInstance>| {
         usage::held(instance).is_some_and(|held| held.scope == S::KIND && E::is_held(object, &held))
@@ -122,8 +123,8 @@ fn is_in_use<S: Scope, E: CatalogKind<S>>(object: &E::Object, caches: &Caches) -
     E::users(object, caches).iter().any(holds)
 }
 
-/// What to change, if anything. Only an object that belongs to the broker is deleted, and only in the version
-/// that was seen: a catalog that brings it back changes it, and then it stays.
+/// What to change, if anything. Only an object that the broker owns is deleted, and only the version that was
+/// read: if a new catalog has the entry again, it has changed the object, and the deletion fails.
 fn plan<E: CatalogObject>(entry: &E, dependencies: &Dependencies) -> Option<Write> {
     if entry.meta().deletion_timestamp.is_some() {
         return None;
@@ -132,7 +133,7 @@ fn plan<E: CatalogObject>(entry: &E, dependencies: &Dependencies) -> Option<Writ
     if entry.is_removed() && is_ours && !dependencies.in_use {
         return Some(Write::delete_as_seen(entry));
     }
-    let wrong = labels::wrong(entry);
+    let wrong = labels::missing_or_wrong(entry);
     let meta = entry.meta();
     (!wrong.is_empty()).then(|| {
         let metadata = json!({ "labels": wrong, "uid": meta.uid, "resourceVersion": meta.resource_version });
@@ -171,7 +172,7 @@ mod tests {
 
     // v0.3 G8
     #[test]
-    fn an_entry_that_has_left_the_catalog_goes_with_its_last_instance() {
+    fn an_object_that_has_left_the_catalog_is_deleted_when_no_instance_uses_it() {
         let removed = class(true, Some("broker-uid"));
         assert!(plan(&removed, &dependencies(true)).is_none());
         let Some(Write::Delete(_, preconditions)) = plan(&removed, &dependencies(false)) else {
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_held_by_its_name_and_by_its_id_within_its_class() {
+    fn an_instance_uses_a_plan_by_its_name_or_by_its_id_within_its_class() {
         let common = CommonServicePlanSpec { external_id: "small-id".into(), ..Default::default() };
         let plan = ServicePlan::build("small", "b", "c", common);
         let held = |plan, present_plan, class| usage::Held {
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_and_a_plan_are_in_use_while_an_instance_of_their_namespace_holds_them() {
+    fn a_class_and_a_plan_are_in_use_while_an_instance_of_their_namespace_uses_them() {
         let plan = |name: &str, id: &str| {
             let common = CommonServicePlanSpec { external_id: id.into(), ..Default::default() };
             let mut plan = ServicePlan::build(name, "b", "c", common);
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_brokers_is_never_deleted() {
+    fn an_object_that_the_broker_does_not_own_is_never_deleted() {
         assert!(plan(&class(true, None), &dependencies(false)).is_none());
         assert!(plan(&class(true, Some("another-uid")), &dependencies(false)).is_none());
         let nobody = Dependencies { broker_uid: None, in_use: false };

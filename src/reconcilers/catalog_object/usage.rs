@@ -1,4 +1,4 @@
-//! Which broker, class and plan an instance holds: they must not be deleted before it. Pure.
+//! Which broker, class and plan an instance uses. They must not be deleted before it. Pure.
 
 use crate::{
     caches::named::resolved,
@@ -8,13 +8,13 @@ use crate::{
     },
 };
 
-/// The objects that an instance was ordered from.
+/// The objects that an instance uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held<'a> {
     /// Whether class and plan are cluster-wide.
     pub scope: ScopeKind,
-    /// Name of the broker object. `None` for an instance of v0.3 without a record: it names only class and
-    /// plan.
+    /// Name of the broker object. `None` for an instance of v0.3 without a record, which refers only to class
+    /// and plan.
     pub broker: Option<&'a str>,
     /// Name of the class object.
     pub class: &'a str,
@@ -28,8 +28,9 @@ pub struct Held<'a> {
     pub at_broker: bool,
 }
 
-/// What an instance holds. One that was never ordered holds nothing: its references are resolved anew each
-/// time, and a class that has left the catalog must make room for its successor of the same name.
+/// The objects that an instance uses. An instance that was never ordered uses none: its references are
+/// resolved again each time, and a class that has left the catalog must not block a new class of the same
+/// name.
 #[must_use]
 pub fn held(instance: &ServiceInstance) -> Option<Held<'_>> {
     let status = instance.status.as_ref()?;
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ordered_is_held_until_its_deletion_is_complete() {
+    fn an_instance_uses_what_it_ordered_until_its_deletion_is_complete() {
         for (deprovision_status, at_broker) in [
             (DeletionStatus::Unset, Some(true)),
             (DeletionStatus::Required, Some(true)),
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_that_an_instance_has_is_held_beside_the_one_that_it_is_to_have() {
+    fn an_instance_uses_its_present_plan_and_the_plan_that_it_asked_for() {
         let mut status = recorded(DeletionStatus::Required);
         let cluster_service_plan_external_id = "small-id".into();
         status.external_properties =
@@ -132,7 +133,7 @@ mod tests {
 
     // v0.3 D3
     #[test]
-    fn what_the_original_ordered_is_held_by_the_references_in_spec() {
+    fn an_instance_of_v0_3_uses_what_the_references_in_its_spec_name() {
         let name = |name: &str| Some(LocalObjectReference { name: name.into() });
         let spec = ServiceInstanceSpec {
             service_class_ref: name("c"),

@@ -1,4 +1,4 @@
-//! "Catalog Management", row by row.
+//! "Catalog Management" of the spec, rule by rule.
 
 mod rules;
 
@@ -230,7 +230,7 @@ fn all_problems_are_found_and_the_text_stays_short() {
 
 // OSB 44
 #[test]
-fn what_does_not_fit_is_left_out_alone() {
+fn a_value_over_a_limit_is_left_out_alone() {
     let (fits, long) = ("ü".repeat(MAX_NAME), "ü".repeat(MAX_NAME + 1));
     let catalog = parse(&[
         offering("s1", &fits, [plan("p1", &fits), plan("p2", &long), plan(&"i".repeat(MAX_ID + 1), "x")]),
@@ -253,7 +253,7 @@ fn what_does_not_fit_is_left_out_alone() {
 }
 
 #[test]
-fn what_does_not_fit_still_must_be_valid() {
+fn the_ids_in_an_offering_that_is_left_out_still_count() {
     let long = "n".repeat(MAX_NAME + 1);
     let services = vec![offering("s", &long, [plan("p", "x")]), offering("s", "b", [plan("p", "x")])];
     let catalog = parse(&services).unwrap();
@@ -264,7 +264,7 @@ fn what_does_not_fit_still_must_be_valid() {
 // OSB 54
 // v0.3 C9
 #[test]
-fn a_bad_schema_costs_no_more_than_itself() {
+fn only_the_bad_schema_is_left_out() {
     let schemas = json!({
         "service_instance": { "create": { "parameters": { "x": "y".repeat(MAX_SCHEMA) } }, "update": { "parameters": true } },
         "service_binding": { "create": { "parameters": { "$schema": "draft" } } }
@@ -284,7 +284,7 @@ fn a_bad_schema_costs_no_more_than_itself() {
 
 // OSB 54
 #[test]
-fn what_ought_to_hold_schemas_and_does_not_is_named_once() {
+fn a_wrong_value_in_place_of_schemas_is_reported_once() {
     for (schemas, place) in [
         (json!("none"), "schemas"),
         (json!({ "service_instance": [], "service_binding": null }), "schemas.service_instance"),
@@ -298,7 +298,7 @@ fn what_ought_to_hold_schemas_and_does_not_is_named_once() {
 }
 
 #[test]
-fn what_is_nested_too_deep_costs_no_more_than_itself() {
+fn only_the_too_deep_value_is_left_out() {
     for levels in [MAX_DEPTH + 1, 200, 100_000] {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         let service = with("metadata", json!("<deep>")).to_string().replace("\"<deep>\"", &deep);
@@ -309,7 +309,7 @@ fn what_is_nested_too_deep_costs_no_more_than_itself() {
 }
 
 #[test]
-fn metadata_of_too_many_values_cost_no_more_than_themselves() {
+fn only_metadata_with_too_many_values_are_left_out() {
     let zeros = |values: usize| json!({ "x": vec![0; values - 2] });
     let fits = parse(&[with("metadata", zeros(crate::json::MAX_VALUES))]).unwrap();
     assert!(fits.offerings[0].metadata.is_some());
@@ -340,7 +340,8 @@ fn problems_do_not_repeat_our_secrets() {
     }
 }
 
-/// A plan as large brokers have them, by the ten thousand. A text, as a tree of so many takes its time.
+/// One of ten thousand plans, as large brokers have them. It is text, because building a tree of so many
+/// would take long.
 fn plan_with_everything(index: usize) -> String {
     let schema = r#"{ "parameters": {
         "$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "required": ["size"],

@@ -1,25 +1,26 @@
-//! Each rule of the spec about the catalog, broken once: what is left out, what is named, what is kept.
+//! For each rule of the spec about the catalog, a document that breaks it: what is left out, what the message
+//! says, and what is kept.
 
 use super::*;
 
-/// What comes of a fault.
+/// What a fault leads to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cost {
-    /// Nothing: the entry is offered, and the fault is named.
+    /// The entry is offered, and a message names the fault.
     Nothing,
-    /// The field that has it, which is named.
+    /// The field is left out, and a message names the fault.
     Field,
-    /// The plan, which is named; its offering keeps the other one.
+    /// The plan is left out, and a message names the fault. Its offering keeps the other plan.
     CatalogPlan,
-    /// The offering, which is named.
+    /// The offering is left out, and a message names the fault.
     CatalogOffering,
-    /// The entry is offered, and there is nothing to name.
+    /// The entry is offered, and there is no message.
     NoFault,
 }
 use Cost::{CatalogOffering, CatalogPlan, Field, NoFault, Nothing};
 
-/// A field (of the offering, or with `plan.` before it of its first plan), a value that breaks a rule, what
-/// comes of it and what is named, behind the place.
+/// A field (of the offering, or with the prefix `plan.` of its first plan), a value that breaks a rule, what
+/// the fault leads to, and the end of the message.
 const RULES: &[(&str, &str, Cost, &str)] = &[
     ("id", "null", CatalogOffering, "id is missing"),
     ("id", r#""""#, CatalogOffering, "id is empty"),
@@ -94,7 +95,7 @@ const RULES: &[(&str, &str, Cost, &str)] = &[
 
 // OSB 41, 45, 53, 57
 #[test]
-fn a_broken_rule_costs_what_the_table_says_and_is_named() {
+fn a_broken_rule_leads_to_what_the_table_says() {
     for (path, value, cost, message) in RULES {
         let mut broken = offering("s", "redis", [plan("p", "small"), plan("p2", "large")]);
         let (object, key, place) = match path.strip_prefix("plan.") {
@@ -107,7 +108,7 @@ fn a_broken_rule_costs_what_the_table_says_and_is_named() {
         } else {
             format!("{place} {}", object["name"])
         };
-        // As text, since a number such as 1e400 has no other form.
+        // As text, because a number such as 1e400 has no other form.
         let services = json!([broken, offering("good", "mysql", [plan("good-p", "only")])]).to_string();
         let body = format!("{{\"services\":{services}}}").replace("\"<here>\"", value);
         let catalog = Catalog::parse(body.as_bytes()).unwrap();
@@ -126,7 +127,8 @@ fn a_broken_rule_costs_what_the_table_says_and_is_named() {
     }
 }
 
-/// What v0.3 took is taken: each value as v0.3 had it, where the spec gives it no other meaning.
+/// The operator accepts what v0.3 accepted, with the meaning that it had in v0.3 unless the spec gives it
+/// another.
 // OSB 41
 #[test]
 fn what_is_tolerated_has_the_value_that_it_had_in_v0_3() {
@@ -143,7 +145,7 @@ fn what_is_tolerated_has_the_value_that_it_had_in_v0_3() {
     assert_eq!((plan.description.as_str(), &plan.maintenance_info), ("small", &None));
 }
 
-/// Entries that clash, what is named, and what is offered.
+/// Entries with the same id or name, the messages, and what is offered.
 type Clash = (Vec<Value>, &'static [&'static str], &'static [&'static str]);
 
 // OSB 39, 43
@@ -188,7 +190,7 @@ fn entries_that_claim_the_same_id_or_name_are_all_left_out() {
             ],
             &["a/q"],
         ),
-        // What has another fault claims its id and name all the same.
+        // Entries with other faults count too.
         (
             vec![offering("x", "a", json!([])), offering("x", "b", [plan("b", "p")])],
             &[
@@ -198,8 +200,8 @@ fn entries_that_claim_the_same_id_or_name_are_all_left_out() {
             ],
             &[],
         ),
-        // Names are compared with their case, may recur in another offering, and an offering may share an id
-        // with a plan.
+        // Names are case-sensitive, may occur again in another offering, and an offering may have the same id
+        // as a plan.
         (
             vec![
                 offering("a", "redis", [plan("A", "small"), plan("a", "Small")]),
@@ -220,7 +222,7 @@ fn entries_that_claim_the_same_id_or_name_are_all_left_out() {
 }
 
 #[test]
-fn what_is_no_entry_is_left_out_alone() {
+fn only_an_entry_that_cannot_be_read_is_left_out() {
     for (entry, message) in [
         ("null", "it is not an object"),
         ("[\"s\",\"redis\"]", "it is not an object"),

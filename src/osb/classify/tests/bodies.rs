@@ -1,4 +1,4 @@
-//! What is read of the bodies of successes, and which make them malformed.
+//! What the operator reads from the bodies of successes, and which bodies are malformed.
 
 use super::*;
 
@@ -88,7 +88,7 @@ fn operation_and_dashboard_url_are_texts_or_nothing() {
                     assert_eq!(answered(outcome), accepted, "{body}");
                 }
                 None => {
-                    doubt(kind(outcome));
+                    unknown(kind(outcome));
                 }
             }
         }
@@ -134,7 +134,7 @@ fn states_are_exactly_those_of_the_spec() {
             r#"{"state":1}"#,
             "{}",
         ] {
-            assert!(!doubt(answer(operation, 200, body.as_bytes())).mitigate, "{body}");
+            assert!(!unknown(answer(operation, 200, body.as_bytes())).mitigate, "{body}");
         }
         for body in ["", "{}", "<html>", r#"{"state":"succeeded"}"#] {
             let polled = answered(poll(operation, &Response::new(410, body.as_bytes())));
@@ -160,10 +160,10 @@ fn credentials_are_an_object_or_absent() {
         let nested = r#"{"uri":"x","ports":[1,2.5,null],"tls":{"ca":true}}"#;
         assert_eq!(done(&format!(r#"{{"endpoints":5,"credentials":{nested}}}"#)).as_deref(), Some(nested));
         for body in [r#"{"credentials":"x"}"#, r#"{"credentials":[]}"#, r#"{"credentials":true}"#] {
-            assert_eq!(doubt(answer(Operation::Bind, status, body.as_bytes())).mitigate, status == 201);
+            assert_eq!(unknown(answer(Operation::Bind, status, body.as_bytes())).mitigate, status == 201);
         }
     }
-    doubt(answer(Operation::GetBinding, 200, br#"{"credentials":[]}"#));
+    unknown(answer(Operation::GetBinding, 200, br#"{"credentials":[]}"#));
 }
 
 // OSB 58
@@ -172,7 +172,7 @@ fn an_asynchronous_bind_has_no_credentials_and_must_have_been_asked_for() {
     let response = Response::new(202, br#"{"operation":"o","credentials":"ignored"}"#);
     let Bound::Accepted { operation } = answered(bind(&response, true)) else { panic!("done") };
     assert_eq!(operation.as_deref(), Some("o"));
-    assert!(doubt(kind(bind(&response, false))).mitigate);
+    assert!(unknown(kind(bind(&response, false))).mitigate);
 }
 
 // OSB 25b
@@ -180,12 +180,12 @@ fn an_asynchronous_bind_has_no_credentials_and_must_have_been_asked_for() {
 fn a_body_of_too_many_values_is_malformed_and_no_tree_is_made_of_it() {
     let body = |values: usize| format!("{{\"x\":[{}0]}}", "0,".repeat(values - 3));
     assert!(matches!(provision(&Response::new(201, body(100_000).as_bytes())), Outcome::Answered(_)));
-    let doubt = doubt(kind(provision(&Response::new(201, body(100_001).as_bytes()))));
-    assert!(doubt.message.to_string().contains("more than 100,000 values"), "{}", doubt.message);
+    let unknown = unknown(kind(provision(&Response::new(201, body(100_001).as_bytes()))));
+    assert!(unknown.message.to_string().contains("more than 100,000 values"), "{}", unknown.message);
 }
 
 #[test]
 fn deep_nesting_is_malformed_and_not_a_crash() {
     let body = format!("{{\"credentials\":{}", "[".repeat(100_000));
-    assert!(doubt(answer(Operation::Bind, 201, body.as_bytes())).mitigate);
+    assert!(unknown(answer(Operation::Bind, 201, body.as_bytes())).mitigate);
 }

@@ -1,4 +1,5 @@
-//! What a broker's answers mean, for every operation. Here is how they are asked for and told apart.
+//! What the answers of a broker mean, for every operation. This file makes the answers and compares the
+//! outcomes.
 
 mod bodies;
 mod refusals;
@@ -29,7 +30,7 @@ const POLLING: [Operation; 2] = [Operation::PollInstance, Operation::PollBinding
 const MALFORMED: [&[u8]; 9] =
     [b"", b"null", b"[]", b"\"x\"", b"7", b"{\"a\":", b"<html></html>", b"\xff\xfe{}", b"{\"a\":1e999}"];
 
-/// An outcome without what was answered, comparable.
+/// An outcome without the content of the answer, so that it can be compared.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Answered,
@@ -43,7 +44,7 @@ fn kind<T>(outcome: Outcome<T>) -> Kind {
         Outcome::Answered(_) => Kind::Answered,
         Outcome::Refused(refusal) => Kind::Refused(refusal),
         Outcome::Unsent(_) => Kind::Unsent,
-        Outcome::Unknown(doubt) => Kind::Unknown(doubt),
+        Outcome::Unknown(unknown) => Kind::Unknown(unknown),
     }
 }
 
@@ -70,9 +71,9 @@ fn valid_body(operation: Operation) -> &'static [u8] {
 }
 
 #[track_caller]
-fn doubt(kind: Kind) -> UnknownOutcome {
-    let Kind::Unknown(doubt) = kind else { panic!("not unknown: {kind:?}") };
-    doubt
+fn unknown(kind: Kind) -> UnknownOutcome {
+    let Kind::Unknown(unknown) = kind else { panic!("not unknown: {kind:?}") };
+    unknown
 }
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! What a refusal or a failure says: why, what is left to do, and in which words.
+//! The message of a refusal or a failure: the reason, what the user can do, and the exact text.
 
 use super::*;
 
@@ -46,11 +46,11 @@ fn reasons_follow_status_and_code_alone() {
 
 // OSB 26
 #[test]
-fn failures_say_what_is_left_to_do() {
+fn failures_say_what_the_user_can_do() {
     let body = br#"{"instance_usable":false,"update_repeatable":false}"#;
     let refused = refusal(answer(Operation::Update, 422, body));
     assert_eq!((refused.instance_usable, refused.update_repeatable), (Some(false), Some(false)));
-    let failed = doubt(answer(Operation::Update, 500, body));
+    let failed = unknown(answer(Operation::Update, 500, body));
     assert_eq!((failed.instance_usable, failed.update_repeatable), (Some(false), Some(false)));
     let silent = refusal(answer(Operation::Update, 422, br#"{"instance_usable":"no"}"#));
     assert_eq!((silent.instance_usable, silent.update_repeatable), (None, None));
@@ -63,7 +63,7 @@ fn retry_after_is_passed_on() {
     let after = Some(Duration::from_secs(7));
     let with = |status, body| Response { retry_after: after, ..Response::new(status, body) };
     assert_eq!(refusal(ask(Operation::Bind, &with(429, b""))).retry_after, after);
-    assert_eq!(doubt(ask(Operation::Bind, &with(503, b""))).retry_after, after);
+    assert_eq!(unknown(ask(Operation::Bind, &with(503, b""))).retry_after, after);
     let polled = answered(poll(Operation::PollInstance, &with(200, br#"{"state":"in progress"}"#)));
     assert_eq!(polled.retry_after, after);
 }
@@ -93,7 +93,7 @@ fn messages_are_sentences() {
 
 // OSB 3
 #[test]
-fn a_refused_version_is_answered_with_what_to_set() {
+fn after_a_refused_version_the_message_says_what_to_set() {
     let say = |body: &str, version: Option<&str>| {
         let version = version.map(|text| text.parse().unwrap());
         refusal(ask(Operation::Bind, &Response { version, ..Response::new(412, body.as_bytes()) }))
@@ -128,7 +128,7 @@ fn messages_are_short_whatever_the_broker_writes() {
         for status in [400, 500] {
             let message = match answer(Operation::Update, status, body) {
                 Kind::Refused(refusal) => refusal.message.to_string(),
-                Kind::Unknown(doubt) => doubt.message.to_string(),
+                Kind::Unknown(unknown) => unknown.message.to_string(),
                 other => panic!("{other:?}"),
             };
             assert!(message.len() < 1400 && !message.contains(char::is_control), "{}", message.len());
@@ -149,7 +149,7 @@ fn our_own_secret_is_not_repeated_even_where_it_is_cut() {
         assert!(!message.contains("s3cr") && message.contains("<redacted>"), "{message}");
     }
     let response = Response { secrets: &secrets, ..Response::new(500, b"bad: s3cret-password") };
-    assert!(doubt(ask(Operation::Provision, &response)).message.to_string().ends_with(": bad: <redacted>"));
+    assert!(unknown(ask(Operation::Provision, &response)).message.to_string().ends_with(": bad: <redacted>"));
     let body = br#"{"state":"failed","description":"s3cret-password"}"#;
     let response = Response { secrets: &secrets, ..Response::new(200, body) };
     let polled = answered(poll(Operation::PollInstance, &response));
@@ -162,18 +162,18 @@ fn no_success_body_and_no_unstructured_body_of_a_bind_is_quoted() {
         br#"{"credentials":"hunter2","operation":"hunter2","state":"hunter2","dashboard_url":["hunter2"]}"#;
     for operation in ALL {
         for status in [200, 201, 202, 203] {
-            if let Kind::Unknown(doubt) = answer(operation, status, body) {
+            if let Kind::Unknown(unknown) = answer(operation, status, body) {
                 assert!(
-                    !doubt.message.to_string().contains("hunter2"),
+                    !unknown.message.to_string().contains("hunter2"),
                     "{operation:?} {status} {}",
-                    doubt.message
+                    unknown.message
                 );
             }
         }
     }
     for operation in [Operation::Bind, Operation::GetBinding] {
         assert!(
-            !doubt(answer(operation, 500, b"{\"credentials\": hunter2"))
+            !unknown(answer(operation, 500, b"{\"credentials\": hunter2"))
                 .message
                 .to_string()
                 .contains("hunter2")

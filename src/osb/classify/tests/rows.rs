@@ -15,11 +15,11 @@ fn row_200_malformed_is_a_failure_without_mitigation() {
         for body in MALFORMED {
             let kind = answer(operation, 200, body);
             if DELETING.contains(&operation) || operation == Operation::Catalog {
-                // A DELETE needs no body; the catalog's is judged by its own module.
+                // A DELETE needs no body. The body of the catalog has tests of its own.
                 assert_eq!(kind, Kind::Answered, "{operation:?}");
             } else {
-                let doubt = doubt(kind);
-                assert!(!doubt.mitigate && doubt.answered, "{operation:?} {doubt:?}");
+                let unknown = unknown(kind);
+                assert!(!unknown.mitigate && unknown.answered, "{operation:?} {unknown:?}");
             }
         }
     }
@@ -44,10 +44,10 @@ fn row_201_is_success_of_creations_only() {
         if CREATING.contains(&operation) {
             assert_eq!(kind, Kind::Answered);
         } else {
-            // DELETE and PATCH: "any other status: failure", which contradicts the table; repeated, never
-            // mitigated.
-            let doubt = doubt(kind);
-            assert!(!doubt.mitigate && doubt.answered, "{operation:?}");
+            // For DELETE and PATCH the text says "any other status: failure", which contradicts the table.
+            // The operator repeats the request, and starts no mitigation.
+            let unknown = unknown(kind);
+            assert!(!unknown.mitigate && unknown.answered, "{operation:?}");
         }
     }
 }
@@ -57,16 +57,16 @@ fn rows_201_and_202_malformed_are_mitigated() {
     for operation in CREATING {
         for status in [201, 202] {
             for body in MALFORMED {
-                let doubt = doubt(answer(operation, status, body));
-                assert!(doubt.mitigate && doubt.answered, "{operation:?} {status} {body:?}");
-                assert_eq!(doubt.status, Some(status));
+                let unknown = unknown(answer(operation, status, body));
+                assert!(unknown.mitigate && unknown.answered, "{operation:?} {status} {body:?}");
+                assert_eq!(unknown.status, Some(status));
             }
         }
     }
     for operation in [Operation::Update, Operation::Deprovision, Operation::Unbind] {
         for body in MALFORMED {
-            let doubt = doubt(answer(operation, 202, body));
-            assert!(!doubt.mitigate && doubt.answered, "{operation:?} {body:?}");
+            let unknown = unknown(answer(operation, 202, body));
+            assert!(!unknown.mitigate && unknown.answered, "{operation:?} {body:?}");
         }
     }
 }
@@ -76,7 +76,7 @@ fn row_202_is_success_of_everything_asynchronous() {
     for operation in ALL {
         let kind = answer(operation, 202, valid_body(operation));
         if operation.method() == "GET" {
-            assert!(!doubt(kind).mitigate, "{operation:?}");
+            assert!(!unknown(kind).mitigate, "{operation:?}");
         } else {
             assert_eq!(kind, Kind::Answered, "{operation:?}");
         }
@@ -87,9 +87,9 @@ fn row_202_is_success_of_everything_asynchronous() {
 fn row_any_other_2xx_is_mitigated_for_creations() {
     for operation in ALL {
         for status in [101, 203, 204, 205, 206, 207, 226, 299, 600, 700, 999] {
-            let doubt = doubt(answer(operation, status, valid_body(operation)));
-            assert_eq!(doubt.mitigate, CREATING.contains(&operation), "{operation:?} {status}");
-            assert!(doubt.answered);
+            let unknown = unknown(answer(operation, status, valid_body(operation)));
+            assert_eq!(unknown.mitigate, CREATING.contains(&operation), "{operation:?} {status}");
+            assert!(unknown.answered);
         }
     }
 }
@@ -112,9 +112,9 @@ fn rows_408_and_other_4xx_are_refusals() {
 fn row_5xx_is_mitigated_for_creations() {
     for operation in ALL {
         for status in 500..=599 {
-            let doubt = doubt(answer(operation, status, b"{}"));
-            assert_eq!(doubt.mitigate, CREATING.contains(&operation), "{operation:?} {status}");
-            assert_eq!(doubt.answered, !matches!(status, 502 | 504), "{status}");
+            let unknown = unknown(answer(operation, status, b"{}"));
+            assert_eq!(unknown.mitigate, CREATING.contains(&operation), "{operation:?} {status}");
+            assert_eq!(unknown.answered, !matches!(status, 502 | 504), "{status}");
         }
     }
 }
@@ -124,15 +124,15 @@ fn row_timeout_is_mitigated_for_creations() {
     for operation in ALL {
         for fault in [TransportFault::TimedOut(Duration::from_secs(60)), TransportFault::Lost("reset".into())]
         {
-            let doubt = doubt(kind(transport::<()>(operation, fault)));
-            assert_eq!(doubt.mitigate, CREATING.contains(&operation), "{operation:?}");
-            assert!(!doubt.answered && doubt.status.is_none());
+            let unknown = unknown(kind(transport::<()>(operation, fault)));
+            assert_eq!(unknown.mitigate, CREATING.contains(&operation), "{operation:?}");
+            assert!(!unknown.answered && unknown.status.is_none());
         }
     }
 }
 
 #[test]
-fn what_was_not_sent_is_never_mitigated() {
+fn a_request_that_was_not_sent_is_never_mitigated() {
     for operation in ALL {
         let fault = TransportFault::Unsent("refused".into());
         assert_eq!(kind(transport::<()>(operation, fault)), Kind::Unsent);
@@ -157,32 +157,32 @@ fn a_body_that_did_not_arrive() {
         let in_time = fault != BodyFault::TimedOut;
         for operation in CREATING {
             for status in [201, 202] {
-                let doubt = doubt(ask(operation, &broken(status, fault)));
-                assert!(doubt.mitigate, "{operation:?} {status} {fault:?}");
-                assert_eq!(doubt.answered, fault == BodyFault::TooLong);
+                let unknown = unknown(ask(operation, &broken(status, fault)));
+                assert!(unknown.mitigate, "{operation:?} {status} {fault:?}");
+                assert_eq!(unknown.answered, fault == BodyFault::TooLong);
             }
-            // 200 that is malformed is not mitigated, one that did not come in time is.
-            assert_eq!(doubt(ask(operation, &broken(200, fault))).mitigate, !in_time, "{fault:?}");
+            // A malformed 200 needs no mitigation. A 200 whose body did not arrive in time needs it.
+            assert_eq!(unknown(ask(operation, &broken(200, fault))).mitigate, !in_time, "{fault:?}");
             assert_eq!(refusal(ask(operation, &broken(400, fault))).reason, RefusalReason::BadRequest);
-            assert!(doubt(ask(operation, &broken(500, fault))).mitigate);
+            assert!(unknown(ask(operation, &broken(500, fault))).mitigate);
         }
         for operation in DELETING {
             for status in [200, 410] {
                 assert_eq!(ask(operation, &broken(status, fault)), Kind::Answered);
             }
-            assert!(!doubt(ask(operation, &broken(202, fault))).mitigate);
+            assert!(!unknown(ask(operation, &broken(202, fault))).mitigate);
         }
         for operation in
             [Operation::Catalog, Operation::GetBinding, Operation::PollInstance, Operation::Update]
         {
-            assert!(!doubt(ask(operation, &broken(200, fault))).mitigate);
+            assert!(!unknown(ask(operation, &broken(200, fault))).mitigate);
         }
         assert_eq!(ask(Operation::PollBinding, &broken(410, fault)), Kind::Answered);
     }
 }
 
 #[test]
-fn a_304_is_an_answer_to_a_question_only() {
+fn a_304_is_an_answer_only_to_a_conditional_request() {
     let response = Response::new(304, b"");
     assert_eq!(answered(catalog(&response, Some("kept"))), CatalogAnswer::Unchanged("kept"));
     let message = refusal(kind(catalog(&response, None::<()>))).message.to_string();

@@ -1,5 +1,6 @@
-//! Objects that stand in the way of a catalog: those of others, or of another meaning, under its names, and plans that
-//! have moved while instances use them. They cost no more than themselves.
+//! Objects that prevent writes for a catalog: objects of other owners or of other entries with the same
+//! names, and plans that have moved to another offering while instances use them. All other objects are
+//! written.
 
 use super::*;
 use crate::crd::{ServiceInstanceSpec, ServiceInstanceStatus, common::ResolvedOffering};
@@ -8,13 +9,13 @@ use crate::crd::{ServiceInstanceSpec, ServiceInstanceStatus, common::ResolvedOff
 // v0.3 G3
 #[test]
 fn a_conflict_names_both_brokers_and_everything_else_is_written() {
-    let mut bench = Bench::new();
+    let mut cluster = TestCluster::new();
     let mut theirs =
         ClusterServiceClass::build("z54zwo", "other", crate::crd::class::CommonServiceClassSpec::default());
     theirs.spec.common.external_id = "Two".into();
-    bench.classes.push(theirs);
-    assert_eq!(bench.catalog(&two()), ["create one", "create small", "create large", "status"]);
-    let (status, reason, message) = bench.ready();
+    cluster.classes.push(theirs);
+    assert_eq!(cluster.catalog(&two()), ["create one", "create small", "create large", "status"]);
+    let (status, reason, message) = cluster.ready();
     assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
     assert_eq!(
         message,
@@ -22,58 +23,58 @@ fn a_conflict_names_both_brokers_and_everything_else_is_written() {
          already: \"Two\" (ClusterServiceClass z54zwo of ClusterServiceBroker other); ids are unique among brokers: \
          remove one of the brokers, or leave the ids out with spec.catalogRestrictions; the rest of the catalog is in place; the operator tries again"
     );
-    assert!(bench.catalog(&two()).is_empty());
-    assert_eq!(memory::failures(&bench.observed()), 2, "the broker is asked again as after a failure");
+    assert!(cluster.catalog(&two()).is_empty());
+    assert_eq!(memory::failures(&cluster.observed()), 2, "the broker is asked again as after a failure");
     let restrictions = CatalogRestrictions {
         service_class: vec!["spec.externalID != Two".into()],
         service_plan: Vec::new(),
     };
-    bench.broker.spec.common.catalog_restrictions = Some(restrictions);
-    bench.broker.metadata.generation = Some(2);
-    assert_eq!(bench.catalog(&two()), ["status"]);
-    assert_eq!(bench.ready().0, ConditionStatus::True);
+    cluster.broker.spec.common.catalog_restrictions = Some(restrictions);
+    cluster.broker.metadata.generation = Some(2);
+    assert_eq!(cluster.catalog(&two()), ["status"]);
+    assert_eq!(cluster.ready().0, ConditionStatus::True);
 }
 
 #[test]
 fn a_plan_that_another_broker_offers_is_a_conflict_whatever_its_class() {
     for class in ["one", "elsewhere"] {
-        let mut bench = Bench::new();
+        let mut cluster = TestCluster::new();
         let mut theirs = ClusterServicePlan::build("large", "other", class, CommonServicePlanSpec::default());
         theirs.spec.common.external_id = "large".into();
-        bench.plans.push(theirs);
+        cluster.plans.push(theirs);
         let rest = ["create one", "create z54zwo", "create small", "create free", "status"];
-        assert_eq!(bench.catalog(&two()), rest);
-        let (status, reason, message) = bench.ready();
+        assert_eq!(cluster.catalog(&two()), rest);
+        let (status, reason, message) = cluster.ready();
         assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
         for part in
             ["\"large\"", "ClusterServiceBroker b ", "ClusterServiceBroker other", "ClusterServicePlan large"]
         {
             assert!(message.contains(part), "{part}: {message}");
         }
-        bench.plans.retain(|plan| plan.broker_name() != "other");
-        assert_eq!(bench.catalog(&two()), ["create large", "status"], "the other broker has gone");
+        cluster.plans.retain(|plan| plan.broker_name() != "other");
+        assert_eq!(cluster.catalog(&two()), ["create large", "status"], "the other broker has gone");
     }
 }
 
 #[test]
 fn an_object_that_is_something_else_is_a_conflict_and_stays_as_it_is() {
-    let spoil: [fn(&mut Bench); 2] = [
-        |bench| bench.classes[0].spec.common.external_id = "changed".into(),
-        |bench| {
-            let mut reference = owner::reference(&bench.broker);
+    let edits: [fn(&mut TestCluster); 2] = [
+        |cluster| cluster.classes[0].spec.common.external_id = "changed".into(),
+        |cluster| {
+            let mut reference = owner::reference(&cluster.broker);
             (reference.uid, reference.name) = ("x".into(), "x".into());
-            bench.plans[0].metadata.owner_references = Some(vec![reference]);
+            cluster.plans[0].metadata.owner_references = Some(vec![reference]);
         },
     ];
-    for spoil in spoil {
-        let mut bench = Bench::new();
-        bench.catalog(&two());
-        spoil(&mut bench);
+    for edit in edits {
+        let mut cluster = TestCluster::new();
+        cluster.catalog(&two());
+        edit(&mut cluster);
         let mut changed = two();
         changed[1]["description"] = json!("new");
-        assert_eq!(bench.catalog(&changed), ["patch z54zwo", "status"]);
-        assert_eq!(bench.ready().1, "ErrorSyncingCatalog");
-        assert!(bench.ready().2.contains("; delete them; the rest"), "{}", bench.ready().2);
+        assert_eq!(cluster.catalog(&changed), ["patch z54zwo", "status"]);
+        assert_eq!(cluster.ready().1, "ErrorSyncingCatalog");
+        assert!(cluster.ready().2.contains("; delete them; the rest"), "{}", cluster.ready().2);
     }
 }
 
@@ -103,27 +104,27 @@ fn service_of_many(id: &str) -> Value {
 // v0.3 G5
 #[test]
 fn plans_of_an_offering_that_is_back_under_a_new_id_are_taken_over_if_no_instance_uses_them() {
-    let mut bench = Bench::new();
-    bench.catalog(&json!([service_of_many("one")]));
-    let written = bench.catalog(&json!([service_of_many("new")]));
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&json!([service_of_many("one")]));
+    let written = cluster.catalog(&json!([service_of_many("new")]));
     let expected: Vec<String> = (0..30).map(|index| format!("delete plan-{index}")).collect();
     assert_eq!(written[0], "create new");
     assert!(expected.iter().all(|deletion| written[1..31].contains(deletion)), "{written:?}");
     assert!(written[31..61].iter().all(|write| write.starts_with("create plan-")), "{written:?}");
     assert_eq!(written[61..], ["mark one true", "status"]);
-    assert_eq!(bench.ready().0, ConditionStatus::True);
-    assert!(bench.plans.iter().all(|plan| plan.class_name() == "new"));
-    assert!(bench.catalog(&json!([service_of_many("new")])).is_empty());
+    assert_eq!(cluster.ready().0, ConditionStatus::True);
+    assert!(cluster.plans.iter().all(|plan| plan.class_name() == "new"));
+    assert!(cluster.catalog(&json!([service_of_many("new")])).is_empty());
 }
 
 #[test]
-fn a_plan_is_deleted_only_as_it_was_seen() {
-    let mut bench = Bench::new();
-    bench.catalog(&json!([service("one", &["small"])]));
-    bench.plans[0].metadata.uid = Some("u".into());
-    bench.plans[0].metadata.resource_version = Some("7".into());
+fn a_plan_is_deleted_only_in_the_version_that_was_read() {
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&json!([service("one", &["small"])]));
+    cluster.plans[0].metadata.uid = Some("u".into());
+    cluster.plans[0].metadata.resource_version = Some("7".into());
     let moved = Outcome::Answered(Ok(Arc::new(parse(&json!([service("new", &["small"])])))));
-    let writes = Cluster::absorb(&bench.observed(), moved).writes;
+    let writes = Cluster::absorb(&cluster.observed(), moved).writes;
     let Write::Delete(target, only) = &writes[1][0] else { panic!("not deleted") };
     assert_eq!(target.name, "small");
     assert_eq!((only.uid.as_deref(), only.resource_version.as_deref()), (Some("u"), Some("7")));
@@ -133,10 +134,10 @@ fn a_plan_is_deleted_only_as_it_was_seen() {
 // v0.3 G5
 #[test]
 fn all_plans_that_instances_use_are_named_at_once_and_the_others_are_taken_over() {
-    let mut bench = Bench::new();
-    bench.catalog(&json!([service_of_many("one")]));
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&json!([service_of_many("one")]));
     for name in ["a", "b", "c", "d", "e"] {
-        bench.instances.push(instance(name, "plan-3"));
+        cluster.instances.push(instance(name, "plan-3"));
     }
     let mut moving = instance("moving", "elsewhere");
     let status = moving.status.as_mut().unwrap();
@@ -144,12 +145,12 @@ fn all_plans_that_instances_use_are_named_at_once_and_the_others_are_taken_over(
         cluster_service_plan_external_id: "plan-7".into(),
         ..crate::crd::instance::InstanceProperties::default()
     });
-    bench.instances.push(moving);
+    cluster.instances.push(moving);
     let catalog = json!([service_of_many("new"), service("Two", &["free"])]);
-    let written = bench.catalog(&catalog);
+    let written = cluster.catalog(&catalog);
     assert_eq!(written.iter().filter(|write| write.starts_with("delete")).count(), 28);
     assert!(written.contains(&"create free".to_owned()), "{written:?}");
-    let (status, reason, message) = bench.ready();
+    let (status, reason, message) = cluster.ready();
     assert_eq!((status, reason.as_str()), (ConditionStatus::False, "ErrorSyncingCatalog"));
     assert_eq!(
         message,
@@ -157,43 +158,43 @@ fn all_plans_that_instances_use_are_named_at_once_and_the_others_are_taken_over(
          use them: ClusterServicePlan plan-3 of the class one, used by shop/a, shop/b, shop/c and 2 more; \
          ClusterServicePlan plan-7 of the class one, used by shop/moving; delete the instances, or ask the broker's operator to offer the plans under new ids; the rest of the catalog is in place; the operator tries again"
     );
-    let used = bench.plans.iter().filter(|plan| plan.class_name() == "one");
+    let used = cluster.plans.iter().filter(|plan| plan.class_name() == "one");
     assert!(used.clone().count() == 2 && used.into_iter().all(|plan| !plan.is_removed()));
-    bench.instances.clear();
+    cluster.instances.clear();
     assert_eq!(
-        bench.catalog(&catalog),
+        cluster.catalog(&catalog),
         ["delete plan-3", "delete plan-7", "create plan-3", "create plan-7", "status"]
     );
-    assert_eq!(bench.ready().0, ConditionStatus::True);
+    assert_eq!(cluster.ready().0, ConditionStatus::True);
 }
 
 #[test]
 fn plans_of_an_offering_that_is_itself_in_conflict_stay_where_they_are() {
-    let mut bench = Bench::new();
-    bench.catalog(&two());
-    let mut theirs = ClusterServiceClass::build("new", "other", bench.classes[0].spec.common.clone());
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&two());
+    let mut theirs = ClusterServiceClass::build("new", "other", cluster.classes[0].spec.common.clone());
     theirs.spec.common.external_id = "new".into();
-    bench.classes.push(theirs);
-    let written = bench.catalog(&json!([service("new", &["small"]), service("Two", &["free"])]));
+    cluster.classes.push(theirs);
+    let written = cluster.catalog(&json!([service("new", &["small"]), service("Two", &["free"])]));
     assert_eq!(written, ["mark one true", "mark large true", "status"]);
-    assert!(bench.ready().2.contains("\"new\""), "{}", bench.ready().2);
+    assert!(cluster.ready().2.contains("\"new\""), "{}", cluster.ready().2);
 }
 
 // OSB 37
 #[test]
 fn two_ids_never_share_an_object() {
-    let mut bench = Bench::new();
-    bench.catalog(&json!([service("z54zwo", &["p"])]));
-    // A legacy object, named by its bare id, that has the very name that another id is escaped to.
-    bench.classes[0].metadata.name = Some("z54zwo".into());
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&json!([service("z54zwo", &["p"])]));
+    // An object of an old version, named by its bare id, whose name is the escaped form of another id.
+    cluster.classes[0].metadata.name = Some("z54zwo".into());
     let both = json!([service("z54zwo", &["p"]), service("Two", &["q"])]);
-    assert_eq!(bench.catalog(&both), ["status"]);
-    assert_eq!(bench.ready().1, "ErrorSyncingCatalog");
+    assert_eq!(cluster.catalog(&both), ["status"]);
+    assert_eq!(cluster.ready().1, "ErrorSyncingCatalog");
     for part in [
         "\"z54zwo\" and \"Two\" (ClusterServiceClass z54zwo)",
         "ask the broker's operator to change one of them",
     ] {
-        assert!(bench.ready().2.contains(part), "{}", bench.ready().2);
+        assert!(cluster.ready().2.contains(part), "{}", cluster.ready().2);
     }
-    assert!(!bench.classes[0].is_removed() && !bench.plans[0].is_removed(), "what exists stays");
+    assert!(!cluster.classes[0].is_removed() && !cluster.plans[0].is_removed(), "what exists stays");
 }

@@ -1,5 +1,5 @@
-//! Tables: what comes next for a broker, and what a catalog does to the cluster. Here is the cluster in miniature that
-//! they are about.
+//! Tables: what comes next for a broker, and what a catalog changes in the cluster. This file has the test
+//! cluster.
 
 mod conflicts;
 mod due;
@@ -34,12 +34,12 @@ use crate::{
 
 type Cluster = BrokerReconciler<ClusterWide>;
 
-/// A cluster in miniature: one broker and all entries, changed by what is absorbed.
-pub(super) struct Bench {
+/// A small cluster: one broker with its classes and plans. The answers that it absorbs change it.
+pub(super) struct TestCluster {
     broker: ClusterServiceBroker,
     classes: Vec<ClusterServiceClass>,
     plans: Vec<ClusterServicePlan>,
-    users: Vec<String>,
+    blocking_instances: Vec<String>,
     instances: Vec<ServiceInstance>,
     outdated: bool,
     memory: BrokerMemory,
@@ -50,7 +50,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-impl Bench {
+impl TestCluster {
     pub(super) fn new() -> Self {
         let mut broker = ClusterServiceBroker::new("b", ClusterServiceBrokerSpec::default());
         broker.metadata.uid = Some("broker-uid".into());
@@ -60,7 +60,7 @@ impl Bench {
             broker,
             classes: Vec::new(),
             plans: Vec::new(),
-            users: Vec::new(),
+            blocking_instances: Vec::new(),
             instances: Vec::new(),
             outdated: false,
             memory: BrokerMemory::default(),
@@ -74,7 +74,7 @@ impl Bench {
             dependencies: BrokerDependencies {
                 classes: self.classes.iter().cloned().map(Arc::new).collect(),
                 plans: self.plans.iter().cloned().map(Arc::new).collect(),
-                users: self.users.clone(),
+                blocking_instances: self.blocking_instances.clone(),
                 instances: self.instances.iter().cloned().map(Arc::new).collect(),
                 outdated: self.outdated,
             },
@@ -92,7 +92,8 @@ impl Bench {
         plan::due(&self.observed())
     }
 
-    /// Absorbs an answer as the shell does, all writes succeeding; says what was written, status included.
+    /// Absorbs an answer as the runner does, with successful writes. Returns what was written, the status
+    /// included.
     fn answer(&mut self, outcome: Outcome<Result<Arc<Catalog>, InvalidCatalog>>) -> Vec<String> {
         let absorbed = Cluster::absorb(&self.observed(), outcome);
         self.memory = absorbed.memory;
@@ -109,7 +110,7 @@ impl Bench {
         written
     }
 
-    /// Absorbs a catalog, a second after whatever was before.
+    /// Absorbs a catalog, one second after the last step.
     pub(super) fn catalog(&mut self, services: &Value) -> Vec<String> {
         self.now += SignedDuration::from_secs(1);
         self.answer(Outcome::Answered(Ok(Arc::new(parse(services)))))

@@ -1,10 +1,10 @@
-//! A catalog of ten thousand plans: read, turned into objects, compared with what is there, and written no more than
-//! needed. Every step takes time that grows with the size of the catalog: were one to look through all objects for each
-//! of them, this test would show it by the time it takes.
+//! A catalog of ten thousand plans: it is read, turned into objects and compared with the present objects,
+//! and only differences are written. The time of every step must grow only with the size of the catalog. If a
+//! step searched all objects for each object, this test would take too long.
 
 use serde_json::{Value, json};
 
-use super::Bench;
+use super::TestCluster;
 
 const OFFERINGS: usize = 100;
 const PLANS: usize = 100;
@@ -44,9 +44,9 @@ fn shuffled(mut services: Value) -> Value {
 #[test]
 fn of_ten_thousand_plans_only_what_differs_is_written() {
     let mut services = services();
-    let mut bench = Bench::new();
-    assert_eq!(bench.catalog(&services).len(), OFFERINGS * (PLANS + 1) + 1, "all of them, and the status");
-    assert!(bench.catalog(&shuffled(services.clone())).is_empty());
+    let mut cluster = TestCluster::new();
+    assert_eq!(cluster.catalog(&services).len(), OFFERINGS * (PLANS + 1) + 1, "all of them, and the status");
+    assert!(cluster.catalog(&shuffled(services.clone())).is_empty());
     services[42]["plans"][17]["description"] = json!("new");
-    assert_eq!(bench.catalog(&services), ["patch plan-42-17", "status"]);
+    assert_eq!(cluster.catalog(&services), ["patch plan-42-17", "status"]);
 }

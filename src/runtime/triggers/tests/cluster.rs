@@ -1,5 +1,5 @@
-//! A small cluster. The name of an object says how it stands: `settled` is Ready and on record, `new` has no
-//! status.
+//! A small cluster. The name of an object says what state it is in: `settled` is Ready and has its class and
+//! plan in its status, `new` has no status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::{
@@ -130,7 +130,7 @@ fn local_record() -> ResolvedOffering {
     record(ScopeKind::Namespace, "local-broker", "cache-object", "tiny-object")
 }
 
-/// An instance in the namespace `shop` that has never been looked at.
+/// An instance in the namespace `shop` that was never reconciled.
 pub fn instance(name: &str, class: &str, plan: Option<&str>) -> ServiceInstance {
     let plan_reference = PlanReference {
         cluster_service_class_external_name: Some(class.to_owned()),
@@ -238,7 +238,7 @@ fn instances() -> Vec<ServiceInstance> {
         settled(instance("settled", "db", small), on_record("small-object"), "small-id"),
         // Its class was renamed after it was ordered.
         settled(instance("renamed", "old-name", small), on_record("small-object"), "small-id"),
-        // It is to have another plan than it has.
+        // Its spec names another plan than it has.
         settled(instance("moving", "db", Some("large")), on_record("large-object"), "small-id"),
         instance("new", "db", small),
         instance("new-large", "db", Some("large")),

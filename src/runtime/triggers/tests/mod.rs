@@ -1,5 +1,5 @@
-//! The table of dependencies: for each change of each kind, the objects that look again, and no others. A
-//! dependency that is not in the table is not kept.
+//! The table of dependencies: for each change of each kind, the objects that are reconciled, and no others. A
+//! dependency that is not in the table is not guaranteed.
 
 mod cluster;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A cluster, and the objects that look again after the last event in it.
+/// A cluster, and the objects that are reconciled after the last event in it.
 struct Case(Caches, Vec<ObjectKey>);
 
 type Interested<K> = fn(&Change<K>, &Caches) -> Vec<ObjectKey>;
@@ -76,7 +76,7 @@ impl Case {
         self.0.instance("shop", name).map(Arc::unwrap_or_clone).unwrap()
     }
 
-    /// The objects that look again, by kind and name.
+    /// The objects that are reconciled, by kind and name.
     fn looks(&self) -> String {
         let mut looks: BTreeMap<ObjectKind, BTreeSet<&str>> = BTreeMap::new();
         for key in &self.1 {
@@ -159,7 +159,7 @@ fn classes() {
     let gone = Case::new().class(&Delete(db()));
     assert_looks("it is gone", &gone, of_db);
     assert_looks("it comes back", &gone.class(&Apply(db())), of_db);
-    // The name that it had counts, too, and so does the one that it gets.
+    // Instances that refer to its old name count, and so do those that refer to its new name.
     let renamed = ClusterServiceClass::build("db-object", "broker", class_spec("db-id", "mq"));
     assert_looks(
         "it gets another name in the catalog",

@@ -1,5 +1,4 @@
-//! Entries that claim the same id or name. It is unknown which of them is meant, so all of them are left out.
-//! Pure.
+//! Entries with the same id or name. It is unknown which of them is meant, so all of them are left out. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use super::problems::Findings;
 
 /// An entry that was read. Whether it can be offered also depends on the others.
 pub(super) struct CheckedEntry<T> {
-    /// `services[2] "redis": plans[0]`
+    /// Where the entry is: `services[2] "redis": plans[0]`.
     pub place: String,
     pub id: Option<String>,
     pub name: Option<String>,
@@ -15,17 +14,17 @@ pub(super) struct CheckedEntry<T> {
     pub value: Option<T>,
 }
 
-/// Leaves out the entries that have the id of another.
+/// Leaves out all entries whose id another entry has too.
 pub(super) fn leave_out_same_ids<T>(entries: Vec<&mut CheckedEntry<T>>, findings: &mut Findings<'_>) {
     leave_out(entries, "id", |entry| entry.id.as_deref(), findings);
 }
 
-/// Leaves out the entries that have the name of another. Names are compared with their case.
+/// Leaves out all entries whose name another entry has too. The comparison is case-sensitive.
 pub(super) fn leave_out_same_names<T>(entries: Vec<&mut CheckedEntry<T>>, findings: &mut Findings<'_>) {
     leave_out(entries, "name", |entry| entry.name.as_deref(), findings);
 }
 
-/// An entry with another fault claims its id and name all the same.
+/// Entries with other faults count too: they also have an id and a name.
 fn leave_out<T>(
     mut entries: Vec<&mut CheckedEntry<T>>,
     field: &str,
@@ -38,18 +37,18 @@ fn leave_out<T>(
             claims.entry(value).or_default().push(index);
         }
     }
-    let mut twins = Vec::new();
+    let mut duplicates = Vec::new();
     for (value, claimants) in claims {
         if let [first, second, ..] = claimants[..] {
             let value = findings.quoted(value);
             for index in claimants {
                 let other = &entries[if index == first { second } else { first }].place;
-                twins.push((index, format!("{field} {value} is also that of {other}")));
+                duplicates.push((index, format!("{field} {value} is also that of {other}")));
             }
         }
     }
-    twins.sort_unstable();
-    for (index, message) in twins {
+    duplicates.sort_unstable();
+    for (index, message) in duplicates {
         findings.skipped.push(&entries[index].place, message);
         entries[index].value = None;
     }
