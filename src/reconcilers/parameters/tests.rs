@@ -185,7 +185,7 @@ fn defaults_of_too_many_values_are_refused() {
 // v0.3 D5
 #[test]
 fn secrets_of_more_bytes_than_are_read_are_refused_by_field() {
-    let message = merge(None, &[holding("{}"), source(SourceValue::TooMuch)]).err().unwrap().message;
+    let message = merge(None, &[holding("{}"), source(SourceValue::TooLarge)]).err().unwrap().message;
     assert_eq!(
         message,
         "spec.parametersFrom[1].secretKeyRef: with the Secret \"s\" there are more than 4194304 bytes from Secrets, \
