@@ -41,7 +41,9 @@ pub struct IntentRecord<S> {
 pub struct Intent {
     /// The id of the cluster that the intent was recorded in.
     pub cluster: String,
-    /// Whether the operator derived `spec.externalID`.
+    /// The uid of the object that the intent was recorded on. An object that is restored from a backup has another.
+    pub uid: String,
+    /// Whether the operator derived `spec.externalID`. Otherwise the user gave it.
     pub derived_id: bool,
     /// What the status says of the intent.
     pub state: IntentState,
@@ -56,6 +58,9 @@ pub enum IntentState {
     Pending(Value),
     /// The object was restored from a backup without its status. This is the status that the API server has.
     Restored(Value),
+    /// The object is a copy of another object, under another name or in another namespace. The intent says nothing
+    /// about the copy.
+    OfAnother,
 }
 
 impl Intent {
@@ -63,32 +68,38 @@ impl Intent {
     #[must_use]
     pub fn persisted(&self) -> Option<&Value> {
         match &self.state {
-            IntentState::Observed => None,
+            IntentState::Observed | IntentState::OfAnother => None,
             IntentState::Pending(status) | IntentState::Restored(status) => Some(status),
         }
     }
 }
 
+/// A status that takes intents into account.
+pub(super) trait IntentStatus: Default + DeserializeOwned + Serialize {
+    /// The progress of the operation.
+    fn progress_mut(&mut self) -> &mut Progress;
+    /// The id at the broker.
+    fn id(&self) -> &str;
+}
+
 /// Decodes the intent of an object that was read, and applies it to the status if it is pending.
-///
-/// An object that is a copy of another object under another name or in another namespace has the annotation of that
-/// object. Such an annotation says nothing about the copy.
-pub(super) fn complete<S: Clone + Default + DeserializeOwned + Serialize>(
-    metadata: &ObjectMeta,
-    status: &mut Option<S>,
-    progress: fn(&mut S) -> &mut Progress,
-) {
+pub(super) fn complete<S: IntentStatus>(metadata: &ObjectMeta, external_id: &str, status: &mut Option<S>) {
     let text = metadata.annotations.as_ref().and_then(|annotations| annotations.get(INTENT_ANNOTATION));
     let Some(record) = text.and_then(|text| serde_json::from_str::<IntentRecord<S>>(text).ok()) else {
         return;
     };
     let IntentRecord { cluster, namespace, name, uid, time, derived_id, status: announced } = record;
     let is_own = |value: &Option<String>, recorded: &str| value.as_deref().unwrap_or_default() == recorded;
+    let mut present = status.take().unwrap_or_default();
     if !is_own(&metadata.namespace, &namespace) || !is_own(&metadata.name, &name) {
+        // A user may have given the copy an id of its own.
+        let derived_id = derived_id && announced.id() == external_id;
+        let intent = Intent { cluster, uid, derived_id, state: IntentState::OfAnother };
+        present.progress_mut().intent = Some(Arc::new(intent));
+        *status = Some(present);
         return;
     }
-    let mut present = status.take().unwrap_or_default();
-    let known = progress(&mut present);
+    let known = present.progress_mut();
     let is_observed = known.observed_intent.as_ref() == Some(&time)
         // An operator of a version before intents recorded a later request in the status.
         || known.last_attempt_time.as_ref().is_some_and(|last| *last > time);
@@ -98,14 +109,14 @@ pub(super) fn complete<S: Clone + Default + DeserializeOwned + Serialize>(
     } else {
         let persisted = serde_json::to_value(&present).unwrap_or_default();
         present = announced;
-        progress(&mut present).observed_intent = Some(time);
+        present.progress_mut().observed_intent = Some(time);
         if is_new && !is_own(&metadata.uid, &uid) {
             IntentState::Restored(persisted)
         } else {
             IntentState::Pending(persisted)
         }
     };
-    progress(&mut present).intent = Some(Arc::new(Intent { cluster, derived_id, state }));
+    present.progress_mut().intent = Some(Arc::new(Intent { cluster, uid, derived_id, state }));
     *status = Some(present);
 }
 
@@ -155,7 +166,7 @@ mod tests {
             |object: ServiceInstance| object.status?.progress.intent.map(|intent| intent.state.clone());
         let restored = instance(&record("ns", "another", 7), None);
         assert!(matches!(state(restored), Some(IntentState::Restored(_))));
-        assert_eq!(state(instance(&record("elsewhere", "another", 7), None)), None);
+        assert_eq!(state(instance(&record("elsewhere", "another", 7), None)), Some(IntentState::OfAnother));
         assert_eq!(state(instance(&json!("nonsense"), None)), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -111,8 +111,18 @@ impl Progress {
     /// Records the time of a request. It differs from all earlier times, so the write changes the object and
     /// the API server rejects it if another process has written since.
     pub fn record_attempt(&mut self, now: Timestamp) {
-        self.last_attempt_time = Some(MicroTime(now));
+        self.last_attempt_time = Some(self.intent_time(now));
         self.next_attempt_time = None;
+    }
+
+    /// The time of an intent that is recorded now. It is later than all earlier ones, even if the clock of another
+    /// replica was ahead.
+    #[must_use]
+    pub fn intent_time(&self, now: Timestamp) -> MicroTime {
+        let next = |time: &MicroTime| time.0.checked_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
+        let known = [&self.last_attempt_time, &self.observed_intent];
+        let latest = known.into_iter().flatten().map(next).max();
+        MicroTime(latest.map_or(now, |latest| latest.max(now)))
     }
 
     /// Records that the same request is sent again, because its outcome is unknown.

@@ -8,15 +8,16 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    binding::ServiceBinding,
+    binding::{ServiceBinding, ServiceBindingStatus},
     broker::{ClusterServiceBroker, CommonServiceBrokerSpec, SecretAuth, ServiceBroker, ServiceBrokerStatus},
     class::{
         ClusterServiceClass, ClusterServiceClassSpec, CommonServiceClassSpec, ServiceClass, ServiceClassSpec,
     },
     common::{CatalogObjectStatus, LocalObjectReference, ScopeKind},
-    instance::ServiceInstance,
-    intent,
+    instance::{ServiceInstance, ServiceInstanceStatus},
+    intent::{self, IntentStatus},
     plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
+    progress::Progress,
 };
 
 /// A kind that a controller watches.
@@ -44,10 +45,20 @@ impl Object for ServicePlan {}
 
 /// Implements [`Object`] for a kind whose objects carry an intent.
 macro_rules! object_with_intent {
-    ($kind:ty) => {
+    ($kind:ty, $status:ty, $id:ident) => {
+        impl IntentStatus for $status {
+            fn progress_mut(&mut self) -> &mut Progress {
+                &mut self.progress
+            }
+
+            fn id(&self) -> &str {
+                self.$id.as_str()
+            }
+        }
+
         impl Object for $kind {
             fn complete(mut self) -> Self {
-                intent::complete(&self.metadata, &mut self.status, |status| &mut status.progress);
+                intent::complete(&self.metadata, &self.spec.external_id, &mut self.status);
                 self
             }
 
@@ -58,8 +69,8 @@ macro_rules! object_with_intent {
     };
 }
 
-object_with_intent!(ServiceInstance);
-object_with_intent!(ServiceBinding);
+object_with_intent!(ServiceInstance, ServiceInstanceStatus, instance_id);
+object_with_intent!(ServiceBinding, ServiceBindingStatus, binding_id);
 
 /// One of the two scopes, with its kinds.
 pub trait Scope: Clone + Copy + Debug + Eq + Hash + Send + Sync + 'static {

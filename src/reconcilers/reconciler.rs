@@ -110,7 +110,7 @@ pub type NextOf<R> = Next<<R as Reconciler>::Status, <R as Reconciler>::Call>;
 /// The next step. `S` is the type of the status, and `C` that of the requests to brokers.
 pub enum Step<S, C> {
     /// Add our finalizer, if admission has not added it. It is added before the first request to a broker.
-    AddFinalizer,
+    __CLAIM__
     /// Remove our finalizer.
     RemoveFinalizer,
     /// Write this status, which differs from the current one.
