@@ -35,7 +35,7 @@ pub const REDACTED: &str = "<redacted>";
 /// The parameters of a request. It has no `Debug`, as some values come from Secrets.
 #[derive(Clone, Default)]
 pub struct Parameters {
-    /// All parameters. None if there are none.
+    /// All parameters. `None` if there are none.
     sent: Option<RawObject>,
     /// The same, with [`REDACTED`] in place of each value from a Secret.
     shown: Option<RawObject>,
@@ -310,13 +310,13 @@ impl Parameters {
         Merged { all, secret_keys }.finish()
     }
 
-    /// The parameters for the broker. None if there are none.
+    /// The parameters for the broker. `None` if there are none.
     #[must_use]
     pub fn to_send(&self) -> Option<RawObject> {
         self.sent.clone()
     }
 
-    /// The parameters for status, without values from Secrets. None if there are none.
+    /// The parameters for status, without values from Secrets. `None` if there are none.
     #[must_use]
     pub fn to_show(&self) -> Option<RawObject> {
         self.shown.clone()

@@ -100,7 +100,7 @@ pub async fn traced<K: Object>(
 
 /// An object that is not older than the last write of this process, or the action that waits for one.
 pub enum Fresh<K> {
-    /// The object, from the cache or, if the cache stays stale, from the API server.
+    /// The object, from the cache. If the cache stays stale, it comes from the API server.
     Object(Arc<K>),
     /// The cache is stale, or the object is gone.
     Wait(Action),

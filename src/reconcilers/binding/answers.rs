@@ -20,7 +20,7 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::{self, TOO_LONG},
+        messages::{self, RETRY_TIMEOUT},
         operation::{
             AfterAnswer, Call, Phase,
             answers::{AnswerHooks, should_record},
@@ -159,7 +159,7 @@ fn retry_or_give_up(
 ) -> ServiceBindingStatus {
     let reason = Reason::BindCallFailed;
     if has_taken_too_long(view, &status) {
-        let message = format!("{TOO_LONG}: {message}");
+        let message = format!("{RETRY_TIMEOUT}: {message}");
         return give_up(view, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
     try_again(view, status, reason, message, retry_after)

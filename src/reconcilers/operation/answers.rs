@@ -23,7 +23,7 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::{self, TOO_LONG},
+        messages::{self, RETRY_TIMEOUT},
         reason::Reason,
         reconciler::{Absorbed, Next},
         writes::Write,
@@ -127,8 +127,8 @@ fn after_poll<R: AnswerHooks>(
         // DELETE finds out, and it does no harm if the resource is gone.
         osb::Outcome::Refused(refusal) if refusal.status == 404 => match awaited {
             Awaited::Deletion(purpose) => {
-                let again = status::delete_failed(view, purpose, &refusal.message, refusal.retry_after);
-                return Next::Record(again);
+                let retried = status::delete_failed(view, purpose, &refusal.message, refusal.retry_after);
+                return Next::Record(retried);
             }
             Awaited::Operation(_) if view.is_being_deleted() => {
                 return delete_unknown_operation(view, &refusal.message);
@@ -138,7 +138,7 @@ fn after_poll<R: AnswerHooks>(
         osb::Outcome::Refused(_) | osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => failure,
     };
     if overdue {
-        let why = view.redactor().message(TOO_LONG, &problem);
+        let why = view.redactor().message(RETRY_TIMEOUT, &problem);
         return Next::Record(operation_or_delete_failed(
             view,
             awaited,
@@ -175,7 +175,7 @@ fn answered_poll<R: AnswerHooks>(
         }
         (OperationState::InProgress, _) => return Err(("the operation takes too long".into(), None)),
         // 410 is valid only for a deletion (OSB 2.17, "Polling Last Operation"). The resource exists or is
-        // being created, so the answer is ignored and polling goes on.
+        // being created, so the answer counts as a problem, and polling goes on.
         (OperationState::Gone, Awaited::Operation(_)) => {
             let why = format!("the broker says that the {} is gone", R::TEXTS.noun);
             if !view.is_being_deleted() {

@@ -99,7 +99,7 @@ pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Param
 /// operator acts on it when the obstacle is gone.
 pub fn report<R: StatusHooks>(view: &View<'_, R>, obstacle: &Obstacle) -> NextStep<R> {
     let mut status = view.status_copy();
-    R::show_spec(view, &mut status);
+    R::record_printer_columns(view, &mut status);
     status.set_condition(Ready, False, obstacle.reason, &obstacle.message, view.now);
     // An instance or a binding that exists does not become `Failed` because its class has changed.
     if obstacle.clears_on == ClearsOn::SpecChange && !view.may_exist() {
