@@ -25,7 +25,7 @@ use crate::{
             AfterAnswer, Call, Phase,
             answers::{AnswerHooks, should_record},
             call::RequestHooks as _,
-            plan::polls_end,
+            plan::polling_deadline,
             status::{
                 back_off, failed, failed_with_orphan, has_taken_too_long, start_mitigation,
                 switch_to_deletion, try_again,
@@ -244,7 +244,7 @@ fn after_fetch(
     let reason = Reason::FetchingBindingFailed;
     let message = view.redactor().message("Fetching the binding failed", &why);
     if let Phase::Polling(awaited, accepted) = view.phase {
-        if view.now >= polls_end(view, awaited, accepted) {
+        if view.now >= polling_deadline(view, awaited, accepted) {
             let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(failed_with_orphan(view, status, reasons, &message, false)));
         }

@@ -126,7 +126,7 @@ async fn observe(
     let parameters = if decoded.needs_parameters(decoded.needs_request()) {
         let sources = parameters::read(&context.client, namespace, &object.spec.parameters_from).await?;
         let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
-        Some(given.and_then(|given| given.over(defaults.clone()?.as_ref())))
+        Some(given.and_then(|given| given.with_defaults(defaults.clone()?.as_ref())))
     } else {
         None
     };

@@ -7,7 +7,7 @@ use super::{
     AfterAnswer,
     call::{Answer, Call},
     phase::{Awaited, DeletePurpose, Phase},
-    plan::polls_end,
+    plan::polling_deadline,
     resource::{BrokerResource, OperationStatus, View},
     status::{self, StatusHooks},
 };
@@ -90,7 +90,7 @@ fn after_delete<R: AnswerHooks>(
 ) -> AfterAnswer<R> {
     let (why, retry_after) = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     match outcome {
-        osb::Outcome::Answered(Deleted::Done) => deleted(view, purpose),
+        osb::Outcome::Answered(Deleted::Done) => delete_succeeded(view, purpose),
         osb::Outcome::Answered(Deleted::Accepted { operation }) => {
             Next::Record(status::deletion_accepted(view, purpose, operation))
         }
@@ -101,10 +101,10 @@ fn after_delete<R: AnswerHooks>(
 }
 
 /// The broker holds nothing for this object any more.
-fn deleted<R: AnswerHooks>(view: &View<'_, R>, purpose: DeletePurpose) -> AfterAnswer<R> {
+fn delete_succeeded<R: AnswerHooks>(view: &View<'_, R>, purpose: DeletePurpose) -> AfterAnswer<R> {
     match purpose {
         DeletePurpose::Deletion => Next::RemoveFinalizer,
-        DeletePurpose::Mitigation => Next::Record(status::mitigated(view)),
+        DeletePurpose::Mitigation => Next::Record(status::mitigation_succeeded(view)),
     }
 }
 
@@ -116,7 +116,7 @@ fn after_poll<R: AnswerHooks>(
     let Phase::Polling(awaited, accepted) = view.phase else {
         return Next::Record(view.status_copy());
     };
-    let overdue = view.now >= polls_end(view, awaited, accepted);
+    let overdue = view.now >= polling_deadline(view, awaited, accepted);
     let failure = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match answered_poll(view, awaited, overdue, &polled, memory) {
@@ -163,7 +163,7 @@ fn answered_poll<R: AnswerHooks>(
     Ok(match (polled.state, awaited) {
         (OperationState::Succeeded, Awaited::Operation(operation)) => R::operation_succeeded(view, operation),
         (OperationState::Succeeded | OperationState::Gone, Awaited::Deletion(purpose)) => {
-            deleted(view, purpose)
+            delete_succeeded(view, purpose)
         }
         (OperationState::Failed, _) => {
             let why = view.redactor().reason(polled.description.as_deref());

@@ -37,7 +37,7 @@ pub enum ClearsOn {
     /// A change of something that the decision depends on and that is watched.
     Change,
     /// A change that no watch announces, so the operator checks again after an interval. This is so for
-    /// Secrets that are not ours, and for other instances.
+    /// Secrets of other owners, and for other instances.
     Recheck,
     /// A change of the spec. No change of other objects helps.
     SpecChange,

@@ -102,7 +102,7 @@ pub fn restored_from_backup<R: BrokerResource>(view: &View<'_, R>) -> R::Status 
 
 /// Ends orphan mitigation. The next attempt uses another id. It is made no sooner than if the create had
 /// failed without orphan mitigation.
-pub fn mitigated<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
+pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     let mut status = view.status_copy();
     let cause = mitigation_cause(&status);
     let cause = cause.as_deref();
