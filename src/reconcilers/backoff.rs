@@ -1,5 +1,5 @@
-//! When to try again. Pure, and without randomness: the spread between objects comes from their uid, so that deciding
-//! twice gives the same time.
+//! When is the next retry or poll of an object? All functions are pure, and they use no random numbers. The
+//! uid spreads the times of different objects, so that a repeated decision gives the same time.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{memory::OperationMemory, settings::ReconcileSettings};
 
-/// The pace of one object: the present, the settings, and the uid that spreads objects.
+/// Computes the times of retries and polls of one object.
 #[derive(Clone, Copy)]
 pub struct Pace<'a> {
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
     /// The limits and intervals in force.
     pub settings: &'a ReconcileSettings,
@@ -21,7 +21,7 @@ pub struct Pace<'a> {
 }
 
 impl Pace<'_> {
-    /// How long after `from` the next try of a failing operation is: the delay doubles from the base up to the limit.
+    /// The time of the next try after `from`. The delay doubles from the base up to the limit.
     #[must_use]
     pub fn retry_at(self, from: Timestamp, retries: i64) -> Timestamp {
         let doublings = u32::try_from(retries.clamp(0, 30)).unwrap_or(0);
@@ -29,31 +29,32 @@ impl Pace<'_> {
         later(from, spread(delay, self.uid))
     }
 
-    /// When a failed operation is tried again: by our own pace, or later if the broker says so (`Retry-After`).
+    /// The time of the next try of a failed operation. It is later if the broker says so (`Retry-After`).
     #[must_use]
     pub fn next_try(self, retries: i64, retry_after: Option<Duration>) -> Timestamp {
         let own = self.retry_at(self.now, retries);
-        retry_after.and_then(|delay| self.now.checked_add(delay).ok()).map_or(own, |asked| asked.max(own))
+        retry_after.and_then(|delay| self.now.checked_add(delay).ok()).map_or(own, |at| at.max(own))
     }
 
-    /// Until when a request without an answer may still take effect: the quiet period after its intent, and at least one
-    /// more time-out from now on.
+    /// The time until which a request without an answer may still take effect: the quiet period after its
+    /// intent, but at least one more time limit from now on.
     #[must_use]
     pub fn quiet_until(self, sent: Option<&MicroTime>) -> Timestamp {
         let sent = sent.map_or(self.now, |time| time.0);
         later(sent, self.settings.quiet_period()).max(later(self.now, self.settings.request_timeout))
     }
 
-    /// Whether an operation that began at `since` has gone on for longer than it may.
+    /// Whether an operation that began at `since` has taken longer than the limit.
     #[must_use]
     pub fn is_overdue(self, since: Option<&Time>) -> bool {
         since.is_some_and(|since| self.now > later(since.0, self.settings.give_up_after))
     }
 
-    /// Until when an operation is polled: for as long as its plan says, counted from when it was `accepted` (OSB 2.17,
-    /// "Polling Interval and Duration"), but no longer than everything together may take, counted from when it `began`.
+    /// The time at which polling ends. The plan limits it, counted from when the operation was `accepted`
+    /// (OSB 2.17, "Polling Interval and Duration"). The setting `give_up_after` limits it as well, counted
+    /// from when the operation `began`.
     #[must_use]
-    pub fn polled_until(
+    pub fn polling_deadline(
         self,
         accepted: Timestamp,
         began: Option<&Time>,
@@ -64,8 +65,8 @@ impl Pace<'_> {
         seconds.map_or(own, |seconds| later(accepted, SignedDuration::from_secs(seconds)).min(own))
     }
 
-    /// When an operation that was accepted at `accepted` and is polled until `until` is polled next: by our own pace, or
-    /// later if the broker says so, but not later than `until`: then it is polled for the last time. `None`: now.
+    /// The time of the next poll of an operation that was accepted at `accepted`. It is later if the broker
+    /// says so (`Retry-After`), but not later than `until`, the time of the last poll. `None` means now.
     #[must_use]
     pub fn next_poll(
         self,
@@ -73,15 +74,15 @@ impl Pace<'_> {
         accepted: Timestamp,
         until: Timestamp,
     ) -> Option<Timestamp> {
-        // A remembered time in the future is from before the clock was set back.
+        // The memory has a time in the future if the clock was set back.
         let last = memory.answered.filter(|last| *last <= self.now)?;
         let own = self.poll_at(accepted, last);
-        Some(memory.not_before.map_or(own, |asked| asked.min(until).max(own)))
+        Some(memory.not_before.map_or(own, |at| at.min(until).max(own)))
     }
 
-    /// When an operation that began at `since` and was last polled at `last` is polled next: after a quarter of the time
-    /// that it has taken, plus the base, up to the limit. That is the series min(1.25^k, 60 s), and notices the end with a
-    /// mean lag of 13 %.
+    /// The time of the next poll of an operation that began at `since` and was last polled at `last`. The
+    /// delay is a quarter of the time that the operation has taken, plus the base, up to the limit. That is
+    /// the series min(1.25^k, 60 s). The operator notices the end of an operation with a mean lag of 13 %.
     fn poll_at(self, since: Timestamp, last: Timestamp) -> Timestamp {
         let elapsed = last.duration_since(since).max(SignedDuration::ZERO);
         let delay = self.settings.poll_base.saturating_add(elapsed / 4).min(self.settings.poll_limit);
@@ -89,13 +90,13 @@ impl Pace<'_> {
     }
 }
 
-/// `from` plus a delay, kept within what a timestamp can hold.
+/// `from` plus a delay. The result is limited to the largest timestamp.
 #[must_use]
 pub fn later(from: Timestamp, delay: SignedDuration) -> Timestamp {
     from.checked_add(delay).unwrap_or(Timestamp::MAX)
 }
 
-/// A delay ± 10 %, always the same for one object.
+/// A delay ± 10 %. The uid decides, so one object always gets the same factor.
 fn spread(delay: SignedDuration, uid: &str) -> SignedDuration {
     let percent = i32::from(Sha256::digest(uid.as_bytes())[0]) * 20 / 255 + 90;
     delay.saturating_mul(percent) / 100

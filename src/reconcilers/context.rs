@@ -1,4 +1,5 @@
-//! What every controller works with: the client, the caches, the limits, and the little that the process remembers.
+//! Which state do all controllers share? The client, the caches, the settings, and the few things that the
+//! process keeps in memory.
 
 use std::sync::{
     Arc,
@@ -17,11 +18,11 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Shared by all controllers.
+/// The state that all controllers share.
 pub struct Context {
-    /// The API server.
+    /// The client of the API server.
     pub client: Client,
-    /// What the watches have brought.
+    /// The caches that the watches fill.
     pub caches: Arc<Caches>,
     /// The connections to brokers and their limits.
     pub brokers: Brokers,
@@ -29,33 +30,33 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counts reconciles and writes.
     pub metrics: Arc<Metrics>,
-    /// The persisted id of this cluster, as brokers know it.
+    /// The persisted id of this cluster. Requests to brokers hold it.
     pub cluster_id: String,
-    /// The annotations that brokers get in the context of a request.
+    /// The annotations that requests to brokers have in their context.
     pub annotation_allowlist: AnnotationAllowlist,
     /// The limits and intervals in force.
     pub settings: ReconcileSettings,
-    /// Which versions of objects this process wrote.
+    /// The versions of the objects that this process wrote.
     pub expectations: Expectations,
-    /// What this process remembers of instances and bindings.
+    /// The memories of instances and bindings.
     pub operations: Memories<OperationMemory>,
-    /// What this process remembers of broker objects.
+    /// The memories of broker objects.
     pub catalogs: Memories<BrokerMemory>,
-    /// How many writes may be under way at the API server.
+    /// Limits how many writes are in progress at the API server.
     pub writes: tokio::sync::Semaphore,
-    /// Set when the operator has been told to stop: from then on it begins no request to a broker.
+    /// Whether the operator is shutting down. If so, it starts no more requests to brokers.
     pub stopping: AtomicBool,
-    /// For how long this process is the one that works. Nothing is sent or written after that.
+    /// Until when this process is the leader. It sends and writes nothing after that.
     pub leadership: Leadership,
 }
 
 impl Context {
-    /// Whether the operator has been told to stop.
+    /// Whether the operator is shutting down.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Drops what is remembered of a deleted object.
+    /// Removes a deleted object from memory.
     pub fn forget(&self, uid: &str) {
         self.expectations.observe_deletion(uid);
         self.operations.forget(uid);

@@ -1,4 +1,5 @@
-//! Events: what a person who watches `kubectl describe` wants to be told, derived from how the conditions changed.
+//! Which Events does the operator publish? They follow from the changes of conditions, for users of
+//! `kubectl describe`.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
@@ -6,11 +7,11 @@ use kube::runtime::events::{Event, EventType};
 use super::{context::Context, reason::Reason};
 use crate::crd::{Condition, ConditionStatus, ConditionType};
 
-/// The API server accepts notes of up to 1 kB.
+/// The longest note that the API server accepts, rounded down.
 const NOTE_LIMIT: usize = 1000;
 
-/// Steps on the way and waiting for something that will announce itself: the conditions say so, no Event is needed.
-const QUIET: [Reason; 13] = [
+/// Reasons without an Event: intermediate steps, and waits that end by themselves. The conditions show them.
+const WITHOUT_EVENT: [Reason; 13] = [
     Reason::Provisioning,
     Reason::UpdatingInstance,
     Reason::Deprovisioning,
@@ -26,12 +27,12 @@ const QUIET: [Reason; 13] = [
     Reason::OrphanMitigationSuccessful,
 ];
 
-/// What deserves an Event when the conditions change from one list to another: becoming ready, and every new cause of
-/// not being so. Pure.
+/// The Events for a change of conditions: an object becomes ready, or there is a new cause why it is not.
+/// Pure.
 #[must_use]
-pub fn worth_telling<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType, &'a Condition)> {
+pub fn events_for<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType, &'a Condition)> {
     to.iter()
-        // It repeats `Failed`.
+        // `Stalled` repeats `Failed`.
         .filter(|new| new.type_ != ConditionType::Stalled)
         .filter(|new| {
             !from.iter().any(|old| {
@@ -41,28 +42,28 @@ pub fn worth_telling<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventT
                     && !has_other_faults(old, new)
             })
         })
-        .filter(|new| !QUIET.iter().any(|quiet| quiet.as_str() == new.reason))
+        .filter(|new| !WITHOUT_EVENT.iter().any(|reason| reason.as_str() == new.reason))
         .map(|new| match (new.type_, new.status) {
             (ConditionType::Ready, ConditionStatus::True) => (EventType::Normal, new),
             _ => (EventType::Warning, new),
         })
-        // `Failed` repeats what `Ready` says when both change for one reason.
-        .fold(Vec::new(), |mut told, (type_, new)| {
-            if !told.iter().any(|(_, other): &(EventType, &Condition)| other.reason == new.reason) {
-                told.push((type_, new));
+        // If `Ready` and `Failed` change with the same reason, one Event is enough.
+        .fold(Vec::new(), |mut events, (type_, new)| {
+            if !events.iter().any(|(_, other): &(EventType, &Condition)| other.reason == new.reason) {
+                events.push((type_, new));
             }
-            told
+            events
         })
 }
 
-/// Whether a broker's catalog was fetched with other faults than before, which its message names.
+/// Whether the message names other faults of a fetched catalog than before.
 fn has_other_faults(old: &Condition, new: &Condition) -> bool {
     new.reason == Reason::FetchedCatalog.to_string() && old.message != new.message
 }
 
-/// Publishes what is worth telling, in the background and at best effort: no pass waits for an Event or fails by one.
+/// Publishes Events in the background. No reconcile waits for an Event, or fails because of one.
 pub fn publish(context: &Context, object: &ObjectReference, from: &[Condition], to: &[Condition]) {
-    for (type_, condition) in worth_telling(from, to) {
+    for (type_, condition) in events_for(from, to) {
         let event = Event {
             type_,
             reason: condition.reason.clone(),
@@ -100,9 +101,9 @@ mod tests {
         let in_flight =
             [condition(ConditionType::Ready, ConditionStatus::False, Reason::ProvisionRequestInFlight)];
         let ready = [condition(ConditionType::Ready, ConditionStatus::True, Reason::ProvisionedSuccessfully)];
-        assert!(worth_telling(&[], &in_flight).is_empty());
-        assert!(matches!(worth_telling(&in_flight, &ready)[..], [(EventType::Normal, _)]));
-        assert!(worth_telling(&ready, &ready).is_empty());
+        assert!(events_for(&[], &in_flight).is_empty());
+        assert!(matches!(events_for(&in_flight, &ready)[..], [(EventType::Normal, _)]));
+        assert!(events_for(&ready, &ready).is_empty());
     }
 
     // OSB 57
@@ -113,8 +114,8 @@ mod tests {
             [Condition { message: message.to_owned(), ..ready }]
         };
         let (good, faulty) = (fetched("fetched."), fetched("fetched. Left out: a."));
-        assert!(matches!(worth_telling(&good, &faulty)[..], [(EventType::Normal, _)]));
-        assert!(worth_telling(&faulty, &faulty).is_empty());
+        assert!(matches!(events_for(&good, &faulty)[..], [(EventType::Normal, _)]));
+        assert!(events_for(&faulty, &faulty).is_empty());
     }
 
     #[test]
@@ -126,8 +127,8 @@ mod tests {
         );
         let stalled = Condition { type_: ConditionType::Stalled, ..failed.clone() };
         let both = [stalled, failed.clone()];
-        assert!(worth_telling(std::slice::from_ref(&failed), &both).is_empty());
-        let told = worth_telling(&[], &both).into_iter().map(|(_, told)| told.clone());
+        assert!(events_for(std::slice::from_ref(&failed), &both).is_empty());
+        let told = events_for(&[], &both).into_iter().map(|(_, told)| told.clone());
         assert_eq!(told.collect::<Vec<_>>(), [failed]);
     }
 
@@ -141,11 +142,11 @@ mod tests {
                 Reason::ClusterServiceBrokerReturnedFailure,
             ),
         ];
-        assert_eq!(worth_telling(&[], &failed).len(), 2);
+        assert_eq!(events_for(&[], &failed).len(), 2);
         let same = [
             condition(ConditionType::Ready, ConditionStatus::False, Reason::UpdateInstanceCallFailed),
             condition(ConditionType::Failed, ConditionStatus::True, Reason::UpdateInstanceCallFailed),
         ];
-        assert!(matches!(worth_telling(&[], &same)[..], [(EventType::Warning, _)]));
+        assert!(matches!(events_for(&[], &same)[..], [(EventType::Warning, _)]));
     }
 }

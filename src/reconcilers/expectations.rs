@@ -1,6 +1,7 @@
-//! Which versions of objects this process wrote, so that no reconcile works on an older one from the cache.
+//! Is an object from the cache older than what this process wrote? The expectations remember the written
+//! versions, so that no reconcile works on an older one.
 //!
-//! The word is client-go's: a controller expects its watch to show what it wrote.
+//! The name comes from client-go: a controller expects its watch to show what it wrote.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,8 +11,8 @@ use std::{
 
 use crate::crd::scope::Object;
 
-/// How long the uid of a deleted object is remembered, so that a reconcile that read the object from a stale cache is
-/// still recognised as stale.
+/// How long the uid of a deleted object is remembered. A reconcile that read the object from a stale cache is
+/// recognized as stale for that time.
 const TOMBSTONE: Duration = Duration::from_secs(60);
 
 /// The expectations of all objects, by uid.
@@ -29,19 +30,19 @@ struct State {
 struct Expectation {
     /// The newest version that this process wrote.
     written: u64,
-    /// This process removed the finalizer, so the object goes unless somebody else holds it.
+    /// This process removed the finalizer, so the object will disappear unless another finalizer keeps it.
     deletion_expected: bool,
-    /// The watch has shown its deletion.
+    /// The watch has shown the deletion of the object.
     deleted: bool,
-    /// Since when the cache has been older than that.
+    /// Since when the cache has been stale.
     stale_since: Option<Instant>,
-    /// How many reconciles have failed one after the other.
+    /// How many reconciles have failed in a row.
     failures: i64,
 }
 
 impl Expectations {
-    /// This process wrote this version of an object. If the write ended the object, nothing is recorded: the watch may have
-    /// shown its deletion already.
+    /// Records a version that this process wrote. If the write ended the object, nothing is recorded, as the
+    /// watch may have shown the deletion already.
     pub fn observe_write<K: Object>(&self, object: &K) {
         if is_gone(object) {
             return;
@@ -53,7 +54,8 @@ impl Expectations {
         }
     }
 
-    /// For how long a cached object has been older than what this process wrote; `None` if it is not.
+    /// For how long a cached object has been older than the last write of this process. `None` if it is not
+    /// older.
     pub fn stale_for<K: Object>(&self, object: &K) -> Option<Duration> {
         let mut state = self.lock();
         let expectation = state.objects.get_mut(object.meta().uid.as_deref()?)?;
@@ -65,8 +67,8 @@ impl Expectations {
         Some(expectation.stale_since.get_or_insert_with(Instant::now).elapsed())
     }
 
-    /// Takes an object that was read from the API server for the newest version. After the restore of a backup of etcd,
-    /// versions begin again at a lower number.
+    /// Records an object that was read from the API server as the newest version. After the restore of a
+    /// backup of etcd, versions start again at a lower number.
     pub fn resync<K: Object>(&self, object: &K) {
         if let (Some(uid), Some(version)) = (object.meta().uid.clone(), version(object)) {
             let mut state = self.lock();
@@ -76,7 +78,7 @@ impl Expectations {
         }
     }
 
-    /// Counts a failed reconcile, and returns how many have failed one after the other.
+    /// Counts a failed reconcile, and returns how many have failed in a row.
     pub fn record_failure(&self, uid: &str) -> i64 {
         let mut state = self.lock();
         let failures = &mut state.objects.entry(uid.to_owned()).or_default().failures;
@@ -84,26 +86,27 @@ impl Expectations {
         *failures
     }
 
-    /// A reconcile has succeeded.
+    /// Records that a reconcile has succeeded.
     pub fn reset_failures(&self, uid: &str) {
         if let Some(expectation) = self.lock().objects.get_mut(uid) {
             expectation.failures = 0;
         }
     }
 
-    /// This process is about to remove the finalizer: from now on the cache is stale until the watch shows the deletion.
+    /// Records that this process is about to remove the finalizer. The cache is stale until the watch shows
+    /// the deletion.
     pub fn expect_deletion(&self, uid: &str) {
         self.lock().objects.entry(uid.to_owned()).or_default().deletion_expected = true;
     }
 
-    /// The object is still there.
+    /// Records that the object still exists.
     pub fn cancel_deletion(&self, uid: &str) {
         if let Some(expectation) = self.lock().objects.get_mut(uid) {
             expectation.deletion_expected = false;
         }
     }
 
-    /// The watch has shown the deletion of an object. Drops what is known of it, and keeps its uid for [`TOMBSTONE`].
+    /// Records that the watch has shown the deletion of an object. Only the uid is kept, for [`TOMBSTONE`].
     pub fn observe_deletion(&self, uid: &str) {
         let mut state = self.lock();
         state.objects.insert(uid.to_owned(), Expectation { deleted: true, ..Expectation::default() });

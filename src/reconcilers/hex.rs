@@ -1,4 +1,4 @@
-//! Hashes as text: lower-case hexadecimal, two digits for each byte. Pure.
+//! How is a hash written as text? As lower-case hexadecimal, two digits for each byte.
 
 use std::fmt::Write as _;
 

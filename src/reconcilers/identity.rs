@@ -1,11 +1,12 @@
-//! Under which id, and on whose behalf, a broker is asked. Pure.
+//! Which id has a resource at the broker, and for which user is a request made? All functions are pure.
 
 use uuid::Uuid;
 
 use crate::{crd::UserInfo, osb::Identity};
 
-/// The id of an attempt: what the user gave, else the uid, else (OSB 2.16: an id should not be used again) a name-based
-/// UUID of uid and number of the attempt. Derived, so that a crash cannot lose it.
+/// The id of a resource at the broker. It is the id that the user gave, or else the uid of the object. After
+/// orphan mitigation it is a UUID made from the uid and the number of the attempt, because an id should not
+/// be used again (OSB 2.17). The id is derived, so that a crash cannot lose it.
 #[must_use]
 pub fn attempt_id(external_id: &str, uid: &str, attempt: i64) -> String {
     if !external_id.is_empty() {
@@ -19,7 +20,8 @@ pub fn attempt_id(external_id: &str, uid: &str, attempt: i64) -> String {
     Uuid::new_v5(&namespace, attempt.to_string().as_bytes()).to_string()
 }
 
-/// The originating identity that a spec's `userInfo` stands for; nothing when admission did not record a user.
+/// The originating identity for the `userInfo` of a spec (OSB 2.17, "Originating Identity"). `None` if
+/// admission recorded no user.
 #[must_use]
 pub fn identity_of(user: Option<&UserInfo>) -> Option<Identity> {
     let user = user.filter(|user| !user.username.is_empty())?;

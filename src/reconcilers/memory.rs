@@ -1,4 +1,5 @@
-//! What the process remembers of single objects beside their status. Losing it costs a request, never correctness.
+//! What does the process keep in memory about single objects, in addition to their status? Losing it costs a
+//! request, never correctness.
 
 use std::{
     collections::HashMap,
@@ -9,50 +10,52 @@ use jiff::Timestamp;
 
 use crate::osb::ApiVersion;
 
-/// Of an instance or a binding.
+/// The memory of an instance or a binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperationMemory {
-    /// When a broker last answered about this object.
+    /// When the broker last answered a request about this object.
     pub answered: Option<Timestamp>,
-    /// The broker does not want to be polled before this time (`Retry-After`).
+    /// The operator does not poll the broker before this time (`Retry-After`).
     pub not_before: Option<Timestamp>,
-    /// When a description by the broker was last written to status.
+    /// When a description from the broker was last written to the status.
     pub described: Option<Timestamp>,
 }
 
-/// Of a broker object.
+/// The memory of a broker object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BrokerMemory {
-    /// When the broker last answered to a request for its catalog.
+    /// When the broker last answered a request for its catalog.
     pub answered: Option<Timestamp>,
-    /// The broker does not want to be asked before this time (`Retry-After`).
+    /// The operator does not request the catalog before this time (`Retry-After`).
     pub not_before: Option<Timestamp>,
-    /// How many requests for the catalog failed one after the other.
+    /// How many requests for the catalog have failed in a row.
     pub failures: i64,
-    /// The generation of the spec that the failures belong to. Another one is tried at once.
+    /// The generation of the spec that the failures belong to. After a change of the spec the operator tries
+    /// again at once.
     pub generation: i64,
-    /// The API version that the failures belong to. An annotation sets it, which is not part of the spec.
+    /// The API version that the failures belong to. An annotation sets the version, so the generation does
+    /// not change with it.
     pub api_version: Option<ApiVersion>,
 }
 
-/// The memories of all objects of some kinds, by uid.
+/// The memories of all objects of one type, by uid.
 #[derive(Default)]
 pub struct Memories<M>(Mutex<HashMap<String, M>>);
 
 impl<M: Copy + Default + PartialEq> Memories<M> {
-    /// What is remembered of an object.
+    /// The memory of an object.
     pub fn get(&self, uid: &str) -> M {
         self.lock().get(uid).copied().unwrap_or_default()
     }
 
-    /// Remembers this of an object.
+    /// Sets the memory of an object.
     pub fn set(&self, uid: &str, memory: M) {
         if memory != self.get(uid) {
             self.lock().insert(uid.to_owned(), memory);
         }
     }
 
-    /// Forgets a deleted object.
+    /// Removes the memory of a deleted object.
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
     }

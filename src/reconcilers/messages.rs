@@ -1,59 +1,62 @@
-//! The standard sentences of conditions. Pure.
+//! Which sentences do several conditions have in common, and how often is a message written? All functions
+//! are pure.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::backoff::later;
 
-/// The least time between two messages about one operation that differ in their words alone.
+/// The shortest time between two messages about one operation that have the same reason.
 const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
-/// What precedes the last failure when the operator gives up.
-pub const TOO_LONG: &str = "Stopping reconciliation retries because too much time has elapsed";
+/// The start of the message when the operator gives up after too long a time.
+pub const RETRY_TIMEOUT: &str = "Stopping reconciliation retries because too much time has elapsed";
 
-/// That orphan mitigation has ended.
-pub const UNDONE: &str = "Orphan mitigation was completed successfully";
+/// The message when orphan mitigation has ended.
+pub const MITIGATION_COMPLETED: &str = "Orphan mitigation was completed successfully";
 
-/// Why an unfinished create of a `noun` (`instance`, `binding`) is deleted at the broker, and from when on it can be.
+/// The message when orphan mitigation starts: its cause, and the time from which on the DELETE is sent.
+/// `noun` is `instance` or `binding`.
 #[must_use]
-pub fn mitigating(cause: &str, noun: &str, not_before: Option<&MicroTime>) -> String {
+pub fn mitigation_planned(cause: &str, noun: &str, not_before: Option<&MicroTime>) -> String {
     let after = not_before.map_or_else(String::new, |time| format!(" after {:.0},", time.0));
     format!("{cause}; the operator deletes the {noun} at the broker{after} before it tries again")
 }
 
-/// Something else, and then the cause of the orphan mitigation: it is what the user wants to know.
+/// A message with the cause of the orphan mitigation appended, as the user needs to know the cause.
 #[must_use]
-pub fn before(message: &str, cause: Option<&str>) -> String {
+pub fn with_cause(message: &str, cause: Option<&str>) -> String {
     cause.map_or_else(|| message.to_owned(), |cause| format!("{message}; the cause was: {cause}"))
 }
 
-/// That orphan mitigation has ended, and when the next attempt follows.
+/// The message when orphan mitigation has ended: the time of the next attempt, and the cause.
 #[must_use]
-pub fn mitigated(cause: Option<&str>, next: Timestamp) -> String {
-    before(&format!("{UNDONE}; the operator tries again at {next:.0}"), cause)
+pub fn mitigation_completed(cause: Option<&str>, next: Timestamp) -> String {
+    with_cause(&format!("{MITIGATION_COMPLETED}; the operator tries again at {next:.0}"), cause)
 }
 
-/// That the operator tries again, and when.
+/// A message with the time of the next try appended.
 #[must_use]
-pub fn again(message: &str, next: Timestamp) -> String {
+pub fn with_next_try(message: &str, next: Timestamp) -> String {
     format!("{message}; the operator tries again at {next:.0}")
 }
 
-/// Whether a finding about an operation that is under way is to be written. `shown` are the messages that are shown for the
-/// same reason: without any, the reason is new and is written at once. Other words for the same reason are written every
-/// 30 s at most; `described` remembers when that was.
-pub fn is_news<'a>(
+/// Whether a message about an operation in progress is written to the status. `shown` are the messages of the
+/// conditions that have the same reason. If there are none, the reason is new, and the message is written at
+/// once. Otherwise a different message is written every 30 s at most. `described` is the time of the last
+/// one.
+pub fn should_record<'a>(
     shown: impl IntoIterator<Item = &'a str>,
     message: &str,
     described: &mut Option<Timestamp>,
     now: Timestamp,
 ) -> bool {
-    let lately = described.is_some_and(|at| now < later(at, DESCRIPTION_INTERVAL));
-    let known = shown.into_iter().any(|shown| lately || shown == message);
-    if !known {
+    let is_too_soon = described.is_some_and(|at| now < later(at, DESCRIPTION_INTERVAL));
+    let is_suppressed = shown.into_iter().any(|shown| is_too_soon || shown == message);
+    if !is_suppressed {
         *described = Some(now);
     }
-    !known
+    !is_suppressed
 }
 
 #[cfg(test)]
@@ -65,12 +68,12 @@ mod tests {
     fn other_words_for_the_same_reason_wait_and_another_reason_does_not() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut described = None;
-        assert!(!is_news(["10 %"], "10 %", &mut described, at(0)));
-        assert!(is_news(["10 %"], "20 %", &mut described, at(1)));
-        assert!(!is_news(["10 %"], "30 %", &mut described, at(2)));
-        assert!(is_news([], "x", &mut described, at(3)), "another reason");
-        assert!(is_news(["10 %"], "40 %", &mut described, at(40)));
-        assert!(is_news([], "x", &mut described, at(41)));
+        assert!(!should_record(["10 %"], "10 %", &mut described, at(0)));
+        assert!(should_record(["10 %"], "20 %", &mut described, at(1)));
+        assert!(!should_record(["10 %"], "30 %", &mut described, at(2)));
+        assert!(should_record([], "x", &mut described, at(3)), "another reason");
+        assert!(should_record(["10 %"], "40 %", &mut described, at(40)));
+        assert!(should_record([], "x", &mut described, at(41)));
     }
 
     #[test]
@@ -78,12 +81,12 @@ mod tests {
         let next = Timestamp::UNIX_EPOCH;
         let why = "the broker answered 500";
         assert_eq!(
-            mitigating(why, "instance", Some(&MicroTime(next))),
+            mitigation_planned(why, "instance", Some(&MicroTime(next))),
             "the broker answered 500; the operator deletes the instance at the broker after 1970-01-01T00:00:00Z, before it tries again"
         );
-        assert_eq!(before("else", None), "else");
+        assert_eq!(with_cause("else", None), "else");
         assert_eq!(
-            mitigated(Some(why), next),
+            mitigation_completed(Some(why), next),
             "Orphan mitigation was completed successfully; the operator tries again at 1970-01-01T00:00:00Z; the cause was: the broker answered 500"
         );
     }

@@ -1,11 +1,13 @@
-//! The controllers: four reconcilers for eight kinds, and the one runner that carries out what they decide.
+//! The controllers: four reconcilers for eight kinds, and one runner that executes their decisions.
 //!
-//! * [`reconciler`]: what a reconciler is. [`runner`]: the loop that runs it.
-//! * [`broker`], [`catalog_object`] (classes and plans), [`instance`], [`binding`]: the reconcilers, each in the order
-//!   *observe, phase, plan, absorb*.
-//! * [`references`]: which class and plan an instance means. [`legacy`]: everything that exists only for objects of v0.3.
-//! * [`identity`], [`parameters`], [`backoff`], [`reason`], [`redaction`]: what several of them decide with; pure.
-//! * [`writes`], [`events`]: the effects on the API server. [`context`]: what every controller works with.
+//! * [`reconciler`]: the trait of all reconcilers. [`runner`]: the loop that runs a reconciler.
+//! * [`broker`], [`catalog_object`] (classes and plans), [`instance`], [`binding`]: the reconcilers.
+//!   [`operation`]: what instances and bindings have in common.
+//! * [`references`]: the class and plan that the references of an instance resolve to. [`legacy`]: everything
+//!   that exists only for objects of v0.3.
+//! * [`identity`], [`parameters`], [`backoff`], [`reason`], [`redaction`], [`messages`]: pure functions that
+//!   several reconcilers use.
+//! * [`writes`], [`events`]: writes to the API server. [`context`]: the state that all controllers share.
 
 pub mod backoff;
 pub mod binding;
@@ -36,5 +38,5 @@ pub mod writes;
 pub use error::ReconcileError;
 pub use reason::Reason;
 pub use reconciler::{
-    Absorbed, AbsorbedOf, Admitted, Next, NextOf, Observed, Reconciler, Seen, Step, StepOf, Wait,
+    Absorbed, AbsorbedOf, Admitted, Next, NextOf, ObjectSource, Observed, Reconciler, Step, StepOf, Wait,
 };

@@ -1,9 +1,9 @@
-//! The parameters of a request: merged from the spec and from Secrets, shown without the values from Secrets,
-//! and with the checksum that v0.3 gave them, so that a cluster that is taken over sees no change where there
-//! is none.
+//! How are the parameters of a request merged? They come from the spec and from Secrets. The status shows
+//! them without the values from Secrets, and with the checksum of v0.3, so that objects of v0.3 do not look
+//! changed.
 //!
-//! They are a tree of values only while they are merged, and only after the values were counted. A reconcile
-//! holds them as text, above all while it waits for a broker.
+//! Parameters are a tree of values only while they are merged, and only after the values were counted.
+//! Reconciles keep them as text, because many reconciles may wait for brokers.
 
 use std::collections::HashSet;
 
@@ -21,20 +21,21 @@ use crate::{
     osb::sanitize::{clip, display, redact},
 };
 
-/// How much of a name or key is quoted, in bytes. A key of JSON in a Secret may be as long as the Secret.
-const QUOTED: usize = 256;
+/// How much of a name or key a message quotes, in bytes. A key of JSON in a Secret may be as long as the
+/// Secret.
+const QUOTE_LIMIT: usize = 256;
 
-/// The most that is read from Secrets for one request, in bytes: four of the largest Secrets. A spec may name
-/// one Secret many times.
-const MAX_SECRETS: usize = 4 << 20;
+/// How many bytes are read from Secrets for one request: four of the largest Secrets. A spec may name one
+/// Secret many times.
+const MAX_SECRET_BYTES: usize = 4 << 20;
 
-/// Stands in status in place of a value from a Secret.
+/// The status has this text in place of a value from a Secret.
 pub const REDACTED: &str = "<redacted>";
 
-/// The parameters of a request. No `Debug`, as some values come from Secrets.
+/// The parameters of a request. It has no `Debug`, as some values come from Secrets.
 #[derive(Clone, Default)]
 pub struct Parameters {
-    /// All parameters. None if there are none.
+    /// All parameters. `None` if there are none.
     sent: Option<RawObject>,
     /// The same, with [`REDACTED`] in place of each value from a Secret.
     shown: Option<RawObject>,
@@ -56,7 +57,7 @@ pub struct Source {
     pub value: SourceValue,
 }
 
-/// What the API server has for an entry of `parametersFrom`.
+/// The result of reading an entry of `parametersFrom`.
 pub enum SourceValue {
     /// The Secret does not exist.
     NoSecret,
@@ -64,29 +65,29 @@ pub enum SourceValue {
     NoKey,
     /// The value.
     Bytes(Zeroizing<Vec<u8>>),
-    /// With the values before it, the value is more than is read for one request.
-    TooMuch,
+    /// Together with the values before it, the value exceeds the limit for one request.
+    TooLarge,
 }
 
 /// Reads the Secrets that `parametersFrom` names.
 ///
 /// # Errors
-/// The API server did not answer. A missing Secret is no error here; [`merge`] reports it.
+/// The API server did not answer. A missing Secret is not an error here, as [`merge`] reports it.
 pub async fn read(
     client: &Client,
     namespace: &str,
     sources: &[ParametersFromSource],
 ) -> Result<Vec<Source>, ReconcileError> {
     let mut read = Vec::with_capacity(sources.len());
-    let mut room = MAX_SECRETS;
+    let mut budget = MAX_SECRET_BYTES;
     for ParametersFromSource { secret_key_ref: reference } in sources {
         let value = match find_secret(client, namespace, &reference.name).await? {
             None => SourceValue::NoSecret,
             Some(secret) => match secret.data.and_then(|mut data| data.remove(&reference.key)) {
                 None => SourceValue::NoKey,
-                Some(bytes) if bytes.0.len() > room => SourceValue::TooMuch,
+                Some(bytes) if bytes.0.len() > budget => SourceValue::TooLarge,
                 Some(bytes) => {
-                    room -= bytes.0.len();
+                    budget -= bytes.0.len();
                     SourceValue::Bytes(Zeroizing::new(bytes.0))
                 }
             },
@@ -102,13 +103,15 @@ pub async fn read(
 /// A Secret or key is missing; a value is not a JSON object, or is too deep or too large; or a key occurs
 /// twice.
 pub fn merge(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameters, ParametersError> {
-    let mut room = Room::default();
+    let mut budget = ValueBudget::default();
     let mut merged = Merged::default();
     if let Some(inline) = inline {
-        room.take(inline.text().as_bytes()).map_err(|excess| about("spec.parameters: the value", &excess))?;
+        budget
+            .take(inline.text().as_bytes())
+            .map_err(|excess| error_at("spec.parameters: the value", &excess))?;
     }
     for (index, source) in sources.iter().enumerate() {
-        for (key, value) in object_of(index, source, &mut room)? {
+        for (key, value) in object_of(index, source, &mut budget)? {
             merged.secret_keys.insert(key.clone());
             merged.add(key, value)?;
         }
@@ -121,8 +124,8 @@ pub fn merge(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameter
     merged.finish()
 }
 
-fn object_of(index: usize, source: &Source, room: &mut Room) -> Result<JsonObject, ParametersError> {
-    let (name, key) = (clip(&source.reference.name, QUOTED), clip(&source.reference.key, QUOTED));
+fn object_of(index: usize, source: &Source, budget: &mut ValueBudget) -> Result<JsonObject, ParametersError> {
+    let (name, key) = (clip(&source.reference.name, QUOTE_LIMIT), clip(&source.reference.key, QUOTE_LIMIT));
     let field = format!("spec.parametersFrom[{index}].secretKeyRef");
     let complain = |what: &str| ParametersError { message: format!("{field}: {what}") };
     let bytes = match &source.value {
@@ -136,9 +139,9 @@ fn object_of(index: usize, source: &Source, room: &mut Room) -> Result<JsonObjec
                 format!("the Secret {name:?} has no key {key:?}; add it, with a JSON object as its value");
             return Err(complain(&what));
         }
-        SourceValue::TooMuch => {
+        SourceValue::TooLarge => {
             let what =
-                format!("with the Secret {name:?} there are more than {MAX_SECRETS} bytes from Secrets");
+                format!("with the Secret {name:?} there are more than {MAX_SECRET_BYTES} bytes from Secrets");
             return Err(complain(&format!("{what}, which is too much for one request")));
         }
         SourceValue::Bytes(bytes) => bytes,
@@ -146,26 +149,26 @@ fn object_of(index: usize, source: &Source, room: &mut Room) -> Result<JsonObjec
     let what = format!("the value of key {key:?} of the Secret {name:?}");
     // A value that is not an object is not parsed, so its size does not matter.
     if bytes.trim_ascii_start().starts_with(b"{") {
-        room.take(bytes).map_err(|excess| complain(&format!("{what} {excess}")))?;
+        budget.take(bytes).map_err(|excess| complain(&format!("{what} {excess}")))?;
     }
     // The parser's message is not shown, as it would quote the secret.
     serde_json::from_slice(bytes)
         .map_err(|_| complain(&format!("{what} is not a JSON object, such as {{\"name\": \"value\"}}")))
 }
 
-/// How many values one request may still have: its parameters are a tree while they are merged.
-struct Room {
+/// The number of values that one request may still have. It limits the tree of values during the merge.
+struct ValueBudget {
     left: usize,
 }
 
-impl Default for Room {
+impl Default for ValueBudget {
     fn default() -> Self {
         Self { left: MAX_VALUES }
     }
 }
 
-impl Room {
-    /// Counts the values of one more object, or says what is wrong with it (see [`MAX_DEPTH`] and
+impl ValueBudget {
+    /// Counts the values of one more object. The error says which limit it exceeds (see [`MAX_DEPTH`] and
     /// [`MAX_VALUES`]).
     fn take(&mut self, text: &[u8]) -> Result<(), String> {
         if depth(text) > MAX_DEPTH {
@@ -183,13 +186,13 @@ impl Room {
     }
 }
 
-fn about(what: &str, excess: &str) -> ParametersError {
+fn error_at(what: &str, excess: &str) -> ParametersError {
     ParametersError { message: format!("{what} {excess}") }
 }
 
 /// Parses an object whose values were counted.
 fn parsed(field: &str, object: &RawObject) -> Result<JsonObject, ParametersError> {
-    object.parse().map_err(|_| about(field, "cannot be read"))
+    object.parse().map_err(|_| error_at(field, "cannot be read"))
 }
 
 /// The parameters while they are merged.
@@ -213,24 +216,24 @@ impl Merged {
         if all.is_empty() {
             return Ok(Parameters::default());
         }
-        let written = |object: &JsonObject| {
-            RawObject::deserialize(object).map_err(|_| about("the parameters", "cannot be written"))
+        let serialized = |object: &JsonObject| {
+            RawObject::deserialize(object).map_err(|_| error_at("the parameters", "cannot be written"))
         };
         let checksum = hex(&Sha256::digest(checksum::text(&all).as_bytes()));
-        let sent = written(&all)?;
+        let sent = serialized(&all)?;
         let shown = if secret_keys.is_empty() {
             sent.clone()
         } else {
             let hidden = all.iter_mut().filter(|(key, _)| secret_keys.contains(*key));
             hidden.for_each(|(_, value)| *value = REDACTED.into());
-            written(&all)?
+            serialized(&all)?
         };
         Ok(Parameters { sent: Some(sent), shown: Some(shown), checksum })
     }
 }
 
 fn duplicate(key: &str) -> ParametersError {
-    let key = clip(key, QUOTED);
+    let key = clip(key, QUOTE_LIMIT);
     ParametersError {
         message: format!(
             "conflict: duplicate entry for parameter {key:?}; give it only once in spec.parameters and spec.parametersFrom"
@@ -238,15 +241,15 @@ fn duplicate(key: &str) -> ParametersError {
     }
 }
 
-/// Merges two objects. Members that are objects in both are merged in the same way; of other members the
-/// upper one counts. None if both are empty.
+/// Merges two objects. Members that are objects in both are merged in the same way. For other members, the
+/// value of `upper` counts. `None` if both are empty.
 #[must_use]
-pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Option<JsonObject> {
+pub fn merge_objects(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Option<JsonObject> {
     let mut merged = lower.cloned().unwrap_or_default();
     for (key, value) in upper.into_iter().flatten() {
         match (merged.get_mut(key), value) {
             (Some(Value::Object(below)), Value::Object(above)) => {
-                *below = overlaid(Some(below), Some(above)).unwrap_or_default();
+                *below = merge_objects(Some(below), Some(above)).unwrap_or_default();
             }
             _ => {
                 merged.insert(key.clone(), value.clone());
@@ -256,20 +259,20 @@ pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Optio
     (!merged.is_empty()).then_some(merged)
 }
 
-/// The defaults of a plan merged over those of its class. None if both are empty.
+/// The defaults of a plan merged over those of its class. `None` if both are empty.
 ///
 /// # Errors
 /// The defaults are too deep, or have too many values.
-pub fn defaults(
+pub fn merge_defaults(
     of_class: Option<&RawObject>,
     of_plan: Option<&RawObject>,
 ) -> Result<Option<RawObject>, ParametersError> {
-    let mut room = Room::default();
+    let mut budget = ValueBudget::default();
     for given in [of_class, of_plan].into_iter().flatten() {
-        room.take(given.text().as_bytes()).map_err(|excess| about(DEFAULTS, &excess))?;
+        budget.take(given.text().as_bytes()).map_err(|excess| error_at(DEFAULTS, &excess))?;
     }
     let tree = |given: Option<&RawObject>| given.map(|given| parsed(DEFAULTS, given)).transpose();
-    let merged = overlaid(tree(of_class)?.as_ref(), tree(of_plan)?.as_ref());
+    let merged = merge_objects(tree(of_class)?.as_ref(), tree(of_plan)?.as_ref());
     Ok(merged.map(without_nulls).filter(|merged| !merged.is_empty()).map(RawObject::from))
 }
 
@@ -291,29 +294,29 @@ impl Parameters {
     ///
     /// # Errors
     /// The parameters or the defaults are too deep, or have too many values.
-    pub fn over(self, defaults: Option<&RawObject>) -> Result<Self, ParametersError> {
+    pub fn with_defaults(self, defaults: Option<&RawObject>) -> Result<Self, ParametersError> {
         let Some(defaults) = defaults else {
             return Ok(self);
         };
-        let mut room = Room::default();
+        let mut budget = ValueBudget::default();
         if let Some(sent) = &self.sent {
-            room.take(sent.text().as_bytes()).map_err(|excess| about("the parameters", &excess))?;
+            budget.take(sent.text().as_bytes()).map_err(|excess| error_at("the parameters", &excess))?;
         }
-        room.take(defaults.text().as_bytes()).map_err(|excess| about(DEFAULTS, &excess))?;
+        budget.take(defaults.text().as_bytes()).map_err(|excess| error_at(DEFAULTS, &excess))?;
         let Merged { all, secret_keys } = self.tree()?;
         let mut defaults = parsed(DEFAULTS, defaults)?;
         defaults.retain(|key, _| !secret_keys.contains(key));
-        let all = overlaid(Some(&defaults), Some(&all)).unwrap_or_default();
+        let all = merge_objects(Some(&defaults), Some(&all)).unwrap_or_default();
         Merged { all, secret_keys }.finish()
     }
 
-    /// The parameters for the broker. None if there are none.
+    /// The parameters for the broker. `None` if there are none.
     #[must_use]
     pub fn to_send(&self) -> Option<RawObject> {
         self.sent.clone()
     }
 
-    /// The parameters for status, without values from Secrets. None if there are none.
+    /// The parameters for status, without values from Secrets. `None` if there are none.
     #[must_use]
     pub fn to_show(&self) -> Option<RawObject> {
         self.shown.clone()

@@ -1,10 +1,11 @@
-//! The reasons of conditions and Events: a closed list, spelled as in v0.3 where it has one.
+//! Which reasons do conditions and Events have? The list is closed, and the names are those of v0.3 where
+//! v0.3 has one.
 
 use std::fmt;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A reason. Its name in code is its name on the wire.
+        /// The reason of a condition or an Event. The name of a variant is the name in the API.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         #[expect(
             missing_docs,
@@ -15,7 +16,7 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// The reason as it stands in a condition.
+            /// The reason as a condition has it.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -31,7 +32,7 @@ reasons! {
     FetchedCatalog,
     ErrorFetchingCatalog,
     ErrorSyncingCatalog,
-    /// The broker is to be deleted but instances still need it.
+    /// The broker object is being deleted, but instances still need it.
     DeletionBlockedByExistingInstances,
 
     // Instances
@@ -44,24 +45,24 @@ reasons! {
     UpdateInstanceRequestInFlight,
     DeprovisionRequestInFlight,
     ProvisionCallFailed,
-    /// No answer: the broker could not be reached.
+    /// The operator could not reach the broker.
     ErrorCallingProvision,
-    /// The broker refused a provision for good.
+    /// The broker refused a provision, and the operator does not try again.
     ClusterServiceBrokerReturnedFailure,
     UpdateInstanceCallFailed,
     ErrorCallingUpdateInstance,
     DeprovisionCallFailed,
     DeprovisionBlockedByExistingCredentials,
-    /// The bindings of an instance that is being deleted are deleted first.
+    /// The operator deletes the bindings of an instance that is being deleted.
     ServiceBindingsDeletion,
     StartingInstanceOrphanMitigation,
     ReferencesDeletedServiceClass,
     ReferencesDeletedServicePlan,
     /// Another object has the same id at the same broker.
     ExternalIDInUse,
-    /// The plan was changed, but the plan that the instance has does not allow that.
+    /// The spec changes the plan, but the current plan does not allow that.
     PlanNotUpdatable,
-    /// The version that is asked for is not the one that the plan has.
+    /// The plan does not have the maintenance version that the spec asks for.
     MaintenanceVersionNotOffered,
 
     // Bindings
@@ -76,9 +77,9 @@ reasons! {
     ErrorInjectingBindResult,
     FetchingBindingFailed,
     ErrorNonbindableServiceClass,
-    /// The time is over for which the broker gave the credentials.
+    /// The credentials have expired.
     CredentialsExpired,
-    /// The time has come by which the broker wants the credentials renewed.
+    /// The broker wants the credentials to be renewed.
     CredentialsToBeRenewed,
     ErrorInstanceRefsUnresolved,
     ErrorInstanceNotReady,
@@ -87,7 +88,8 @@ reasons! {
     ServiceBindingNeedsOrphanMitigation,
 
     // Both
-    /// The broker cannot be asked for want of its Secret, or because of what its object says.
+    /// The operator cannot send requests to the broker because its Secret is missing, or because its object
+    /// is invalid.
     ErrorGettingAuthCredentials,
     OrphanMitigationSuccessful,
     OrphanMitigationFailed,

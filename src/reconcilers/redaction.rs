@@ -1,91 +1,94 @@
-//! Takes the values of secret parameters out of what a broker said, so that it can be shown in a status. Pure.
+//! How are values from Secrets kept out of the messages that a status shows? A broker's text may repeat
+//! parameters, so the values that come from Secrets are replaced. All functions are pure.
 
 use super::parameters::{Parameters, ParametersError, REDACTED};
 use crate::{crd::common::ParametersFromSource, json::RawObject, osb::outcome::Explanation};
 
-/// Takes the values of the parameters that come from Secrets out of texts.
+/// Replaces the values of parameters that come from Secrets in texts.
 #[derive(Clone, Copy)]
 pub struct Redactor<'a> {
-    /// The parameters, as far as they were read.
+    /// The parameters, if they were read.
     pub parameters: Option<&'a Result<Parameters, ParametersError>>,
-    /// Checksum of the parameters that the broker was last sent, as recorded.
+    /// The recorded checksum of the parameters that were last sent to the broker.
     pub sent: Option<&'a str>,
-    /// Whether some of the parameters that the broker has, or will have, come from Secrets.
-    pub any: bool,
+    /// Whether some of the parameters that the broker has, or will get, come from Secrets.
+    pub has_secrets: bool,
 }
 
-/// Parameters that a broker was sent, as they are on record.
+/// Parameters that were sent to a broker, as the status records them.
 #[derive(Clone, Copy)]
 pub struct SentParameters<'a> {
-    /// As they are shown, without what came from Secrets.
+    /// The parameters without the values from Secrets.
     pub parameters: Option<&'a RawObject>,
-    /// Checksum of all of them.
+    /// The checksum of all parameters.
     pub checksum: &'a str,
 }
 
 impl<'a> Redactor<'a> {
-    /// Of an object whose parameters were `read`, in part `from` Secrets, what must not be shown: what the broker is being
-    /// `asked` for was sent last; without it, what it has `acknowledged`.
+    /// A redactor for an object. `read`: its parameters; `from`: the Secrets that they come from;
+    /// `in_progress`: the parameters of the request in progress, which were sent last; `acknowledged`: those
+    /// that the broker has acknowledged.
     #[must_use]
     pub fn new(
         read: Option<&'a Result<Parameters, ParametersError>>,
         from: &[ParametersFromSource],
-        asked: Option<SentParameters<'a>>,
+        in_progress: Option<SentParameters<'a>>,
         acknowledged: Option<SentParameters<'a>>,
     ) -> Self {
-        let sent = [asked, acknowledged];
-        let secret = sent.iter().flatten().any(|sent| holds_secret(sent.parameters));
+        let sent = [in_progress, acknowledged];
+        let has_sent_secrets = sent.iter().flatten().any(|sent| holds_secret(sent.parameters));
         Self {
             parameters: read,
-            sent: asked.or(acknowledged).map(|sent| sent.checksum),
-            any: secret || !from.is_empty(),
+            sent: in_progress.or(acknowledged).map(|sent| sent.checksum),
+            has_secrets: has_sent_secrets || !from.is_empty(),
         }
     }
 }
 
 impl Redactor<'_> {
-    /// A sentence of ours that goes on, after a colon, with an explanation. When it cannot be told which of the broker's
-    /// words are secret, none of them is shown.
+    /// A sentence of the operator, followed by a colon and an explanation. If the redactor cannot tell which
+    /// of the broker's words are secret, it shows none of them.
     #[must_use]
     pub fn message(self, what: &str, why: &Explanation) -> String {
         let broker = self.quote(why.broker.as_deref());
         format!("{what}: {}", Explanation { broker, ..why.clone() })
     }
 
-    /// The broker's own words.
+    /// The text of the broker, redacted.
     #[must_use]
-    pub fn quote(self, words: Option<&str>) -> Option<String> {
-        self.redacted(words.filter(|words| !words.is_empty())?)
+    pub fn quote(self, text: Option<&str>) -> Option<String> {
+        self.redacted(text.filter(|text| !text.is_empty())?)
     }
 
-    /// A sentence of ours, with what the broker said in brackets behind it.
+    /// A sentence of the operator, followed by the broker's text in brackets.
     #[must_use]
-    pub fn with_description(self, sentence: &str, words: Option<&str>) -> String {
-        self.quote(words).map_or_else(|| sentence.to_owned(), |words| format!("{sentence} ({words})"))
+    pub fn with_description(self, sentence: &str, text: Option<&str>) -> String {
+        self.quote(text).map_or_else(|| sentence.to_owned(), |text| format!("{sentence} ({text})"))
     }
 
-    /// Why an operation came to nothing, as the broker said.
+    /// The reason that the broker gave for a failed operation.
     #[must_use]
-    pub fn reason(self, words: Option<&str>) -> String {
-        self.quote(words).unwrap_or_else(|| "the broker gave no reason".to_owned())
+    pub fn reason(self, text: Option<&str>) -> String {
+        self.quote(text).unwrap_or_else(|| "the broker gave no reason".to_owned())
     }
 
-    /// The Secrets may have changed since the broker was sent what they held; only what was sent can be taken out.
+    /// Replaces secret values. `None` if the Secrets have changed since the request, as only the values that
+    /// were sent can be replaced.
     fn redacted(self, text: &str) -> Option<String> {
-        if !self.any {
+        if !self.has_secrets {
             return Some(text.to_owned());
         }
         let parameters = self.parameters?.as_ref().ok()?;
         let checksum = parameters.checksum();
-        let known = self.sent.is_none_or(|sent| sent == checksum);
-        known.then(|| parameters.redact(text))
+        let is_what_was_sent = self.sent.is_none_or(|sent| sent == checksum);
+        is_what_was_sent.then(|| parameters.redact(text))
     }
 }
 
-/// Whether parameters as they are shown in status hold one from a Secret.
+/// Whether the recorded parameters have a value that came from a Secret.
 #[must_use]
 pub fn holds_secret(shown: Option<&RawObject>) -> bool {
-    // Most hold none, which the text tells.
+    // The search in the text avoids the parsing of most parameters.
     shown.filter(|shown| shown.text().contains(REDACTED)).is_some_and(|shown| {
         shown.parse().map_or(true, |members| members.values().any(|value| value == REDACTED))
     })
@@ -132,10 +135,10 @@ mod tests {
             (None, None, true, ours),
             (None, None, false, "X: the broker answered 400 Bad Request: hunter2 is weak (advice)"),
         ];
-        for (parameters, sent, any, expected) in rows {
-            let redactor = Redactor { parameters, sent, any };
+        for (parameters, sent, has_secrets, expected) in rows {
+            let redactor = Redactor { parameters, sent, has_secrets };
             assert_eq!(redactor.message("X", &why), expected);
-            assert_eq!(redactor.quote(Some("hunter2")).as_deref() == Some("hunter2"), !any);
+            assert_eq!(redactor.quote(Some("hunter2")).as_deref() == Some("hunter2"), !has_secrets);
         }
     }
 }

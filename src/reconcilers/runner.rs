@@ -1,8 +1,9 @@
-//! The loop that executes decisions: observe, then plan and do, until there is nothing left to do. The only place where
-//! decisions become effects.
+//! How are decisions executed? The runner observes an object, and then plans and executes steps until there
+//! is nothing left to do. It is the only place where decisions have effects.
 //!
-//! A reconcile goes on with the object that each write *returned*, so it does not wait for its own watch events. An object
-//! in the cache that is older than our own last write is left alone until the watch has caught up.
+//! A reconcile continues with the object that each write returned, so it does not wait for its own watch
+//! events. If the object in the cache is older than the last write of this process, the reconcile waits until
+//! the watch has caught up.
 
 use std::{
     future::Future,
@@ -23,7 +24,7 @@ use super::{
     error::ReconcileError,
     events,
     expectations::is_gone,
-    reconciler::{Absorbed, Admitted, Next, Observed, Reconciler, Seen, Step, Wait},
+    reconciler::{Absorbed, Admitted, Next, ObjectSource, Observed, Reconciler, Step, Wait},
     writes::{self, RejectedWrite, Write},
 };
 use crate::{
@@ -36,24 +37,25 @@ use crate::{
     kube_api::request::diff,
 };
 
-/// Far more steps than any object needs. A reconcile that makes more has a bug and must not spin.
+/// Far more steps than any object needs. A reconcile with more steps has a bug, and must not loop for ever.
 const STEP_LIMIT: usize = 32;
 
-/// How often an object at rest is reconciled although nothing announced a change. A watch may lose an event (seen under
-/// load), and a reconcile at rest costs no request.
+/// The interval at which an object is reconciled although no watch announced a change. A watch may lose an
+/// event (seen under load). A reconcile of an object that is up to date causes no request.
 pub const SAFETY_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How long the watch may take to show what this process wrote, before the object is read from the API server.
-const CATCH_UP: Duration = Duration::from_secs(15);
+/// The time that the watch may take to show a write of this process. After that the object is read from the
+/// API server.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long after a conflicting write an object is reconciled at the latest. The conflicting write triggers a reconcile
-/// too.
-const AFTER_CONFLICT: Duration = Duration::from_secs(5);
+/// The longest time until the next reconcile after a conflict. The conflicting write triggers a reconcile as
+/// well.
+const CONFLICT_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// How many writes of one answer are under way at once.
+/// How many writes of one answer are sent concurrently.
 const CONCURRENT_WRITES: usize = 16;
 
-/// Brings one object as far as it goes now.
+/// Reconciles one object: executes steps until there is nothing left to do now.
 ///
 /// # Errors
 /// See [`ReconcileError`]. The object is reconciled again later.
@@ -70,7 +72,7 @@ pub async fn reconcile<R: Reconciler>(
     .await
 }
 
-/// Runs a reconcile of an object in a span that names it, and measures it.
+/// Runs a reconcile in a tracing span with the name of the object, and measures it.
 ///
 /// # Errors
 /// Those of the reconcile.
@@ -96,9 +98,9 @@ pub async fn traced<K: Object>(
     result
 }
 
-/// An object that is not older than what this process wrote, or what to do meanwhile.
+/// An object that is not older than the last write of this process, or the action that waits for one.
 pub enum Fresh<K> {
-    /// The object, from the cache or, if the cache stays stale, from the API server.
+    /// The object, from the cache. If the cache stays stale, it comes from the API server.
     Object(Arc<K>),
     /// The cache is stale, or the object is gone.
     Wait(Action),
@@ -111,8 +113,8 @@ pub enum Fresh<K> {
 pub async fn fresh<K: Object>(object: Arc<K>, context: &Context) -> Result<Fresh<K>, ReconcileError> {
     Ok(match context.expectations.stale_for(&*object) {
         None => Fresh::Object(object),
-        Some(stale) if stale < CATCH_UP => Fresh::Wait(Action::requeue(CATCH_UP)),
-        // The watch does not show what this process wrote.
+        Some(stale) if stale < WATCH_TIMEOUT => Fresh::Wait(Action::requeue(WATCH_TIMEOUT)),
+        // The watch has not shown the write of this process in time.
         Some(_) => match writes::reread(context, &*object).await? {
             Some(present) => {
                 context.expectations.resync(&present);
@@ -127,7 +129,7 @@ pub async fn fresh<K: Object>(object: Arc<K>, context: &Context) -> Result<Fresh
 #[must_use]
 pub fn after_error<K: Object>(object: &K, error: &ReconcileError, context: &Context) -> Action {
     if error.is_conflict() {
-        return Action::requeue(AFTER_CONFLICT);
+        return Action::requeue(CONFLICT_RETRY_DELAY);
     }
     let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), Timestamp::now());
     let failures = context.expectations.record_failure(&uid);
@@ -140,13 +142,13 @@ async fn run<R: Reconciler>(object: Arc<R::Object>, context: &Context) -> Result
     let memory = R::memories(context).get(&uid(&*object));
     let observed =
         Observed { object, dependencies, memory, settings: context.settings, now: Timestamp::now() };
-    Reconcile::<R> { context, observed, seen: Seen::Cached }.run().await
+    Reconcile::<R> { context, observed, source: ObjectSource::Cache }.run().await
 }
 
 struct Reconcile<'a, R: Reconciler> {
     context: &'a Context,
     observed: Observed<R>,
-    seen: Seen,
+    source: ObjectSource,
 }
 
 impl<R: Reconciler> Reconcile<'_, R> {
@@ -166,10 +168,10 @@ impl<R: Reconciler> Reconcile<'_, R> {
             Step::Wait(Wait::Until(at)) => return Ok(ControlFlow::Break(requeue(at, self.observed.now))),
             Step::AddFinalizer => {
                 let written = writes::add_finalizer(self.context, &*self.observed.object).await?;
-                self.go_on_with(written);
+                self.continue_with(written);
                 return Ok(ControlFlow::Continue(()));
             }
-            Step::RemoveFinalizer => return self.release().await,
+            Step::RemoveFinalizer => return self.remove_finalizer().await,
             Step::Record(status) => {
                 self.record(&status).await?;
                 return Ok(ControlFlow::Continue(()));
@@ -180,20 +182,20 @@ impl<R: Reconciler> Reconcile<'_, R> {
             }
             Step::Attempt { call, .. } | Step::Call { call, .. } => R::concurrency_key(&call),
         };
-        // Thousands of objects may wait for one broker, so none of them keeps what it would send.
+        // Thousands of objects may wait for one broker, so they release large values meanwhile.
         let dependencies = &mut self.observed.dependencies;
         let permit = self.context.brokers.acquire(&key, || R::release_memory(dependencies)).await;
         if self.context.is_stopping() {
             return Ok(ControlFlow::Break(Action::await_change()));
         }
         if permit.waited {
-            // It may have been minutes: the request depends on the present.
+            // The wait may have taken minutes, and the request must use the current state.
             self.observe_again().await?;
         }
         self.send_if_due(&key).await
     }
 
-    /// Sends the request that is due, if it still is one for this key: deciding again costs nothing.
+    /// Plans again, and sends the request if it still has this concurrency key.
     async fn send_if_due(&mut self, key: &ConcurrencyKey) -> Result<ControlFlow<Action>, ReconcileError> {
         self.observed.now = Timestamp::now();
         match R::plan(&self.observed) {
@@ -201,7 +203,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 self.record(&intent).await?;
                 let writing = Timestamp::now().duration_since(self.observed.now);
                 if writing > self.context.settings.request_timeout / 2 {
-                    // The quiet period counts on a request to leave soon after its intent.
+                    // The quiet period is computed for a request that is sent soon after its intent.
                     return Err(ReconcileError::IntentExpired);
                 }
                 self.send(call).await
@@ -210,22 +212,22 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 self.write_or_fail(before).await?;
                 self.send(call).await
             }
-            // Something else is due by now. The next step does it.
+            // Another step is due by now. The next iteration executes it.
             _ => Ok(ControlFlow::Continue(())),
         }
     }
 
-    /// Observes again: what was seen before a request or a wait may be minutes old.
+    /// Observes again, as the last observation may be minutes old after a request or a wait.
     async fn observe_again(&mut self) -> Result<(), ReconcileError> {
         self.observed.dependencies = R::observe(&self.observed.object, self.context).await?;
         Ok(())
     }
 
-    /// Sends a request and the requests that follow from its answers.
+    /// Sends a request, and the requests that follow from its answers.
     async fn send(&mut self, mut call: R::Call) -> Result<ControlFlow<Action>, ReconcileError> {
         loop {
             let needs_intent = R::needs_intent(&call);
-            let admitted = Admitted::admit(call, needs_intent, self.seen)?;
+            let admitted = Admitted::admit(call, needs_intent, self.source)?;
             if !self.context.leadership.is_valid() {
                 return Err(ReconcileError::NotLeader);
             }
@@ -241,7 +243,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 RejectedWrite::all(rejected).map(|all| R::absorb_rejected_write(&self.observed, &all));
             match rejected.map_or(next, Next::Record) {
                 Next::Call(follow_up) => call = follow_up,
-                Next::Release => return self.release().await,
+                Next::RemoveFinalizer => return self.remove_finalizer().await,
                 Next::Record(status) => {
                     self.record_result(&status).await?;
                     self.observe_again().await?;
@@ -251,18 +253,18 @@ impl<R: Reconciler> Reconcile<'_, R> {
         }
     }
 
-    /// Writes an intent or a finding; the object must be the one observed.
+    /// Writes a status. The write fails if the object is not the observed version.
     async fn record(&mut self, status: &R::Status) -> Result<(), ReconcileError> {
         let object = Arc::clone(&self.observed.object);
         let written = writes::record(self.context, &*object, object.status(), status).await?;
-        self.announce(&object, status);
-        self.go_on_with(written);
+        self.report_change(&object, status);
+        self.continue_with(written);
         Ok(())
     }
 
-    /// Writes what an answer meant. The object may have been edited while the broker worked, and the answer must not be
-    /// lost for that. It is written to the new version if the status is still the one that announced the request: only this
-    /// process writes it.
+    /// Writes the status that follows from an answer. A user may have edited the object while the broker
+    /// worked, and the answer must not be lost. So the status is written to the new version, if that has the
+    /// status that announced the request: only this process writes the status.
     async fn record_result(&mut self, status: &R::Status) -> Result<(), ReconcileError> {
         if is_same(self.observed.object.status(), status) {
             return Ok(());
@@ -282,12 +284,12 @@ impl<R: Reconciler> Reconcile<'_, R> {
         self.record(status).await
     }
 
-    async fn release(&mut self) -> Result<ControlFlow<Action>, ReconcileError> {
+    async fn remove_finalizer(&mut self) -> Result<ControlFlow<Action>, ReconcileError> {
         let object = &*self.observed.object;
         if object.finalizers().iter().any(|name| name == FINALIZER) {
-            // Before the write, as the watch may be faster than its answer.
+            // The expectation comes before the write, as the watch may be faster than the response.
             self.context.expectations.expect_deletion(&uid(object));
-            let released = self.remove_finalizer(object).await;
+            let released = self.write_finalizer_removal(object).await;
             if !matches!(&released, Ok(None)) {
                 self.context.expectations.cancel_deletion(&uid(object));
             }
@@ -297,11 +299,11 @@ impl<R: Reconciler> Reconcile<'_, R> {
         Ok(ControlFlow::Break(Action::await_change()))
     }
 
-    /// Removes the finalizer. `None`: that was the end of the object.
-    async fn remove_finalizer(&self, object: &R::Object) -> Result<Option<R::Object>, ReconcileError> {
+    /// Removes the finalizer. `None`: the object does not exist any more.
+    async fn write_finalizer_removal(&self, object: &R::Object) -> Result<Option<R::Object>, ReconcileError> {
         let mut released = writes::remove_finalizer(self.context, object).await;
         if released.as_ref().is_err_and(ReconcileError::is_conflict) {
-            // Somebody edited the object. The broker still has nothing.
+            // A user has edited the object. The broker still holds nothing for it.
             released = match writes::reread(self.context, object).await? {
                 Some(present) => writes::remove_finalizer(self.context, &present).await,
                 None => Ok(None),
@@ -310,7 +312,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
         Ok(released?.filter(|kept| !is_gone(kept)))
     }
 
-    /// Writes other objects. One that the API server rejects does not keep the others from being written.
+    /// Writes other objects. If the API server rejects one of them, the others are still written.
     async fn write(&self, writes: Vec<Write>) -> Result<Vec<RejectedWrite>, ReconcileError> {
         let context = self.context;
         let perform = |write: Write| async move { write.perform(context).await };
@@ -318,15 +320,15 @@ impl<R: Reconciler> Reconcile<'_, R> {
         results.try_filter_map(|rejected| ready(Ok(rejected))).try_collect().await
     }
 
-    /// As [`Self::write`], where no status has a place for a rejection: the reconcile fails.
+    /// Like [`Self::write`], but a rejection makes the reconcile fail, as no status can show it.
     async fn write_or_fail(&self, writes: Vec<Write>) -> Result<(), ReconcileError> {
         let rejected = RejectedWrite::all(self.write(writes).await?);
         rejected.map_or(Ok(()), |RejectedWrite { message }| Err(ReconcileError::Rejected { message }))
     }
 
-    fn go_on_with(&mut self, written: R::Object) {
+    fn continue_with(&mut self, written: R::Object) {
         self.observed.object = Arc::new(written);
-        self.seen = Seen::Written;
+        self.source = ObjectSource::Write;
     }
 
     fn remember(&mut self, memory: R::Memory) {
@@ -334,11 +336,12 @@ impl<R: Reconciler> Reconcile<'_, R> {
         R::memories(self.context).set(&uid(&*self.observed.object), memory);
     }
 
-    /// Logs a change of state, and publishes Events for what a user waits for.
-    fn announce(&self, from: &R::Object, to: &R::Status) {
+    /// Logs a change of `Ready` or `Failed`, and publishes Events.
+    fn report_change(&self, from: &R::Object, to: &R::Status) {
         let (before, after) = (from.status().map(R::conditions).unwrap_or_default(), R::conditions(to));
-        let state =
-            |conditions| [ConditionType::Ready, ConditionType::Failed].map(|type_| shown(conditions, type_));
+        let state = |conditions| {
+            [ConditionType::Ready, ConditionType::Failed].map(|type_| state_of(conditions, type_))
+        };
         if state(before) != state(after) {
             let [ready, failed] = state(after);
             let message = find(after, ConditionType::Ready).map(|ready| &*ready.message);
@@ -349,7 +352,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
 }
 
 /// The status and the reason of a condition, as in `False: ProvisionCallFailed`.
-fn shown(conditions: &[Condition], type_: ConditionType) -> Option<String> {
+fn state_of(conditions: &[Condition], type_: ConditionType) -> Option<String> {
     let condition = find(conditions, type_)?;
     Some(format!("{}: {}", condition.status.name(), condition.reason))
 }
@@ -358,8 +361,8 @@ fn uid<K: Object>(object: &K) -> String {
     object.meta().uid.clone().unwrap_or_default()
 }
 
-/// Whether writing a status would change nothing. Compared as JSON, because that is what is written: times lose their
-/// fractions on the wire.
+/// Whether writing a status would change nothing. The comparison is made in JSON, because times lose their
+/// fractions of a second there.
 fn is_same<S: serde::Serialize>(present: Option<&S>, status: &S) -> bool {
     let present = present.and_then(|present| serde_json::to_value(present).ok()).unwrap_or_else(|| json!({}));
     serde_json::to_value(status).is_ok_and(|status| diff(&present, &status).is_none())

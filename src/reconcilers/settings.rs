@@ -1,29 +1,29 @@
-//! The limits and intervals that decisions depend on.
+//! Which limits and intervals do decisions depend on?
 
 use jiff::SignedDuration;
 
 /// Limits and intervals. The defaults are those of v0.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReconcileSettings {
-    /// How long one request to a broker may take, from the connection to the last byte of the answer.
+    /// The time limit of one request to a broker, from the connection to the last byte of the answer.
     pub request_timeout: SignedDuration,
-    /// The first delay before a failed operation is tried again.
+    /// The delay before the first retry of a failed operation.
     pub retry_base: SignedDuration,
-    /// The longest such delay.
+    /// The longest of these delays.
     pub retry_limit: SignedDuration,
-    /// The first delay before `last_operation` is asked.
+    /// The delay before the first poll of `last_operation`.
     pub poll_base: SignedDuration,
-    /// The longest such delay.
+    /// The longest of these delays.
     pub poll_limit: SignedDuration,
-    /// How long an operation may go on before it is given up.
+    /// The time after which the operator gives up an operation.
     pub give_up_after: SignedDuration,
-    /// How long a catalog is good for when the broker object does not say.
+    /// The interval at which a catalog is read again if the broker object does not say.
     pub relist_interval: SignedDuration,
-    /// How often something is read again whose changes no watch announces: Secrets that a spec names.
+    /// The interval at which objects are read again that no watch covers: Secrets that a spec names.
     pub recheck_interval: SignedDuration,
-    /// Whether an instance gets the `defaultProvisionParameters` of its class and plan.
+    /// Whether a new instance gets the `defaultProvisionParameters` of its class and plan.
     pub service_plan_defaults: bool,
-    /// Whether the bindings of an instance are deleted with it.
+    /// Whether the operator deletes the bindings of an instance that is being deleted.
     pub cascading_deletion: bool,
 }
 
@@ -45,8 +45,8 @@ impl Default for ReconcileSettings {
 }
 
 impl ReconcileSettings {
-    /// How long after its intent a request may still take effect at a broker. The request is sent within one time-out, and
-    /// a broker is trusted not to act on it later than one more.
+    /// The time after an intent within which its request may still take effect at the broker: one time limit
+    /// until the request is sent, and one more until the broker has acted on it.
     #[must_use]
     pub fn quiet_period(&self) -> SignedDuration {
         self.request_timeout.saturating_mul(2)

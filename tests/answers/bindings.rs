@@ -16,7 +16,7 @@ use service_catalog::{
             Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
             credentials::SourceSecrets,
         },
-        operation::{Answer as BrokerAnswer, Call, Standing},
+        operation::{Answer as BrokerAnswer, Call, Decoded},
         parameters,
         reason::Reason,
         reconciler::{Next, Observed, Reconciler, Step},
@@ -52,7 +52,7 @@ impl Bench {
                 instance: Some(Arc::new(instance())),
                 offering: Some(Ok(offering())),
                 precondition_error: None,
-                present: None,
+                acknowledged_offering: None,
                 maximum_polling_duration: None,
                 parameters: Some(parameters::merge(None, &[])),
                 source_secrets: SourceSecrets::default(),
@@ -120,7 +120,7 @@ impl Drive for Bench {
         for write in absorbed.writes.into_iter().flatten() {
             assert!(matches!(write, Write::ApplySecret(_)), "only the Secret is written");
             let status = self.object.status.clone().unwrap_or_default();
-            self.secret = SecretState::Ours {
+            self.secret = SecretState::Owned {
                 binding_id: status.binding_id,
                 uid: Some("secret-uid".into()),
                 lifetime: Lifetime::default(),
@@ -128,7 +128,7 @@ impl Drive for Bench {
         }
         self.memory = absorbed.memory;
         match absorbed.next {
-            Next::Release => After::Released,
+            Next::RemoveFinalizer => After::Released,
             Next::Call(_) => After::Asked,
             Next::Record(status) => {
                 self.object.status = Some(status);
@@ -173,7 +173,7 @@ pub fn is_owed(answer: &Answer, ambiguous: bool) -> bool {
     let mut bench = asked_to_bind(ambiguous);
     let call = bench.ask();
     bench.answer(&call, answer);
-    Standing::<Binding>::of(&bench.object).may_exist()
+    Decoded::<Binding>::of(&bench.object).may_exist()
 }
 
 pub fn unbind(variant: &str, answer: &Answer, ambiguous: bool) -> Verdict {

@@ -8,7 +8,7 @@ use service_catalog::{
     osb::{Operation, classify, wire::Target},
     reconcilers::{
         instance::{Instance, InstanceDependencies, InstanceReconciler, InstanceReply, InstanceRequest},
-        operation::{Answer as BrokerAnswer, Call, Standing},
+        operation::{Answer as BrokerAnswer, Call, Decoded},
         parameters,
         reconciler::{Next, Observed, Reconciler, Step},
     },
@@ -45,8 +45,8 @@ impl Bench {
                 offering: Ok(offering()),
                 precondition_error: None,
                 external_id_owner: None,
-                present: None,
-                requested: self.retrievable.then(offering),
+                acknowledged_offering: None,
+                requested_offering: self.retrievable.then(offering),
                 parameters: Some(parameters),
                 defaults: None,
                 bindings: vec![],
@@ -131,7 +131,7 @@ impl Drive for Bench {
         assert!(absorbed.writes.is_empty());
         self.memory = absorbed.memory;
         match absorbed.next {
-            Next::Release => After::Released,
+            Next::RemoveFinalizer => After::Released,
             Next::Call(call) => {
                 self.follow_up = Some(call);
                 After::Asked
@@ -162,7 +162,7 @@ pub fn is_owed(answer: &Answer, ambiguous: bool) -> bool {
     let mut bench = asked_to_provision(ambiguous);
     let call = bench.ask();
     bench.answer(&call, answer);
-    Standing::<Instance>::of(&bench.object).may_exist()
+    Decoded::<Instance>::of(&bench.object).may_exist()
 }
 
 pub fn update(answer: &Answer, ambiguous: bool) -> Verdict {

@@ -16,11 +16,11 @@ use service_catalog::{
     reconcilers::{
         binding::{
             Binding, BindingAction, BindingDependencies, BindingReconciler, BindingReply, BindingRequest,
-            SecretState, credentials::SourceSecrets, is_lost,
+            SecretState, credentials::SourceSecrets, is_secret_lost,
         },
         instance::InstanceReconciler,
         operation::{
-            Answer as BrokerAnswer, Awaited, Call, Cause, Phase, Standing as Decoded, resource::may_exist,
+            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase, resource::may_exist,
         },
         reconciler::{Next, Observed, Reconciler as _, Step},
     },
@@ -97,20 +97,21 @@ impl Subject for BindingReconciler {
         object.status = Some(status.clone());
         let secret = match &around.secret {
             None => SecretState::Missing,
-            Some(None) => SecretState::Foreign,
+            Some(None) => SecretState::NotOwned,
             Some(Some(id)) => {
-                SecretState::Ours { binding_id: id.clone().into(), uid: None, lifetime: Lifetime::default() }
+                SecretState::Owned { binding_id: id.clone().into(), uid: None, lifetime: Lifetime::default() }
             }
         };
         let decoded = Decoded::<Binding>::of(&object);
-        let needs_parameters = decoded.needs_parameters(decoded.asks(is_lost(&secret, &decoded)));
+        let needs_parameters =
+            decoded.needs_parameters(decoded.needs_request(is_secret_lost(&secret, &decoded)));
         let parameters = merged(object.spec.parameters.as_ref(), around);
         let instance = instance(around);
         let dependencies = BindingDependencies {
             source_secrets: SourceSecrets::default(),
             offering: instance.as_ref().map(|_| offering(around)),
             instance,
-            present: None,
+            acknowledged_offering: None,
             maximum_polling_duration: None,
             precondition_error: None,
             parameters: needs_parameters.then_some(parameters),
@@ -137,7 +138,7 @@ impl Subject for BindingReconciler {
                 (Kind::Create, Wish { plan: Some(body.plan_id.to_string()), parameters }, Some(target))
             }
             Call::Delete(_, target, cause) => {
-                let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
+                let kind = Kind::Delete { mitigation: *cause == DeletePurpose::Mitigation };
                 (kind, Wish::default(), Some(target.clone()))
             }
             Call::Poll(_, target, _) => {

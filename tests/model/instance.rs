@@ -25,7 +25,7 @@ use service_catalog::{
             InstanceRequest,
         },
         operation::{
-            Answer as BrokerAnswer, Awaited, Call, Cause, Phase, Standing as Decoded, resource::may_exist,
+            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase, resource::may_exist,
         },
         parameters::{self, Parameters, ParametersError},
         reconciler::Observed,
@@ -152,12 +152,12 @@ impl Subject for InstanceReconciler {
             Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
         };
         let decoded = Decoded::<Instance>::of(&object);
-        let needs_parameters = decoded.needs_parameters(decoded.asks());
+        let needs_parameters = decoded.needs_parameters(decoded.needs_request());
         let binding = Arc::new(ServiceBinding::new("creds", ServiceBindingSpec::default()));
         let dependencies = InstanceDependencies {
             legacy: None,
-            present: plan_of(&status.external_properties),
-            requested: plan_of(&status.in_progress_properties),
+            acknowledged_offering: plan_of(&status.external_properties),
+            requested_offering: plan_of(&status.in_progress_properties),
             offering: offering.clone(),
             external_id_owner: None,
             context_annotations: Some(annotations(around)),
@@ -195,7 +195,7 @@ impl Subject for InstanceReconciler {
                 )
             }
             Call::Delete(_, target, cause) => {
-                let kind = Kind::Delete { mitigation: *cause == Cause::Mitigation };
+                let kind = Kind::Delete { mitigation: *cause == DeletePurpose::Mitigation };
                 (kind, Wish::default(), Some(target.clone()))
             }
             Call::Poll(_, target, _) => {

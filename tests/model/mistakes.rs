@@ -12,7 +12,7 @@ use service_catalog::{
     osb,
     reconcilers::{
         instance::{InstanceAction, InstanceReconciler, InstanceReply, InstanceRequest},
-        operation::{Answer, Call, Cause, Phase},
+        operation::{Answer, Call, DeletePurpose, Phase},
         parameters,
         reconciler::{Absorbed, AbsorbedOf, Next, Observed, Reconciler, Step, StepOf},
     },

@@ -284,7 +284,7 @@ impl<M: Subject> Walker<'_, M> {
                     }
                     next.extend(recorded);
                 }
-                Effect::Then(Next::Release) => next.extend(self.release(&state, eyes)?),
+                Effect::Then(Next::RemoveFinalizer) => next.extend(self.release(&state, eyes)?),
                 Effect::Then(Next::Call(follow_up)) => {
                     let eyes = Eyes { status: eyes.status.clone(), memory, ..*eyes };
                     next.extend(self.ask(&state, &eyes, &follow_up, false)?);

@@ -1,4 +1,5 @@
-//! What a broker's answer means for a binding, beside the answers to DELETE and to polls. Pure.
+//! What does an answer to PUT or GET mean for a binding? The answers to DELETE and to polls are in
+//! `operation::answers`. All functions are pure.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use super::{
     Binding, BindingReply, BindingRequest, BindingView, credentials,
     phase::BindingAction,
     secret,
-    status::{BINDING, INJECTED, credentials_lost, not_bound, ready, secret_rejected},
+    status::{BINDING, INJECTED, bind_had_no_effect, credentials_lost, ready, secret_rejected},
 };
 use crate::{
     crd::{
@@ -19,14 +20,15 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::{self, TOO_LONG},
+        messages::{self, RETRY_TIMEOUT},
         operation::{
             AfterAnswer, Call, Phase,
-            answers::{AnswerHooks, is_news},
+            answers::{AnswerHooks, should_record},
             call::RequestHooks as _,
-            plan::polls_end,
+            plan::polling_deadline,
             status::{
-                back_off, failed, failed_with_orphan, has_taken_too_long, leave, start_mitigation, try_again,
+                back_off, failed, failed_with_orphan, has_taken_too_long, start_mitigation,
+                switch_to_deletion, try_again,
             },
         },
         reason::Reason,
@@ -53,10 +55,11 @@ impl AnswerHooks for Binding {
         }
     }
 
-    /// A GET returns the credentials; nothing waits for them if the object is being deleted.
+    /// A GET returns the credentials (OSB 2.17, "Fetching a Service Binding"). They are not needed if the
+    /// object is being deleted.
     fn operation_succeeded(view: &BindingView<'_>, BindingAction::Bind: BindingAction) -> AfterAnswer<Self> {
         if view.is_being_deleted() {
-            return Next::Record(leave(view, "The binding has been created"));
+            return Next::Record(switch_to_deletion(view, "The binding has been created"));
         }
         match Self::recorded_target(view) {
             Some((address, target)) => Next::Call(Call::Request(address, BindingRequest::Fetch(target))),
@@ -64,7 +67,7 @@ impl AnswerHooks for Binding {
         }
     }
 
-    /// The broker answered, so no late effect is to be expected.
+    /// The broker answered, so the operation takes no effect later.
     fn operation_failed(
         view: &BindingView<'_>,
         BindingAction::Bind: BindingAction,
@@ -87,19 +90,26 @@ fn after_bind(view: &BindingView<'_>, outcome: osb::Outcome<Bound>) -> (Writes, 
     let mut status = view.status_copy();
     let message = |why: &Explanation| view.redactor().message("Bind call failed", why);
     let recorded = match outcome {
-        osb::Outcome::Answered(Bound::Done(answer)) => return inject(view, given(view, answer)),
+        osb::Outcome::Answered(Bound::Done(answer)) => {
+            return inject(view, without_missing_credentials(view, answer));
+        }
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             status.progress.operation_accepted(operation);
             let (reason, message) = BINDING;
             status.set_condition(Ready, False, reason, message, view.now);
             status
         }
-        osb::Outcome::Refused(refusal) if refusal.reason.is_passing() => {
-            retry_or_give_up(view, not_bound(status), &message(&refusal.message), refusal.retry_after)
+        osb::Outcome::Refused(refusal) if refusal.reason.is_passing() => retry_or_give_up(
+            view,
+            bind_had_no_effect(status),
+            &message(&refusal.message),
+            refusal.retry_after,
+        ),
+        osb::Outcome::Refused(refusal) => {
+            bind_refused(view, status, refusal.reason, &message(&refusal.message))
         }
-        osb::Outcome::Refused(refusal) => refused(view, status, refusal.reason, &message(&refusal.message)),
         osb::Outcome::Unsent(unsent) => {
-            retry_or_give_up(view, not_bound(status), &message(&unsent.message), None)
+            retry_or_give_up(view, bind_had_no_effect(status), &message(&unsent.message), None)
         }
         osb::Outcome::Unknown(unknown) if unknown.mitigate => {
             status.progress.retries += 1;
@@ -114,23 +124,25 @@ fn after_bind(view: &BindingView<'_>, outcome: osb::Outcome<Bound>) -> (Writes, 
     (vec![], Next::Record(recorded))
 }
 
-/// The broker refuses for good. What an earlier bind without an answer may have done is not undone by that.
-fn refused(
+/// The status after a refusal that is not temporary. An earlier bind without an answer may still have created
+/// the binding.
+fn bind_refused(
     view: &BindingView<'_>,
     mut status: ServiceBindingStatus,
     reason: RefusalReason,
     message: &str,
 ) -> ServiceBindingStatus {
     if status.external_properties.is_some() {
-        // The credentials were there once: another binding takes the place of this one.
+        // The binding existed before. Orphan mitigation deletes it, and the next attempt creates another one.
         return start_mitigation(view, status, Reason::BindCallFailed, message, false);
     }
     let conflict = reason == RefusalReason::Conflict;
     if conflict && !view.object.spec.external_id.is_empty() {
-        // An id that the user gave and that something else has at the broker is not ours to delete.
+        // The user gave an id that something else has at the broker. The operator must not delete it.
         status.progress.unanswered = false;
     } else if conflict && status.progress.unanswered {
-        // No other binding has our id: it is what the request without an answer has left, and its credentials are lost.
+        // No other binding has an id that the operator derived. So the request without an answer created the
+        // binding, and its credentials are lost.
         status.progress.retries += 1;
         let message = format!("{message}; this was the repetition of a request without an answer");
         return start_mitigation(view, status, Reason::BindCallFailed, &message, true);
@@ -138,7 +150,7 @@ fn refused(
     give_up(view, status, (Reason::BindCallFailed, Reason::ServiceBindingReturnedFailure), message)
 }
 
-/// The same request later, unless it has gone on for too long.
+/// Sends the same request again later, or gives up if the operation has taken too long.
 fn retry_or_give_up(
     view: &BindingView<'_>,
     status: ServiceBindingStatus,
@@ -147,14 +159,13 @@ fn retry_or_give_up(
 ) -> ServiceBindingStatus {
     let reason = Reason::BindCallFailed;
     if has_taken_too_long(view, &status) {
-        let message = format!("{TOO_LONG}: {message}");
+        let message = format!("{RETRY_TIMEOUT}: {message}");
         return give_up(view, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
     try_again(view, status, reason, message, retry_after)
 }
 
-/// The operator tries nothing more. A binding that the broker has, or that a bind without an answer may have left, is
-/// deleted.
+/// Gives up. If the binding exists or an unanswered bind may have created it, orphan mitigation deletes it.
 fn give_up(
     view: &BindingView<'_>,
     status: ServiceBindingStatus,
@@ -162,30 +173,31 @@ fn give_up(
     message: &str,
 ) -> ServiceBindingStatus {
     if status.progress.unanswered || status.external_properties.is_some() {
-        let may_still_come = status.progress.unanswered;
-        return failed_with_orphan(view, status, reasons, message, may_still_come);
+        let may_take_effect_late = status.progress.unanswered;
+        return failed_with_orphan(view, status, reasons, message, may_take_effect_late);
     }
     let failed = failed(view, status, reasons, message);
     ServiceBindingStatus { unbind_status: DeletionStatus::NotRequired, ..failed }
 }
 
-/// A binding need not have credentials (OSB 2.17, "Binding", "Response"). But a broker that gives them once only answers a
-/// repeated request without them, and then they are lost.
-fn given(view: &BindingView<'_>, answer: BindingAnswer) -> BindingAnswer {
-    let asked_before = view.status.progress.unanswered || view.status.external_properties.is_some();
-    let none = || (!asked_before).then(|| Credentials::new(serde_json::Map::new()));
-    BindingAnswer { credentials: answer.credentials.or_else(none), ..answer }
+/// Replaces missing credentials with an empty object, as a binding need not have credentials (OSB 2.17,
+/// "Binding", "Response"). The answer to a repeated request is left as it is: a broker that returns
+/// credentials only once sends them with the first answer, and then they are lost.
+fn without_missing_credentials(view: &BindingView<'_>, answer: BindingAnswer) -> BindingAnswer {
+    let is_repetition = view.status.progress.unanswered || view.status.external_properties.is_some();
+    let empty = || (!is_repetition).then(|| Credentials::new(serde_json::Map::new()));
+    BindingAnswer { credentials: answer.credentials.or_else(empty), ..answer }
 }
 
-/// What is said of a binding that the broker gave no credentials for.
-const EMPTY: &str = "Injected bind result: the broker gave no credentials, so the Secret is empty; if there should be \
+/// The message of `Ready` for a binding without credentials.
+const INJECTED_EMPTY: &str = "Injected bind result: the broker gave no credentials, so the Secret is empty; if there should be \
                      some, ask the broker's operator, then delete this binding and create it again";
 
-/// Credentials go into their Secret first, and then the status says so.
+/// Writes the credentials into their Secret first, and then the status that says so.
 fn inject(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer<Binding>) {
     let BindingAnswer { credentials, lifetime, unserved } = answer;
     let outcome = match &credentials {
-        Some(credentials) if credentials.expose().is_empty() => EMPTY,
+        Some(credentials) if credentials.expose().is_empty() => INJECTED_EMPTY,
         Some(_) | None => INJECTED,
     };
     let message = match unserved.join(", ").as_str() {
@@ -194,18 +206,24 @@ fn inject(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer
             format!("{outcome}; the broker also gave {what}, which means nothing to a Kubernetes cluster")
         }
     };
-    let written = credentials.ok_or_else(missing).and_then(|credentials| write(view, lifetime, &credentials));
+    let written = credentials
+        .ok_or_else(credentials_missing)
+        .and_then(|credentials| build_secret(view, lifetime, &credentials));
     match written {
         Ok(secret) => (vec![vec![secret]], Next::Record(ready(view, lifetime, &message))),
         Err(message) => (vec![], Next::Record(credentials_lost(view, &message))),
     }
 }
 
-fn missing() -> String {
+fn credentials_missing() -> String {
     "the broker's answer has no credentials; ask the broker's operator what this binding is for".to_owned()
 }
 
-fn write(view: &BindingView<'_>, lifetime: Lifetime, credentials: &Credentials) -> Result<Write, String> {
+fn build_secret(
+    view: &BindingView<'_>,
+    lifetime: Lifetime,
+    credentials: &Credentials,
+) -> Result<Write, String> {
     let transforms = &view.object.spec.secret_transforms;
     let data = credentials::to_data(credentials, transforms, &view.dependencies.source_secrets)?;
     Ok(secret::build(view, lifetime, data))
@@ -226,13 +244,13 @@ fn after_fetch(
     let reason = Reason::FetchingBindingFailed;
     let message = view.redactor().message("Fetching the binding failed", &why);
     if let Phase::Polling(awaited, accepted) = view.phase {
-        if view.now >= polls_end(view, awaited, accepted) {
+        if view.now >= polling_deadline(view, awaited, accepted) {
             let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(failed_with_orphan(view, status, reasons, &message, false)));
         }
-        // The next poll asks again: that the bind has succeeded does not change.
+        // The next poll says again that the bind has succeeded, and another GET follows.
         memory.not_before = retry_after.and_then(|delay| view.now.checked_add(delay).ok());
-        if is_news(view, reason, &message, memory) {
+        if should_record(view, reason, &message, memory) {
             status.set_condition(Ready, False, reason, &message, view.now);
         }
         return (vec![], Next::Record(status));
@@ -241,7 +259,7 @@ fn after_fetch(
         status.set_condition(Ready, False, reason, &message, view.now);
         return (vec![], Next::Record(start_mitigation(view, status, reason, &message, false)));
     }
-    let message = messages::again(&message, back_off(view, &mut status, retry_after));
+    let message = messages::with_next_try(&message, back_off(view, &mut status, retry_after));
     status.set_condition(Ready, False, reason, &message, view.now);
     (vec![], Next::Record(status))
 }

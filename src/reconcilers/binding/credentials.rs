@@ -1,4 +1,5 @@
-//! Credentials as Secret data. Pure.
+//! How do the credentials of a binding become the data of a Secret? The credentials may pass through
+//! `spec.secretTransforms`. All functions except `read` are pure.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +15,26 @@ use crate::{
     osb::{outcome::Credentials, sanitize::clip},
 };
 
-/// What the API server accepts as a Secret, all values together.
+/// The largest Secret that the API server accepts: the size of all values together.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
-/// The length of a key, or of an object's name, that the API server accepts.
+/// The longest key, and the longest name of an object, that the API server accepts.
 const KEY_LIMIT: usize = 253;
 
-/// Turns credentials into Secret data: strings as they are, anything else as JSON (the original's rule).
+/// Turns credentials into Secret data. Strings stay as they are, and other values become JSON, as in v0.3.
 ///
 /// # Errors
-/// A sentence for the user: a key or a value cannot stand in a Secret. It names keys, never values.
+/// A key or a value cannot be stored in a Secret. The error is a sentence for the user. It names keys, never
+/// values.
 pub fn to_data(
     credentials: &Credentials,
     transforms: &[SecretTransform],
-    others: &SourceSecrets,
+    sources: &SourceSecrets,
 ) -> Result<BTreeMap<String, ByteString>, String> {
     let mut values =
-        SecretBuilder { json: credentials.expose().clone(), raw: BTreeMap::new(), room: SIZE_LIMIT };
+        SecretBuilder { json: credentials.expose().clone(), raw: BTreeMap::new(), remaining: SIZE_LIMIT };
     for (index, transform) in transforms.iter().enumerate() {
-        apply(transform, others, &mut values)
+        apply(transform, sources, &mut values)
             .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
     let SecretBuilder { json, raw, .. } = values;
@@ -65,25 +67,28 @@ fn bytes(value: Value) -> Vec<u8> {
 
 /// The API server's rule for the keys of a Secret.
 fn is_legal(key: &str) -> bool {
-    let known = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    let is_allowed =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     !key.is_empty()
         && key.len() <= KEY_LIMIT
-        && key.chars().all(known)
+        && key.chars().all(is_allowed)
         && key != "."
         && !key.starts_with("..")
 }
 
-/// What is to become of the credentials: JSON, which templates can read, and bytes that are no text.
+/// The Secret data while transforms are applied: JSON values, which templates can read, and binary values.
 struct SecretBuilder {
     json: Map<String, Value>,
     raw: BTreeMap<String, Zeroizing<Vec<u8>>>,
-    /// What may yet be added. Keys that are removed again count: nobody needs them, and memory does not ask.
-    room: usize,
+    /// The number of bytes that transforms may still add. Keys that a later transform removes count as well,
+    /// as they need memory until then.
+    remaining: usize,
 }
 
 impl SecretBuilder {
     fn add(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), String> {
-        self.room = self.room.checked_sub(bytes.len()).ok_or_else(|| jsonpath::TOO_LONG.to_owned())?;
+        self.remaining =
+            self.remaining.checked_sub(bytes.len()).ok_or_else(|| jsonpath::TOO_LONG.to_owned())?;
         self.remove(key);
         match String::from_utf8(bytes) {
             Ok(text) => _ = self.json.insert(key.to_owned(), Value::from(text)),
@@ -110,7 +115,7 @@ impl SecretBuilder {
 
 fn apply(
     transform: &SecretTransform,
-    others: &SourceSecrets,
+    sources: &SourceSecrets,
     values: &mut SecretBuilder,
 ) -> Result<(), String> {
     let SecretTransform { rename_key, add_key, add_keys_from, remove_key } = transform;
@@ -118,11 +123,11 @@ fn apply(
         values.rename(&rename.from, &rename.to);
     }
     if let Some(add) = add_key {
-        let value = added(add, &values.json, values.room)?;
+        let value = added_value(add, &values.json, values.remaining)?;
         values.add(&add.key, value)?;
     }
     if let Some(from) = add_keys_from {
-        for (key, value) in others.of(from)? {
+        for (key, value) in sources.data_of(from)? {
             values.add(key, value.0.clone())?;
         }
     }
@@ -132,9 +137,13 @@ fn apply(
     Ok(())
 }
 
-fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Result<Vec<u8>, String> {
+fn added_value(
+    add: &AddKeyTransform,
+    values: &Map<String, Value>,
+    remaining: usize,
+) -> Result<Vec<u8>, String> {
     if let Some(template) = &add.json_path_expression {
-        let filled = jsonpath::fill(template, values, room).map_err(|what| format!("addKey: {what}"))?;
+        let filled = jsonpath::fill(template, values, remaining).map_err(|what| format!("addKey: {what}"))?;
         return Ok(filled.into_bytes());
     }
     Ok(match &add.string_value {
@@ -143,13 +152,14 @@ fn added(add: &AddKeyTransform, values: &Map<String, Value>, room: usize) -> Res
     })
 }
 
-/// The Secrets that `addKeysFrom` names, as they were read; `None` for one that does not exist. No `Debug`.
+/// The data of the Secrets that `addKeysFrom` names. `None` for a Secret that does not exist. It has no
+/// `Debug`.
 #[derive(Clone, Default)]
 pub struct SourceSecrets(BTreeMap<String, Option<BTreeMap<String, ByteString>>>);
 
 impl SourceSecrets {
-    /// Reads them. The namespace is always the binding's own: with the operator's rights, one binding could otherwise get
-    /// the Secrets of all namespaces.
+    /// Reads the Secrets from the namespace of the binding, never from another one. The operator may read the
+    /// Secrets of all namespaces, so a binding could otherwise copy any of them.
     ///
     /// # Errors
     /// The API server did not answer.
@@ -169,7 +179,7 @@ impl SourceSecrets {
         Ok(Self(read))
     }
 
-    fn of(&self, from: &AddKeysFromTransform) -> Result<&BTreeMap<String, ByteString>, String> {
+    fn data_of(&self, from: &AddKeysFromTransform) -> Result<&BTreeMap<String, ByteString>, String> {
         let name = from.secret_ref.as_ref().map(|secret| &*secret.name).unwrap_or_default();
         match self.0.get(name) {
             _ if name.is_empty() => Err("addKeysFrom.secretRef names no Secret; set its name".to_owned()),
@@ -188,25 +198,26 @@ impl Drop for SourceSecrets {
     }
 }
 
-/// Whether the transforms of a spec can ever be made, whatever the credentials will be. Asked before a broker is.
+/// Checks whether the transforms of a spec can be applied to any credentials. The operator checks this before
+/// it sends a request to the broker.
 ///
 /// # Errors
-/// A sentence for the user, who cannot change the spec.
+/// A sentence for the user. The spec of a binding cannot be changed, so the user must create another one.
 pub fn check(transforms: &[SecretTransform], namespace: &str) -> Result<(), String> {
-    each(transforms, |transform| check_one(transform, namespace))
+    for_each_transform(transforms, |transform| check_one(transform, namespace))
 }
 
-/// Whether the Secrets are there that the transforms take keys from.
+/// Checks whether the Secrets exist that transforms copy keys from.
 ///
 /// # Errors
-/// A sentence for the user, who can mend it.
-pub fn check_secrets(transforms: &[SecretTransform], others: &SourceSecrets) -> Result<(), String> {
-    each(transforms, |transform| {
-        transform.add_keys_from.iter().try_for_each(|from| others.of(from).map(|_| ()))
+/// A sentence for the user, who can create the Secret.
+pub fn check_secrets(transforms: &[SecretTransform], sources: &SourceSecrets) -> Result<(), String> {
+    for_each_transform(transforms, |transform| {
+        transform.add_keys_from.iter().try_for_each(|from| sources.data_of(from).map(|_| ()))
     })
 }
 
-fn each(
+fn for_each_transform(
     transforms: &[SecretTransform],
     check: impl Fn(&SecretTransform) -> Result<(), String>,
 ) -> Result<(), String> {
@@ -237,7 +248,7 @@ mod tests {
 
     use super::*;
 
-    fn others() -> SourceSecrets {
+    fn sources() -> SourceSecrets {
         let data = [("ca.crt", "PEM"), ("port", "1")];
         let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
         SourceSecrets([("other".to_owned(), Some(data.into())), ("gone".to_owned(), None)].into())
@@ -252,7 +263,7 @@ mod tests {
         transforms: &[SecretTransform],
     ) -> Result<BTreeMap<String, String>, String> {
         let credentials = Credentials::new(credentials.as_object().cloned().unwrap());
-        let data = to_data(&credentials, transforms, &others())?;
+        let data = to_data(&credentials, transforms, &sources())?;
         Ok(data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
     }
 
@@ -314,7 +325,7 @@ mod tests {
             {"addKey": {"key": "url", "jsonPathExpression": "{.user}:{.port}"}},
         ]));
         assert_eq!(check(&list, "ns"), Ok(()));
-        assert_eq!(check_secrets(&list, &others()), Ok(()));
+        assert_eq!(check_secrets(&list, &sources()), Ok(()));
         let data = transformed(&json!({"user": "u", "port": 5432}), &list).unwrap();
         assert_eq!((&*data["ca.crt"], &*data["port"], &*data["url"]), ("PEM", "1", "u:1"));
     }
@@ -329,7 +340,7 @@ mod tests {
             (json!(null), "names no Secret"),
         ] {
             let list = transforms(&json!([{"addKeysFrom": {"secretRef": secret}}]));
-            let error = check(&list, "ns").and_then(|()| check_secrets(&list, &others())).unwrap_err();
+            let error = check(&list, "ns").and_then(|()| check_secrets(&list, &sources())).unwrap_err();
             assert!(error.starts_with("spec.secretTransforms[0]: ") && error.contains(words), "{error}");
         }
     }
@@ -341,7 +352,7 @@ mod tests {
             {"renameKey": {"from": "key", "to": "tls.der"}},
         ]));
         let credentials = Credentials::new(Map::new());
-        let data = to_data(&credentials, &list, &others()).unwrap();
+        let data = to_data(&credentials, &list, &sources()).unwrap();
         assert_eq!(data["tls.der"].0, [0xff, 0]);
     }
 }

@@ -1,4 +1,5 @@
-//! What a binding asks for, and whether the broker can be asked for it at present. Pure.
+//! What does the spec of a binding ask for, and can the operator request it from the broker now? All
+//! functions are pure.
 
 use super::{
     Binding, BindingView, credentials,
@@ -15,21 +16,21 @@ use crate::{
         parameters::Parameters,
         reason::Reason,
         references::{BrokerState, Offering},
-        writes::secret::taken,
+        writes::secret::name_taken,
     },
 };
 
-/// What is to be bound.
+/// What the spec asks for, with all references resolved.
 pub(super) struct DesiredBinding<'a> {
     pub instance_id: InstanceId,
-    /// With the plan that the broker has acknowledged for the instance.
+    /// The class, and the plan that the broker has acknowledged for the instance.
     pub resolved: ResolvedOffering,
     pub retrievable: bool,
     pub parameters: &'a Parameters,
     pub namespace_uid: &'a str,
 }
 
-/// What is to be bound, if the broker can be asked for it.
+/// What the spec asks for, or the reason why the operator cannot send a request for it.
 pub(super) fn desired_binding<'a>(view: &'a BindingView<'_>) -> Result<DesiredBinding<'a>, Obstacle> {
     let dependencies = view.dependencies;
     let name = &view.object.spec.instance_ref.name;
@@ -61,9 +62,9 @@ pub(super) fn desired_binding<'a>(view: &'a BindingView<'_>) -> Result<DesiredBi
         return Err(Obstacle::until_change(Reason::ErrorInstanceNotReady, message));
     };
     let namespace_uid = obstacle::namespace_uid(view)?;
-    secret_can_be_written(view)?;
+    check_secret(view)?;
     let parameters = obstacle::parameters(view)?;
-    // An instance of v0.3 does not record what it was resolved to.
+    // The status of an instance of v0.3 does not have its class and plan.
     let resolved = instance.status.resolved.clone().unwrap_or_else(|| offering.to_record());
     Ok(DesiredBinding {
         instance_id: instance.instance_id(),
@@ -74,7 +75,7 @@ pub(super) fn desired_binding<'a>(view: &'a BindingView<'_>) -> Result<DesiredBi
     })
 }
 
-/// The offering of the instance, if its plan can be bound to.
+/// The offering of the instance, if its plan is bindable.
 fn bindable_offering<'a>(view: &'a BindingView<'_>, instance: &str) -> Result<&'a Offering, Obstacle> {
     let dependencies = view.dependencies;
     let offering = match &dependencies.offering {
@@ -91,14 +92,14 @@ fn bindable_offering<'a>(view: &'a BindingView<'_>, instance: &str) -> Result<&'
             return Err(Obstacle::until_change(Reason::ErrorInstanceRefsUnresolved, message));
         }
     };
-    // Until the instance has been moved to the plan that its spec asks for, it has another.
-    let plan = dependencies.present.as_ref().unwrap_or(offering);
+    // The acknowledged plan decides, as the spec of the instance may ask for another one.
+    let plan = dependencies.acknowledged_offering.as_ref().unwrap_or(offering);
     if !plan.bindable {
         let message = format!(
             "the plan {:?} of the class {:?} is not bindable: it has no credentials; delete this binding",
             plan.plan_name, plan.class
         );
-        return Err(Obstacle::for_good(Reason::ErrorNonbindableServiceClass, message));
+        return Err(Obstacle::until_spec_change(Reason::ErrorNonbindableServiceClass, message));
     }
     if offering.broker_state == BrokerState::Missing {
         let message = format!("the {} does not exist; create it again", offering.broker);
@@ -107,16 +108,17 @@ fn bindable_offering<'a>(view: &'a BindingView<'_>, instance: &str) -> Result<&'
     Ok(offering)
 }
 
-/// Whether the credentials will have a place: a name for the Secret that is free, transforms that can be carried out.
-fn secret_can_be_written(view: &BindingView<'_>) -> Result<(), Obstacle> {
+/// Whether the credentials can be written: the name of the Secret is free, and the transforms can be applied.
+fn check_secret(view: &BindingView<'_>) -> Result<(), Obstacle> {
     let reason = Reason::ErrorInjectingBindResult;
-    if view.dependencies.secret == SecretState::Foreign {
-        let rejected = taken(view.namespace(), &secret_name(view.object));
+    if view.dependencies.secret == SecretState::NotOwned {
+        let rejected = name_taken(view.namespace(), &secret_name(view.object));
         return Err(Obstacle::until_recheck(reason, rejected.message));
     }
     let transforms = &view.object.spec.secret_transforms;
-    credentials::check(transforms, view.namespace())
-        .map_err(|message| Obstacle::for_good(reason, format!("{message}; {}", Binding::WORDS.given_up)))?;
+    credentials::check(transforms, view.namespace()).map_err(|message| {
+        Obstacle::until_spec_change(reason, format!("{message}; {}", Binding::TEXTS.after_giving_up))
+    })?;
     credentials::check_secrets(transforms, &view.dependencies.source_secrets)
         .map_err(|message| Obstacle::until_recheck(reason, message))
 }

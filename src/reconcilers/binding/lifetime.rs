@@ -1,7 +1,8 @@
-//! How long credentials are good for (OSB 2.17, "Binding Metadata Object"). Pure.
+//! How long are the credentials of a binding valid (OSB 2.17, "Binding Metadata Object")? All functions are
+//! pure.
 //!
-//! The Secret says it in annotations, so that it is not lost with a status that could not be written, and so that whoever
-//! uses the Secret can see it.
+//! Annotations of the Secret have the times. So the times are not lost if the status cannot be written, and
+//! users of the Secret can read them.
 
 use std::collections::BTreeMap;
 
@@ -17,32 +18,32 @@ use crate::{
     reconcilers::reason::Reason,
 };
 
-/// Annotation on our Secrets: when their credentials end.
+/// Annotation on Secrets of bindings: when the credentials expire.
 const ANNOTATION_EXPIRES_AT: &str = "servicecatalog.k8s.io/expires-at";
 
-/// Annotation on our Secrets: by when the broker wants their credentials renewed.
+/// Annotation on Secrets of bindings: the time before which the credentials should be renewed.
 const ANNOTATION_RENEW_BEFORE: &str = "servicecatalog.k8s.io/renew-before";
 
-/// What a Secret says of its credentials.
+/// Reads the lifetime of credentials from the annotations of a Secret.
 pub(super) fn read(annotations: Option<&BTreeMap<String, String>>) -> Lifetime {
     let time = |key: &str| annotations.and_then(|all| all.get(key)?.parse().ok());
     Lifetime { expires_at: time(ANNOTATION_EXPIRES_AT), renew_before: time(ANNOTATION_RENEW_BEFORE) }
 }
 
-/// The annotations for a Secret.
+/// The annotations of a Secret whose credentials have this lifetime.
 pub(super) fn annotations(lifetime: Lifetime) -> impl Iterator<Item = (String, String)> {
     let times =
         [(ANNOTATION_EXPIRES_AT, lifetime.expires_at), (ANNOTATION_RENEW_BEFORE, lifetime.renew_before)];
     times.into_iter().filter_map(|(key, time)| Some((key.to_owned(), time?.to_string())))
 }
 
-/// Records it.
+/// Records the lifetime in the status.
 pub(super) fn record(status: &mut ServiceBindingStatus, lifetime: Lifetime) {
     status.expires_at = lifetime.expires_at.map(Time);
     status.renew_before = lifetime.renew_before.map(Time);
 }
 
-/// What is to be said of credentials because of their age, if anything.
+/// The `Ready` condition of credentials that have expired or should be renewed. `None` for other credentials.
 pub(super) fn expiry_condition(
     status: &ServiceBindingStatus,
     now: Timestamp,
@@ -60,8 +61,8 @@ pub(super) fn expiry_condition(
     Some((True, Reason::CredentialsToBeRenewed, message))
 }
 
-/// When something else is to be said.
-pub(super) fn next(status: &ServiceBindingStatus, now: Timestamp) -> Option<Timestamp> {
+/// The time at which [`expiry_condition`] changes next.
+pub(super) fn next_change(status: &ServiceBindingStatus, now: Timestamp) -> Option<Timestamp> {
     let times = [&status.renew_before, &status.expires_at];
     times.into_iter().flatten().map(|time| time.0).filter(|time| *time > now).min()
 }
@@ -77,16 +78,16 @@ mod tests {
     #[test]
     fn credentials_age() {
         let mut status = ServiceBindingStatus::default();
-        assert_eq!((expiry_condition(&status, at(0)), next(&status, at(0))), (None, None));
+        assert_eq!((expiry_condition(&status, at(0)), next_change(&status, at(0))), (None, None));
         record(&mut status, Lifetime { expires_at: Some(at(20)), renew_before: Some(at(10)) });
-        assert_eq!((expiry_condition(&status, at(9)), next(&status, at(9))), (None, Some(at(10))));
+        assert_eq!((expiry_condition(&status, at(9)), next_change(&status, at(9))), (None, Some(at(10))));
         let (state, reason, _) = expiry_condition(&status, at(10)).unwrap();
         assert_eq!(
-            (state, reason, next(&status, at(10))),
+            (state, reason, next_change(&status, at(10))),
             (True, Reason::CredentialsToBeRenewed, Some(at(20)))
         );
         let (state, reason, _) = expiry_condition(&status, at(20)).unwrap();
-        assert_eq!((state, reason, next(&status, at(20))), (False, Reason::CredentialsExpired, None));
+        assert_eq!((state, reason, next_change(&status, at(20))), (False, Reason::CredentialsExpired, None));
     }
 
     #[test]

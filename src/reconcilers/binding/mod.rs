@@ -1,9 +1,10 @@
-//! `ServiceBinding`: bind, credentials into a Secret, unbind.
+//! The reconciler of `ServiceBinding`: bind, write credentials into a Secret, unbind.
 //!
-//! Read in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the flags; [`plan`] picks a step;
-//! [`desired`] says what the spec asks for and what is missing; [`requests`] builds bodies; [`answers`] reads outcomes;
-//! [`status`] builds the status that is written. [`secret`], [`credentials`] and [`lifetime`] are about the Secret. What
-//! instances and bindings do alike is in [`super::operation`].
+//! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
+//! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
+//! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
+//! [`credentials`] and [`lifetime`] are about the Secret. What instances and bindings have in common is in
+//! [`super::operation`].
 
 mod answers;
 pub mod credentials;
@@ -21,10 +22,10 @@ pub(super) mod tests;
 pub use self::{
     observe::BindingDependencies,
     phase::BindingAction,
-    secret::{SecretState, is_lost, secret_name},
+    secret::{SecretState, is_secret_lost, secret_name},
 };
 use super::{
-    operation::{BrokerResource, OperationReconciler, View, Words, resource::OperationSpec},
+    operation::{BrokerResource, KindTexts, OperationReconciler, View, resource::OperationSpec},
     reason::Reason,
 };
 use crate::{
@@ -45,8 +46,8 @@ pub type BindingReconciler = OperationReconciler<Binding>;
 /// A decoded binding with everything that a decision depends on.
 pub type BindingView<'a> = View<'a, Binding>;
 
-/// What a bind asks for, as it is recorded.
-pub struct BindingOrder {
+/// The content of a bind, as the status records it.
+pub struct BindingRequestRecord {
     /// The instance.
     pub instance_id: InstanceId,
     /// The class, and the plan that the broker has acknowledged for the instance.
@@ -55,19 +56,19 @@ pub struct BindingOrder {
     pub properties: BindingProperties,
 }
 
-/// A request about a binding, beside DELETE and polls.
+/// A request about a binding, other than DELETE and polls.
 pub enum BindingRequest {
-    /// `PUT`; the flag is `accepts_incomplete`.
+    /// `PUT`. The flag is `accepts_incomplete`.
     Bind(Box<BindRequest>, bool),
     /// `GET`, for the credentials.
     Fetch(Target),
 }
 
-/// Such a request together with what came of it. No `Debug`: it may hold credentials.
+/// The reply to such a request. It has no `Debug`, as it may hold credentials.
 pub enum BindingReply {
-    /// Of a `PUT`.
+    /// The reply to a `PUT`.
     Bind(osb::Outcome<Bound>),
-    /// Of a `GET`.
+    /// The reply to a `GET`.
     Fetch(osb::Outcome<BindingAnswer>),
 }
 
@@ -76,11 +77,11 @@ impl BrokerResource for Binding {
     type Status = ServiceBindingStatus;
     type Dependencies = BindingDependencies;
     type Operation = BindingAction;
-    type Order = BindingOrder;
+    type RequestRecord = BindingRequestRecord;
     type Request = BindingRequest;
     type Reply = BindingReply;
 
-    const WORDS: Words = Words {
+    const TEXTS: KindTexts = KindTexts {
         noun: "binding",
         create: "bind",
         mitigation_started: Reason::ServiceBindingNeedsOrphanMitigation,
@@ -88,12 +89,12 @@ impl BrokerResource for Binding {
         deleting: (Reason::Unbinding, "The binding is being deleted asynchronously"),
         delete_failed: Reason::UnbindCallFailed,
         delete_failed_sentence: "Unbind call failed",
-        no_target: (
+        unknown_broker: (
             Reason::ReferencesNonexistentInstance,
             "the status does not say at which broker the binding is, and its instance no longer exists; remove the \
              finalizer to forget the binding",
         ),
-        given_up: "the operator does not try again: delete this binding and create another",
+        after_giving_up: "the operator does not try again: delete this binding and create another",
     };
     const CREATE: BindingAction = BindingAction::Bind;
     const HAS_MITIGATION_CONDITION: bool = false;

@@ -1,11 +1,12 @@
-//! What decisions about a binding depend on, read from the caches and, for Secrets, from the API server.
+//! On what state outside the object do decisions about a binding depend? The state is read from the caches,
+//! and Secrets from the API server.
 
 use std::sync::Arc;
 
 use super::{
     Binding,
     credentials::SourceSecrets,
-    secret::{self, SecretState, is_lost},
+    secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
     crd::{ServiceBinding, ServiceInstance},
@@ -13,7 +14,7 @@ use crate::{
         context::Context,
         error::ReconcileError,
         instance::Instance,
-        operation::{Standing, engine::ObserveHooks, resource::OperationDependencies},
+        operation::{Decoded, engine::ObserveHooks, resource::OperationDependencies},
         parameters::{self, Parameters, ParametersError},
         references::{self, Offering, Unresolved},
     },
@@ -24,38 +25,41 @@ use crate::{
 pub struct BindingDependencies {
     /// The instance, if it exists.
     pub instance: Option<Arc<ServiceInstance>>,
-    /// The class and plan that the instance's references mean now; `None` without an instance.
+    /// The class and plan that the references of the instance resolve to now. `None` if the instance does not
+    /// exist.
     pub offering: Option<Result<Offering, Unresolved>>,
-    /// The plan that the broker has acknowledged for the instance, if the plan is still in the cluster. The spec of the
-    /// instance may ask for another one.
-    pub present: Option<Offering>,
+    /// The class and plan that the broker has acknowledged for the instance, if the plan is still in the
+    /// cluster. The spec of the instance may ask for another plan.
+    pub acknowledged_offering: Option<Offering>,
     /// How long an operation may be polled, in seconds, if the plan says so.
     pub maximum_polling_duration: Option<i64>,
-    /// Why the broker cannot be asked, as far as this cluster can tell. Determined only when it is to be asked.
+    /// Why the operator cannot send a request to the broker, as far as it can tell without one. It is
+    /// determined only when there is a request to send.
     pub precondition_error: Option<String>,
-    /// The parameters; `None` when no decision needs them.
+    /// The parameters, or `None` if no decision needs them.
     pub parameters: Option<Result<Parameters, ParametersError>>,
-    /// The Secrets that transforms take keys from, while credentials are awaited.
+    /// The Secrets that transforms copy keys from. They are read only while the next answer may have
+    /// credentials.
     pub source_secrets: SourceSecrets,
-    /// What is known of the Secret.
+    /// The state of the Secret.
     pub secret: SecretState,
-    /// Uid of the namespace; `None` while the cache does not have it.
+    /// The uid of the namespace, or `None` while the cache does not have it.
     pub namespace_uid: Option<String>,
     /// The id of this cluster.
     pub cluster_id: String,
-    /// Whether the object of the broker that was last asked exists.
+    /// Whether the object of the broker of the last request exists.
     pub recorded_broker_exists: bool,
 }
 
 impl BindingDependencies {
-    /// The instance, decoded.
-    pub(super) fn instance(&self) -> Option<Standing<'_, Instance>> {
-        self.instance.as_deref().map(Standing::of)
+    /// The instance with its decoded status.
+    pub(super) fn instance(&self) -> Option<Decoded<'_, Instance>> {
+        self.instance.as_deref().map(Decoded::of)
     }
 
-    /// Whether the broker works on an operation of the instance. It is the broker's choice whether another one may overlap,
-    /// so none does (OSB 2.17, "Blocking Operations").
-    pub(super) fn is_instance_busy(&self) -> bool {
+    /// Whether the broker works on an operation of the instance. A broker may refuse other operations
+    /// meanwhile, so the operator sends none (OSB 2.17, "Blocking Operations").
+    pub(super) fn is_instance_operation_in_progress(&self) -> bool {
         let status = self.instance.as_ref().and_then(|instance| instance.status.as_ref());
         status.is_some_and(|status| status.progress.async_op_in_progress)
     }
@@ -92,48 +96,51 @@ impl ObserveHooks for Binding {
         object: &Arc<ServiceBinding>,
         context: &Context,
     ) -> Result<BindingDependencies, ReconcileError> {
-        observe(&Standing::of(&**object), context).await
+        observe(&Decoded::of(&**object), context).await
     }
 }
 
 async fn observe(
-    standing: &Standing<'_, Binding>,
+    decoded: &Decoded<'_, Binding>,
     context: &Context,
 ) -> Result<BindingDependencies, ReconcileError> {
-    let (object, status, namespace) = (standing.object, &standing.status, standing.namespace());
+    let (object, status, namespace) = (decoded.object, &decoded.status, decoded.namespace());
     let caches = &context.caches;
     let instance = caches.instance(namespace, &object.spec.instance_ref.name);
-    let secret = secret::observe(standing, context).await?;
-    let asks = standing.asks(is_lost(&secret, standing));
-    let parameters = if standing.needs_parameters(asks) {
+    let secret = secret::observe(decoded, context).await?;
+    let needs_request = decoded.needs_request(is_secret_lost(&secret, decoded));
+    let parameters = if decoded.needs_parameters(needs_request) {
         let sources = parameters::read(&context.client, namespace, &object.spec.parameters_from).await?;
         Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
     } else {
         None
     };
-    let source_secrets = if standing.awaits_credentials(asks) {
+    let source_secrets = if decoded.awaits_credentials(needs_request) {
         SourceSecrets::read(&context.client, namespace, &object.spec.secret_transforms).await?
     } else {
         SourceSecrets::default()
     };
     let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
-    // A binding of v0.3 is on record with its instance before it is itself.
+    // The status of a binding of v0.3 does not have its class and plan until the status of its instance has
+    // them.
     let recorded = status.resolved.as_ref().or(of_instance.and_then(|status| status.resolved.as_ref()));
-    let offering = instance.as_ref().map(|instance| Standing::<Instance>::of(instance).offering(caches));
+    let offering = instance.as_ref().map(|instance| Decoded::<Instance>::of(instance).offering(caches));
     let precondition_error = match &offering {
-        Some(Ok(offering)) if asks => context.brokers.precondition_error(caches, &offering.broker).await,
+        Some(Ok(offering)) if needs_request => {
+            context.brokers.precondition_error(caches, &offering.broker).await
+        }
         Some(_) | None => None,
     };
     let acknowledged =
         of_instance.and_then(|status| status.resolved.as_ref().zip(status.external_properties.as_ref()));
     Ok(BindingDependencies {
         offering,
-        present: acknowledged.and_then(|(record, properties)| {
-            references::recorded(record, properties.plan_id(), namespace, caches)
+        acknowledged_offering: acknowledged.and_then(|(record, properties)| {
+            references::resolve_recorded(record, properties.plan_id(), namespace, caches)
         }),
         maximum_polling_duration: recorded
             .filter(|_| status.progress.async_op_in_progress)
-            .and_then(|record| references::recorded(record, &record.plan_id, namespace, caches))
+            .and_then(|record| references::resolve_recorded(record, &record.plan_id, namespace, caches))
             .and_then(|offering| offering.maximum_polling_duration),
         precondition_error,
         parameters,

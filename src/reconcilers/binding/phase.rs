@@ -1,5 +1,5 @@
-//! What is special about where a binding stands: whether credentials are awaited, and whether a failed binding is tried
-//! again. Pure.
+//! How is the status of a binding decoded? This file has what is special about bindings: whether the next
+//! answer may have credentials, and whether the operator retries a failed binding. All functions are pure.
 
 use super::Binding;
 use crate::{
@@ -12,13 +12,15 @@ use crate::{
     osb::BindingId,
     reconcilers::{
         identity::attempt_id,
-        operation::{Awaited, OperationStatus, Phase, Standing, answers::is_ready_for, phase::Recorded},
+        operation::{
+            Awaited, Decoded, OperationStatus, Phase, answers::is_ready_for, phase::CurrentOperation,
+        },
         reason::Reason,
         redaction::SentParameters,
     },
 };
 
-/// A request that creates a binding.
+/// An operation that creates a binding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BindingAction {
     /// `PUT`
@@ -40,19 +42,19 @@ impl OperationStatus for ServiceBindingStatus {
         &mut self.progress
     }
 
-    fn operation(&self) -> Recorded<BindingAction> {
+    fn operation(&self) -> CurrentOperation<BindingAction> {
         match self.current_operation {
-            BindingOperation::None => Recorded::None,
-            BindingOperation::Bind => Recorded::Operation(BindingAction::Bind),
-            BindingOperation::Unbind => Recorded::Deletion,
+            BindingOperation::None => CurrentOperation::None,
+            BindingOperation::Bind => CurrentOperation::Operation(BindingAction::Bind),
+            BindingOperation::Unbind => CurrentOperation::Deletion,
         }
     }
 
-    fn set_operation(&mut self, operation: Recorded<BindingAction>) {
+    fn set_operation(&mut self, operation: CurrentOperation<BindingAction>) {
         self.current_operation = match operation {
-            Recorded::None => BindingOperation::None,
-            Recorded::Operation(BindingAction::Bind) => BindingOperation::Bind,
-            Recorded::Deletion => BindingOperation::Unbind,
+            CurrentOperation::None => BindingOperation::None,
+            CurrentOperation::Operation(BindingAction::Bind) => BindingOperation::Bind,
+            CurrentOperation::Deletion => BindingOperation::Unbind,
         };
     }
 
@@ -90,8 +92,8 @@ impl OperationStatus for ServiceBindingStatus {
     }
 }
 
-impl Standing<'_, Binding> {
-    /// The id of the binding at the broker: the one in use, or the one that the next attempt will use.
+impl Decoded<'_, Binding> {
+    /// The id of the binding at the broker: the current one, or the one that the next attempt will use.
     #[must_use]
     pub fn binding_id(&self) -> BindingId {
         if self.status.binding_id.is_empty() {
@@ -101,28 +103,29 @@ impl Standing<'_, Binding> {
         }
     }
 
-    /// Whether the broker is to be asked for credentials, now or later.
+    /// Whether the operator has a request for credentials to send, now or later.
     #[must_use]
-    pub fn asks(&self, secret_is_lost: bool) -> bool {
-        let asks = match self.phase {
+    pub fn needs_request(&self, secret_is_lost: bool) -> bool {
+        let needs_request = match self.phase {
             Phase::Absent { .. } | Phase::RequestInFlight(..) | Phase::BackingOff(..) => true,
             Phase::Present { .. } => secret_is_lost,
-            Phase::Failed => self.is_reopened(),
+            Phase::Failed => self.is_retried_after_failure(),
             Phase::Polling(..) | Phase::OrphanMitigation { .. } | Phase::Deleting { .. } => false,
         };
-        asks && !self.is_being_deleted()
+        needs_request && !self.is_being_deleted()
     }
 
-    /// Whether the next answer may hold credentials, seeing whether the broker `asks`.
+    /// Whether the next answer may hold credentials. `needs_request`: whether the operator has a request for
+    /// them to send.
     #[must_use]
-    pub fn awaits_credentials(&self, asks: bool) -> bool {
-        matches!(self.phase, Phase::Polling(Awaited::Operation(BindingAction::Bind), _)) || asks
+    pub fn awaits_credentials(&self, needs_request: bool) -> bool {
+        matches!(self.phase, Phase::Polling(Awaited::Operation(BindingAction::Bind), _)) || needs_request
     }
 
-    /// Whether a binding that was given up is tried again: its spec has been edited, or only its plan gave no credentials,
-    /// which the catalog may change.
+    /// Whether the operator tries again after it has given up a binding. It does if the spec has been edited.
+    /// It also does if only the plan was not bindable, as the catalog may change.
     #[must_use]
-    pub fn is_reopened(&self) -> bool {
+    pub fn is_retried_after_failure(&self) -> bool {
         is_ready_for(&*self.status, Reason::ErrorNonbindableServiceClass)
             || self.generation() != self.status.reconciled_generation
     }
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn new_binding_is_absent_and_has_nothing_at_the_broker() {
         let object = with(ServiceBindingStatus::default());
-        let new = Standing::<Binding>::of(&object);
+        let new = Decoded::<Binding>::of(&object);
         assert_eq!(new.phase, Phase::Absent { not_before: None });
         assert!(!new.may_exist() && !new.is_recorded());
     }
@@ -162,7 +165,7 @@ mod tests {
             },
         ] {
             let object = with(strange);
-            let strange = Standing::<Binding>::of(&object);
+            let strange = Decoded::<Binding>::of(&object);
             assert!(strange.may_exist(), "{:?}", strange.status);
             assert_ne!(strange.phase, Phase::Absent { not_before: None }, "{:?}", strange.status);
         }

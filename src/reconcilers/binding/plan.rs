@@ -1,4 +1,5 @@
-//! What comes next for a binding, beside what all kinds have in common. Pure.
+//! What is the next step for a binding? This file has the decisions that only bindings have. All functions
+//! are pure.
 
 use jiff::Timestamp;
 
@@ -6,7 +7,7 @@ use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
     lifetime, requests,
-    secret::{self, SETTLING, SecretState, secret_name},
+    secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
     status,
 };
 use crate::{
@@ -19,12 +20,12 @@ use crate::{
             Address, Call, NextStep, Phase,
             call::RequestHooks as _,
             obstacle,
-            plan::{PlanHooks, say, wait_until},
+            plan::{PlanHooks, record_ready_and_wait, wait_until},
             status::start_mitigation,
         },
         reason::Reason,
         reconciler::{Step, Wait},
-        writes::{Write, secret::taken},
+        writes::{Write, secret::name_taken},
     },
 };
 
@@ -33,7 +34,7 @@ impl PlanHooks for Binding {
         if view.status.resolved.is_some() || !view.may_exist() {
             return None;
         }
-        // Once its instance is on record.
+        // The status of the instance must have its class and plan first.
         let resolved = view.dependencies.instance()?.status.resolved.clone()?;
         let (Address { instance_id, binding_id, .. }, target) = Self::recorded_target(view)?;
         let resolved = ResolvedOffering { plan_id: target.plan_id, ..resolved };
@@ -41,30 +42,35 @@ impl PlanHooks for Binding {
         Some(legacy::bindings::record(view.status_copy(), resolved, ids, view.generation()))
     }
 
-    /// The credentials were written once. Are they still there?
+    /// Checks whether the Secret with the credentials still exists.
     fn plan_present(view: &BindingView<'_>, not_before: Option<Timestamp>) -> NextStep<Self> {
         match &view.dependencies.secret {
-            state if secret::is_lost(state, view) => {
+            state if secret::is_secret_lost(state, view) => {
                 wait_until(view, not_before).unwrap_or_else(|| plan_restore(view))
             }
-            SecretState::Ours { binding_id, uid, .. } if binding_id.is_empty() => {
+            SecretState::Owned { binding_id, uid, .. } if binding_id.is_empty() => {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
-            SecretState::Ours { lifetime, .. } => plan_expiry(view, *lifetime),
+            SecretState::Owned { lifetime, .. } => plan_expiry(view, *lifetime),
             SecretState::Unchecked | SecretState::Missing => {
-                let settled = view.memory.answered.map(|at| later(at, SETTLING)).filter(|at| *at > view.now);
-                Step::Wait(settled.map_or(Wait::ForChange, Wait::Until))
+                let recheck_at =
+                    view.memory.answered.map(|at| later(at, SECRET_WATCH_DELAY)).filter(|at| *at > view.now);
+                Step::Wait(recheck_at.map_or(Wait::ForChange, Wait::Until))
             }
-            SecretState::Foreign => {
-                let rejected = taken(view.namespace(), &secret_name(view.object));
+            SecretState::NotOwned => {
+                let rejected = name_taken(view.namespace(), &secret_name(view.object));
                 let recheck = Wait::Until(later(view.now, view.settings.recheck_interval));
-                say(view, (False, Reason::ErrorInjectingBindResult, &rejected.message), recheck)
+                record_ready_and_wait(
+                    view,
+                    (False, Reason::ErrorInjectingBindResult, &rejected.message),
+                    recheck,
+                )
             }
         }
     }
 
     fn plan_failed(view: &BindingView<'_>) -> NextStep<Self> {
-        if view.is_reopened() {
+        if view.is_retried_after_failure() {
             Self::plan_request(view, BindingAction::Bind, None)
         } else {
             Step::Wait(Wait::ForChange)
@@ -77,59 +83,70 @@ impl PlanHooks for Binding {
         not_before: Option<Timestamp>,
     ) -> NextStep<Self> {
         if let (Phase::RequestInFlight(..), Some(lifetime)) =
-            (view.phase, secret::is_written(&view.dependencies.secret, &view.status))
+            (view.phase, secret::written_lifetime(&view.dependencies.secret, &view.status))
         {
-            // The answer came and its credentials were written. Only the status that says so was lost.
+            // The broker answered, and the credentials were written. Only the status that says so was lost.
             return Step::Record(status::ready(view, lifetime, status::INJECTED));
         }
         let desired = match desired_binding(view) {
             Ok(desired) => desired,
             Err(obstacle) => return obstacle::report(view, &obstacle),
         };
-        if was_asked_for_something_else(view, &desired) {
-            // The request may have taken effect. The broker would refuse a different one under the same id.
+        if conflicts_with_earlier_request(view, &desired) {
+            // The request may have taken effect. The broker would refuse another request with the same id
+            // (OSB 2.17, "Binding", 409).
             let why = "The parameters or the instance have changed since the broker was asked";
-            let may_still_come = matches!(view.phase, Phase::RequestInFlight(..));
+            let may_take_effect_late = matches!(view.phase, Phase::RequestInFlight(..));
             let reason = Reason::BindCallFailed;
-            return Step::Record(start_mitigation(view, view.status_copy(), reason, why, may_still_come));
+            return Step::Record(start_mitigation(
+                view,
+                view.status_copy(),
+                reason,
+                why,
+                may_take_effect_late,
+            ));
         }
         wait_until(view, not_before).unwrap_or_else(|| requests::bind(view, &desired))
     }
 
-    /// The binding is deleted when no operation of the instance is under way.
+    /// The operator deletes the binding when no operation of the instance is in progress (OSB 2.17, "Blocking
+    /// Operations").
     fn plan_before_deletion(view: &BindingView<'_>) -> Option<NextStep<Self>> {
         let message =
             "the instance has an operation in progress; the operator deletes the binding when it has ended";
         let ready = (False, Reason::ErrorAsyncOperationInProgress, message);
-        view.dependencies.is_instance_busy().then(|| say(view, ready, Wait::ForChange))
+        view.dependencies
+            .is_instance_operation_in_progress()
+            .then(|| record_ready_and_wait(view, ready, Wait::ForChange))
     }
 
-    /// The credentials disappear before they are revoked, so that nothing starts with credentials that are about to fail.
+    /// The Secret is deleted before the credentials are revoked, so that no workload starts with credentials
+    /// that are about to become invalid.
     fn writes_before_deletion(view: &BindingView<'_>) -> Vec<Write> {
         secret::remove(view.object, &view.dependencies.secret)
     }
 
     fn is_mitigation_blocked(view: &BindingView<'_>) -> bool {
-        view.dependencies.is_instance_busy()
+        view.dependencies.is_instance_operation_in_progress()
     }
 
-    fn may_create_late(_: &BindingView<'_>) -> bool {
+    fn may_take_effect_late(_: &BindingView<'_>) -> bool {
         true
     }
 }
 
-/// The credentials are there. Have they expired?
+/// The next step when the Secret exists: the credentials may have expired.
 fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> {
-    let until = lifetime::next(&view.status, view.now).map_or(Wait::ForChange, Wait::Until);
+    let until = lifetime::next_change(&view.status, view.now).map_or(Wait::ForChange, Wait::Until);
     match lifetime::expiry_condition(&view.status, view.now) {
-        Some((state, reason, message)) => say(view, (state, reason, &message), until),
+        Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
         None if view.is_true(Ready) => Step::Wait(until),
         None => Step::Record(status::ready(view, lifetime, status::INJECTED)),
     }
 }
 
-/// The Secret is gone. The credentials are fetched or, where the broker cannot be asked for them, bound again under the
-/// same id.
+/// The next step when the Secret does not exist. The operator fetches the credentials. If bindings of the
+/// offering cannot be fetched, it binds again with the same id.
 fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
     let offering = view.dependencies.offering.as_ref().and_then(|offering| offering.as_ref().ok());
     if !offering.is_some_and(|offering| offering.bindings_retrievable) {
@@ -143,12 +160,13 @@ fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
     }
 }
 
-/// Whether the broker may have done something else than what is asked for now.
-fn was_asked_for_something_else(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> bool {
+/// Whether the broker may have created a binding that differs from the desired one.
+fn conflicts_with_earlier_request(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> bool {
     let status = &view.status;
     let of_another_instance = !status.instance_id.is_empty() && status.instance_id != desired.instance_id;
-    let asked = status.in_progress_properties.as_ref();
-    let differs = asked.is_some_and(|asked| asked.parameter_checksum != desired.parameters.checksum())
+    let in_progress = status.in_progress_properties.as_ref();
+    let differs = in_progress
+        .is_some_and(|properties| properties.parameter_checksum != desired.parameters.checksum())
         || status.resolved.as_ref().is_some_and(|resolved| resolved.plan_id != desired.resolved.plan_id);
-    (view.is_in_doubt() && differs) || (view.may_exist() && of_another_instance)
+    (view.has_unanswered_request() && differs) || (view.may_exist() && of_another_instance)
 }

@@ -1,9 +1,10 @@
-//! The requests about a binding and where they go. Pure.
+//! Which requests does the operator send about a binding, and to which broker? All functions except `send`
+//! are pure.
 //!
-//! A bind comes with its intent: everything that a later DELETE or an identical repetition needs.
+//! A bind comes with its intent, which holds everything that a later DELETE or an identical repetition needs.
 
 use super::{
-    Binding, BindingOrder, BindingReply, BindingRequest, BindingView, desired::DesiredBinding,
+    Binding, BindingReply, BindingRequest, BindingRequestRecord, BindingView, desired::DesiredBinding,
     phase::BindingAction,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
         context::Context,
         identity::identity_of,
         operation::{
-            Address, Call, NextStep, Standing,
+            Address, Call, Decoded, NextStep,
             call::RequestHooks,
             intent::{Intent, attempt},
         },
@@ -25,8 +26,8 @@ use crate::{
 };
 
 impl RequestHooks for Binding {
-    /// Where a request about what exists goes, from what is on record. An object of v0.3 that records nothing is resolved by
-    /// its instance; and the plan is the one that the broker has for the instance now.
+    /// The address and target come from the status. If the status of an object of v0.3 does not have them,
+    /// they come from its instance. The plan is the one that the broker has acknowledged for the instance.
     fn recorded_target(view: &BindingView<'_>) -> Option<(Address, Target)> {
         let (status, instance) = (&view.status, view.dependencies.instance());
         let of_instance = instance.as_ref().and_then(|instance| instance.status.resolved.clone());
@@ -34,20 +35,20 @@ impl RequestHooks for Binding {
             let offering = view.dependencies.offering.as_ref()?.as_ref().ok()?;
             Some(offering.to_record())
         })?;
-        let present = instance.as_ref().map(Standing::instance_id);
+        let current = instance.as_ref().map(Decoded::instance_id);
         let recorded = Some(status.instance_id.clone()).filter(|id| !id.is_empty());
-        let instance_id = recorded.or_else(|| present.clone())?;
+        let instance_id = recorded.or_else(|| current.clone())?;
         let acknowledged =
             instance.as_ref().and_then(|instance| instance.status.external_properties.as_ref());
         let plan_id = acknowledged
             .map(|properties| properties.plan_id().clone())
-            .filter(|id| !id.is_empty() && present.as_ref() == Some(&instance_id))
+            .filter(|id| !id.is_empty() && current.as_ref() == Some(&instance_id))
             .unwrap_or(resolved.plan_id.clone());
         let address = address(view, &resolved, instance_id);
         Some((address, Target { service_id: resolved.service_id, plan_id }))
     }
 
-    fn changes(request: &BindingRequest) -> bool {
+    fn is_mutating(request: &BindingRequest) -> bool {
         matches!(request, BindingRequest::Bind(..))
     }
 
@@ -74,7 +75,7 @@ impl RequestHooks for Binding {
     }
 }
 
-/// A bind and its intent. The repetition of one without an answer is the same request under the same id.
+/// A bind and its intent. The repetition of an unanswered bind is the same request with the same id.
 pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> NextStep<Binding> {
     let body = BindRequest {
         service_id: desired.resolved.service_id.clone(),
@@ -90,7 +91,7 @@ pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Next
         bind_resource: BindResource { app_guid: desired.namespace_uid.to_owned() },
         parameters: desired.parameters.to_send(),
     };
-    let order = BindingOrder {
+    let record = BindingRequestRecord {
         instance_id: desired.instance_id.clone(),
         resolved: desired.resolved.clone(),
         properties: BindingProperties {
@@ -101,7 +102,7 @@ pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Next
     };
     let address = address(view, &desired.resolved, desired.instance_id.clone());
     let request = BindingRequest::Bind(Box::new(body), desired.retrievable);
-    attempt(view, Intent::Request(BindingAction::Bind, order), Call::Request(address, request))
+    attempt(view, Intent::Request(BindingAction::Bind, record), Call::Request(address, request))
 }
 
 fn address(view: &BindingView<'_>, resolved: &ResolvedOffering, instance_id: InstanceId) -> Address {

@@ -1,4 +1,4 @@
-//! The Secret of a binding: what is known of it, and what it is made of.
+//! What is the state of a binding's Secret, and what does the operator write to it?
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
         backoff::later,
         context::Context,
         error::ReconcileError,
-        operation::{Phase, Standing, status::StatusHooks as _},
+        operation::{Decoded, Phase, status::StatusHooks as _},
         writes::{
             Write,
             secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret},
@@ -23,48 +23,49 @@ use crate::{
     },
 };
 
-/// How long the watch on Secrets gets to show one that this process has just written.
-pub const SETTLING: SignedDuration = SignedDuration::from_secs(5);
+/// The time that the watch on Secrets may take to show a Secret that this process has just written.
+pub const SECRET_WATCH_DELAY: SignedDuration = SignedDuration::from_secs(5);
 
-/// What is known of the Secret of a binding.
+/// The state of the Secret of a binding.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SecretState {
-    /// It was not looked at: nothing depends on it now.
+    /// The Secret was not read, as no decision depends on it now.
     Unchecked,
-    /// There is none of that name.
+    /// No Secret has the name.
     Missing,
-    /// It is ours, with the credentials of the broker's binding of this id.
-    Ours {
-        /// The binding at the broker.
+    /// The Secret belongs to the binding object. It has the credentials of the binding with this id.
+    Owned {
+        /// The id of the binding at the broker.
         binding_id: BindingId,
         /// Uid of the Secret.
         uid: Option<String>,
-        /// How long the credentials are good for.
+        /// How long the credentials are valid.
         lifetime: Lifetime,
     },
-    /// Somebody else's Secret has the name.
-    Foreign,
+    /// A Secret that does not belong to the binding has the name.
+    NotOwned,
 }
 
-/// Whether no Secret of ours has the credentials of the binding in use. v0.3 did not say in the Secret to which binding it
-/// belongs.
+/// Whether the Secret with the credentials of the current binding is missing. A Secret of the binding object
+/// may still have the credentials of an earlier attempt. v0.3 did not record in the Secret to which binding
+/// id it belongs.
 #[must_use]
-pub fn is_lost(state: &SecretState, standing: &Standing<'_, Binding>) -> bool {
+pub fn is_secret_lost(state: &SecretState, decoded: &Decoded<'_, Binding>) -> bool {
     match state {
         SecretState::Missing => true,
-        SecretState::Unchecked | SecretState::Foreign => false,
-        SecretState::Ours { binding_id, .. } => {
-            !binding_id.is_empty() && *binding_id != standing.binding_id()
+        SecretState::Unchecked | SecretState::NotOwned => false,
+        SecretState::Owned { binding_id, .. } => {
+            !binding_id.is_empty() && *binding_id != decoded.binding_id()
         }
     }
 }
 
-/// How long the credentials of the request under way are good for, if they are in the Secret. What v0.3 wrote there belongs
-/// to the only binding that it ever asked for.
+/// The lifetime of the credentials of the current binding id, if they are in the Secret. Without an id in the
+/// Secret, v0.3 wrote it, and v0.3 used only the first id.
 #[must_use]
-pub(super) fn is_written(state: &SecretState, status: &ServiceBindingStatus) -> Option<Lifetime> {
+pub(super) fn written_lifetime(state: &SecretState, status: &ServiceBindingStatus) -> Option<Lifetime> {
     match state {
-        SecretState::Ours { binding_id, lifetime, .. }
+        SecretState::Owned { binding_id, lifetime, .. }
             if *binding_id == status.binding_id
                 || (binding_id.is_empty() && status.progress.attempt == 0) =>
         {
@@ -74,32 +75,36 @@ pub(super) fn is_written(state: &SecretState, status: &ServiceBindingStatus) -> 
     }
 }
 
-/// Name of the Secret: what the spec says, else the binding's own name.
+/// The name of the Secret: `spec.secretName`, or else the name of the binding.
 #[must_use]
 pub fn secret_name(object: &ServiceBinding) -> String {
     if object.spec.secret_name.is_empty() { object.name_any() } else { object.spec.secret_name.clone() }
 }
 
-/// Looks for the Secret: in the cache where that is enough, at the API server where a mistake would cost credentials.
+/// Reads the state of the Secret: from the cache if that is enough, and from the API server where a mistake
+/// would cost credentials.
 pub(super) async fn observe(
-    standing: &Standing<'_, Binding>,
+    decoded: &Decoded<'_, Binding>,
     context: &Context,
 ) -> Result<SecretState, ReconcileError> {
-    let object = standing.object;
-    let cached = cached(object, context);
-    // An earlier attempt may have failed because the name was taken, whatever has been reported since.
+    let object = decoded.object;
+    let cached = read_from_cache(object, context);
+    // An earlier attempt may have failed because another Secret has the name, even if `Ready` does not say so
+    // any more.
     let was_rejected =
-        Binding::shows_injection_failure(&standing.status) || standing.status.progress.attempt > 0;
-    match standing.phase {
-        _ if standing.is_being_deleted() => Ok(cached.unwrap_or(SecretState::Unchecked)),
-        // The last look at the API server may be from before a crash, and the answer decides whether the broker is asked.
-        Phase::RequestInFlight(..) => look(object, context).await,
-        // If the name was taken the last time, the broker is not asked again for credentials that cannot be written.
-        Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => look(object, context).await,
+        Binding::shows_injection_failure(&decoded.status) || decoded.status.progress.attempt > 0;
+    match decoded.phase {
+        _ if decoded.is_being_deleted() => Ok(cached.unwrap_or(SecretState::Unchecked)),
+        // The Secret may have been written before a crash. Then no other request is needed, so the cache is
+        // not enough.
+        Phase::RequestInFlight(..) => read_from_api(object, context).await,
+        // If another Secret had the name the last time, the operator does not request credentials that it
+        // cannot write.
+        Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => read_from_api(object, context).await,
         Phase::Present { .. } => match cached {
-            Some(state @ SecretState::Ours { .. }) => Ok(state),
-            _ if was_just_written(standing, context) => Ok(SecretState::Unchecked),
-            _ => look(object, context).await,
+            Some(state @ SecretState::Owned { .. }) => Ok(state),
+            _ if was_just_written(decoded, context) => Ok(SecretState::Unchecked),
+            _ => read_from_api(object, context).await,
         },
         Phase::Absent { .. }
         | Phase::BackingOff(..)
@@ -110,41 +115,41 @@ pub(super) async fn observe(
     }
 }
 
-fn was_just_written(standing: &Standing<'_, Binding>, context: &Context) -> bool {
-    let answered = context.operations.get(standing.uid()).answered;
-    answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SETTLING))
+fn was_just_written(decoded: &Decoded<'_, Binding>, context: &Context) -> bool {
+    let answered = context.operations.get(decoded.uid()).answered;
+    answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SECRET_WATCH_DELAY))
 }
 
-fn cached(object: &ServiceBinding, context: &Context) -> Option<SecretState> {
+fn read_from_cache(object: &ServiceBinding, context: &Context) -> Option<SecretState> {
     let key = ObjectRef::new(&secret_name(object)).within(&object.namespace().unwrap_or_default());
     let secret = context.caches.secrets.as_ref()?.get(&key)?;
-    Some(judge(&secret.metadata, object))
+    Some(classify(&secret.metadata, object))
 }
 
-async fn look(object: &ServiceBinding, context: &Context) -> Result<SecretState, ReconcileError> {
+async fn read_from_api(object: &ServiceBinding, context: &Context) -> Result<SecretState, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let secret = secret_metadata(&context.client, &namespace, &secret_name(object)).await?;
-    Ok(secret.map_or(SecretState::Missing, |secret| judge(&secret.metadata, object)))
+    Ok(secret.map_or(SecretState::Missing, |secret| classify(&secret.metadata, object)))
 }
 
-fn judge(metadata: &ObjectMeta, object: &ServiceBinding) -> SecretState {
+fn classify(metadata: &ObjectMeta, object: &ServiceBinding) -> SecretState {
     if !is_owned(metadata, &object.uid().unwrap_or_default()) {
-        return SecretState::Foreign;
+        return SecretState::NotOwned;
     }
     let annotations = metadata.annotations.as_ref();
     let binding_id: BindingId =
         annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default().into();
-    SecretState::Ours { binding_id, uid: metadata.uid.clone(), lifetime: lifetime::read(annotations) }
+    SecretState::Owned { binding_id, uid: metadata.uid.clone(), lifetime: lifetime::read(annotations) }
 }
 
-/// The Secret with credentials, as it is to be written.
+/// The write of the Secret with credentials.
 pub(super) fn build(
-    standing: &Standing<'_, Binding>,
+    decoded: &Decoded<'_, Binding>,
     lifetime: Lifetime,
     data: BTreeMap<String, ByteString>,
 ) -> Write {
-    let object = standing.object;
-    let binding_id = standing.binding_id();
+    let object = decoded.object;
+    let binding_id = decoded.binding_id();
     let uid = object.uid().unwrap_or_default();
     let owner = OwnerReference {
         api_version: ServiceBinding::api_version(&()).into_owned(),
@@ -172,24 +177,24 @@ fn labels(uid: &str) -> BTreeMap<String, String> {
     labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Labels a Secret that v0.3 wrote as one of ours: from then on it is watched. Its content stays.
-pub(super) fn label(standing: &Standing<'_, Binding>, uid: Option<String>) -> Write {
-    let id = standing.binding_id().to_string();
+/// The write that labels a Secret of v0.3, so that the operator watches it. Its data does not change.
+pub(super) fn label(decoded: &Decoded<'_, Binding>, uid: Option<String>) -> Write {
+    let id = decoded.binding_id().to_string();
     Write::LabelSecret(Box::new(ObjectMeta {
-        name: Some(secret_name(standing.object)),
-        namespace: standing.object.namespace(),
+        name: Some(secret_name(decoded.object)),
+        namespace: decoded.object.namespace(),
         uid,
-        labels: Some(labels(standing.uid())),
+        labels: Some(labels(decoded.uid())),
         annotations: Some([(ANNOTATION_BINDING_ID.to_owned(), id)].into()),
         ..ObjectMeta::default()
     }))
 }
 
-/// The removal of the Secret, if it is ours.
+/// The deletion of the Secret, if it belongs to the binding.
 pub(super) fn remove(object: &ServiceBinding, state: &SecretState) -> Vec<Write> {
     let uid = match state {
-        SecretState::Missing | SecretState::Foreign => return vec![],
-        SecretState::Ours { uid, .. } => uid.clone(),
+        SecretState::Missing | SecretState::NotOwned => return vec![],
+        SecretState::Owned { uid, .. } => uid.clone(),
         SecretState::Unchecked => None,
     };
     vec![Write::DeleteSecret {

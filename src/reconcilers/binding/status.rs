@@ -1,6 +1,7 @@
-//! The statuses of a binding that are written, beside those that all kinds have in common. Pure.
+//! Which status does the operator write for a binding? This file has the statuses that only bindings have.
+//! All functions are pure.
 
-use super::{Binding, BindingAction, BindingOrder, BindingView, lifetime};
+use super::{Binding, BindingAction, BindingRequestRecord, BindingView, lifetime};
 use crate::{
     crd::{
         ConditionStatus::{self, False, True},
@@ -21,21 +22,21 @@ use crate::{
     },
 };
 
-/// What is said of a binding whose credentials are in their Secret.
+/// The message of `Ready` when the credentials are in their Secret.
 pub(super) const INJECTED: &str = "Injected bind result";
 
-/// While a bind is about to be asked for.
+/// The reason and the message of `Ready` before a bind is sent.
 pub(super) const IN_FLIGHT: (Reason, &str) =
     (Reason::BindingRequestInFlight, "Binding request for ServiceBinding in-flight to Broker");
 
-/// While the broker binds asynchronously.
+/// The reason and the message of `Ready` while the broker binds asynchronously.
 pub(super) const BINDING: (Reason, &str) = (Reason::Binding, "The binding is being created asynchronously");
 
 impl StatusHooks for Binding {
-    fn record_order(
+    fn record_request(
         view: &BindingView<'_>,
         status: &mut ServiceBindingStatus,
-        BindingOrder { instance_id, resolved, properties }: BindingOrder,
+        BindingRequestRecord { instance_id, resolved, properties }: BindingRequestRecord,
     ) {
         status.observed_generation = view.generation();
         status.binding_id = view.binding_id();
@@ -44,11 +45,11 @@ impl StatusHooks for Binding {
         status.in_progress_properties = Some(properties);
     }
 
-    fn in_flight_words(BindingAction::Bind: BindingAction) -> Option<(Reason, &'static str)> {
+    fn in_flight_condition(BindingAction::Bind: BindingAction) -> Option<(Reason, &'static str)> {
         Some(IN_FLIGHT)
     }
 
-    fn progress_words(BindingAction::Bind: BindingAction) -> Option<(Reason, &'static str)> {
+    fn in_progress_condition(BindingAction::Bind: BindingAction) -> Option<(Reason, &'static str)> {
         Some(BINDING)
     }
 
@@ -56,7 +57,7 @@ impl StatusHooks for Binding {
         (ConditionStatus::False, message.to_owned())
     }
 
-    /// Whether the credentials could not be written the last time.
+    /// Whether `Ready` says that the credentials could not be written.
     fn shows_injection_failure(status: &ServiceBindingStatus) -> bool {
         is_ready_for(status, Reason::ErrorInjectingBindResult)
     }
@@ -72,7 +73,7 @@ impl StatusHooks for Binding {
     }
 }
 
-/// The credentials are in their Secret.
+/// The status after the credentials were written into their Secret.
 pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -> ServiceBindingStatus {
     let mut status = view.status_copy();
     finish_operation(&mut status);
@@ -91,35 +92,41 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     status
 }
 
-/// This request had no effect. An earlier one may have had.
-pub(super) fn not_bound(mut status: ServiceBindingStatus) -> ServiceBindingStatus {
+/// Records that this request had no effect. An earlier request may have had one.
+pub(super) fn bind_had_no_effect(mut status: ServiceBindingStatus) -> ServiceBindingStatus {
     if !status.progress.unanswered && status.external_properties.is_none() {
         status.unbind_status = DeletionStatus::NotRequired;
     }
     status
 }
 
-/// The broker has bound, but there are no credentials that can be written, and brokers need not give them twice: the
-/// binding is deleted there, and another one asked for later.
+/// Starts orphan mitigation: the binding exists, but the operator has no credentials that it can write, and
+/// brokers need not send them twice. The operator deletes the binding, and creates another one later.
 pub(super) fn credentials_lost(view: &BindingView<'_>, why: &str) -> ServiceBindingStatus {
     let mut status = view.status_copy();
     let reason = Reason::ErrorInjectingBindResult;
     let why = format!("Error injecting bind result: {why}");
-    status.set_condition(Ready, False, reason, &messages::mitigating(&why, "binding", None), view.now);
+    status.set_condition(
+        Ready,
+        False,
+        reason,
+        &messages::mitigation_planned(&why, "binding", None),
+        view.now,
+    );
     status.progress.retries += 1;
-    // The broker answered, so no late effect is to be expected.
+    // The broker answered, so the bind takes no effect later.
     status.progress.unanswered = false;
     start_mitigation(view, status, reason, &why, false)
 }
 
-/// The API server rejects the Secret.
+/// The status after the API server has rejected the Secret.
 pub(super) fn secret_rejected(view: &BindingView<'_>, why: &str) -> ServiceBindingStatus {
     match view.phase {
-        // These credentials can be had again, and may be in use: they are not revoked.
+        // The operator can get these credentials again, and they may be in use, so it does not revoke them.
         Phase::Present { .. } => {
             let mut status = view.status_copy();
             let next = back_off(view, &mut status, None);
-            let message = messages::again(&format!("Error injecting bind result: {why}"), next);
+            let message = messages::with_next_try(&format!("Error injecting bind result: {why}"), next);
             status.set_condition(Ready, False, Reason::ErrorInjectingBindResult, &message, view.now);
             status
         }

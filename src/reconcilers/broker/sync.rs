@@ -63,7 +63,7 @@ pub fn changes<S: Scope>(
     let moved = moved::plans(&mut desired, dependencies, &mut conflicts);
 
     let classes = differences(&desired.classes, &dependencies.classes, broker, refresh::class)?;
-    let deletions = moved.values().map(|present| Write::delete_as_seen(&**present)).collect();
+    let deletions = moved.values().map(|present| Write::delete_if_unchanged(&**present)).collect();
     let unmoved: Vec<_> =
         dependencies.plans.iter().filter(|plan| !moved.contains_key(&plan.name_any())).cloned().collect();
     let plans = differences(&desired.plans, &unmoved, broker, refresh::plan)?;

@@ -131,7 +131,7 @@ fn plan<E: CatalogObject>(entry: &E, dependencies: &Dependencies) -> Option<Writ
     }
     let is_ours = dependencies.broker_uid.as_deref().is_some_and(|uid| is_owned(entry.meta(), uid));
     if entry.is_removed() && is_ours && !dependencies.in_use {
-        return Some(Write::delete_as_seen(entry));
+        return Some(Write::delete_if_unchanged(entry));
     }
     let wrong = labels::missing_or_wrong(entry);
     let meta = entry.meta();

@@ -1,9 +1,10 @@
-//! What a broker's answer means for an instance, beside the answers to DELETE and to polls. Pure.
+//! What does an answer to PUT, PATCH or GET mean for an instance? The answers to DELETE and to polls are in
+//! `operation::answers`. All functions are pure.
 
 use std::time::Duration;
 
 use super::{
-    Fetching, Instance, InstanceReply, InstanceRequest, InstanceView,
+    FetchPurpose, Instance, InstanceReply, InstanceRequest, InstanceView,
     phase::InstanceAction,
     status::{self, CONTEXT_NOT_UPDATED, Details, PROVISIONED, UPDATED, ready},
 };
@@ -16,12 +17,12 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::TOO_LONG,
+        messages::RETRY_TIMEOUT,
         operation::{
             Address, AfterAnswer, Awaited, Call, OperationStatus as _,
             answers::AnswerHooks,
             call::RequestHooks as _,
-            phase::Recorded,
+            phase::CurrentOperation,
             status::{back_off, failed, failed_with_orphan, has_taken_too_long, start_mitigation, try_again},
         },
         reason::Reason,
@@ -41,26 +42,27 @@ impl AnswerHooks for Instance {
                 after_provision(view, address, target, outcome)
             }
             InstanceReply::Update(outcome) => Next::Record(after_update(view, outcome)),
-            InstanceReply::Fetch(target, fetching, outcome) => {
-                Next::Record(after_fetch(view, &target, &fetching, outcome))
+            InstanceReply::Fetch(target, purpose, outcome) => {
+                Next::Record(after_fetch(view, &target, &purpose, outcome))
             }
         };
         (vec![], next)
     }
 
-    /// The broker tells what came of it, where it can be asked.
+    /// If instances of the offering can be fetched, the operator fetches the instance for its dashboard URL
+    /// and version (OSB 2.17, "Fetching a Service Instance").
     fn operation_succeeded(view: &InstanceView<'_>, action: InstanceAction) -> AfterAnswer<Self> {
-        let (fetching, words) = match action {
-            InstanceAction::Provision => (Fetching::Provisioned, PROVISIONED),
-            InstanceAction::Update | InstanceAction::UpdateContext => (Fetching::Updated, UPDATED),
+        let (purpose, condition) = match action {
+            InstanceAction::Provision => (FetchPurpose::Provisioned, PROVISIONED),
+            InstanceAction::Update | InstanceAction::UpdateContext => (FetchPurpose::Updated, UPDATED),
         };
-        let plan = view.dependencies.requested.as_ref().filter(|plan| plan.instances_retrievable);
+        let plan = view.dependencies.requested_offering.as_ref().filter(|plan| plan.instances_retrievable);
         match plan.zip(Self::poll_target(view, Awaited::Operation(action))) {
             Some((plan, (address, target))) => {
                 let target = Target { plan_id: plan.plan_id.clone(), ..target };
-                Next::Call(Call::Request(address, InstanceRequest::Fetch(target, fetching)))
+                Next::Call(Call::Request(address, InstanceRequest::Fetch(target, purpose)))
             }
-            None => Next::Record(ready(view, Details::default(), words)),
+            None => Next::Record(ready(view, Details::default(), condition)),
         }
     }
 
@@ -73,7 +75,7 @@ impl AnswerHooks for Instance {
     ) -> ServiceInstanceStatus {
         let mut status = with_usable(view.status_copy(), usable);
         match action {
-            // The broker answered, so no late effect is to be expected.
+            // The broker answered, so the operation takes no effect later.
             InstanceAction::Provision => {
                 let call_failed = Reason::ProvisionCallFailed;
                 let message = format!("Provision call failed: {why}");
@@ -85,11 +87,11 @@ impl AnswerHooks for Instance {
                     false,
                 )
             }
-            // Whether or not the broker knows of an annotation, the instance is what it was.
+            // The instance did not change, whether or not the broker took the annotations.
             InstanceAction::UpdateContext if !status.unusable => {
                 ready(view, Details::default(), CONTEXT_NOT_UPDATED)
             }
-            // It is not known how far it came: the next update says everything.
+            // The update may have changed a part of the instance, so the next update sends all values.
             InstanceAction::Update | InstanceAction::UpdateContext => {
                 status.progress.unanswered = true;
                 let call_failed = Reason::UpdateInstanceCallFailed;
@@ -107,18 +109,20 @@ fn after_provision(
     outcome: osb::Outcome<Provisioned>,
 ) -> AfterAnswer<Instance> {
     if let osb::Outcome::Refused(refusal) = &outcome
-        && is_perhaps_done(view, refusal)
+        && may_exist_already(view, refusal)
     {
-        let fetching = Fetching::Refused(refusal.message.clone());
-        return Next::Call(Call::Request(address, InstanceRequest::Fetch(target, fetching)));
+        let purpose = FetchPurpose::Refused(refusal.message.clone());
+        return Next::Call(Call::Request(address, InstanceRequest::Fetch(target, purpose)));
     }
     Next::Record(provision_answered(view, outcome))
 }
 
-/// Whether a refusal may mean that an earlier request without an answer has made the instance: no other instance has our
-/// id, and some brokers answer every repetition with 409. Where the broker can be asked, it is.
-fn is_perhaps_done(view: &InstanceView<'_>, refusal: &Refusal) -> bool {
-    let retrievable = view.dependencies.requested.as_ref().is_some_and(|plan| plan.instances_retrievable);
+/// Whether a 409 may mean that an earlier request without an answer created the instance. No other instance
+/// has an id that the operator derived, and some brokers answer 409 to each repetition. The operator fetches
+/// the instance to find out, if the offering allows it.
+fn may_exist_already(view: &InstanceView<'_>, refusal: &Refusal) -> bool {
+    let retrievable =
+        view.dependencies.requested_offering.as_ref().is_some_and(|plan| plan.instances_retrievable);
     refusal.reason == RefusalReason::Conflict
         && view.is_id_derived()
         && retrievable
@@ -136,15 +140,15 @@ fn provision_answered(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned
         osb::Outcome::Refused(refusal) => provision_refused(view, &refusal),
         osb::Outcome::Unsent(unsent) => {
             let message = view.redactor().message("Error calling provision", &unsent.message);
-            let status = without_effect(view.status_copy());
+            let status = provision_had_no_effect(view.status_copy());
             retry_or_give_up(view, status, Reason::ErrorCallingProvision, &message, None)
         }
-        osb::Outcome::Unknown(unknown) => provision_in_doubt(view, &unknown),
+        osb::Outcome::Unknown(unknown) => provision_unknown(view, &unknown),
     }
 }
 
-/// This request had no effect. An earlier one without an answer may have had.
-fn without_effect(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
+/// Records that this request had no effect. An earlier request without an answer may have had one.
+fn provision_had_no_effect(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
     if !status.progress.unanswered {
         status.deprovision_status = DeletionStatus::NotRequired;
     }
@@ -154,41 +158,42 @@ fn without_effect(mut status: ServiceInstanceStatus) -> ServiceInstanceStatus {
 fn provision_refused(view: &InstanceView<'_>, refusal: &Refusal) -> ServiceInstanceStatus {
     let message = view.redactor().message("Provision call failed", &refusal.message);
     let mut status = view.status_copy();
-    // An id that the user gave and that something else has at the broker is not ours to delete.
-    let foreign = refusal.reason == RefusalReason::Conflict && !view.is_id_derived();
-    if foreign {
+    // The user gave an id that something else has at the broker. The operator must not delete it.
+    let is_id_of_another = refusal.reason == RefusalReason::Conflict && !view.is_id_derived();
+    if is_id_of_another {
         status.progress.unanswered = false;
     }
-    let for_good = foreign || refusal.reason == RefusalReason::BadRequest;
-    if status.progress.unanswered && !for_good && !refusal.reason.is_passing() && view.is_id_derived() {
-        // The same request will not get another answer, so no answer tells what the earlier one has left. A conflict even
-        // says that it has left something: no other instance has our id.
-        return perhaps_left_behind(view, &message);
+    let permanent = is_id_of_another || refusal.reason == RefusalReason::BadRequest;
+    if status.progress.unanswered && !permanent && !refusal.reason.is_passing() && view.is_id_derived() {
+        // The broker would refuse the same request again, so no answer can say what the earlier request has
+        // left. A 409 even says that the instance exists, as no other instance has an id that the operator
+        // derived.
+        return mitigate_earlier_provision(view, &message);
     }
-    let status = without_effect(status);
-    if for_good {
+    let status = provision_had_no_effect(status);
+    if permanent {
         let reasons = (Reason::ProvisionCallFailed, Reason::ClusterServiceBrokerReturnedFailure);
         return give_up(view, status, reasons, &message);
     }
     retry_or_give_up(view, status, Reason::ProvisionCallFailed, &message, refusal.retry_after)
 }
 
-/// An earlier request was never answered, and its repetition is refused.
-fn perhaps_left_behind(view: &InstanceView<'_>, message: &str) -> ServiceInstanceStatus {
+/// Starts orphan mitigation: an earlier request was not answered, and the broker refused its repetition.
+fn mitigate_earlier_provision(view: &InstanceView<'_>, message: &str) -> ServiceInstanceStatus {
     let mut status = view.status_copy();
     status.progress.retries += 1;
     let message = format!("{message}; this was the repetition of a request without an answer");
     start_mitigation(view, status, Reason::ProvisionCallFailed, &message, true)
 }
 
-fn provision_in_doubt(view: &InstanceView<'_>, unknown: &UnknownOutcome) -> ServiceInstanceStatus {
+fn provision_unknown(view: &InstanceView<'_>, unknown: &UnknownOutcome) -> ServiceInstanceStatus {
     let mut status = view.status_copy();
     let message = view.redactor().message("Provision call failed", &unknown.message);
     let reason = match unknown.status {
         Some(_) => Reason::ProvisionCallFailed,
         None => Reason::ErrorCallingProvision,
     };
-    // 201 and 202 say that there was nothing before.
+    // 201 and 202 mean that this request created the instance.
     if unknown.mitigate && (view.is_id_derived() || matches!(unknown.status, Some(201 | 202))) {
         status.progress.retries += 1;
         return start_mitigation(view, status, reason, &message, !unknown.answered);
@@ -206,8 +211,8 @@ fn after_update(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned>) -> 
             status::accepted(view, operation, dashboard_url)
         }
         osb::Outcome::Refused(refusal) => {
-            // 4xx to a PATCH: nothing was applied (OSB 2.17, "Service Broker Errors").
-            let for_good =
+            // 4xx to a PATCH means that the broker changed nothing (OSB 2.17, "Service Broker Errors").
+            let permanent =
                 refusal.reason == RefusalReason::BadRequest || refusal.update_repeatable == Some(false);
             let unusable = refusal.instance_usable == Some(false);
             if is_context_update(view) && !refusal.reason.is_passing() && !unusable {
@@ -215,7 +220,7 @@ fn after_update(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned>) -> 
             }
             let failure = (Reason::UpdateInstanceCallFailed, &refusal.message);
             let status = with_usable(view.status_copy(), refusal.instance_usable);
-            not_updated(view, status, failure, for_good, refusal.retry_after)
+            update_failed(view, status, failure, permanent, refusal.retry_after)
         }
         osb::Outcome::Unsent(unsent) => {
             let message = view.redactor().message("Error calling update", &unsent.message);
@@ -228,38 +233,38 @@ fn after_update(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned>) -> 
                 Some(_) => Reason::UpdateInstanceCallFailed,
                 None => Reason::ErrorCallingUpdateInstance,
             };
-            let for_good = unknown.update_repeatable == Some(false);
-            not_updated(view, status, (reason, &unknown.message), for_good, unknown.retry_after)
+            let permanent = unknown.update_repeatable == Some(false);
+            update_failed(view, status, (reason, &unknown.message), permanent, unknown.retry_after)
         }
     }
 }
 
 fn is_context_update(view: &InstanceView<'_>) -> bool {
-    view.status.operation() == Recorded::Operation(InstanceAction::UpdateContext)
+    view.status.operation() == CurrentOperation::Operation(InstanceAction::UpdateContext)
 }
 
-/// Whether the instance can be used, as the broker says with a failed update. If it does not say, what it said before
-/// still holds; and at first the instance can be used.
+/// Records `instance_usable` from the answer to a failed update (OSB 2.17, "Updating a Service Instance"). If
+/// the answer does not have it, the last value stays. The default is that the instance can be used.
 fn with_usable(status: ServiceInstanceStatus, usable: Option<bool>) -> ServiceInstanceStatus {
     let unusable = usable.map_or(status.unusable, |usable| !usable);
     ServiceInstanceStatus { unusable, ..status }
 }
 
-fn not_updated(
+fn update_failed(
     view: &InstanceView<'_>,
     status: ServiceInstanceStatus,
     (reason, why): (Reason, &Explanation),
-    for_good: bool,
+    permanent: bool,
     retry_after: Option<Duration>,
 ) -> ServiceInstanceStatus {
     let message = view.redactor().message("Update call failed", why);
-    if for_good {
+    if permanent {
         return failed(view, status, (reason, Reason::UpdateInstanceCallFailed), &message);
     }
     retry_or_give_up(view, status, reason, &message, retry_after)
 }
 
-/// The same request later, unless it has gone on for too long.
+/// Sends the same request again later, or gives up if the operation has taken too long.
 fn retry_or_give_up(
     view: &InstanceView<'_>,
     mut status: ServiceInstanceStatus,
@@ -267,12 +272,13 @@ fn retry_or_give_up(
     message: &str,
     retry_after: Option<Duration>,
 ) -> ServiceInstanceStatus {
-    // Whether or not the broker knows of an annotation, the instance is what it was, unless the broker says otherwise.
-    let as_it_was = is_context_update(view) && !status.unusable;
-    match (has_taken_too_long(view, &status), as_it_was) {
+    // A failed update of the context does not change the instance, unless the broker says that it cannot be
+    // used.
+    let is_unchanged = is_context_update(view) && !status.unusable;
+    match (has_taken_too_long(view, &status), is_unchanged) {
         (true, true) => ready(view, Details::default(), CONTEXT_NOT_UPDATED),
         (true, false) => {
-            let message = format!("{TOO_LONG}: {message}");
+            let message = format!("{RETRY_TIMEOUT}: {message}");
             give_up(view, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message)
         }
         (false, true) => {
@@ -283,15 +289,15 @@ fn retry_or_give_up(
     }
 }
 
-/// The operator tries nothing more until the spec changes. What an earlier create without an answer may have left is
-/// deleted.
+/// Gives up until the spec changes. If an earlier create without an answer may have left an instance, orphan
+/// mitigation deletes it.
 fn give_up(
     view: &InstanceView<'_>,
     status: ServiceInstanceStatus,
     reasons: (Reason, Reason),
     message: &str,
 ) -> ServiceInstanceStatus {
-    let creates = status.operation() == Recorded::Operation(InstanceAction::Provision);
+    let creates = status.operation() == CurrentOperation::Operation(InstanceAction::Provision);
     if status.progress.unanswered && creates && view.is_id_derived() {
         failed_with_orphan(view, status, reasons, message, true)
     } else {
@@ -302,21 +308,22 @@ fn give_up(
 fn after_fetch(
     view: &InstanceView<'_>,
     target: &Target,
-    fetching: &Fetching,
+    purpose: &FetchPurpose,
     outcome: osb::Outcome<InstanceAnswer>,
 ) -> ServiceInstanceStatus {
-    match (fetching, outcome) {
-        (Fetching::Refused(_), osb::Outcome::Answered(answer))
+    match (purpose, outcome) {
+        (FetchPurpose::Refused(_), osb::Outcome::Answered(answer))
             if answer.plan_id.as_ref().is_none_or(|plan| *plan == target.plan_id) =>
         {
             ready(view, answer.into(), PROVISIONED)
         }
-        (Fetching::Refused(message), _) => {
-            perhaps_left_behind(view, &view.redactor().message("Provision call failed", message))
+        (FetchPurpose::Refused(message), _) => {
+            mitigate_earlier_provision(view, &view.redactor().message("Provision call failed", message))
         }
-        // The poll said already that it succeeded. What the broker does not tell now stays as it is.
-        (Fetching::Provisioned, outcome) => ready(view, details(outcome), PROVISIONED),
-        (Fetching::Updated, outcome) => ready(view, details(outcome), UPDATED),
+        // The last poll showed that the operation succeeded. Details that this answer does not have stay as
+        // they are.
+        (FetchPurpose::Provisioned, outcome) => ready(view, details(outcome), PROVISIONED),
+        (FetchPurpose::Updated, outcome) => ready(view, details(outcome), UPDATED),
     }
 }
 

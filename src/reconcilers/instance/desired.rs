@@ -1,4 +1,5 @@
-//! What the spec of an instance asks for, and whether the broker can be asked for it at present. Pure.
+//! What does the spec of an instance ask for, and can the operator request it from the broker now? All
+//! functions are pure.
 
 use super::{InstanceView, phase::InstanceAction};
 use crate::{
@@ -14,24 +15,25 @@ use crate::{
     },
 };
 
-/// What the spec asks for.
+/// What the spec asks for, with all references resolved.
 pub(super) struct DesiredInstance<'a> {
     pub offering: &'a Offering,
     pub parameters: &'a Parameters,
     pub namespace_uid: &'a str,
-    /// The version that the instance is to have; none where it has none, or none that is known.
+    /// The maintenance version that the instance is to have. `None` if it has none, or if the version is
+    /// unknown.
     pub maintenance_version: Option<&'a str>,
 }
 
 impl DesiredInstance<'_> {
-    /// Whether a broker was asked for this already.
-    pub fn is(&self, properties: &InstanceProperties) -> bool {
+    /// Whether a recorded request has the same plan, parameters and maintenance version.
+    pub fn matches(&self, properties: &InstanceProperties) -> bool {
         *properties.plan_id() == self.offering.plan_id
             && properties.parameter_checksum == self.parameters.checksum()
             && properties.maintenance_version.as_deref() == self.maintenance_version
     }
 
-    /// What is recorded of a request for it.
+    /// The properties that the status records of a request for it.
     pub fn properties(&self, context_annotations: Option<ContextAnnotations>) -> InstanceProperties {
         let Offering { broker, plan_id, plan_name, .. } = self.offering;
         let shared = InstanceProperties {
@@ -57,7 +59,7 @@ impl DesiredInstance<'_> {
     }
 }
 
-/// What the spec asks for, if the broker can be asked for it.
+/// What the spec asks for, or the reason why the operator cannot send a request for it.
 pub(super) fn desired_instance<'a>(
     view: &'a InstanceView<'_>,
     action: InstanceAction,
@@ -67,17 +69,17 @@ pub(super) fn desired_instance<'a>(
         .offering
         .as_ref()
         .map_err(|unresolved| Obstacle::until_change(unresolved.reason, unresolved.message.clone()))?;
-    id_is_free(view, offering)?;
-    same_service(view, offering)?;
-    orderable(view, offering, action)?;
+    check_external_id(view, offering)?;
+    check_same_service(view, offering)?;
+    check_offered(view, offering, action)?;
     let namespace_uid = obstacle::namespace_uid(view)?;
     let maintenance_version = maintenance_version(view, offering, action)?;
     let parameters = obstacle::parameters(view)?;
     Ok(DesiredInstance { offering, parameters, namespace_uid, maintenance_version })
 }
 
-/// An id that the user gave belongs to one instance at a broker.
-fn id_is_free(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
+/// Only one instance at a broker can have an id that a user gave.
+fn check_external_id(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
     let Some(owner) = &view.dependencies.external_id_owner else { return Ok(()) };
     let message = format!(
         "spec.externalID: the ServiceInstance {owner} has this id at the {} already; use another id, or none",
@@ -86,8 +88,8 @@ fn id_is_free(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstac
     Err(Obstacle::until_recheck(Reason::ExternalIDInUse, message))
 }
 
-/// An instance stays at the broker and of the offering that it was ordered from.
-fn same_service(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
+/// An instance keeps the broker and the service offering that it was provisioned from.
+fn check_same_service(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
     let Some(recorded) = view.status.resolved.as_ref().filter(|_| view.may_exist()) else { return Ok(()) };
     if references::recorded_broker(recorded, view.namespace()) == offering.broker
         && recorded.service_id == offering.service_id
@@ -101,8 +103,12 @@ fn same_service(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obst
     Err(Obstacle::until_change(Reason::ReferencesNonexistentServiceClass, message))
 }
 
-/// Whether an offering can be ordered, or an instance moved to it.
-fn orderable(view: &InstanceView<'_>, offering: &Offering, action: InstanceAction) -> Result<(), Obstacle> {
+/// Whether an instance of this class and plan can be provisioned, or an existing one be updated to this plan.
+fn check_offered(
+    view: &InstanceView<'_>,
+    offering: &Offering,
+    action: InstanceAction,
+) -> Result<(), Obstacle> {
     let Offering { broker, class, plan_name, .. } = offering;
     let provisions = action == InstanceAction::Provision;
     let present = view.status.external_properties.as_ref().map(InstanceProperties::plan_id);
@@ -113,7 +119,7 @@ fn orderable(view: &InstanceView<'_>, offering: &Offering, action: InstanceActio
             Reason::ReferencesNonexistentBroker,
             format!("the {broker} that offers the class {class:?} does not exist; create it again"),
         ),
-        (BrokerState::Leaving, _) if provisions => (
+        (BrokerState::BeingDeleted, _) if provisions => (
             Reason::ReferencesNonexistentBroker,
             format!("the {broker} is being deleted; nothing new can be ordered from it"),
         ),
@@ -137,7 +143,11 @@ fn orderable(view: &InstanceView<'_>, offering: &Offering, action: InstanceActio
             ),
         ),
         _ if !provisions && plan_changes && !view.dependencies.is_plan_updatable(offering) => {
-            let plan = view.dependencies.present.as_ref().map_or("present", |present| &present.plan_name);
+            let plan = view
+                .dependencies
+                .acknowledged_offering
+                .as_ref()
+                .map_or("present", |present| &present.plan_name);
             (
                 Reason::PlanNotUpdatable,
                 format!(
@@ -145,46 +155,47 @@ fn orderable(view: &InstanceView<'_>, offering: &Offering, action: InstanceActio
                 ),
             )
         }
-        (BrokerState::Present | BrokerState::Leaving, _) => return Ok(()),
+        (BrokerState::Present | BrokerState::BeingDeleted, _) => return Ok(()),
     };
     Err(Obstacle::until_change(reason, message))
 }
 
-/// The version that the instance is to have: that of its plan when it is made or moved to another plan, then the same
-/// until the user asks for the one that the plan has by then (OSB 2.17, "Maintenance Info").
+/// The maintenance version that the instance is to have (OSB 2.17, "Maintenance Info Object"). A new
+/// instance, and one that changes its plan, gets the version of the plan. Later the version stays until the
+/// user asks for the plan's version.
 fn maintenance_version<'a>(
     view: &'a InstanceView<'_>,
     offering: &'a Offering,
     action: InstanceAction,
 ) -> Result<Option<&'a str>, Obstacle> {
-    let asked = Some(&*view.object.spec.maintenance_version).filter(|asked| !asked.is_empty());
+    let wanted = Some(&*view.object.spec.maintenance_version).filter(|version| !version.is_empty());
     let offered = offering.maintenance.as_ref().map(|offered| &*offered.version);
     let provisions = action == InstanceAction::Provision;
-    let in_flight = view.status.in_progress_properties.as_ref().filter(|_| view.is_in_doubt());
-    if asked.is_none() && provisions && in_flight.is_some_and(|sent| sent.maintenance_version.is_none()) {
-        // The repetition of a request that named no version names none. Those of v0.3 did not.
+    let unanswered = view.status.in_progress_properties.as_ref().filter(|_| view.has_unanswered_request());
+    if wanted.is_none() && provisions && unanswered.is_some_and(|sent| sent.maintenance_version.is_none()) {
+        // The repetition of a request without a version has no version either. Requests of v0.3 had none.
         return Ok(None);
     }
     let acknowledged = view.status.external_properties.as_ref();
-    let stays =
+    let same_plan =
         acknowledged.filter(|acknowledged| !provisions && *acknowledged.plan_id() == offering.plan_id);
-    let present = stays.and_then(|acknowledged| acknowledged.maintenance_version.as_deref());
-    match asked {
-        None if stays.is_some() => Ok(present),
-        Some(asked) if stays.is_some() && present == Some(asked) => Ok(present),
+    let present = same_plan.and_then(|acknowledged| acknowledged.maintenance_version.as_deref());
+    match wanted {
+        None if same_plan.is_some() => Ok(present),
+        Some(wanted) if same_plan.is_some() && present == Some(wanted) => Ok(present),
         None => Ok(offered),
-        Some(asked) if offered == Some(asked) => Ok(offered),
-        Some(asked) => Err(Obstacle::until_change(
+        Some(wanted) if offered == Some(wanted) => Ok(offered),
+        Some(wanted) => Err(Obstacle::until_change(
             Reason::MaintenanceVersionNotOffered,
-            version_not_offered(&offering.plan_name, asked, offered),
+            version_not_offered(&offering.plan_name, wanted, offered),
         )),
     }
 }
 
-fn version_not_offered(plan: &str, asked: &str, offered: Option<&str>) -> String {
+fn version_not_offered(plan: &str, wanted: &str, offered: Option<&str>) -> String {
     match offered {
         Some(offered) => format!(
-            "spec.maintenanceVersion: the plan {plan:?} has the version {offered:?}, not {asked:?}; set the field to {offered:?}, or leave it out"
+            "spec.maintenanceVersion: the plan {plan:?} has the version {offered:?}, not {wanted:?}; set the field to {offered:?}, or leave it out"
         ),
         None => format!("spec.maintenanceVersion: the plan {plan:?} has no versions; leave the field out"),
     }

@@ -1,8 +1,9 @@
-//! `ServiceInstance`: provision, update, deprovision.
+//! The reconciler of `ServiceInstance`: provision, update, deprovision.
 //!
-//! Read in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the flags; [`plan`] picks a step;
-//! [`desired`] says what the spec asks for and what is missing; [`requests`] builds bodies; [`answers`] reads outcomes;
-//! [`status`] builds the status that is written. What instances and bindings do alike is in [`super::operation`].
+//! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
+//! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
+//! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. What
+//! instances and bindings have in common is in [`super::operation`].
 
 mod answers;
 mod defaults;
@@ -17,7 +18,7 @@ pub(super) mod tests;
 
 pub use self::{observe::InstanceDependencies, phase::InstanceAction};
 use super::{
-    operation::{Address, BrokerResource, OperationReconciler, View, Words, resource::OperationSpec},
+    operation::{Address, BrokerResource, KindTexts, OperationReconciler, View, resource::OperationSpec},
     reason::Reason,
 };
 use crate::{
@@ -43,42 +44,44 @@ pub type InstanceReconciler = OperationReconciler<Instance>;
 /// A decoded instance with everything that a decision depends on.
 pub type InstanceView<'a> = View<'a, Instance>;
 
-/// What a provision or an update asks for, as it is recorded.
-pub struct InstanceOrder {
-    /// The class and plan; none for an update of the context alone, which acts on no spec.
+/// The content of a provision or an update, as the status records it.
+pub struct InstanceRequestRecord {
+    /// The class and plan. `None` for an update of the context alone, which does not act on a spec.
     pub resolved: Option<ResolvedOffering>,
     /// The plan, the parameters and the context.
     pub properties: InstanceProperties,
 }
 
-/// A request about an instance, beside DELETE and polls.
+/// A request about an instance, other than DELETE and polls.
 pub enum InstanceRequest {
     /// `PUT`
     Provision(Box<ProvisionRequest>),
     /// `PATCH`
     Update(Box<UpdateRequest>),
     /// `GET`
-    Fetch(Target, Fetching),
+    Fetch(Target, FetchPurpose),
 }
 
-/// Such a request together with what came of it.
+/// The reply to such a request.
 pub enum InstanceReply {
-    /// Of a `PUT`: where it was sent, and what it asked for.
+    /// The reply to a `PUT`, with its address and target.
     Provision(Address, Target, osb::Outcome<Provisioned>),
-    /// Of a `PATCH`.
+    /// The reply to a `PATCH`.
     Update(osb::Outcome<Provisioned>),
-    /// Of a `GET`.
-    Fetch(Target, Fetching, osb::Outcome<InstanceAnswer>),
+    /// The reply to a `GET`.
+    Fetch(Target, FetchPurpose, osb::Outcome<InstanceAnswer>),
 }
 
-/// Why an instance is fetched from the broker.
+/// Why the operator fetches an instance from the broker.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Fetching {
-    /// An asynchronous provision has succeeded. The instance says more than the answers so far.
+pub enum FetchPurpose {
+    /// An asynchronous provision has succeeded. The reply may have details that the answers before did not
+    /// have.
     Provisioned,
     /// An asynchronous update has succeeded.
     Updated,
-    /// A provision without an answer was repeated and refused with this message. Did the first one take effect?
+    /// A provision without an answer was repeated, and the broker refused the repetition with this message.
+    /// The reply says whether the first request took effect.
     Refused(Explanation),
 }
 
@@ -87,11 +90,11 @@ impl BrokerResource for Instance {
     type Status = ServiceInstanceStatus;
     type Dependencies = InstanceDependencies;
     type Operation = InstanceAction;
-    type Order = InstanceOrder;
+    type RequestRecord = InstanceRequestRecord;
     type Request = InstanceRequest;
     type Reply = InstanceReply;
 
-    const WORDS: Words = Words {
+    const TEXTS: KindTexts = KindTexts {
         noun: "instance",
         create: "provision",
         mitigation_started: Reason::StartingInstanceOrphanMitigation,
@@ -99,12 +102,12 @@ impl BrokerResource for Instance {
         deleting: (Reason::Deprovisioning, "The instance is being deprovisioned asynchronously"),
         delete_failed: Reason::DeprovisionCallFailed,
         delete_failed_sentence: "Deprovision call failed",
-        no_target: (
+        unknown_broker: (
             Reason::ReferencesNonexistentServiceClass,
             "the status does not say at which broker the instance is, and the class in spec no longer exists; create \
              the class again, or remove the finalizer to forget the instance",
         ),
-        given_up: "the operator does not try again until the spec changes or updateRequests grows",
+        after_giving_up: "the operator does not try again until the spec changes or updateRequests grows",
     };
     const CREATE: InstanceAction = InstanceAction::Provision;
     const HAS_MITIGATION_CONDITION: bool = true;

@@ -1,4 +1,5 @@
-//! What is special about where an instance stands: its actions, requests for updates, context updates. Pure.
+//! How is the status of an instance decoded, and is its spec already acted on? This file has what is special
+//! about instances: their operations, requests for updates, updates of the context. All functions are pure.
 
 use super::Instance;
 use crate::{
@@ -12,21 +13,21 @@ use crate::{
     osb::InstanceId,
     reconcilers::{
         identity::attempt_id,
-        operation::{OperationStatus, Phase, Standing, phase::Recorded},
+        operation::{Decoded, OperationStatus, Phase, phase::CurrentOperation},
         redaction::SentParameters,
         references::{self, Offering, Unresolved, pinned},
     },
 };
 
-/// A request that creates or changes an instance.
+/// An operation that creates or changes an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum InstanceAction {
     /// `PUT`
     Provision,
     /// `PATCH`
     Update,
-    /// `PATCH` of the context alone: annotations have changed, and the offering asks to be told (OSB 2.17,
-    /// `allow_context_updates`). The instance stays what it is, ready above all.
+    /// `PATCH` of the context alone, sent when annotations have changed and the offering has
+    /// `allow_context_updates` (OSB 2.17). The instance stays ready.
     UpdateContext,
 }
 
@@ -45,26 +46,26 @@ impl OperationStatus for ServiceInstanceStatus {
         &mut self.progress
     }
 
-    fn operation(&self) -> Recorded<InstanceAction> {
+    fn operation(&self) -> CurrentOperation<InstanceAction> {
         match self.current_operation {
-            InstanceOperation::None => Recorded::None,
-            InstanceOperation::Provision => Recorded::Operation(InstanceAction::Provision),
+            InstanceOperation::None => CurrentOperation::None,
+            InstanceOperation::Provision => CurrentOperation::Operation(InstanceAction::Provision),
             InstanceOperation::Update if is_context_update(self) => {
-                Recorded::Operation(InstanceAction::UpdateContext)
+                CurrentOperation::Operation(InstanceAction::UpdateContext)
             }
-            InstanceOperation::Update => Recorded::Operation(InstanceAction::Update),
-            InstanceOperation::Deprovision => Recorded::Deletion,
+            InstanceOperation::Update => CurrentOperation::Operation(InstanceAction::Update),
+            InstanceOperation::Deprovision => CurrentOperation::Deletion,
         }
     }
 
-    fn set_operation(&mut self, operation: Recorded<InstanceAction>) {
+    fn set_operation(&mut self, operation: CurrentOperation<InstanceAction>) {
         self.current_operation = match operation {
-            Recorded::None => InstanceOperation::None,
-            Recorded::Operation(InstanceAction::Provision) => InstanceOperation::Provision,
-            Recorded::Operation(InstanceAction::Update | InstanceAction::UpdateContext) => {
+            CurrentOperation::None => InstanceOperation::None,
+            CurrentOperation::Operation(InstanceAction::Provision) => InstanceOperation::Provision,
+            CurrentOperation::Operation(InstanceAction::Update | InstanceAction::UpdateContext) => {
                 InstanceOperation::Update
             }
-            Recorded::Deletion => InstanceOperation::Deprovision,
+            CurrentOperation::Deletion => InstanceOperation::Deprovision,
         };
     }
 
@@ -102,19 +103,20 @@ impl OperationStatus for ServiceInstanceStatus {
     }
 }
 
-/// Whether the update on record differs from what the broker has acknowledged in nothing but the annotations.
+/// Whether the recorded update differs from the acknowledged properties in nothing but the annotations.
 fn is_context_update(status: &ServiceInstanceStatus) -> bool {
-    let (Some(asked), Some(acknowledged)) = (&status.in_progress_properties, &status.external_properties)
+    let (Some(in_progress), Some(acknowledged)) =
+        (&status.in_progress_properties, &status.external_properties)
     else {
         return false;
     };
-    let context_annotations = asked.context_annotations.clone();
-    asked.context_annotations != acknowledged.context_annotations
-        && *asked == InstanceProperties { context_annotations, ..acknowledged.clone() }
+    let context_annotations = in_progress.context_annotations.clone();
+    in_progress.context_annotations != acknowledged.context_annotations
+        && *in_progress == InstanceProperties { context_annotations, ..acknowledged.clone() }
 }
 
-impl Standing<'_, Instance> {
-    /// The id of the instance at the broker: the one in use, or the one that the next attempt will use.
+impl Decoded<'_, Instance> {
+    /// The id of the instance at the broker: the current one, or the one that the next attempt will use.
     #[must_use]
     pub fn instance_id(&self) -> InstanceId {
         if self.status.instance_id.is_empty() {
@@ -124,7 +126,8 @@ impl Standing<'_, Instance> {
         }
     }
 
-    /// The class and plan that the references mean now: those that were ordered, until the spec names others.
+    /// The class and plan that the references resolve to now. If the instance may exist, they stay the same
+    /// until the spec names others.
     ///
     /// # Errors
     /// See [`references::resolve`].
@@ -136,30 +139,32 @@ impl Standing<'_, Instance> {
         references::resolve(reference, namespace, caches)
     }
 
-    /// Whether the id is derived from the object, so that no other instance can have it. A user-given id may be that of an
-    /// instance that was there before, and a DELETE to be on the safe side would lose that instance. So an operation in doubt
-    /// is repeated under it, and the instance is deleted only when the user deletes the object. The orphan table of the
-    /// specification does not consider such ids.
+    /// Whether the operator derived the id from the object, so that no other instance can have it. An id that
+    /// the user gave may belong to an instance that existed before. Orphan mitigation would delete that
+    /// instance. So the operator repeats an unanswered operation under such an id, and it deletes the
+    /// instance only when the user deletes the object. The table in OSB 2.17, "Orphan Mitigation", does not
+    /// consider such ids.
     #[must_use]
     pub fn is_id_derived(&self) -> bool {
         self.object.spec.external_id.is_empty()
     }
 
-    /// Whether the spec, and each request for an update, has been acted on.
+    /// Whether the operator has acted on the spec and on each request for an update.
     #[must_use]
-    pub fn is_seen(&self) -> bool {
+    pub fn is_spec_observed(&self) -> bool {
         !self.spec_has_changed() && !self.is_update_requested()
     }
 
-    /// Whether `updateRequests` has grown since it was last acted on.
+    /// Whether `updateRequests` has grown since the operator last acted on it.
     #[must_use]
     pub fn is_update_requested(&self) -> bool {
-        self.object.spec.update_requests > self.seen_update_requests()
+        self.object.spec.update_requests > self.observed_update_requests()
     }
 
-    /// The `updateRequests` that were acted on. v0.3 did not count them: it acted on every generation of the spec.
+    /// The value of `updateRequests` that the operator last acted on. v0.3 did not record it, as it acted on
+    /// every generation of the spec.
     #[must_use]
-    pub fn seen_update_requests(&self) -> i64 {
+    pub fn observed_update_requests(&self) -> i64 {
         let status = &self.status;
         let by_v0_3 = status.instance_id.is_empty()
             && status.observed_generation > 0
@@ -167,12 +172,13 @@ impl Standing<'_, Instance> {
         if by_v0_3 { self.object.spec.update_requests } else { status.observed_update_requests }
     }
 
-    /// Whether the spec has been acted on: no broker is asked until it changes.
+    /// Whether the operator has acted on the spec, with success or not. It sends no request for the spec
+    /// until the spec changes.
     #[must_use]
-    pub fn is_at_rest(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         match self.phase {
-            Phase::Present { .. } => self.is_seen() && self.is_true(ConditionType::Ready),
-            Phase::Failed => self.is_seen(),
+            Phase::Present { .. } => self.is_spec_observed() && self.is_true(ConditionType::Ready),
+            Phase::Failed => self.is_spec_observed(),
             Phase::Absent { .. }
             | Phase::RequestInFlight(..)
             | Phase::BackingOff(..)
@@ -182,22 +188,22 @@ impl Standing<'_, Instance> {
         }
     }
 
-    /// Whether the broker is to be asked for what the spec says, now or later.
+    /// Whether the operator has a request to send for the spec, now or later.
     #[must_use]
-    pub fn asks(&self) -> bool {
+    pub fn needs_request(&self) -> bool {
         match self.phase {
             Phase::Polling(..) | Phase::OrphanMitigation { .. } | Phase::Deleting { .. } => false,
             Phase::Absent { .. }
             | Phase::RequestInFlight(..)
             | Phase::BackingOff(..)
             | Phase::Present { .. }
-            | Phase::Failed => !self.is_being_deleted() && !self.is_at_rest(),
+            | Phase::Failed => !self.is_being_deleted() && !self.is_settled(),
         }
     }
 
-    /// Whether credentials for the instance may be asked for: it is there, and no operation on it is under way. While a
-    /// failed update is tried again the instance can be used as before, unless the broker says otherwise (OSB 2.17,
-    /// "Updating a Service Instance", `instance_usable`).
+    /// Whether the operator may bind to the instance: the instance exists, and no operation on it is in
+    /// progress. While the operator retries a failed update the instance can be used as before, unless the
+    /// broker says otherwise (OSB 2.17, "Updating a Service Instance", `instance_usable`).
     #[must_use]
     pub fn is_bindable(&self) -> bool {
         !self.status.unusable
@@ -227,7 +233,7 @@ mod tests {
     #[test]
     fn new_instance_is_absent_and_has_nothing_at_the_broker() {
         let object = with(|_| ());
-        let new = Standing::<Instance>::of(&object);
+        let new = Decoded::<Instance>::of(&object);
         assert_eq!(new.phase, Phase::Absent { not_before: None });
         assert!(!new.may_exist() && !new.is_recorded());
     }
@@ -240,7 +246,7 @@ mod tests {
             status.deprovision_status = DeletionStatus::Required;
             status.progress.last_attempt_time = Some(MicroTime(at));
         });
-        let intent = Standing::<Instance>::of(&object);
+        let intent = Decoded::<Instance>::of(&object);
         assert_eq!(intent.phase, Phase::RequestInFlight(InstanceAction::Provision, at));
         assert!(intent.may_exist());
     }
@@ -265,7 +271,7 @@ mod tests {
         ];
         for change in changes {
             let object = with(change);
-            let strange = Standing::<Instance>::of(&object);
+            let strange = Decoded::<Instance>::of(&object);
             assert!(strange.may_exist(), "{:?}", strange.status);
             assert_ne!(strange.phase, Phase::Absent { not_before: None }, "{:?}", strange.status);
         }

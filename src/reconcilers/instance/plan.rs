@@ -1,4 +1,5 @@
-//! What comes next for an instance, beside what all kinds have in common. Pure.
+//! What is the next step for an instance? This file has the decisions that only instances have. All functions
+//! are pure.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -15,7 +16,7 @@ use crate::{
         legacy,
         operation::{
             BrokerResource as _, NextStep, Phase, obstacle,
-            plan::{PlanHooks, record_or, say, wait_until},
+            plan::{PlanHooks, record_or, record_ready_and_wait, wait_until},
         },
         reason::Reason,
         reconciler::{Step, Wait},
@@ -26,22 +27,22 @@ use crate::{
 
 impl PlanHooks for Instance {
     fn legacy_record(view: &InstanceView<'_>) -> Option<ServiceInstanceStatus> {
-        let ordered = view.dependencies.legacy.clone().filter(|_| view.status.resolved.is_none())?;
-        let (id, requests) = (view.instance_id(), view.seen_update_requests());
-        Some(legacy::instances::record(view.status_copy(), ordered, id, requests))
+        let resolved = view.dependencies.legacy.clone().filter(|_| view.status.resolved.is_none())?;
+        let (id, requests) = (view.instance_id(), view.observed_update_requests());
+        Some(legacy::instances::record(view.status_copy(), resolved, id, requests))
     }
 
     fn plan_present(view: &InstanceView<'_>, _: Option<Timestamp>) -> NextStep<Self> {
-        if view.is_at_rest() {
-            plan_rest(view)
+        if view.is_settled() {
+            plan_settled(view)
         } else {
             Self::plan_request(view, InstanceAction::Update, None)
         }
     }
 
     fn plan_failed(view: &InstanceView<'_>) -> NextStep<Self> {
-        if view.is_at_rest() {
-            return plan_rest(view);
+        if view.is_settled() {
+            return plan_settled(view);
         }
         let action =
             if Self::exists(&view.status) { InstanceAction::Update } else { InstanceAction::Provision };
@@ -54,7 +55,7 @@ impl PlanHooks for Instance {
         not_before: Option<Timestamp>,
     ) -> NextStep<Self> {
         if action == InstanceAction::UpdateContext
-            && view.is_seen()
+            && view.is_spec_observed()
             && let Some(step) = plan_context_update(view, not_before)
         {
             return step;
@@ -63,7 +64,7 @@ impl PlanHooks for Instance {
             Ok(desired) => desired,
             Err(obstacle) => return obstacle::report(view, &obstacle),
         };
-        // Another spec is acted on at once.
+        // A change of the spec ends the wait.
         let wait = if view.spec_has_changed() { None } else { wait_until(view, not_before) };
         match action {
             InstanceAction::Provision => plan_provision(view, &desired, wait),
@@ -71,7 +72,8 @@ impl PlanHooks for Instance {
         }
     }
 
-    /// Bindings are deleted before their instance: by the operator where it is set so, else by their users.
+    /// The bindings must be deleted before their instance. The operator deletes them if the setting
+    /// `cascading_deletion` is on. Otherwise their users must delete them.
     fn plan_before_deletion(view: &InstanceView<'_>) -> Option<NextStep<Self>> {
         let bindings = &view.dependencies.bindings;
         if bindings.is_empty() {
@@ -83,7 +85,7 @@ impl PlanHooks for Instance {
                 "All associated ServiceBindings must be removed before this ServiceInstance can be deleted: delete {names}"
             );
             let reason = Reason::DeprovisionBlockedByExistingCredentials;
-            return Some(say(view, (False, reason, &message), Wait::ForChange));
+            return Some(record_ready_and_wait(view, (False, reason, &message), Wait::ForChange));
         }
         let message =
             format!("The operator deletes the ServiceBindings of this ServiceInstance first: {names}");
@@ -95,35 +97,36 @@ impl PlanHooks for Instance {
         Some(record_or(view, status, next))
     }
 
-    fn may_create_late(view: &InstanceView<'_>) -> bool {
+    fn may_take_effect_late(view: &InstanceView<'_>) -> bool {
         !Self::exists(&view.status)
     }
 }
 
-/// The spec has been acted on. The catalog or the annotations may still have changed.
-fn plan_rest(view: &InstanceView<'_>) -> NextStep<Instance> {
-    let shown = ServiceInstanceStatus {
+/// The next step after the operator has acted on the spec. The catalog or the annotations may have changed
+/// since.
+fn plan_settled(view: &InstanceView<'_>) -> NextStep<Instance> {
+    let status = ServiceInstanceStatus {
         available_maintenance: status::available_maintenance(view, view.status.external_properties.as_ref()),
         ..view.status_copy()
     };
-    if shown != *view.status {
-        return Step::Record(shown);
+    if status != *view.status {
+        return Step::Record(status);
     }
     let is_present = matches!(view.phase, Phase::Present { .. });
     let update = (is_present && have_annotations_changed(view)).then(|| plan_context_update(view, None));
     update.flatten().unwrap_or(Step::Wait(Wait::ForChange))
 }
 
-/// Whether annotations have changed since the broker was last told, and the offering asks to be told.
+/// Whether annotations have changed since the last request, and the offering has `allow_context_updates`.
 fn have_annotations_changed(view: &InstanceView<'_>) -> bool {
     let dependencies = view.dependencies;
     let acknowledged =
         view.status.external_properties.as_ref().and_then(|known| known.context_annotations.as_ref());
-    let wants = dependencies
-        .present
+    let accepts_context_updates = dependencies
+        .acknowledged_offering
         .as_ref()
-        .is_some_and(|present| present.context_updatable && present.broker_state == BrokerState::Present);
-    wants
+        .is_some_and(|offering| offering.context_updatable && offering.broker_state == BrokerState::Present);
+    accepts_context_updates
         && dependencies.context_annotations.is_some()
         && dependencies.context_annotations.as_ref() != acknowledged
 }
@@ -138,10 +141,11 @@ fn plan_provision(
     desired: &DesiredInstance<'_>,
     wait: Option<NextStep<Instance>>,
 ) -> NextStep<Instance> {
-    let asked = view.status.in_progress_properties.as_ref();
-    if view.is_in_doubt() && asked.is_some_and(|asked| !desired.is(asked)) {
-        // The request may have taken effect. A different one under the same id would be for another instance.
-        return Step::Record(status::asked_for_something_else(view));
+    let in_progress = view.status.in_progress_properties.as_ref();
+    if view.has_unanswered_request() && in_progress.is_some_and(|properties| !desired.matches(properties)) {
+        // The request may have taken effect. Another request with the same id would ask for a different
+        // instance.
+        return Step::Record(status::spec_changed_while_unanswered(view));
     }
     wait.unwrap_or_else(|| requests::provision(view, desired))
 }
@@ -152,12 +156,13 @@ fn plan_update(
     wait: Option<NextStep<Instance>>,
 ) -> NextStep<Instance> {
     let acknowledged = view.status.external_properties.as_ref();
-    let differs = acknowledged.is_none_or(|acknowledged| !desired.is(acknowledged));
-    // An update that says nothing would be one of the context alone, which an offering has to allow.
-    let says_something =
+    let differs = acknowledged.is_none_or(|acknowledged| !desired.matches(acknowledged));
+    // A PATCH without plan and parameters would be an update of the context alone, which is allowed only if
+    // the offering has `allow_context_updates`.
+    let has_content =
         view.dependencies.is_plan_updatable(desired.offering) || desired.parameters.to_send().is_some();
-    let forced = (view.is_update_requested() || view.status.unusable) && says_something;
-    if !(differs || forced || view.is_in_doubt()) {
+    let forced = (view.is_update_requested() || view.status.unusable) && has_content;
+    if !(differs || forced || view.has_unanswered_request()) {
         return record_or(view, status::up_to_date(view, desired.offering), Step::Wait(Wait::ForChange));
     }
     wait.unwrap_or_else(|| requests::update(view, desired))

@@ -1,11 +1,13 @@
-//! The requests about an instance and where they go. Pure.
+//! Which requests does the operator send about an instance, and to which broker? All functions except `send`
+//! are pure.
 //!
-//! Each request comes with its intent: everything that a later DELETE or an identical repetition needs.
+//! Each request comes with its intent, which holds everything that a later DELETE or an identical repetition
+//! needs.
 
 use kube::ResourceExt as _;
 
 use super::{
-    Instance, InstanceOrder, InstanceReply, InstanceRequest, InstanceView, desired::DesiredInstance,
+    Instance, InstanceReply, InstanceRequest, InstanceRequestRecord, InstanceView, desired::DesiredInstance,
     phase::InstanceAction,
 };
 use crate::{
@@ -23,15 +25,15 @@ use crate::{
             Address, Awaited, Call, NextStep, OperationStatus as _,
             call::RequestHooks,
             intent::{Intent, attempt},
-            phase::Recorded,
+            phase::CurrentOperation,
         },
         references::{self, Offering},
     },
 };
 
 impl RequestHooks for Instance {
-    /// Where a request about what exists goes, from what is on record: class, plan and catalog may have changed since. An
-    /// object of v0.3 that records nothing is resolved anew.
+    /// The address and target come from the status, because class, plan and catalog may have changed since.
+    /// If the status of an object of v0.3 does not have them, the spec is resolved again.
     fn recorded_target(view: &InstanceView<'_>) -> Option<(Address, Target)> {
         let status = &view.status;
         let resolved = status
@@ -47,20 +49,22 @@ impl RequestHooks for Instance {
         Some((address, Target { service_id: resolved.service_id.clone(), plan_id: plan_id.clone() }))
     }
 
-    /// Where a poll goes, and on whose behalf: of the user who asked for the operation, whoever edited the object since.
+    /// The address and target of a poll. Its originating identity is the user who requested the operation,
+    /// even if another user has edited the object since.
     fn poll_target(view: &InstanceView<'_>, awaited: Awaited<InstanceAction>) -> Option<(Address, Target)> {
         let (mut address, mut target) = Self::recorded_target(view)?;
-        let asked = view.status.in_progress_properties.as_ref();
+        let in_progress = view.status.in_progress_properties.as_ref();
         match awaited {
-            // It is not known who changed an annotation.
+            // The user who changed an annotation is unknown.
             Awaited::Operation(InstanceAction::UpdateContext) => address.identity = None,
             Awaited::Operation(action) => {
-                if let Some(user) = asked.and_then(|asked| asked.user_info.as_ref()) {
+                if let Some(user) = in_progress.and_then(|properties| properties.user_info.as_ref()) {
                     address.identity = identity_of(Some(user));
                 }
-                // While a plan changes, a poll names the plan before the change (OSB 2.17, "Polling Last Operation").
-                if let (InstanceAction::Provision, Some(asked)) = (action, asked) {
-                    target.plan_id = asked.plan_id().clone();
+                // During a change of the plan, a poll names the old plan (OSB 2.17, "Polling Last
+                // Operation").
+                if let (InstanceAction::Provision, Some(properties)) = (action, in_progress) {
+                    target.plan_id = properties.plan_id().clone();
                 }
             }
             Awaited::Deletion(_) => {}
@@ -68,7 +72,7 @@ impl RequestHooks for Instance {
         Some((address, target))
     }
 
-    fn changes(request: &InstanceRequest) -> bool {
+    fn is_mutating(request: &InstanceRequest) -> bool {
         !matches!(request, InstanceRequest::Fetch(..))
     }
 
@@ -89,19 +93,20 @@ impl RequestHooks for Instance {
                     .ask(caches, broker, async |client| client.update(instance_id, &body, identity).await)
                     .await,
             ),
-            InstanceRequest::Fetch(target, fetching) => {
+            InstanceRequest::Fetch(target, purpose) => {
                 let outcome = brokers
                     .ask(caches, broker, async |client| {
                         client.get_instance(instance_id, &target, identity).await
                     })
                     .await;
-                InstanceReply::Fetch(target, fetching, outcome)
+                InstanceReply::Fetch(target, purpose, outcome)
             }
         }
     }
 }
 
-/// A provision and its intent. The repetition of one without an answer is the same request under the same id.
+/// A provision and its intent. The repetition of an unanswered provision is the same request with the same
+/// id.
 pub(super) fn provision(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> NextStep<Instance> {
     let annotations = annotations(view);
     let properties = desired.properties(annotations.clone());
@@ -118,39 +123,47 @@ pub(super) fn provision(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) 
     attempt_desired(view, desired, InstanceAction::Provision, properties, request)
 }
 
-/// An update and its intent. It says only what differs from what the broker has acknowledged.
+/// An update and its intent. The request has only the values that differ from those that the broker has
+/// acknowledged.
 pub(super) fn update(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> NextStep<Instance> {
     let status = &view.status;
-    let present = status.external_properties.clone().unwrap_or_default();
-    // An earlier update may have taken effect unnoticed: then everything that it may have changed is said again. So it is
-    // when the user asks for the same again, and when only another update can repair the instance.
-    let all = view.is_in_doubt() || view.is_update_requested() || status.unusable;
-    // An update that repeats what is acknowledged leaves changed annotations for later. With them it would look like an
-    // update of the context alone, whose refusal leaves no doubt, and whose repetition says less.
-    let is_context_update = status.operation() == Recorded::Operation(InstanceAction::UpdateContext);
-    let repeats = desired.is(&present) && !is_context_update;
-    let annotations = if repeats { present.context_annotations.clone() } else { annotations(view) };
+    let acknowledged = status.external_properties.clone().unwrap_or_default();
+    // If an earlier update may have taken effect, the request has all values that the earlier one may have
+    // changed. It also has all values if the user requests an update without a change, and if only an update
+    // can repair the instance.
+    let sends_all = view.has_unanswered_request() || view.is_update_requested() || status.unusable;
+    // An update that repeats the acknowledged values does not include changed annotations. With them the
+    // record would look like an update of the context alone. The refusal of such an update counts as having
+    // no effect, and its repetition would have fewer values.
+    let is_context_update = status.operation() == CurrentOperation::Operation(InstanceAction::UpdateContext);
+    let repeats = desired.matches(&acknowledged) && !is_context_update;
+    let annotations = if repeats { acknowledged.context_annotations.clone() } else { annotations(view) };
     let properties = desired.properties(annotations.clone());
-    let plan_differs = (all && view.dependencies.is_plan_updatable(desired.offering))
-        || *present.plan_id() != desired.offering.plan_id;
-    let asked = status.in_progress_properties.as_ref();
-    let ever_given = |properties: &InstanceProperties| !properties.parameter_checksum.is_empty();
-    let any = ever_given(&present) || asked.is_some_and(ever_given) || desired.parameters.to_send().is_some();
-    let parameters_differ = (all && any) || present.parameter_checksum != desired.parameters.checksum();
-    let version_differs = all || present.maintenance_version.as_deref() != desired.maintenance_version;
+    let plan_differs = (sends_all && view.dependencies.is_plan_updatable(desired.offering))
+        || *acknowledged.plan_id() != desired.offering.plan_id;
+    let in_progress = status.in_progress_properties.as_ref();
+    let has_parameters = |properties: &InstanceProperties| !properties.parameter_checksum.is_empty();
+    let ever_had_parameters = has_parameters(&acknowledged)
+        || in_progress.is_some_and(has_parameters)
+        || desired.parameters.to_send().is_some();
+    let parameters_differ = (sends_all && ever_had_parameters)
+        || acknowledged.parameter_checksum != desired.parameters.checksum();
+    let version_differs =
+        sends_all || acknowledged.maintenance_version.as_deref() != desired.maintenance_version;
     let offered = desired.offering.maintenance.as_ref().map(|offered| &*offered.version);
     let body = UpdateRequest {
         service_id: desired.offering.service_id.clone(),
         plan_id: plan_differs.then(|| desired.offering.plan_id.clone()),
-        // An empty object says that all parameters were removed; leaving them out would say that they stay.
+        // An empty object means that all parameters were removed. Without the field, all parameters would
+        // stay.
         parameters: parameters_differ.then(|| desired.parameters.to_send().unwrap_or_default()),
         context: context(view, annotations.as_ref()),
         previous_values: PreviousValues {
             service_id: desired.offering.service_id.clone(),
-            plan_id: present.plan_id().clone(),
-            maintenance_info: MaintenanceInfo::of(present.maintenance_version.as_deref()),
+            plan_id: acknowledged.plan_id().clone(),
+            maintenance_info: MaintenanceInfo::of(acknowledged.maintenance_version.as_deref()),
         },
-        // A broker takes only the version that its catalog has.
+        // A broker accepts only the version that its catalog has (OSB 2.17, "Maintenance Info Object").
         maintenance_info: MaintenanceInfo::of(
             desired.maintenance_version.filter(|version| version_differs && offered == Some(*version)),
         ),
@@ -159,8 +172,8 @@ pub(super) fn update(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> 
     attempt_desired(view, desired, InstanceAction::Update, properties, request)
 }
 
-/// An update of the context alone and its intent. It says nothing of plan or parameters, and no user asked for it. `None`
-/// when it is not known where to send it.
+/// An update of the context alone and its intent. The request has neither plan nor parameters, and no
+/// originating identity. `None` if the broker or the acknowledged properties are unknown.
 pub(super) fn context_update(view: &InstanceView<'_>) -> Option<NextStep<Instance>> {
     let (address, target) = Instance::recorded_target(view)?;
     let acknowledged = view.status.external_properties.as_ref()?;
@@ -178,16 +191,18 @@ pub(super) fn context_update(view: &InstanceView<'_>) -> Option<NextStep<Instanc
         maintenance_info: None,
     };
     let properties = InstanceProperties { context_annotations, ..acknowledged.clone() };
-    let intent = Intent::Request(InstanceAction::UpdateContext, InstanceOrder { resolved: None, properties });
-    // It is not known who changed an annotation.
+    let intent =
+        Intent::Request(InstanceAction::UpdateContext, InstanceRequestRecord { resolved: None, properties });
+    // The user who changed an annotation is unknown.
     let address = Address { identity: None, ..address };
     Some(attempt(view, intent, Call::Request(address, InstanceRequest::Update(Box::new(body)))))
 }
 
-/// The annotations that a request names. The repetition of one that may have taken effect names the same.
+/// The annotations in the context of a request. The repetition of a request that may have taken effect has
+/// the same annotations.
 fn annotations(view: &InstanceView<'_>) -> Option<ContextAnnotations> {
-    match view.status.in_progress_properties.as_ref().filter(|_| view.is_in_doubt()) {
-        Some(asked) => asked.context_annotations.clone(),
+    match view.status.in_progress_properties.as_ref().filter(|_| view.has_unanswered_request()) {
+        Some(in_progress) => in_progress.context_annotations.clone(),
         None => view.dependencies.context_annotations.clone(),
     }
 }
@@ -199,9 +214,9 @@ fn attempt_desired(
     properties: InstanceProperties,
     request: InstanceRequest,
 ) -> NextStep<Instance> {
-    let order = InstanceOrder { resolved: Some(desired.offering.to_record()), properties };
+    let record = InstanceRequestRecord { resolved: Some(desired.offering.to_record()), properties };
     let address = address(view, desired.offering.broker.clone());
-    attempt(view, Intent::Request(action, order), Call::Request(address, request))
+    attempt(view, Intent::Request(action, record), Call::Request(address, request))
 }
 
 fn address(view: &InstanceView<'_>, broker: BrokerKey) -> Address {
@@ -213,7 +228,8 @@ fn address(view: &InstanceView<'_>, broker: BrokerKey) -> Address {
     }
 }
 
-/// Who and where (Kubernetes profile, "Context Object").
+/// The context object: cluster, namespace, instance and annotations (OSB profile, "Context Object",
+/// Kubernetes).
 fn context(view: &InstanceView<'_>, annotations: Option<&ContextAnnotations>) -> ContextObject {
     ContextObject {
         platform: PLATFORM,

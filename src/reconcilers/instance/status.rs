@@ -1,6 +1,7 @@
-//! The statuses of an instance that are written, beside those that all kinds have in common. Pure.
+//! Which status does the operator write for an instance? This file has the statuses that only instances have.
+//! All functions are pure.
 
-use super::{Instance, InstanceOrder, InstanceView, phase::InstanceAction};
+use super::{Instance, InstanceRequestRecord, InstanceView, phase::InstanceAction};
 use crate::{
     crd::{
         ConditionStatus::{self, False, True},
@@ -14,15 +15,15 @@ use crate::{
     reconcilers::{
         operation::{
             BrokerResource as _, OperationStatus as _,
-            phase::Recorded,
+            phase::CurrentOperation,
             status::{StatusHooks, failed, finish_operation, start_mitigation},
         },
         reason::Reason,
-        references::{Offering, plan_spelling, shown_class},
+        references::{Offering, class_as_specified, plan_reference_field},
     },
 };
 
-const IN_FLIGHT: (Reason, &str) =
+const PROVISION_IN_FLIGHT: (Reason, &str) =
     (Reason::ProvisionRequestInFlight, "Provision request for ServiceInstance in-flight to Broker");
 const UPDATE_IN_FLIGHT: (Reason, &str) =
     (Reason::UpdateInstanceRequestInFlight, "Update request for ServiceInstance in-flight to Broker");
@@ -34,17 +35,17 @@ pub(super) const UPDATED: (Reason, &str) =
     (Reason::InstanceUpdatedSuccessfully, "The instance was updated successfully");
 pub(super) const UPDATING: (Reason, &str) =
     (Reason::UpdatingInstance, "The instance is being updated asynchronously");
-/// The broker did not take an update of the context alone. The instance is what it was.
+/// The broker did not accept an update of the context alone. The instance has not changed.
 pub(super) const CONTEXT_NOT_UPDATED: (Reason, &str) = (
     Reason::InstanceUpdatedSuccessfully,
     "The instance is as its spec asks; the broker did not accept the changed annotations",
 );
 
 impl StatusHooks for Instance {
-    fn record_order(
+    fn record_request(
         view: &InstanceView<'_>,
         status: &mut ServiceInstanceStatus,
-        InstanceOrder { resolved, properties }: InstanceOrder,
+        InstanceRequestRecord { resolved, properties }: InstanceRequestRecord,
     ) {
         status.in_progress_properties = Some(properties);
         if let Some(resolved) = resolved {
@@ -55,16 +56,16 @@ impl StatusHooks for Instance {
         }
     }
 
-    fn in_flight_words(action: InstanceAction) -> Option<(Reason, &'static str)> {
+    fn in_flight_condition(action: InstanceAction) -> Option<(Reason, &'static str)> {
         match action {
-            InstanceAction::Provision => Some(IN_FLIGHT),
+            InstanceAction::Provision => Some(PROVISION_IN_FLIGHT),
             InstanceAction::Update => Some(UPDATE_IN_FLIGHT),
             InstanceAction::UpdateContext => None,
         }
     }
 
-    /// During an update of the context the instance is what it was.
-    fn progress_words(action: InstanceAction) -> Option<(Reason, &'static str)> {
+    /// An update of the context does not change `Ready`.
+    fn in_progress_condition(action: InstanceAction) -> Option<(Reason, &'static str)> {
         match action {
             InstanceAction::Provision => Some(PROVISIONING),
             InstanceAction::Update => Some(UPDATING),
@@ -72,17 +73,18 @@ impl StatusHooks for Instance {
         }
     }
 
-    fn show_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
+    fn record_printer_columns(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
         let reference = &view.object.spec.plan_reference;
-        status.user_specified_class_name = shown_class(reference);
+        status.user_specified_class_name = class_as_specified(reference);
         status.user_specified_plan_name =
-            plan_spelling(reference).map_or_else(String::new, |spelling| spelling.value().to_owned());
+            plan_reference_field(reference).map_or_else(String::new, |field| field.value().to_owned());
     }
 
     fn ready_when_failed(status: &ServiceInstanceStatus, message: &str) -> (ConditionStatus, String) {
         match (Instance::exists(status), status.unusable) {
             (false, _) => (False, message.to_owned()),
-            // No new bindings until it is repaired or deleted (OSB 2.17, "Updating a Service Instance").
+            // No new bindings are created until the instance is repaired or deleted (OSB 2.17, "Updating a
+            // Service Instance").
             (true, true) => (False, format!("{message}; the broker says that the instance cannot be used")),
             (true, false) => (True, format!("{message}; the instance can still be used")),
         }
@@ -97,15 +99,15 @@ impl StatusHooks for Instance {
     }
 }
 
-/// Records that the operator acts on the spec.
+/// Records the spec as observed: the operator acts on it now.
 fn observe_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
     status.observed_generation = view.generation();
     status.observed_update_requests = view.object.spec.update_requests;
-    Instance::show_spec(view, status);
+    Instance::record_printer_columns(view, status);
 }
 
-/// What the broker said of the instance itself. Absent means that it stays as it was (OSB 2.17, "Updating a Service
-/// Instance").
+/// Details of the instance in a broker's answer. A value that is absent does not change (OSB 2.17, "Updating
+/// a Service Instance").
 #[derive(Default)]
 pub(super) struct Details {
     pub dashboard_url: Option<String>,
@@ -118,7 +120,7 @@ impl From<InstanceAnswer> for Details {
     }
 }
 
-/// The broker has what the spec asks for.
+/// The status after the broker has done what the spec asks for.
 pub(super) fn ready(
     view: &InstanceView<'_>,
     Details { dashboard_url, maintenance_version }: Details,
@@ -144,7 +146,7 @@ pub(super) fn ready(
     status
 }
 
-/// The version of the plan, if the instance has another one.
+/// The maintenance version of the plan, if the instance has another one.
 pub(super) fn available_maintenance(
     view: &InstanceView<'_>,
     properties: Option<&InstanceProperties>,
@@ -154,7 +156,7 @@ pub(super) fn available_maintenance(
     (properties.maintenance_version.as_ref() != Some(&offered.version)).then(|| offered.clone())
 }
 
-/// The broker has accepted the operation: it is polled from now on.
+/// The status after the broker has accepted an asynchronous operation. Polling starts.
 pub(super) fn accepted(
     view: &InstanceView<'_>,
     operation: Option<String>,
@@ -163,20 +165,21 @@ pub(super) fn accepted(
     let mut status = view.status_copy();
     status.progress.operation_accepted(operation);
     status.dashboard_url = dashboard_url.or(status.dashboard_url);
-    let Recorded::Operation(action) = view.status.operation() else { return status };
-    if let Some((reason, message)) = Instance::progress_words(action) {
+    let CurrentOperation::Operation(action) = view.status.operation() else { return status };
+    if let Some((reason, message)) = Instance::in_progress_condition(action) {
         status.set_condition(Ready, False, reason, message, view.now);
-        if let Some(asked) = &mut status.in_progress_properties {
-            // Another user may edit the spec before the operation has ended.
-            asked.user_info.clone_from(&view.object.spec.user_info);
+        if let Some(properties) = &mut status.in_progress_properties {
+            // Another user may edit the spec before the operation ends, and polls need the user who requested
+            // the operation.
+            properties.user_info.clone_from(&view.object.spec.user_info);
         }
     }
     status
 }
 
-/// The spec has changed, but the broker has what it asks for.
+/// The status when the spec has changed, but the broker already has what the spec asks for.
 pub(super) fn up_to_date(view: &InstanceView<'_>, plan: &Offering) -> ServiceInstanceStatus {
-    // The plan that was last asked for may be another one, which the broker refused.
+    // The status may still have the plan of the last request, which the broker refused.
     let mut status = ServiceInstanceStatus { resolved: Some(plan.to_record()), ..view.status_copy() };
     observe_spec(view, &mut status);
     finish_operation(&mut status);
@@ -184,7 +187,8 @@ pub(super) fn up_to_date(view: &InstanceView<'_>, plan: &Offering) -> ServiceIns
     status.external_properties = status.external_properties.map(|had| had.with_plan_name(&plan.plan_name));
     let had_failed = condition::is_true(&status.conditions, Failed);
     if status.unusable {
-        // The broker's last word: nothing that the spec says now can repair it.
+        // The broker said that the instance cannot be used. It has the values of the spec already, so no
+        // update is sent that could repair it.
         if !had_failed {
             let message = "The instance is as its spec asks, but the broker says that it cannot be used since an update of it \
                            failed: change its plan or parameters, or delete it";
@@ -203,8 +207,9 @@ pub(super) fn up_to_date(view: &InstanceView<'_>, plan: &Offering) -> ServiceIns
     status
 }
 
-/// A provision without an answer may have taken effect, and the spec asks for something else now.
-pub(super) fn asked_for_something_else(view: &InstanceView<'_>) -> ServiceInstanceStatus {
+/// The status when a provision without an answer may have taken effect, and the spec asks for something else
+/// now.
+pub(super) fn spec_changed_while_unanswered(view: &InstanceView<'_>) -> ServiceInstanceStatus {
     let mut status = view.status_copy();
     status.progress.unanswered = true;
     let reason = Reason::ProvisionCallFailed;

@@ -1,12 +1,13 @@
-//! Bindings that v0.3 left: nothing in their status says at which broker they are. Pure.
+//! What must be added to the status of a binding of v0.3? v0.3 did not record the broker of a binding. All
+//! functions are pure.
 
 use crate::{
     crd::{ConditionType, ServiceBindingStatus, common::ResolvedOffering, condition},
     osb::{BindingId, InstanceId},
 };
 
-/// The status with what v0.3 has bound on record: then an unbind needs neither spec nor instance any more. `generation` is
-/// that of the spec.
+/// The status with the class and plan that v0.3 bound to. With them, an unbind needs neither the spec nor the
+/// instance. `generation` is that of the spec.
 #[must_use]
 pub fn record(
     status: ServiceBindingStatus,
@@ -14,7 +15,8 @@ pub fn record(
     (instance_id, binding_id): (InstanceId, BindingId),
     generation: i64,
 ) -> ServiceBindingStatus {
-    // v0.3 writes this last of all when it gives up. Until then the spec would seem to have been edited since.
+    // v0.3 writes `reconciledGeneration` last when it gives up. Without it, the spec would seem to have been
+    // edited since.
     let failed = condition::is_true(&status.conditions, ConditionType::Failed);
     let reconciled_generation = match status.reconciled_generation {
         0 if failed => generation,

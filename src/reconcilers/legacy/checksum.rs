@@ -1,4 +1,5 @@
-//! JSON as Go writes it, so that parameters have the checksum that v0.3 gave them. Pure.
+//! How does Go write JSON? The checksum of parameters is computed over that text, so that it equals the one
+//! of v0.3. All functions are pure.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Instances that v0.3 left: it wrote references to class and plan into spec, and nothing of that into status. Pure.
+//! What must be added to the status of an instance of v0.3? v0.3 wrote the references to class and plan into
+//! the spec, and not into the status. All functions are pure.
 
 use kube::Resource as _;
 
@@ -13,28 +14,29 @@ use crate::{
     osb::InstanceId,
 };
 
-/// The status with what v0.3 has ordered on record: then a deletion needs neither spec nor catalog any more.
+/// The status with the class and plan that v0.3 requested. With them, a deletion needs neither the spec nor
+/// the catalog.
 #[must_use]
 pub fn record(
     status: ServiceInstanceStatus,
-    ordered: ResolvedOffering,
+    resolved: ResolvedOffering,
     instance_id: InstanceId,
     observed_update_requests: i64,
 ) -> ServiceInstanceStatus {
     ServiceInstanceStatus {
         instance_id,
         observed_update_requests,
-        resolved: Some(ordered),
-        // v0.3 wrote them into the spec. There they are, unless a user removed them.
+        resolved: Some(resolved),
+        // v0.3 wrote the defaults into the spec. They are still there unless a user has removed them.
         default_provision_parameters: None,
         ..status
     }
 }
 
-/// What an instance of v0.3 that the broker may hold was ordered as. `None` for one that is on record, and while its class
-/// does not exist.
+/// The class and plan that v0.3 requested for an instance. `None` if the status has them already, or if the
+/// class does not exist.
 #[must_use]
-pub fn ordered(
+pub fn resolve(
     spec: &ServiceInstanceSpec,
     status: &ServiceInstanceStatus,
     namespace: &str,
@@ -46,33 +48,35 @@ pub fn ordered(
     match (named(spec.cluster_service_class_ref.as_ref()), named(spec.service_class_ref.as_ref())) {
         (Some(class), _) => {
             let plan = named(spec.cluster_service_plan_ref.as_ref());
-            ordered_in::<ClusterWide>(ScopeKind::Cluster, (class, plan), status, None, &caches.cluster)
+            resolve_in::<ClusterWide>(ScopeKind::Cluster, (class, plan), status, None, &caches.cluster)
         }
         (None, Some(class)) => {
             let plan = named(spec.service_plan_ref.as_ref());
-            let of = ScopeKind::Namespace;
-            ordered_in::<Namespaced>(of, (class, plan), status, Some(namespace), &caches.namespaced)
+            let scope = ScopeKind::Namespace;
+            resolve_in::<Namespaced>(scope, (class, plan), status, Some(namespace), &caches.namespaced)
         }
         (None, None) => None,
     }
 }
 
-fn ordered_in<S: Scope>(
+fn resolve_in<S: Scope>(
     scope: ScopeKind,
     (class, plan): (&str, Option<&str>),
     status: &ServiceInstanceStatus,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
 ) -> Option<ResolvedOffering> {
-    let class_object = stores.class(namespace, class)?;
-    let referred = plan.and_then(|plan| stores.plan(namespace, plan));
-    // The reference to the plan is of the spec as it is now; the broker was asked for what the properties say.
-    let asked = [&status.in_progress_properties, &status.external_properties];
-    let asked = asked.into_iter().flatten().map(InstanceProperties::plan_id).find(|id| !id.is_empty());
-    let plan_id = asked.or(referred.as_ref().map(|plan| &plan.common().external_id))?.clone();
+    let class_object = caches.class(namespace, class)?;
+    let referred = plan.and_then(|plan| caches.plan(namespace, plan));
+    // The reference in the spec may have changed since the request. The recorded properties have the plan of
+    // the request.
+    let properties = [&status.in_progress_properties, &status.external_properties];
+    let requested =
+        properties.into_iter().flatten().map(InstanceProperties::plan_id).find(|id| !id.is_empty());
+    let plan_id = requested.or(referred.as_ref().map(|plan| &plan.common().external_id))?.clone();
     let plan_object = referred
         .filter(|plan| plan.common().external_id == plan_id)
-        .or_else(|| stores.plans_by_external_id(namespace, class, plan_id.as_str()).pop());
+        .or_else(|| caches.plans_by_external_id(namespace, class, plan_id.as_str()).pop());
     Some(ResolvedOffering {
         scope,
         broker: class_object.broker_name().to_owned(),
@@ -125,7 +129,7 @@ mod tests {
     /// The plan that is found, and its id.
     fn found(class: &str, plan: Option<&str>, status: &ServiceInstanceStatus) -> Option<(String, String)> {
         let scope = ScopeKind::Namespace;
-        let record = ordered_in::<Namespaced>(scope, (class, plan), status, Some("ns"), &stores())?;
+        let record = resolve_in::<Namespaced>(scope, (class, plan), status, Some("ns"), &stores())?;
         assert_eq!((&*record.broker, &*record.service_id), ("broker", "service-id"));
         Some((record.plan, record.plan_id.to_string()))
     }
@@ -161,7 +165,7 @@ mod tests {
             ..ServiceInstanceSpec::default()
         };
         let caches = filled(entries(vec![], vec![]), stores());
-        let of = |status: &ServiceInstanceStatus| ordered(&spec, status, "ns", &caches);
+        let of = |status: &ServiceInstanceStatus| resolve(&spec, status, "ns", &caches);
         let settled = ServiceInstanceStatus {
             provision_status: ProvisionStatus::Provisioned,
             deprovision_status: DeletionStatus::Required,

@@ -1,9 +1,10 @@
-//! Requests to brokers and their answers, paired by type.
+//! Which requests does the operator send to a broker, and which answers do they have? The types here pair
+//! them.
 
 use std::future::Future;
 
 use super::{
-    phase::{Awaited, Cause},
+    phase::{Awaited, DeletePurpose},
     resource::{BrokerResource, View},
 };
 use crate::{
@@ -16,17 +17,18 @@ use crate::{
     reconcilers::context::Context,
 };
 
-/// What a kind adds to requests: those of its own, and where all of them go.
+/// The part of sending requests that differs between instances and bindings.
 pub trait RequestHooks: BrokerResource {
-    /// Where a request about what exists goes, from what is on record: class, plan and catalog may have changed since.
+    /// The address and target of a request about an existing resource. They come from the status, because
+    /// class, plan and catalog may have changed since.
     fn recorded_target(view: &View<'_, Self>) -> Option<(Address, Target)>;
-    /// Where a poll goes.
+    /// The address and target of a poll.
     fn poll_target(view: &View<'_, Self>, _: Awaited<Self::Operation>) -> Option<(Address, Target)> {
         Self::recorded_target(view)
     }
-    /// Whether a request of the kind changes something at the broker. Such a request needs an intent.
-    fn changes(request: &Self::Request) -> bool;
-    /// Sends a request of the kind.
+    /// Whether a request changes something at the broker. Such a request needs an intent.
+    fn is_mutating(request: &Self::Request) -> bool;
+    /// Sends a request of this kind, and returns its reply.
     fn send(
         address: Address,
         request: Self::Request,
@@ -34,41 +36,42 @@ pub trait RequestHooks: BrokerResource {
     ) -> impl Future<Output = Self::Reply> + Send;
 }
 
-/// What a request is about, and for whom it is made.
+/// The broker and the resource that a request is about, and the user it is made for.
 #[derive(Clone, PartialEq)]
 pub struct Address {
     /// The broker.
     pub broker: BrokerKey,
     /// The instance.
     pub instance_id: InstanceId,
-    /// The binding, where the request is about one.
+    /// The binding, if the request is about one.
     pub binding_id: Option<BindingId>,
-    /// The user, where admission recorded one.
+    /// The user, if admission recorded one (OSB 2.17, "Originating Identity").
     pub identity: Option<Identity>,
 }
 
-/// A request to a broker. `Q` are the requests of one kind.
+/// A request to a broker. `Q` is the type of the requests that only one kind has.
 pub enum Call<Q> {
-    /// A request of the kind: PUT, PATCH, GET.
+    /// PUT, PATCH or GET.
     Request(Address, Q),
     /// `DELETE`
-    Delete(Address, Target, Cause),
-    /// `GET …/last_operation`, with the `operation` that the broker gave.
+    Delete(Address, Target, DeletePurpose),
+    /// `GET …/last_operation`, with the `operation` that the broker returned.
     Poll(Address, Target, Option<String>),
 }
 
-/// A request together with what came of it. `P` are the replies of one kind. No `Debug`: a reply may hold credentials.
+/// The answer to a request. `P` is the type of the replies that only one kind has. It has no `Debug`, as a
+/// reply may hold credentials.
 pub enum Answer<P> {
-    /// To a request of the kind.
+    /// The answer to a PUT, PATCH or GET.
     Request(P),
-    /// To a `DELETE`.
-    Delete(Cause, osb::Outcome<Deleted>),
-    /// To a poll.
+    /// The answer to a DELETE.
+    Delete(DeletePurpose, osb::Outcome<Deleted>),
+    /// The answer to a poll.
     Poll(osb::Outcome<Polled>),
 }
 
 impl<Q> Call<Q> {
-    /// What it is about.
+    /// The broker and the resource that the request is about.
     #[must_use]
     pub fn address(&self) -> &Address {
         match self {

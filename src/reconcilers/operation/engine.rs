@@ -1,11 +1,12 @@
-//! The engine as a reconciler: decides by `plan` and `answers`, and sends what the kinds have in common.
+//! How does the engine run as a [`Reconciler`]? It decides with `plan` and `answers`, and it sends the
+//! requests that instances and bindings have in common: DELETE and polls.
 
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
 use super::{
     answers::{self, AnswerHooks},
     call::{Address, Answer, Call},
-    phase::Cause,
+    phase::DeletePurpose,
     plan::{self, PlanHooks},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
 };
@@ -26,16 +27,16 @@ use crate::{
     },
 };
 
-/// What a kind adds to observing.
+/// The part of observing that differs between instances and bindings.
 pub trait ObserveHooks: BrokerResource {
-    /// Reads what decisions depend on.
+    /// Reads the state outside the object that decisions depend on.
     fn observe(
         object: &Arc<Self::Object>,
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
 }
 
-/// The reconciler of a kind that has operations at a broker.
+/// The reconciler of a kind that has operations at a broker: instances and bindings.
 pub struct OperationReconciler<R>(PhantomData<R>);
 
 impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconciler<R> {
@@ -64,15 +65,15 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
 
     fn needs_intent(call: &Call<R::Request>) -> bool {
         match call {
-            Call::Request(_, request) => R::changes(request),
-            Call::Delete(.., Cause::Mitigation) => true,
-            Call::Delete(.., Cause::Deletion) | Call::Poll(..) => false,
+            Call::Request(_, request) => R::is_mutating(request),
+            Call::Delete(.., DeletePurpose::Mitigation) => true,
+            Call::Delete(.., DeletePurpose::Deletion) | Call::Poll(..) => false,
         }
     }
 
     fn concurrency_key(call: &Call<R::Request>) -> ConcurrencyKey {
         let changes = match call {
-            Call::Request(_, request) => R::changes(request),
+            Call::Request(_, request) => R::is_mutating(request),
             Call::Delete(..) => true,
             Call::Poll(..) => false,
         };
@@ -84,8 +85,8 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
     async fn call(call: Admitted<Call<R::Request>>, context: &Context) -> Answer<R::Reply> {
         match call.into_inner() {
             Call::Request(address, request) => Answer::Request(R::send(address, request, context).await),
-            Call::Delete(address, target, cause) => {
-                Answer::Delete(cause, delete(&address, &target, context).await)
+            Call::Delete(address, target, purpose) => {
+                Answer::Delete(purpose, delete(&address, &target, context).await)
             }
             Call::Poll(address, target, operation) => {
                 Answer::Poll(poll(&address, &target, operation.as_deref(), context).await)

@@ -1,13 +1,14 @@
-//! One engine for operations at a broker, under instances and bindings: create, repeat, back off, poll, give up, delete,
-//! and orphan mitigation (OSB 2.17, "Orphan Mitigation").
+//! The engine for operations at a broker, which instances and bindings share: create, repeat, back off, poll,
+//! give up, delete, and orphan mitigation (OSB 2.17, "Orphan Mitigation").
 //!
-//! * [`phase`]: where an object stands. [`resource`]: what a kind adds to the engine ([`resource::BrokerResource`]), and
-//!   the decoded view that all decisions work on ([`resource::View`]).
-//! * [`plan`]: what comes next. [`obstacle`]: what stands in the way. [`intent`]: what is on record before a request leaves.
-//!   [`call`]: requests and answers. [`answers`]: what an answer means. [`status`]: the statuses that are written.
-//!   [`engine`]: all of it as a reconciler.
+//! * [`phase`]: the state of an object at its broker. [`resource`]: what each kind defines
+//!   ([`resource::BrokerResource`]), and the decoded view that all decisions use ([`resource::View`]).
+//! * [`plan`]: the next step. [`obstacle`]: why a request cannot be sent now. [`intent`]: what is recorded
+//!   before a request is sent. [`call`]: requests and answers. [`answers`]: what an answer means. [`status`]:
+//!   the statuses that are written. [`engine`]: all of this as a reconciler.
 //!
-//! A kind writes hooks only. What the two kinds do alike stands here once.
+//! A kind implements hooks for what is special about it. What both kinds do in the same way is written here
+//! once.
 
 pub mod answers;
 pub mod call;
@@ -25,11 +26,11 @@ use crate::reconcilers::reconciler::{Next, Step};
 
 pub use call::{Address, Answer, Call};
 pub use engine::OperationReconciler;
-pub use phase::{Awaited, Cause, Phase};
-pub use resource::{BrokerResource, OperationStatus, Standing, View, Words};
+pub use phase::{Awaited, DeletePurpose, Phase};
+pub use resource::{BrokerResource, Decoded, KindTexts, OperationStatus, View};
 
-/// What comes next for an object of this kind.
+/// The next step for an object of this kind.
 pub type NextStep<R> = Step<<R as BrokerResource>::Status, Call<<R as BrokerResource>::Request>>;
 
-/// What to do with an answer about an object of this kind.
+/// What to do after an answer about an object of this kind.
 pub type AfterAnswer<R> = Next<<R as BrokerResource>::Status, Call<<R as BrokerResource>::Request>>;

@@ -1,4 +1,5 @@
-//! What stands in the way of a request to the broker, as far as the kinds have it in common. Pure.
+//! Why can the operator not send a request to the broker now, and when does it check again? This file has the
+//! obstacles that instances and bindings have in common. All functions are pure.
 
 use super::{
     NextStep,
@@ -20,62 +21,63 @@ use crate::{
     },
 };
 
-/// Why the broker cannot be asked at present.
+/// A reason why the operator cannot send a request to the broker now.
 pub struct Obstacle {
     /// The reason of the condition.
     pub reason: Reason,
-    /// What the user can do.
+    /// A sentence that says what the user can do.
     pub message: String,
-    /// How long it stands in the way.
-    pub lasts: Lasts,
+    /// What removes the obstacle.
+    pub clears_on: ClearsOn,
 }
 
-/// How long an obstacle stands in the way.
+/// What removes an obstacle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Lasts {
-    /// Until something changes that the decision depends on.
-    UntilChange,
-    /// Until it is looked at again: no watch announces changes of Secrets that are not ours, or of other instances.
-    UntilRecheck,
-    /// Until the spec changes. No change of other objects will help.
-    ForGood,
+pub enum ClearsOn {
+    /// A change of something that the decision depends on and that is watched.
+    Change,
+    /// A change that no watch announces, so the operator checks again after an interval. This is so for
+    /// Secrets of other owners, and for other instances.
+    Recheck,
+    /// A change of the spec. No change of other objects helps.
+    SpecChange,
 }
 
 impl Obstacle {
-    /// That lasts until something changes that the decision depends on.
+    /// An obstacle that a watched change removes.
     #[must_use]
     pub fn until_change(reason: Reason, message: String) -> Self {
-        Self { reason, message, lasts: Lasts::UntilChange }
+        Self { reason, message, clears_on: ClearsOn::Change }
     }
 
-    /// That lasts until it is looked at again.
+    /// An obstacle that the operator checks again after an interval.
     #[must_use]
     pub fn until_recheck(reason: Reason, message: String) -> Self {
-        Self { reason, message, lasts: Lasts::UntilRecheck }
+        Self { reason, message, clears_on: ClearsOn::Recheck }
     }
 
-    /// That lasts until the spec changes.
+    /// An obstacle that only a change of the spec removes.
     #[must_use]
-    pub fn for_good(reason: Reason, message: String) -> Self {
-        Self { reason, message, lasts: Lasts::ForGood }
+    pub fn until_spec_change(reason: Reason, message: String) -> Self {
+        Self { reason, message, clears_on: ClearsOn::SpecChange }
     }
 }
 
-/// The uid of the object's namespace, which brokers are told.
+/// The uid of the object's namespace. Requests to brokers hold it.
 ///
 /// # Errors
 /// The cache does not have the namespace yet.
 pub fn namespace_uid<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a str, Obstacle> {
     view.dependencies.namespace_uid().ok_or_else(|| {
-        let message = format!("the operator has not seen the namespace of the {} yet", R::WORDS.noun);
+        let message = format!("the operator has not seen the namespace of the {} yet", R::TEXTS.noun);
         Obstacle::until_change(Reason::ErrorFindingNamespaceForInstance, message)
     })
 }
 
-/// The parameters, if the broker can be asked at all.
+/// The parameters, if a request can be sent to the broker at all.
 ///
 /// # Errors
-/// The broker's credentials or the parameters cannot be had.
+/// The broker's credentials or the parameters cannot be read.
 pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Parameters, Obstacle> {
     if let Some(message) = view.dependencies.precondition_error() {
         let reason = Reason::ErrorGettingAuthCredentials;
@@ -84,7 +86,7 @@ pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Param
     let reason = Reason::ErrorWithParameters;
     match view.dependencies.parameters() {
         Some(Ok(parameters)) => Ok(parameters),
-        // The watch announces changes of the spec and the catalog.
+        // All parameters come from the spec and the catalog, and a watch announces their changes.
         Some(Err(error)) if !view.has_secret_parameters() => {
             Err(Obstacle::until_change(reason, error.message.clone()))
         }
@@ -93,23 +95,23 @@ pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Param
     }
 }
 
-/// Writes what stands in the way, and waits. The generation stays unseen: the operator acts on it when nothing stands in
-/// the way.
+/// Records the obstacle in `Ready`, and waits. The status does not record the generation as observed, as the
+/// operator acts on it when the obstacle is gone.
 pub fn report<R: StatusHooks>(view: &View<'_, R>, obstacle: &Obstacle) -> NextStep<R> {
     let mut status = view.status_copy();
-    R::show_spec(view, &mut status);
+    R::record_printer_columns(view, &mut status);
     status.set_condition(Ready, False, obstacle.reason, &obstacle.message, view.now);
-    // What the broker has is not given up for what its class says today.
-    if obstacle.lasts == Lasts::ForGood && !view.may_exist() {
+    // An instance or a binding that exists does not become `Failed` because its class has changed.
+    if obstacle.clears_on == ClearsOn::SpecChange && !view.may_exist() {
         status.set_condition(Failed, True, obstacle.reason, &obstacle.message, view.now);
         R::finish_failed(&mut status, view.generation());
     } else {
         status.remove_condition(Failed);
     }
     status.set_conditions_generation(view.generation());
-    let wait = match obstacle.lasts {
-        Lasts::UntilChange | Lasts::ForGood => Wait::ForChange,
-        Lasts::UntilRecheck => Wait::Until(later(view.now, view.settings.recheck_interval)),
+    let wait = match obstacle.clears_on {
+        ClearsOn::Change | ClearsOn::SpecChange => Wait::ForChange,
+        ClearsOn::Recheck => Wait::Until(later(view.now, view.settings.recheck_interval)),
     };
     record_or(view, status, Step::Wait(wait))
 }

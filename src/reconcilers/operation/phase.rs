@@ -1,53 +1,56 @@
-//! Where an object stands at its broker: the flags of its status, decoded. Pure.
+//! In which state is an object at its broker? The types here say what the fields of a status mean together.
+//! All of them are pure data.
 
 use jiff::Timestamp;
 
-/// Where an object stands. `O` are the operations of its kind.
+/// The state of an object at its broker. `O` is the type of the operations of its kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase<O> {
-    /// The broker has nothing, and no request is under way.
+    /// The broker holds nothing, and no request is in progress.
     Absent {
-        /// The broker is not asked before this time.
+        /// The operator sends no request before this time.
         not_before: Option<Timestamp>,
     },
-    /// An intent of this time is on record and no answer: the request may or may not have been sent.
+    /// The status has an intent of this time and no answer. The request may or may not have been sent.
     RequestInFlight(O, Timestamp),
-    /// The broker answered "not now", or could not be reached. The request is sent again at this time.
+    /// The broker answered that the request can succeed later, or the operator could not reach it. The
+    /// operator sends the request again at this time.
     BackingOff(O, Timestamp),
-    /// The broker works on a request that it accepted; the intent is of this time.
+    /// The broker has accepted a request and works on it. The intent is of this time.
     Polling(Awaited<O>, Timestamp),
-    /// What an unsuccessful create may have left at the broker must be deleted.
+    /// The operator must delete what an unsuccessful create may have left at the broker.
     OrphanMitigation {
-        /// The DELETE is not sent before this time: an unanswered create could still take effect.
+        /// The operator sends no DELETE before this time, because an unanswered create could still take
+        /// effect.
         not_before: Option<Timestamp>,
     },
-    /// The broker has not deleted it yet.
+    /// The object is being deleted, and the broker has not confirmed the deletion yet.
     Deleting {
-        /// The broker is not asked before this time.
+        /// The operator sends no request before this time.
         not_before: Option<Timestamp>,
     },
-    /// The broker has what was last asked for.
+    /// The broker has acknowledged the last request.
     Present {
-        /// The broker is not asked before this time.
+        /// The operator sends no request before this time.
         not_before: Option<Timestamp>,
     },
-    /// The operator has given up. Only another spec can help.
+    /// The operator has given up. It tries again only when the spec changes.
     Failed,
 }
 
-/// What is polled for.
+/// The operation or the deletion whose end the operator polls for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Awaited<O> {
-    /// The end of this operation.
+    /// This operation.
     Operation(O),
-    /// The end of a deletion.
-    Deletion(Cause),
+    /// A deletion.
+    Deletion(DeletePurpose),
 }
 
-/// What a status records as its current operation.
+/// The current operation, as a status records it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Recorded<O> {
-    /// None.
+pub enum CurrentOperation<O> {
+    /// No operation.
     None,
     /// A create or an update.
     Operation(O),
@@ -55,11 +58,12 @@ pub enum Recorded<O> {
     Deletion,
 }
 
-/// Why something is deleted at the broker.
+/// Why the operator sends a DELETE to the broker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
-    /// Its object is being deleted.
+pub enum DeletePurpose {
+    /// The Kubernetes object is being deleted.
     Deletion,
-    /// Orphan mitigation: an unsuccessful create may have left it behind, or its credentials are lost.
+    /// Orphan mitigation: an unsuccessful create may have left a resource, or the credentials of a binding
+    /// are lost.
     Mitigation,
 }

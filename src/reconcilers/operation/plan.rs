@@ -1,4 +1,5 @@
-//! What comes next for an instance or a binding, as far as the kinds do it alike. Pure.
+//! What is the next step for an instance or a binding? This file has the decisions that both kinds have in
+//! common. All functions are pure.
 
 use jiff::Timestamp;
 
@@ -6,7 +7,7 @@ use super::{
     NextStep,
     call::{Call, RequestHooks},
     intent::{Intent, attempt},
-    phase::{Awaited, Cause, Phase},
+    phase::{Awaited, DeletePurpose, Phase},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
     status::{self, StatusHooks},
 };
@@ -20,37 +21,38 @@ use crate::{
     },
 };
 
-/// What a kind adds to the decisions.
+/// The part of the decisions that differs between instances and bindings.
 pub trait PlanHooks: StatusHooks + RequestHooks {
-    /// Records what v0.3 ordered, where that is not on record yet.
+    /// The status with the class and plan that v0.3 requested, if the status does not have them yet.
     fn legacy_record(view: &View<'_, Self>) -> Option<Self::Status>;
-    /// The broker has what was asked for: compare with the spec.
+    /// The next step when the broker has acknowledged the last request: the spec may ask for something else.
     fn plan_present(view: &View<'_, Self>, not_before: Option<Timestamp>) -> NextStep<Self>;
-    /// The operator has given up: compare with the spec.
+    /// The next step when the operator has given up: the spec may have changed since.
     fn plan_failed(view: &View<'_, Self>) -> NextStep<Self>;
-    /// Ask the broker for what the spec says, by this operation, not before this time.
+    /// The next step to request from the broker what the spec says, by this operation and not before this
+    /// time.
     fn plan_request(
         view: &View<'_, Self>,
         operation: Self::Operation,
         not_before: Option<Timestamp>,
     ) -> NextStep<Self>;
-    /// What must happen before the broker is asked to delete.
+    /// The step that must come before the DELETE, if there is one.
     fn plan_before_deletion(view: &View<'_, Self>) -> Option<NextStep<Self>>;
-    /// What is written before the broker is asked to delete.
+    /// The writes that must come before the DELETE.
     #[must_use]
     fn writes_before_deletion(_: &View<'_, Self>) -> Vec<Write> {
         Vec::new()
     }
-    /// Whether orphan mitigation has to wait for a change.
+    /// Whether orphan mitigation has to wait until something changes.
     #[must_use]
     fn is_mitigation_blocked(_: &View<'_, Self>) -> bool {
         false
     }
-    /// Whether a late effect of the unanswered request could create what a DELETE has just deleted.
-    fn may_create_late(view: &View<'_, Self>) -> bool;
+    /// Whether the unanswered request may take effect late, and so create again what a DELETE has deleted.
+    fn may_take_effect_late(view: &View<'_, Self>) -> bool;
 }
 
-/// What comes next?
+/// Decides the next step.
 pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if view.has_finalizer()
         && let Some(record) = R::legacy_record(view)
@@ -60,18 +62,19 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     match (view.is_being_deleted(), view.has_finalizer()) {
         (true, true) => plan_deletion(view),
         (true, false) => Step::Wait(Wait::ForChange),
-        // A person has removed the finalizer (`svcat … --abandon`): the operator lets go of the object.
+        // A person has removed the finalizer (`svcat … --abandon`), so the operator does nothing more for
+        // this object.
         (false, false) if view.is_recorded() => Step::Wait(Wait::ForChange),
         (false, false) => Step::AddFinalizer,
         (false, true) => plan_existence(view),
     }
 }
 
-/// For an object that is to exist.
+/// The next step for an object that is not being deleted.
 fn plan_existence<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     match view.phase {
-        Phase::Deleting { .. } | Phase::Polling(Awaited::Deletion(Cause::Deletion), _) => {
-            Step::Record(status::restored(view))
+        Phase::Deleting { .. } | Phase::Polling(Awaited::Deletion(DeletePurpose::Deletion), _) => {
+            Step::Record(status::restored_from_backup(view))
         }
         Phase::Polling(awaited, accepted) => plan_poll(view, awaited, accepted),
         Phase::OrphanMitigation { not_before } => {
@@ -82,13 +85,13 @@ fn plan_existence<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         Phase::Absent { not_before } => R::plan_request(view, R::CREATE, not_before),
         Phase::BackingOff(operation, at) => R::plan_request(view, operation, Some(at)),
         Phase::RequestInFlight(operation, sent) => {
-            let again = view.pace().retry_at(sent, view.status.progress().retries);
-            R::plan_request(view, operation, Some(again))
+            let at = view.pace().retry_at(sent, view.status.progress().retries);
+            R::plan_request(view, operation, Some(at))
         }
     }
 }
 
-/// For an object that is being deleted.
+/// The next step for an object that is being deleted.
 fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if let Phase::Polling(awaited, accepted) = view.phase {
         return plan_poll(view, awaited, accepted);
@@ -99,27 +102,28 @@ fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if let Some(step) = R::plan_before_deletion(view) {
         return step;
     }
-    match not_deleted_before(view).filter(|at| *at > view.now) {
+    match earliest_delete_time(view).filter(|at| *at > view.now) {
         None => plan_delete(view),
         Some(at) if matches!(view.phase, Phase::Deleting { .. }) => Step::Wait(Wait::Until(at)),
         Some(at) => {
             let message = format!(
                 "An unfinished {} may still take effect; the operator deletes what it may have left at the broker after {at:.0}",
-                R::WORDS.create
+                R::TEXTS.create
             );
-            say(view, (False, R::WORDS.delete_in_flight, &message), Wait::Until(at))
+            record_ready_and_wait(view, (False, R::TEXTS.delete_in_flight, &message), Wait::Until(at))
         }
     }
 }
 
-/// A DELETE proves something only when no create can take effect any more. A broker that failed gets time.
-fn not_deleted_before<R: PlanHooks>(view: &View<'_, R>) -> Option<Timestamp> {
+/// The operator sends no DELETE before this time. An unanswered create may still take effect after a DELETE,
+/// so the operator waits for it. After a failed DELETE, the operator backs off.
+fn earliest_delete_time<R: PlanHooks>(view: &View<'_, R>) -> Option<Timestamp> {
     let quiet = |sent| later(sent, view.settings.quiet_period());
     let progress = view.status.progress();
     match view.phase {
         Phase::RequestInFlight(operation, sent) => (operation == R::CREATE).then(|| quiet(sent)),
         Phase::BackingOff(..) | Phase::Absent { .. } | Phase::Failed
-            if progress.unanswered && R::may_create_late(view) =>
+            if progress.unanswered && R::may_take_effect_late(view) =>
         {
             progress.last_attempt_time.as_ref().map(|sent| quiet(sent.0))
         }
@@ -134,25 +138,30 @@ fn not_deleted_before<R: PlanHooks>(view: &View<'_, R>) -> Option<Timestamp> {
 
 fn plan_delete<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     let Some((address, target)) = R::recorded_target(view) else {
-        let (reason, message) = R::WORDS.no_target;
-        return say(view, (Unknown, reason, message), Wait::ForChange);
+        let (reason, message) = R::TEXTS.unknown_broker;
+        return record_ready_and_wait(view, (Unknown, reason, message), Wait::ForChange);
     };
     if view.status.resolved().is_some() && !view.dependencies.recorded_broker_exists() {
-        let noun = R::WORDS.noun;
+        let noun = R::TEXTS.noun;
         let message = format!(
             "the {} does not exist, so the {noun} cannot be deleted there; create the broker again, or remove the \
              finalizer to forget the {noun}",
             address.broker
         );
-        return say(view, (Unknown, Reason::ReferencesNonexistentBroker, &message), Wait::ForChange);
+        return record_ready_and_wait(
+            view,
+            (Unknown, Reason::ReferencesNonexistentBroker, &message),
+            Wait::ForChange,
+        );
     }
     Step::Call {
         before: R::writes_before_deletion(view),
-        call: Call::Delete(address, target, Cause::Deletion),
+        call: Call::Delete(address, target, DeletePurpose::Deletion),
     }
 }
 
-/// Deletes what an unsuccessful create may have left. The intent ensures that no other reconcile has gone on meanwhile.
+/// Deletes what an unsuccessful create may have left. The write of the intent fails if another reconcile has
+/// changed the object meanwhile.
 fn plan_mitigation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if R::is_mitigation_blocked(view) {
         return Step::Wait(Wait::ForChange);
@@ -160,16 +169,16 @@ fn plan_mitigation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     let Some((address, target)) = R::recorded_target(view) else {
         return Step::Wait(Wait::ForChange);
     };
-    attempt(view, Intent::Mitigation, Call::Delete(address, target, Cause::Mitigation))
+    attempt(view, Intent::Mitigation, Call::Delete(address, target, DeletePurpose::Mitigation))
 }
 
-/// Asks what became of an operation, when it is time.
+/// Polls an operation when the next poll is due.
 fn plan_poll<R: RequestHooks>(
     view: &View<'_, R>,
     awaited: Awaited<R::Operation>,
     accepted: Timestamp,
 ) -> NextStep<R> {
-    let until = polls_end(view, awaited, accepted);
+    let until = polling_deadline(view, awaited, accepted);
     let due = view.pace().next_poll(view.memory, accepted, until);
     if let Some(wait) = wait_until(view, due) {
         return wait;
@@ -183,8 +192,10 @@ fn plan_poll<R: RequestHooks>(
     }
 }
 
-/// Until when an operation is polled. A deletion is sent again then, so the creates before it do not count.
-pub fn polls_end<R: BrokerResource>(
+/// The time at which the operator stops polling. For an operation, the limit counts from its start. After a
+/// deletion that took too long the operator sends the DELETE again, so the time of earlier operations does
+/// not count.
+pub fn polling_deadline<R: BrokerResource>(
     view: &View<'_, R>,
     awaited: Awaited<R::Operation>,
     accepted: Timestamp,
@@ -193,19 +204,19 @@ pub fn polls_end<R: BrokerResource>(
         Awaited::Operation(_) => view.status.progress().operation_start_time.as_ref(),
         Awaited::Deletion(_) => None,
     };
-    view.pace().polled_until(accepted, began, view.dependencies.maximum_polling_duration())
+    view.pace().polling_deadline(accepted, began, view.dependencies.maximum_polling_duration())
 }
 
-/// Writes `Ready` as said, unless it says so already, and waits.
-pub fn say<R: BrokerResource>(
+/// Records the `Ready` condition if it is not recorded yet, and waits.
+pub fn record_ready_and_wait<R: BrokerResource>(
     view: &View<'_, R>,
     ready: (crate::crd::ConditionStatus, Reason, &str),
     wait: Wait,
 ) -> NextStep<R> {
-    record_or(view, status::report(view, ready), Step::Wait(wait))
+    record_or(view, status::with_ready(view, ready), Step::Wait(wait))
 }
 
-/// Writes a status, or takes the other step if it is the present one.
+/// Records a status, or takes the other step if the object already has this status.
 pub fn record_or<R: BrokerResource>(
     view: &View<'_, R>,
     status: R::Status,
@@ -214,7 +225,7 @@ pub fn record_or<R: BrokerResource>(
     if status == *view.status { otherwise } else { Step::Record(status) }
 }
 
-/// Waits, if this time is in the future.
+/// The step that waits until this time. `None` if the time has come, or there is none.
 pub fn wait_until<R: BrokerResource>(
     view: &View<'_, R>,
     not_before: Option<Timestamp>,

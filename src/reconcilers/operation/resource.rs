@@ -1,4 +1,5 @@
-//! What a kind adds to the engine, and the decoded view that every decision works on.
+//! What does the engine need to know of a kind, and how does it read an object? This file has the trait that
+//! instances and bindings implement, and the decoded view that every decision uses.
 
 use std::{borrow::Cow, fmt::Debug, ops::Deref};
 
@@ -6,7 +7,7 @@ use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, core::object::HasStatus};
 use serde::Serialize;
 
-use super::phase::{Awaited, Cause, Phase, Recorded};
+use super::phase::{Awaited, CurrentOperation, DeletePurpose, Phase};
 use crate::{
     crd::{
         Condition, ConditionType, FINALIZER, UserInfo,
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 
-/// A status with the record of an operation. The wire form differs from kind to kind.
+/// A status that records an operation. Its fields differ from kind to kind.
 pub trait OperationStatus:
     Conditioned + Clone + Debug + Default + PartialEq + Serialize + Send + Sync + 'static
 {
@@ -35,83 +36,83 @@ pub trait OperationStatus:
 
     /// The conditions.
     fn conditions(&self) -> &[Condition];
-    /// How far the work at the broker is.
+    /// The progress of the work at the broker.
     fn progress(&self) -> &Progress;
-    /// How far the work at the broker is, to be changed.
+    /// The progress of the work at the broker, for changes.
     fn progress_mut(&mut self) -> &mut Progress;
     /// The current operation.
-    fn operation(&self) -> Recorded<Self::Operation>;
+    fn operation(&self) -> CurrentOperation<Self::Operation>;
     /// Sets the current operation.
-    fn set_operation(&mut self, operation: Recorded<Self::Operation>);
-    /// Whether the broker must be told when the object is deleted.
+    fn set_operation(&mut self, operation: CurrentOperation<Self::Operation>);
+    /// Whether the operator must send a DELETE when the object is deleted.
     fn deletion_status(&self) -> DeletionStatus;
-    /// Whether the broker must be told when the object is deleted, to be changed.
+    /// Whether the operator must send a DELETE when the object is deleted, for changes.
     fn deletion_status_mut(&mut self) -> &mut DeletionStatus;
-    /// What the broker was last asked for and what it has acknowledged: parameters and their checksum.
+    /// The parameters of the request in progress, and those that the broker has acknowledged.
     fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2];
-    /// Drops what the broker was asked for.
+    /// Removes the record of the request in progress.
     fn clear_in_progress(&mut self);
-    /// Copies what the broker was asked for from another status.
+    /// Copies the record of the request in progress from another status.
     fn copy_in_progress(&mut self, from: &Self);
-    /// What the references were resolved to when the broker was last asked.
+    /// The class and plan that the last request was made for.
     fn resolved(&self) -> Option<&ResolvedOffering>;
-    /// Whether an id at the broker is on record.
+    /// Whether the status has an id of the resource at the broker.
     fn has_id(&self) -> bool;
 }
 
 /// The part of a spec that every operation needs.
 #[derive(Clone, Copy)]
 pub struct OperationSpec<'a> {
-    /// The id that the user gave, or nothing.
+    /// The id that the user gave, or an empty string.
     pub external_id: &'a str,
-    /// Who asked for the present spec.
+    /// The user who wrote the current spec.
     pub user_info: Option<&'a UserInfo>,
     /// The Secrets that parameters come from.
     pub parameters_from: &'a [ParametersFromSource],
 }
 
-/// The words of a kind: reasons of conditions and parts of sentences.
-pub struct Words {
+/// The texts of a kind: reasons of conditions and parts of messages.
+pub struct KindTexts {
     /// `instance`
     pub noun: &'static str,
     /// `provision`
     pub create: &'static str,
-    /// The reason while orphan mitigation begins.
+    /// The reason of `Ready` when orphan mitigation starts.
     pub mitigation_started: Reason,
-    /// The reason while a DELETE is about to be sent.
+    /// The reason of `Ready` when the operator is about to send a DELETE.
     pub delete_in_flight: Reason,
-    /// The reason and the sentence while the broker deletes asynchronously.
+    /// The reason and the message of `Ready` while the broker deletes asynchronously.
     pub deleting: (Reason, &'static str),
-    /// The reason after a DELETE without success.
+    /// The reason of `Ready` after a DELETE has failed.
     pub delete_failed: Reason,
     /// `Deprovision call failed`
     pub delete_failed_sentence: &'static str,
-    /// The reason and the sentence when no broker is known to delete at.
-    pub no_target: (Reason, &'static str),
-    /// What follows the last failure when the operator gives up.
-    pub given_up: &'static str,
+    /// The reason and the message of `Ready` when the status does not say at which broker to delete.
+    pub unknown_broker: (Reason, &'static str),
+    /// The end of the message when the operator gives up: what the user can do.
+    pub after_giving_up: &'static str,
 }
 
 /// State outside the object that every operation depends on.
 pub trait OperationDependencies: Send + Sync {
-    /// Drops large values before a wait.
+    /// Releases large values before a wait.
     fn release_memory(&mut self);
     /// The parameters, as far as they were read.
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>>;
-    /// Whether the object of the broker that was last asked exists.
+    /// Whether the object of the broker of the last request exists.
     fn recorded_broker_exists(&self) -> bool;
     /// How long an operation may be polled, in seconds, if the plan says so.
     fn maximum_polling_duration(&self) -> Option<i64>;
     /// The uid of the namespace; `None` while the cache does not have it.
     fn namespace_uid(&self) -> Option<&str>;
-    /// Why the broker cannot be asked, as far as this cluster can tell.
+    /// Why the operator cannot send a request to the broker, as far as it can tell without one.
     fn precondition_error(&self) -> Option<&str>;
 }
 
-/// A kind with operations at a broker: its types, its words, and how its status is read. What it adds to each step is in
-/// [`ObserveHooks`](super::engine::ObserveHooks), [`PlanHooks`](super::plan::PlanHooks),
-/// [`RequestHooks`](super::call::RequestHooks), [`AnswerHooks`](super::answers::AnswerHooks) and
-/// [`StatusHooks`](super::status::StatusHooks).
+/// A kind with operations at a broker: its types, its texts, and how its status is read. The parts of single
+/// steps that differ between kinds are in [`ObserveHooks`](super::engine::ObserveHooks),
+/// [`PlanHooks`](super::plan::PlanHooks), [`RequestHooks`](super::call::RequestHooks),
+/// [`AnswerHooks`](super::answers::AnswerHooks) and [`StatusHooks`](super::status::StatusHooks).
 pub trait BrokerResource: Sized + Send + Sync + 'static {
     /// The kind.
     type Object: Object + HasStatus<Status = Self::Status>;
@@ -121,45 +122,46 @@ pub trait BrokerResource: Sized + Send + Sync + 'static {
     type Dependencies: OperationDependencies;
     /// Creates and updates.
     type Operation: Copy + Debug + Eq + Send + Sync + 'static;
-    /// What a create or an update asks for, as it is recorded.
-    type Order;
-    /// The requests of the kind beside DELETE and polls.
+    /// The content of a create or an update, as the status records it.
+    type RequestRecord;
+    /// The requests of the kind, other than DELETE and polls.
     type Request: Send + Sync;
-    /// Such a request together with what came of it.
+    /// The reply to such a request.
     type Reply: Send;
 
-    /// The words of the kind.
-    const WORDS: Words;
+    /// The texts of the kind.
+    const TEXTS: KindTexts;
     /// The operation that creates.
     const CREATE: Self::Operation;
-    /// Whether orphan mitigation has a condition of its own (`OrphanMitigation`). Otherwise `Ready` says what goes wrong.
+    /// Whether the kind has the condition `OrphanMitigation`. Otherwise `Ready` shows problems of orphan
+    /// mitigation.
     const HAS_MITIGATION_CONDITION: bool;
 
     /// The part of the spec that every operation needs.
     fn spec(object: &Self::Object) -> OperationSpec<'_>;
-    /// Whether the broker has acknowledged that it exists.
+    /// Whether the broker has acknowledged that the resource exists.
     fn exists(status: &Self::Status) -> bool;
-    /// The operation that is polled for when the status names none.
+    /// The operation that the operator polls for if the status names none.
     fn assumed_operation(status: &Self::Status) -> Self::Operation;
-    /// Whether v0.3 gave up the deletion of what an unsuccessful create had left.
+    /// Whether v0.3 gave up orphan mitigation.
     #[must_use]
     fn legacy_gave_up_deletion(_: &Self::Status) -> bool {
         false
     }
 }
 
-/// An object with its status decoded, once for each decision.
-pub struct Standing<'a, R: BrokerResource> {
+/// An object with its decoded status. The status is decoded once for each decision.
+pub struct Decoded<'a, R: BrokerResource> {
     /// The object.
     pub object: &'a R::Object,
-    /// Its status, or the empty one.
+    /// Its status, or an empty one.
     pub status: Cow<'a, R::Status>,
-    /// Where it stands.
+    /// Its state at the broker.
     pub phase: Phase<R::Operation>,
 }
 
-impl<'a, R: BrokerResource> Standing<'a, R> {
-    /// Decodes an object.
+impl<'a, R: BrokerResource> Decoded<'a, R> {
+    /// Decodes the status of an object.
     #[must_use]
     pub fn of(object: &'a R::Object) -> Self {
         let status = object.status().map_or_else(|| Cow::Owned(R::Status::default()), Cow::Borrowed);
@@ -167,22 +169,23 @@ impl<'a, R: BrokerResource> Standing<'a, R> {
         Self { object, status, phase }
     }
 
-    /// Whether the broker may hold something for this object, so that it must be told when the object is deleted.
+    /// Whether the broker may hold a resource for this object. If so, the operator must send a DELETE when
+    /// the object is deleted.
     #[must_use]
     pub fn may_exist(&self) -> bool {
         may_exist::<R>(&self.status)
     }
 
-    /// Whether anything was ever said of this object, or asked of a broker for it. The finalizer comes before that. So from
-    /// then on a missing finalizer means that a person has abandoned the object.
+    /// Whether the status shows that the operator has worked on this object. The finalizer is added before
+    /// that. So if it is missing later, a person has removed it to abandon the object.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         !self.status.conditions().is_empty() || self.status.has_id() || self.may_exist()
     }
 
-    /// Whether a request of the current operation may have taken effect without our knowing.
+    /// Whether a request of the current operation has no answer, so that it may have taken effect.
     #[must_use]
-    pub fn is_in_doubt(&self) -> bool {
+    pub fn has_unanswered_request(&self) -> bool {
         self.status.progress().unanswered || matches!(self.phase, Phase::RequestInFlight(..))
     }
 
@@ -198,16 +201,17 @@ impl<'a, R: BrokerResource> Standing<'a, R> {
         self.object.finalizers().iter().any(|name| name == FINALIZER)
     }
 
-    /// Whether some parameters of the present spec come from Secrets.
+    /// Whether some parameters of the current spec come from Secrets.
     #[must_use]
     pub fn has_secret_parameters(&self) -> bool {
         !R::spec(self.object).parameters_from.is_empty()
     }
 
-    /// Whether the parameters are needed: to decide, which they are where a broker is `asked`, or to take secret ones out of
-    /// what the broker says. Otherwise no Secret is read.
+    /// Whether a decision needs the parameters. They are needed for a request to the broker
+    /// (`needs_request`), and to remove secret values from the broker's messages. Otherwise the operator
+    /// reads no Secret.
     #[must_use]
-    pub fn needs_parameters(&self, asked: bool) -> bool {
+    pub fn needs_parameters(&self, needs_request: bool) -> bool {
         if self.is_being_deleted() {
             return self.has_secret_parameters() && self.may_exist();
         }
@@ -219,7 +223,7 @@ impl<'a, R: BrokerResource> Standing<'a, R> {
             | Phase::RequestInFlight(..)
             | Phase::BackingOff(..)
             | Phase::Present { .. }
-            | Phase::Failed => asked,
+            | Phase::Failed => needs_request,
         }
     }
 
@@ -241,14 +245,14 @@ impl<'a, R: BrokerResource> Standing<'a, R> {
         self.object.meta().generation.unwrap_or(0)
     }
 
-    /// Whether the spec is another than the one that was last acted on. Generations begin anew when an object is restored
-    /// from a backup together with its status, so it need not be a later one.
+    /// Whether the spec has changed since the operator last acted on it. A restored backup of an object may
+    /// have a lower generation than its status, so the generations are compared for equality.
     #[must_use]
     pub fn spec_has_changed(&self) -> bool {
         self.generation() != self.status.observed_generation()
     }
 
-    /// Whether this condition is there and true.
+    /// Whether the object has this condition with the status `True`.
     #[must_use]
     pub fn is_true(&self, type_: ConditionType) -> bool {
         condition::is_true(self.status.conditions(), type_)
@@ -257,27 +261,27 @@ impl<'a, R: BrokerResource> Standing<'a, R> {
 
 /// A decoded object with everything else that a decision depends on.
 pub struct View<'a, R: BrokerResource> {
-    standing: Standing<'a, R>,
+    decoded: Decoded<'a, R>,
     /// State outside the object.
     pub dependencies: &'a R::Dependencies,
-    /// What the process remembers of the object.
+    /// What the process keeps in memory about the object.
     pub memory: OperationMemory,
     /// The limits and intervals in force.
     pub settings: &'a ReconcileSettings,
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl<'a, R: BrokerResource> Deref for View<'a, R> {
-    type Target = Standing<'a, R>;
+    type Target = Decoded<'a, R>;
 
     fn deref(&self) -> &Self::Target {
-        &self.standing
+        &self.decoded
     }
 }
 
 impl<'a, R: BrokerResource> View<'a, R> {
-    /// Decodes what was observed.
+    /// Decodes an observation.
     #[must_use]
     pub fn of<E>(observed: &'a Observed<E>) -> Self
     where
@@ -288,7 +292,7 @@ impl<'a, R: BrokerResource> View<'a, R> {
             >,
     {
         Self {
-            standing: Standing::of(&*observed.object),
+            decoded: Decoded::of(&*observed.object),
             dependencies: &observed.dependencies,
             memory: observed.memory,
             settings: &observed.settings,
@@ -296,38 +300,38 @@ impl<'a, R: BrokerResource> View<'a, R> {
         }
     }
 
-    /// The pace at which this object is worked on.
+    /// The times of retries and polls of this object.
     #[must_use]
     pub fn pace(&self) -> Pace<'_> {
         Pace { now: self.now, settings: self.settings, uid: self.uid() }
     }
 
-    /// A copy of the status, to be changed.
+    /// A copy of the status, for changes.
     #[must_use]
     pub fn status_copy(&self) -> R::Status {
         self.status.clone().into_owned()
     }
 
-    /// Takes secret parameters out of the broker's words.
+    /// A redactor that removes secret parameters from the broker's messages.
     #[must_use]
     pub fn redactor(&self) -> Redactor<'_> {
-        let [asked, acknowledged] = self.status.sent_parameters();
+        let [in_progress, acknowledged] = self.status.sent_parameters();
         let from = R::spec(self.object).parameters_from;
-        Redactor::new(self.dependencies.parameters(), from, asked, acknowledged)
+        Redactor::new(self.dependencies.parameters(), from, in_progress, acknowledged)
     }
 }
 
-/// Whether the broker may hold something, as a status says. A combination of flags that nothing writes counts as "yes", so
-/// that nothing is ever forgotten.
+/// Whether the broker may hold a resource, according to a status. Unknown combinations of fields count as
+/// "yes", so that the operator never loses track of a resource.
 #[must_use]
 pub fn may_exist<R: BrokerResource>(status: &R::Status) -> bool {
     let progress = status.progress();
     match status.deletion_status() {
         DeletionStatus::Required | DeletionStatus::Failed => true,
-        DeletionStatus::NotRequired => progress.unanswered || is_forgotten::<R>(status),
+        DeletionStatus::NotRequired => progress.unanswered || legacy_may_hide_create::<R>(status),
         DeletionStatus::Succeeded => progress.unanswered,
         DeletionStatus::Unset => {
-            status.operation() != Recorded::None
+            status.operation() != CurrentOperation::None
                 || progress.async_op_in_progress
                 || progress.orphan_mitigation_in_progress
                 || status.sent_parameters().iter().any(Option::is_some)
@@ -336,45 +340,52 @@ pub fn may_exist<R: BrokerResource>(status: &R::Status) -> bool {
     }
 }
 
-/// After a refusal v0.3 forgot requests before it that were never answered. Here each attempt has its time, and a doubt
-/// lasts.
-fn is_forgotten<R: BrokerResource>(status: &R::Status) -> bool {
-    status.operation() == Recorded::Operation(R::CREATE) && status.progress().last_attempt_time.is_none()
+/// Whether an earlier create without an answer is possible although the last one was refused. v0.3 kept no
+/// record of earlier unanswered requests after a refusal. This operator records the time of each attempt, and
+/// it keeps `unanswered`.
+fn legacy_may_hide_create<R: BrokerResource>(status: &R::Status) -> bool {
+    status.operation() == CurrentOperation::Operation(R::CREATE)
+        && status.progress().last_attempt_time.is_none()
 }
 
-/// Reads the flags. Total: a combination that nothing writes is read as "the broker may hold something".
+/// Decodes the phase from the fields of a status. Combinations that no version writes are decoded as "the
+/// broker may hold a resource".
 fn phase<R: BrokerResource>(status: &R::Status) -> Phase<R::Operation> {
     let progress = status.progress();
     let (sent, next) = (progress.sent(), progress.not_before());
     let mitigating = progress.orphan_mitigation_in_progress;
     if progress.async_op_in_progress {
         return match status.operation() {
-            // The deletion of an object has no intent.
-            Recorded::Deletion => Phase::Polling(Awaited::Deletion(Cause::Deletion), progress.began()),
-            _ if mitigating => Phase::Polling(Awaited::Deletion(Cause::Mitigation), sent),
-            Recorded::Operation(operation) => Phase::Polling(Awaited::Operation(operation), sent),
-            Recorded::None => Phase::Polling(Awaited::Operation(R::assumed_operation(status)), sent),
+            // The DELETE for an object that is being deleted has no intent, so the time of the answer counts.
+            CurrentOperation::Deletion => {
+                Phase::Polling(Awaited::Deletion(DeletePurpose::Deletion), progress.began())
+            }
+            _ if mitigating => Phase::Polling(Awaited::Deletion(DeletePurpose::Mitigation), sent),
+            CurrentOperation::Operation(operation) => Phase::Polling(Awaited::Operation(operation), sent),
+            CurrentOperation::None => Phase::Polling(Awaited::Operation(R::assumed_operation(status)), sent),
         };
     }
     let failed = condition::is_true(status.conditions(), ConditionType::Failed);
     match status.operation() {
-        Recorded::Deletion => Phase::Deleting { not_before: next },
+        CurrentOperation::Deletion => Phase::Deleting { not_before: next },
         _ if mitigating => Phase::OrphanMitigation { not_before: next },
-        // A refused request is not in doubt. v0.3 did not note when it would ask again.
-        Recorded::Operation(operation)
+        // A refused request had no effect. v0.3 did not record when it would send it again.
+        CurrentOperation::Operation(operation)
             if operation == R::CREATE
                 && status.deletion_status() == DeletionStatus::NotRequired
                 && !progress.unanswered =>
         {
             Phase::BackingOff(operation, next.unwrap_or(sent))
         }
-        Recorded::Operation(operation) => {
+        CurrentOperation::Operation(operation) => {
             next.map_or(Phase::RequestInFlight(operation, sent), |at| Phase::BackingOff(operation, at))
         }
-        Recorded::None if R::legacy_gave_up_deletion(status) => Phase::OrphanMitigation { not_before: next },
-        Recorded::None if failed => Phase::Failed,
-        Recorded::None if R::exists(status) => Phase::Present { not_before: next },
-        Recorded::None if may_exist::<R>(status) => Phase::RequestInFlight(R::CREATE, sent),
-        Recorded::None => Phase::Absent { not_before: next },
+        CurrentOperation::None if R::legacy_gave_up_deletion(status) => {
+            Phase::OrphanMitigation { not_before: next }
+        }
+        CurrentOperation::None if failed => Phase::Failed,
+        CurrentOperation::None if R::exists(status) => Phase::Present { not_before: next },
+        CurrentOperation::None if may_exist::<R>(status) => Phase::RequestInFlight(R::CREATE, sent),
+        CurrentOperation::None => Phase::Absent { not_before: next },
     }
 }

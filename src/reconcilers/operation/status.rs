@@ -1,4 +1,5 @@
-//! The statuses that are written, as far as the kinds do it alike. Pure.
+//! Which status does the operator write? This file builds the statuses that instances and bindings have in
+//! common. All functions are pure.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    phase::{Cause, Recorded},
+    phase::{CurrentOperation, DeletePurpose},
     resource::{BrokerResource, OperationStatus, View},
 };
 use crate::{
@@ -19,57 +20,61 @@ use crate::{
     osb::outcome::Explanation,
     reconcilers::{
         identity::attempt_id,
-        messages::{self, TOO_LONG, UNDONE},
+        messages::{self, MITIGATION_COMPLETED, RETRY_TIMEOUT},
         reason::Reason,
     },
 };
 
-/// What a kind adds to the statuses that are written.
+/// The part of building statuses that differs between instances and bindings.
 pub trait StatusHooks: BrokerResource {
-    /// Records what is about to be asked of the broker.
-    fn record_order(view: &View<'_, Self>, status: &mut Self::Status, order: Self::Order);
-    /// The reason and the sentence while an operation is about to be asked for; none where the condition stays as it is.
-    fn in_flight_words(operation: Self::Operation) -> Option<(Reason, &'static str)>;
-    /// The reason and the sentence while an accepted operation goes on; none where the condition stays as it is.
-    fn progress_words(operation: Self::Operation) -> Option<(Reason, &'static str)>;
-    /// Records what the print columns show of the spec.
-    fn show_spec(_: &View<'_, Self>, _: &mut Self::Status) {}
-    /// `Ready` while the operator has given up: its status and message.
+    /// Records the content of the request that the operator is about to send.
+    fn record_request(view: &View<'_, Self>, status: &mut Self::Status, record: Self::RequestRecord);
+    /// The reason and the message of `Ready` before the request of an operation is sent. `None` if `Ready`
+    /// stays as it is.
+    fn in_flight_condition(operation: Self::Operation) -> Option<(Reason, &'static str)>;
+    /// The reason and the message of `Ready` while the broker works on an accepted operation. `None` if
+    /// `Ready` stays as it is.
+    fn in_progress_condition(operation: Self::Operation) -> Option<(Reason, &'static str)>;
+    /// Records the fields of the spec that the printer columns show.
+    fn record_printer_columns(_: &View<'_, Self>, _: &mut Self::Status) {}
+    /// The status and the message of `Ready` after the operator has given up.
     fn ready_when_failed(status: &Self::Status, message: &str) -> (ConditionStatus, String);
-    /// Whether `Ready` says why credentials cannot be written. What the user must correct stays on show.
+    /// Whether `Ready` says why credentials cannot be written. That message is kept, as the user must correct
+    /// the cause.
     #[must_use]
     fn shows_injection_failure(_: &Self::Status) -> bool {
         false
     }
-    /// Sets what else says that the operator has given up.
+    /// Sets further fields of a kind when the operator has given up.
     fn finish_failed(_: &mut Self::Status, _generation: i64) {}
-    /// The broker has nothing: drops what it acknowledged, and sets the id of the next attempt.
+    /// Records that the broker holds nothing: removes the acknowledged properties, and sets the id of the
+    /// next attempt.
     fn clear_resource(status: &mut Self::Status, next_id: String);
 }
 
-/// Clears what belongs to an operation that has ended.
+/// Clears the fields of an operation that has ended.
 pub fn finish_operation<S: OperationStatus>(status: &mut S) {
-    status.set_operation(Recorded::None);
+    status.set_operation(CurrentOperation::None);
     status.progress_mut().finish_operation();
 }
 
-/// Records that what a create may have left must be deleted before anything else is tried. After a create without an
-/// answer, a DELETE proves something only when the create can no longer take effect.
+/// Starts orphan mitigation (OSB 2.17, "Orphan Mitigation"). If the create has no answer, the DELETE waits
+/// until the create can no longer take effect.
 pub fn start_mitigation<R: StatusHooks>(
     view: &View<'_, R>,
     status: R::Status,
     reason: Reason,
     why: &str,
-    may_still_come: bool,
+    may_take_effect_late: bool,
 ) -> R::Status {
     let mut started = status;
-    let quiet = view.pace().quiet_until(started.progress().last_attempt_time.as_ref());
-    started.progress_mut().start_mitigation(why, may_still_come, quiet);
+    let quiet_until = view.pace().quiet_until(started.progress().last_attempt_time.as_ref());
+    started.progress_mut().start_mitigation(why, may_take_effect_late, quiet_until);
     *started.deletion_status_mut() = DeletionStatus::Required;
     if !condition::is_true(started.conditions(), Failed) && !R::shows_injection_failure(&started) {
         let not_before = started.progress().next_attempt_time.clone();
-        let message = messages::mitigating(why, R::WORDS.noun, not_before.as_ref());
-        started.set_condition(Ready, False, R::WORDS.mitigation_started, &message, view.now);
+        let message = messages::mitigation_planned(why, R::TEXTS.noun, not_before.as_ref());
+        started.set_condition(Ready, False, R::TEXTS.mitigation_started, &message, view.now);
     }
     if R::HAS_MITIGATION_CONDITION {
         started.set_condition(OrphanMitigation, True, reason, why, view.now);
@@ -77,30 +82,31 @@ pub fn start_mitigation<R: StatusHooks>(
     started
 }
 
-/// Only a deletion records that the object is being deleted, and a deletion cannot be taken back; but an object can be
-/// restored from a backup with the status that it had then. The deletion goes on, and another attempt follows.
-pub fn restored<R: BrokerResource>(view: &View<'_, R>) -> R::Status {
-    let noun = R::WORDS.noun;
+/// Handles a status that records a deletion although the object is not being deleted. A deletion cannot be
+/// undone, so the object was restored from a backup, together with its status of that time. The operator
+/// completes the deletion at the broker, and then creates the resource again.
+pub fn restored_from_backup<R: BrokerResource>(view: &View<'_, R>) -> R::Status {
+    let noun = R::TEXTS.noun;
     let why =
         format!("The status says that the {noun} was being deleted, but its object is not being deleted");
     let mut restored = view.status_copy();
-    restored.set_operation(Recorded::None);
+    restored.set_operation(CurrentOperation::None);
     let progress = restored.progress_mut();
     progress.orphan_mitigation_in_progress = true;
     progress.mitigation_cause = Some(why.clone());
     *restored.deletion_status_mut() = DeletionStatus::Required;
-    let message = messages::mitigating(&why, noun, None);
-    restored.set_condition(Ready, False, R::WORDS.mitigation_started, &message, view.now);
+    let message = messages::mitigation_planned(&why, noun, None);
+    restored.set_condition(Ready, False, R::TEXTS.mitigation_started, &message, view.now);
     restored
 }
 
-/// What a create may have left is gone. The next attempt has another id and starts afresh, not sooner than if the create
-/// had merely failed.
-pub fn mitigated<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
+/// Ends orphan mitigation. The next attempt uses another id. It is made no sooner than if the create had
+/// failed without orphan mitigation.
+pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     let mut status = view.status_copy();
     let cause = mitigation_cause(&status);
     let cause = cause.as_deref();
-    status.set_operation(Recorded::None);
+    status.set_operation(CurrentOperation::None);
     status.progress_mut().finish_mitigation();
     status.clear_in_progress();
     *status.deletion_status_mut() = DeletionStatus::NotRequired;
@@ -109,14 +115,15 @@ pub fn mitigated<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     status.remove_condition(OrphanMitigation);
     let failed = view.is_true(Failed);
     let shown = condition::find(status.conditions(), Ready);
-    // Why it failed, or why its credentials cannot be written, is what the user must correct, so it stays on show.
-    let stays =
+    // The user must correct the cause of this failure, so the message stays.
+    let keeps_message =
         shown.is_some_and(|ready| ready.status == False) && (failed || R::shows_injection_failure(&status));
     if failed || view.pace().is_overdue(status.progress().operation_start_time.as_ref()) {
         status.progress_mut().finish_operation();
-        let message = given_up::<R>(&format!("{TOO_LONG}: {}", cause.unwrap_or(UNDONE)));
-        if !stays {
-            let shown = if failed { &messages::before(UNDONE, cause) } else { &message };
+        let message =
+            giving_up_message::<R>(&format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)));
+        if !keeps_message {
+            let shown = if failed { &messages::with_cause(MITIGATION_COMPLETED, cause) } else { &message };
             status.set_condition(Ready, False, Reason::OrphanMitigationSuccessful, shown, view.now);
         }
         if !failed {
@@ -129,37 +136,39 @@ pub fn mitigated<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     let next = view.pace().next_try(retries, None);
     status.progress_mut().back_off_until(next);
     let (reason, message) = match cause {
-        Some(cause) if stays => (Reason::ErrorInjectingBindResult, messages::again(cause, next)),
-        cause => (Reason::OrphanMitigationSuccessful, messages::mitigated(cause, next)),
+        Some(cause) if keeps_message => {
+            (Reason::ErrorInjectingBindResult, messages::with_next_try(cause, next))
+        }
+        cause => (Reason::OrphanMitigationSuccessful, messages::mitigation_completed(cause, next)),
     };
     status.set_condition(Ready, False, reason, &message, view.now);
     status
 }
 
-/// The broker has not deleted it. The operator never gives up a deletion: what it forgot would go on to cost money, or
-/// credentials would stay valid.
-pub fn not_deleted<R: BrokerResource>(
+/// The status after a DELETE has failed. The operator never gives up a deletion: a resource that it lost
+/// track of would go on to cost money, and credentials would stay valid.
+pub fn delete_failed<R: BrokerResource>(
     view: &View<'_, R>,
-    cause: Cause,
+    purpose: DeletePurpose,
     why: &Explanation,
     retry_after: Option<Duration>,
 ) -> R::Status {
-    let words = R::WORDS;
+    let texts = R::TEXTS;
     let mut status = view.status_copy();
-    let message = view.redactor().message(words.delete_failed_sentence, why);
-    match cause {
-        Cause::Deletion => {
-            if status.operation() != Recorded::Deletion {
+    let message = view.redactor().message(texts.delete_failed_sentence, why);
+    match purpose {
+        DeletePurpose::Deletion => {
+            if status.operation() != CurrentOperation::Deletion {
                 begin_deletion(&mut status);
                 status.progress_mut().start_operation(view.now);
             }
             let next = back_off(view, &mut status, retry_after);
-            let message = messages::again(&message, next);
-            status.set_condition(Ready, Unknown, words.delete_failed, &message, view.now);
+            let message = messages::with_next_try(&message, next);
+            status.set_condition(Ready, Unknown, texts.delete_failed, &message, view.now);
         }
-        Cause::Mitigation => {
+        DeletePurpose::Mitigation => {
             let next = back_off(view, &mut status, retry_after);
-            let message = messages::again(&format!("Orphan mitigation failed: {message}"), next);
+            let message = messages::with_next_try(&format!("Orphan mitigation failed: {message}"), next);
             let (type_, state, message) = mitigation_problem::<R>(&status, message);
             status.set_condition(type_, state, Reason::OrphanMitigationFailed, &message, view.now);
         }
@@ -168,7 +177,7 @@ pub fn not_deleted<R: BrokerResource>(
     status
 }
 
-/// Where a problem of orphan mitigation is shown, and how. It does not hide the cause.
+/// The condition that shows a problem of orphan mitigation. The cause of the orphan mitigation stays visible.
 pub fn mitigation_problem<R: BrokerResource>(
     status: &R::Status,
     message: String,
@@ -177,58 +186,59 @@ pub fn mitigation_problem<R: BrokerResource>(
         return (OrphanMitigation, True, message);
     }
     let cause = mitigation_cause(status);
-    (Ready, Unknown, messages::before(&message, cause.as_deref()))
+    (Ready, Unknown, messages::with_cause(&message, cause.as_deref()))
 }
 
-/// Why what a create may have left is being deleted. A status from before `mitigationCause` says it in `Ready`.
+/// The cause of the orphan mitigation. Older statuses have no `mitigationCause`, but the message of `Ready`
+/// has the cause.
 fn mitigation_cause<S: OperationStatus>(status: &S) -> Option<String> {
     let shown = || condition::find(status.conditions(), Ready).filter(|ready| ready.status == False);
     status.progress().mitigation_cause.clone().or_else(|| Some(shown()?.message.clone()))
 }
 
-/// The broker has accepted a DELETE.
+/// The status after the broker has accepted a DELETE.
 pub fn deletion_accepted<R: BrokerResource>(
     view: &View<'_, R>,
-    cause: Cause,
+    purpose: DeletePurpose,
     operation: Option<String>,
 ) -> R::Status {
     let mut status = view.status_copy();
     status.progress_mut().start_polling(operation);
-    // Orphan mitigation keeps the time of the creates: the limit holds for all of them together.
-    if cause == Cause::Deletion {
+    // Orphan mitigation keeps the start time of the create, as the limit counts for all attempts together.
+    if purpose == DeletePurpose::Deletion {
         status.progress_mut().operation_start_time = Some(Time(view.now));
         begin_deletion(&mut status);
-        let (reason, message) = R::WORDS.deleting;
+        let (reason, message) = R::TEXTS.deleting;
         status.set_condition(Ready, False, reason, message, view.now);
     }
     status
 }
 
-/// The deletion of the object takes over, also from orphan mitigation.
+/// Records the deletion of the object. It replaces orphan mitigation.
 fn begin_deletion<S: OperationStatus>(status: &mut S) {
-    status.set_operation(Recorded::Deletion);
+    status.set_operation(CurrentOperation::Deletion);
     status.progress_mut().orphan_mitigation_in_progress = false;
     status.progress_mut().mitigation_cause = None;
     status.remove_condition(OrphanMitigation);
 }
 
-/// The object is being deleted, and its operation need not be waited for any more: a DELETE during an operation is legal
-/// (OSB 2.17, "Deprovisioning", "Unbinding").
-pub fn leave<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R::Status {
+/// Stops polling an operation because the object is being deleted. The operator sends a DELETE, which is
+/// allowed during an operation (OSB 2.17, "Deprovisioning", "Unbinding").
+pub fn switch_to_deletion<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R::Status {
     let mut status = view.status_copy();
     begin_deletion(&mut status);
     status.progress_mut().stop_polling();
     status.progress_mut().start_operation(view.now);
-    let message = format!("{why}; the operator deletes the {}", R::WORDS.noun);
-    status.set_condition(Ready, False, R::WORDS.delete_in_flight, &message, view.now);
+    let message = format!("{why}; the operator deletes the {}", R::TEXTS.noun);
+    status.set_condition(Ready, False, R::TEXTS.delete_in_flight, &message, view.now);
     status
 }
 
-fn given_up<R: BrokerResource>(message: &str) -> String {
-    format!("{message}; {}", R::WORDS.given_up)
+fn giving_up_message<R: BrokerResource>(message: &str) -> String {
+    format!("{message}; {}", R::TEXTS.after_giving_up)
 }
 
-/// The operator tries nothing more until the spec changes.
+/// The status after the operator has given up. It tries again when the spec changes.
 pub fn failed<R: StatusHooks>(
     view: &View<'_, R>,
     mut status: R::Status,
@@ -238,14 +248,14 @@ pub fn failed<R: StatusHooks>(
     let Progress { unanswered, last_attempt_time, .. } = status.progress().clone();
     finish_operation(&mut status);
     if unanswered {
-        // What comes next still has to know of an earlier request without an answer.
+        // Later decisions need to know that an earlier request has no answer.
         let progress = status.progress_mut();
         progress.unanswered = true;
         progress.last_attempt_time = last_attempt_time;
     } else {
         status.clear_in_progress();
     }
-    let message = given_up::<R>(message);
+    let message = giving_up_message::<R>(message);
     let (state, shown) = R::ready_when_failed(&status, &message);
     status.set_condition(Ready, state, ready, &shown, view.now);
     status.set_condition(Failed, True, failed, &message, view.now);
@@ -253,30 +263,31 @@ pub fn failed<R: StatusHooks>(
     status
 }
 
-/// The operator tries nothing more until the spec changes, but deletes what the broker may hold.
+/// The status after the operator has given up a create that may have left something at the broker. Orphan
+/// mitigation follows.
 pub fn failed_with_orphan<R: StatusHooks>(
     view: &View<'_, R>,
     status: R::Status,
     reasons: (Reason, Reason),
     message: &str,
-    may_still_come: bool,
+    may_take_effect_late: bool,
 ) -> R::Status {
-    let asked = status.clone();
+    let requested = status.clone();
     let mut failed = failed(view, status, reasons, message);
-    // The DELETE needs what was asked for, and when.
-    failed.set_operation(Recorded::Operation(R::CREATE));
-    failed.copy_in_progress(&asked);
-    failed.progress_mut().last_attempt_time.clone_from(&asked.progress().last_attempt_time);
-    start_mitigation(view, failed, reasons.0, message, may_still_come)
+    // The DELETE needs the content and the time of the request.
+    failed.set_operation(CurrentOperation::Operation(R::CREATE));
+    failed.copy_in_progress(&requested);
+    failed.progress_mut().last_attempt_time.clone_from(&requested.progress().last_attempt_time);
+    start_mitigation(view, failed, reasons.0, message, may_take_effect_late)
 }
 
-/// Whether an operation has gone on for longer than it may.
+/// Whether an operation has taken longer than the limit.
 #[must_use]
 pub fn has_taken_too_long<R: BrokerResource>(view: &View<'_, R>, status: &R::Status) -> bool {
     view.pace().is_overdue(status.progress().operation_start_time.as_ref())
 }
 
-/// The same request is sent again later.
+/// The status that makes the operator send the same request again later.
 pub fn try_again<R: BrokerResource>(
     view: &View<'_, R>,
     mut status: R::Status,
@@ -285,11 +296,11 @@ pub fn try_again<R: BrokerResource>(
     retry_after: Option<Duration>,
 ) -> R::Status {
     let next = back_off(view, &mut status, retry_after);
-    status.set_condition(Ready, False, reason, &messages::again(message, next), view.now);
+    status.set_condition(Ready, False, reason, &messages::with_next_try(message, next), view.now);
     status
 }
 
-/// Counts a failed try, and returns when the next one is.
+/// Counts a failed try, and returns the time of the next one.
 pub fn back_off<R: BrokerResource>(
     view: &View<'_, R>,
     status: &mut R::Status,
@@ -300,8 +311,9 @@ pub fn back_off<R: BrokerResource>(
     next
 }
 
-/// The status with `Ready` as said. The generation stays unseen: the operator acts on it when nothing stands in the way.
-pub fn report<R: BrokerResource>(
+/// The status with this `Ready` condition. It does not record the generation as observed, as the operator has
+/// not acted on it yet.
+pub fn with_ready<R: BrokerResource>(
     view: &View<'_, R>,
     (state, reason, message): (ConditionStatus, Reason, &str),
 ) -> R::Status {

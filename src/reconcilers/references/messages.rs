@@ -1,4 +1,5 @@
-//! What a user is told whose references mean nothing, or more than one thing.
+//! Which message does a user get if the references of an instance cannot be resolved, or resolve to more than
+//! one object?
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::{
     reconcilers::reason::Reason,
 };
 
-/// Why references mean nothing at present. A change of classes or plans may mend it.
+/// Why references cannot be resolved now. A change of classes or plans may help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {
     /// `ReferencesNonexistentServiceClass` or `ReferencesNonexistentServicePlan`.
@@ -17,27 +18,28 @@ pub struct Unresolved {
     pub message: String,
 }
 
-/// The class of an instance cannot be changed, so it is no help to say which other one to take.
+/// The error if the class is not unique or does not exist. The class of an instance cannot be changed, so the
+/// message does not propose another class for it.
 pub(super) fn no_single_class<C: CatalogObject>(
     class: ReferenceField<'_>,
     found: &[Arc<C>],
-    is_elsewhere: impl FnOnce() -> bool,
+    exists_in_other_scope: impl FnOnce() -> bool,
 ) -> Unresolved {
     let (field, value) = (class.class_field(), class.value());
     let message = if !found.is_empty() {
         format!(
             "spec.{field}: {value:?} fits more than one class ({}); delete this ServiceInstance and create another that names one of them by {}",
-            named(found, class.as_object_name()),
+            names_of(found, class.as_object_name()),
             class.as_object_name().class_field()
         )
-    } else if is_elsewhere() {
+    } else if exists_in_other_scope() {
         let (here, there) = match class.scope() {
             ScopeKind::Cluster => ("the cluster", "this namespace"),
             ScopeKind::Namespace => ("this namespace", "the cluster"),
         };
         format!(
             "spec.{field}: {here} has no class {value:?} (yet), but {there} has; if that is the one, delete this ServiceInstance and create another with {}",
-            class.elsewhere().class_field()
+            class.other_scope().class_field()
         )
     } else {
         format!(
@@ -51,9 +53,10 @@ pub(super) fn no_single_class<C: CatalogObject>(
     Unresolved { reason: Reason::ReferencesNonexistentServiceClass, message }
 }
 
-/// What these objects are called in this way of naming. The cache has no order, and a status must not change with it.
-fn named<E: CatalogObject>(entries: &[Arc<E>], way: ReferenceField<'_>) -> String {
-    let mut names: Vec<&str> = entries.iter().filter_map(|entry| way.calls(&**entry)).collect();
+/// The names of objects, as this field of the spec would name them. The cache has no order. Without sorting,
+/// the status would change without a reason.
+fn names_of<E: CatalogObject>(entries: &[Arc<E>], field: ReferenceField<'_>) -> String {
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| field.name_of(&**entry)).collect();
     names.sort_unstable();
     names.join(", ")
 }
@@ -84,8 +87,8 @@ pub(super) fn no_single_plan<P: CatalogObject>(
             format!(
                 "the class {:?} has more than one plan ({}): set spec.{plan_field}",
                 class.value(),
-                // As the field that is to be set would name them.
-                named(found, class)
+                // The names are those that the field `plan_field` accepts.
+                names_of(found, class)
             )
         }
     };

@@ -1,4 +1,5 @@
-//! What an instance's references mean: six spellings, two scopes, one value. Behind this nobody knows the scope.
+//! To which class and plan do the references of an instance resolve? There are six fields and two scopes. The
+//! result is one [`Offering`], and its users need not know the scope.
 
 mod messages;
 pub mod pinned;
@@ -10,7 +11,7 @@ use kube::Resource as _;
 
 pub use messages::Unresolved;
 use messages::{no_single_class, no_single_plan};
-pub use reference_field::{ReferenceField, class_spelling, plan_spelling, shown_class};
+pub use reference_field::{ReferenceField, class_as_specified, class_reference_field, plan_reference_field};
 
 use super::reason::Reason;
 use crate::{
@@ -42,51 +43,52 @@ pub struct Offering {
     pub plan_id: PlanId,
     /// Name of the plan at the broker.
     pub plan_name: String,
-    /// Whether instances of this plan can be bound to: the plan's word, else the class's.
+    /// Whether instances of this plan can be bound to. The value of the plan counts before that of the class.
     pub bindable: bool,
-    /// Whether instances of this plan can be moved to another: the plan's word, else the class's.
+    /// Whether instances of this plan can change to another plan. The value of the plan counts before that of
+    /// the class.
     pub plan_updatable: bool,
-    /// How long an asynchronous operation may take, in seconds, if the plan says so.
+    /// The longest time of an asynchronous operation, in seconds, if the plan has one.
     pub maximum_polling_duration: Option<i64>,
-    /// The version of the software that the broker runs for the plan, if it says so.
+    /// The maintenance information of the plan, if it has any.
     pub maintenance: Option<MaintenanceInfo>,
-    /// Whether the broker can be asked for an existing instance.
+    /// Whether instances can be fetched (`instances_retrievable`).
     pub instances_retrievable: bool,
-    /// Whether the broker can be asked for an existing binding.
+    /// Whether bindings can be fetched (`bindings_retrievable`).
     pub bindings_retrievable: bool,
-    /// Whether the broker wants to be told when the context of an instance changes.
+    /// Whether the broker accepts updates of the context (`allow_context_updates`).
     pub context_updatable: bool,
-    /// The parameters that an instance gets where it does not say otherwise: those of the class, and those of the plan, which
-    /// count before them.
+    /// The default parameters of the class and of the plan. Those of the plan count before those of the
+    /// class.
     pub default_parameters: [Option<RawObject>; 2],
-    /// The class or the plan has left the catalog.
+    /// What the broker has removed from its catalog, if anything.
     pub removed: Option<Removed>,
-    /// The broker object is gone or being deleted.
+    /// The state of the broker object.
     pub broker_state: BrokerState,
 }
 
-/// What has left the catalog.
+/// What the broker has removed from its catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// The class, whatever became of the plan.
+    /// The class, with or without the plan.
     Class,
     /// Only the plan.
     Plan,
 }
 
-/// Whether a broker object is there to be used.
+/// Whether a broker object exists and can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerState {
-    /// It is.
+    /// The object exists.
     Present,
-    /// It is being deleted: what exists can be removed, nothing new can be ordered.
-    Leaving,
-    /// It is not.
+    /// The object is being deleted. Existing instances can be deleted, but no new one can be provisioned.
+    BeingDeleted,
+    /// The object does not exist.
     Missing,
 }
 
 impl Offering {
-    /// What of it a later request will need, for status.
+    /// The part that later requests need, as the status records it.
     #[must_use]
     pub fn to_record(&self) -> ResolvedOffering {
         ResolvedOffering {
@@ -100,82 +102,83 @@ impl Offering {
     }
 }
 
-/// The broker that a recorded offering belongs to, for an object of this namespace.
+/// The broker of a recorded offering, for an object of this namespace.
 #[must_use]
 pub fn recorded_broker(record: &ResolvedOffering, namespace: &str) -> BrokerKey {
     BrokerKey::new(record.scope, Some(namespace), &record.broker)
 }
 
-/// Resolves what a spec names, in the caches.
+/// Resolves the references of a spec in the caches.
 ///
 /// # Errors
 /// The class or plan does not exist (yet), or the name fits more than one.
-pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Caches) -> Result<Offering, Unresolved> {
-    let Some(class) = class_spelling(reference) else {
+pub fn resolve(reference: &PlanReference, namespace: &str, caches: &Caches) -> Result<Offering, Unresolved> {
+    let Some(class) = class_reference_field(reference) else {
         return Err(Unresolved {
             reason: Reason::ReferencesNonexistentServiceClass,
             message: format!("spec names no class; set one of {}", CLASS_FIELDS.join(", ")),
         });
     };
-    let (plan, of_namespace) = (plan_spelling(reference), Some(namespace));
+    let (plan, of_namespace) = (plan_reference_field(reference), Some(namespace));
     match class.scope() {
-        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &stores.cluster, || {
-            !class.classes(of_namespace, &stores.namespaced).is_empty()
+        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &caches.cluster, || {
+            !class.classes(of_namespace, &caches.namespaced).is_empty()
         }),
         ScopeKind::Namespace => {
-            resolve_in::<Namespaced>(class, plan, of_namespace, &stores.namespaced, || {
-                !class.classes(None, &stores.cluster).is_empty()
+            resolve_in::<Namespaced>(class, plan, of_namespace, &caches.namespaced, || {
+                !class.classes(None, &caches.cluster).is_empty()
             })
         }
     }
 }
 
-/// What a plan that was recorded is now: it goes by the id at the broker, as its name in the catalog may have changed.
+/// The current state of a recorded plan. It is found by its id at the broker, as its name in the catalog may
+/// have changed.
 #[must_use]
-pub fn recorded(
+pub fn resolve_recorded(
     record: &ResolvedOffering,
     plan_id: &PlanId,
     namespace: &str,
-    stores: &Caches,
+    caches: &Caches,
 ) -> Option<Offering> {
     match record.scope {
-        ScopeKind::Cluster => recorded_in(record, plan_id, None, &stores.cluster),
-        ScopeKind::Namespace => recorded_in(record, plan_id, Some(namespace), &stores.namespaced),
+        ScopeKind::Cluster => resolve_recorded_in(record, plan_id, None, &caches.cluster),
+        ScopeKind::Namespace => resolve_recorded_in(record, plan_id, Some(namespace), &caches.namespaced),
     }
 }
 
-fn recorded_in<S: Scope>(
+fn resolve_recorded_in<S: Scope>(
     record: &ResolvedOffering,
     plan_id: &PlanId,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
 ) -> Option<Offering> {
-    let class = stores.class(namespace, &record.class)?;
-    // The object that is on record counts first; the plan before or after a change is another one.
-    let named = stores.plan(namespace, &record.plan).filter(|plan| plan.common().external_id == *plan_id);
+    let class = caches.class(namespace, &record.class)?;
+    // The recorded object counts first. Before or after a change of the plan, the plan is another object.
+    let named = caches.plan(namespace, &record.plan).filter(|plan| plan.common().external_id == *plan_id);
     let plan =
-        named.or_else(|| stores.plans_by_external_id(namespace, &record.class, plan_id.as_str()).pop())?;
-    Some(offering(&*class, &*plan, namespace, stores))
+        named.or_else(|| caches.plans_by_external_id(namespace, &record.class, plan_id.as_str()).pop())?;
+    Some(offering(&*class, &*plan, namespace, caches))
 }
 
 fn resolve_in<S: Scope>(
     class: ReferenceField<'_>,
     plan: Option<ReferenceField<'_>>,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
-    is_elsewhere: impl FnOnce() -> bool,
+    caches: &ScopeCaches<S>,
+    exists_in_other_scope: impl FnOnce() -> bool,
 ) -> Result<Offering, Unresolved> {
-    let mut classes = class.classes(namespace, stores);
+    let mut classes = class.classes(namespace, caches);
     prefer_offered(&mut classes);
     let class_object = match &classes[..] {
         [only] => only,
-        found => return Err(no_single_class(class, found, is_elsewhere)),
+        found => return Err(no_single_class(class, found, exists_in_other_scope)),
     };
     let class_name = class_object.meta().name.clone().unwrap_or_default();
     let broker_name = class_object.broker_name();
     let mut plans = match plan {
-        Some(plan) => plan.plans(namespace, &class_name, stores),
-        None => stores.plans_of_class(namespace, &class_name),
+        Some(plan) => plan.plans(namespace, &class_name, caches),
+        None => caches.plans_of_class(namespace, &class_name),
     };
     plans.retain(|object| object.broker_name() == broker_name);
     if plan.is_none() {
@@ -186,11 +189,11 @@ fn resolve_in<S: Scope>(
         [only] => only,
         found => return Err(no_single_plan(class, plan, found)),
     };
-    Ok(offering(&**class_object, &**plan_object, namespace, stores))
+    Ok(offering(&**class_object, &**plan_object, namespace, caches))
 }
 
-/// Of entries that fit alike, those that the catalog still has: what has left it stays for the instances that have it, which
-/// go by what they were ordered from.
+/// Keeps only the entries that the catalog still has, if there are any. Removed entries stay in the cluster
+/// for the instances that use them, and those instances resolve by the recorded offering.
 fn prefer_offered<E: CatalogObject>(found: &mut Vec<Arc<E>>) {
     if found.iter().any(|entry| !entry.is_removed()) {
         found.retain(|entry| !entry.is_removed());
@@ -201,7 +204,7 @@ fn offering<S: Scope>(
     class: &S::Class,
     plan: &S::Plan,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
 ) -> Offering {
     let (of_class, of_plan) = (class.common(), plan.common());
     Offering {
@@ -227,9 +230,9 @@ fn offering<S: Scope>(
             (false, true) => Some(Removed::Plan),
             (false, false) => None,
         },
-        broker_state: match stores.broker(namespace, class.broker_name()) {
+        broker_state: match caches.broker(namespace, class.broker_name()) {
             None => BrokerState::Missing,
-            Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::Leaving,
+            Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::BeingDeleted,
             Some(_) => BrokerState::Present,
         },
     }

@@ -1,14 +1,15 @@
-//! The class and plan of an instance that was already ordered: pinned to `status.resolved` until its spec is edited, even
-//! if the catalog reuses the names. v0.3 kept this in the spec (`clusterServiceClassRef` and the others). Pure.
+//! To which class and plan do the references of an existing instance resolve? They resolve to
+//! `status.resolved` until the spec is edited, even if the catalog reuses the names. v0.3 stored this in the
+//! spec (`clusterServiceClassRef` and other fields). All functions are pure.
 
-use super::{Offering, Unresolved, plan_spelling, recorded, resolve as resolve_by_name};
+use super::{Offering, Unresolved, plan_reference_field, resolve as resolve_by_name, resolve_recorded};
 use crate::{
     caches::Caches,
     crd::{ScopeKind, ServiceInstanceStatus, common::ResolvedOffering, instance::PlanReference},
     reconcilers::reason::Reason,
 };
 
-/// What the references of an instance that the broker may hold mean now.
+/// Resolves the references of an instance that may exist at the broker.
 ///
 /// # Errors
 /// Those of [`super::resolve`].
@@ -22,50 +23,52 @@ pub fn resolve(
     let Some(record) = &status.resolved else {
         return by_name();
     };
-    let (asked, acknowledged) = (&status.in_progress_properties, &status.external_properties);
-    let unchanged = match plan_of(reference) {
-        // A spec that names no plan accepts the one that is there.
-        PlanSpelling::None => acknowledged.as_ref().or(asked.as_ref()),
-        PlanSpelling::Name(name) => {
-            [asked, acknowledged].into_iter().flatten().find(|properties| properties.plan_name() == name)
-        }
-        // Ids do not change.
-        PlanSpelling::Id => None,
+    let (in_progress, acknowledged) = (&status.in_progress_properties, &status.external_properties);
+    let unchanged = match plan_selector(reference) {
+        // A spec without a plan keeps the current plan.
+        PlanSelector::Unnamed => acknowledged.as_ref().or(in_progress.as_ref()),
+        PlanSelector::Name(name) => [in_progress, acknowledged]
+            .into_iter()
+            .flatten()
+            .find(|properties| properties.plan_name() == name),
+        // Ids and object names do not change, so they are resolved again.
+        PlanSelector::Id => None,
     };
-    let as_ordered = unchanged.and_then(|properties| {
-        let offering = recorded(record, properties.plan_id(), namespace, caches)?;
-        // By the name that it was asked for by, so that the next decision can tell.
+    let as_requested = unchanged.and_then(|properties| {
+        let offering = resolve_recorded(record, properties.plan_id(), namespace, caches)?;
+        // The name is the requested one, so that the next decision finds it unchanged.
         Some(Offering { plan_name: properties.plan_name().to_owned(), ..offering })
     });
-    match as_ordered {
+    match as_requested {
         Some(offering) => Ok(offering),
         None if has_class(record, namespace, caches) => {
-            resolve_by_name(&within(record, reference), namespace, caches).map_err(|of_class| {
-                // That the plan does not exist is said in the words of the spec, where these still name the class.
+            resolve_by_name(&restricted_to_class(record, reference), namespace, caches).map_err(|in_class| {
+                // If the spec still names the class, the message about a missing plan uses the names of the
+                // spec.
                 by_name()
                     .err()
-                    .filter(|said| said.reason == Reason::ReferencesNonexistentServicePlan)
-                    .unwrap_or(of_class)
+                    .filter(|unresolved| unresolved.reason == Reason::ReferencesNonexistentServicePlan)
+                    .unwrap_or(in_class)
             })
         }
         None => by_name(),
     }
 }
 
-/// How a spec names its plan.
-enum PlanSpelling<'a> {
-    None,
+/// How a spec names its plan: not at all, by its external name, or by another field.
+enum PlanSelector<'a> {
+    Unnamed,
     Name(&'a str),
     Id,
 }
 
-fn plan_of(reference: &PlanReference) -> PlanSpelling<'_> {
+fn plan_selector(reference: &PlanReference) -> PlanSelector<'_> {
     let names = [&reference.cluster_service_plan_external_name, &reference.service_plan_external_name];
     let name = names.into_iter().flatten().find(|name| !name.is_empty());
-    match (name, plan_spelling(reference)) {
-        (Some(name), _) => PlanSpelling::Name(name),
-        (None, Some(_)) => PlanSpelling::Id,
-        (None, None) => PlanSpelling::None,
+    match (name, plan_reference_field(reference)) {
+        (Some(name), _) => PlanSelector::Name(name),
+        (None, Some(_)) => PlanSelector::Id,
+        (None, None) => PlanSelector::Unnamed,
     }
 }
 
@@ -76,8 +79,8 @@ fn has_class(record: &ResolvedOffering, namespace: &str, caches: &Caches) -> boo
     }
 }
 
-/// The same plan of the class that was ordered from, which a spec cannot change.
-fn within(record: &ResolvedOffering, reference: &PlanReference) -> PlanReference {
+/// The reference to the same plan in the recorded class, which a spec cannot change.
+fn restricted_to_class(record: &ResolvedOffering, reference: &PlanReference) -> PlanReference {
     let class = Some(record.class.clone());
     let plan = PlanReference {
         cluster_service_class_external_name: None,
@@ -97,7 +100,7 @@ fn within(record: &ResolvedOffering, reference: &PlanReference) -> PlanReference
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcilers::{instance::Instance, operation::Standing};
+    use crate::reconcilers::{instance::Instance, operation::Decoded};
     use crate::{
         caches::tests::{entries, filled},
         crd::{
@@ -165,7 +168,7 @@ mod tests {
 
     /// Class and plan, or why there are none.
     fn found(instance: &ServiceInstance, caches: &Caches) -> String {
-        Standing::<Instance>::of(instance).offering(caches).map_or_else(
+        Decoded::<Instance>::of(instance).offering(caches).map_or_else(
             |unresolved| unresolved.message,
             |Offering { class, plan_id, .. }| format!("{class} {plan_id}"),
         )

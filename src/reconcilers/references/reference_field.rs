@@ -1,4 +1,5 @@
-//! How a spec names a class or a plan: six fields, of which one is set.
+//! With which field does a spec name a class or a plan? There are six fields for each, and one of them is
+//! set.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::{
     },
 };
 
-/// One way of naming things: a field of the spec and its value.
+/// A field of the spec that names a class or a plan, and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceField<'a> {
     /// Index into [`CLASS_FIELDS`] and [`PLAN_FIELDS`].
@@ -20,33 +21,33 @@ pub struct ReferenceField<'a> {
 }
 
 impl<'a> ReferenceField<'a> {
-    /// The scope of what is named.
+    /// The scope of the named object.
     pub(super) fn scope(self) -> ScopeKind {
         if self.field < 3 { ScopeKind::Cluster } else { ScopeKind::Namespace }
     }
 
-    /// The field that names a class in this way.
+    /// The name of the field for a class.
     pub(super) fn class_field(self) -> &'static str {
         CLASS_FIELDS[self.field]
     }
 
-    /// The field that names a plan in this way.
+    /// The name of the field for a plan.
     pub(super) fn plan_field(self) -> &'static str {
         PLAN_FIELDS[self.field]
     }
 
-    /// The same value as the name of an object of the same scope.
+    /// The same value in the field for object names of the same scope.
     pub(super) fn as_object_name(self) -> Self {
         Self { field: self.field / 3 * 3 + 2, ..self }
     }
 
-    /// The same value in the other scope.
-    pub(super) fn elsewhere(self) -> Self {
+    /// The same value in the field of the other scope.
+    pub(super) fn other_scope(self) -> Self {
         Self { field: (self.field + 3) % 6, ..self }
     }
 
-    /// What this way of naming calls an entry.
-    pub(super) fn calls<E: CatalogObject>(self, entry: &E) -> Option<&str> {
+    /// The name of an entry, as this field would name it.
+    pub(super) fn name_of<E: CatalogObject>(self, entry: &E) -> Option<&str> {
         match self.field % 3 {
             0 => Some(entry.external_name()),
             1 => Some(entry.external_id()),
@@ -54,7 +55,7 @@ impl<'a> ReferenceField<'a> {
         }
     }
 
-    /// The classes that are meant. `namespace` is `None` for those of the cluster.
+    /// The classes that the field names. `namespace` is `None` for cluster-wide ones.
     pub(super) fn classes<S: Scope>(
         self,
         namespace: Option<&str>,
@@ -67,7 +68,7 @@ impl<'a> ReferenceField<'a> {
         }
     }
 
-    /// The plans of a class object that are meant.
+    /// The plans of a class object that the field names.
     pub(super) fn plans<S: Scope>(
         self,
         namespace: Option<&str>,
@@ -91,10 +92,10 @@ impl<'a> ReferenceField<'a> {
     }
 }
 
-/// How a spec names its class.
+/// The field with which a spec names its class.
 #[must_use]
-pub fn class_spelling(reference: &PlanReference) -> Option<ReferenceField<'_>> {
-    spelling([
+pub fn class_reference_field(reference: &PlanReference) -> Option<ReferenceField<'_>> {
+    first_set_field([
         &reference.cluster_service_class_external_name,
         &reference.cluster_service_class_external_id,
         &reference.cluster_service_class_name,
@@ -104,10 +105,10 @@ pub fn class_spelling(reference: &PlanReference) -> Option<ReferenceField<'_>> {
     ])
 }
 
-/// How a spec names its plan.
+/// The field with which a spec names its plan.
 #[must_use]
-pub fn plan_spelling(reference: &PlanReference) -> Option<ReferenceField<'_>> {
-    spelling([
+pub fn plan_reference_field(reference: &PlanReference) -> Option<ReferenceField<'_>> {
+    first_set_field([
         &reference.cluster_service_plan_external_name,
         &reference.cluster_service_plan_external_id,
         &reference.cluster_service_plan_name,
@@ -117,18 +118,18 @@ pub fn plan_spelling(reference: &PlanReference) -> Option<ReferenceField<'_>> {
     ])
 }
 
-fn spelling(fields: [&Option<String>; 6]) -> Option<ReferenceField<'_>> {
+fn first_set_field(fields: [&Option<String>; 6]) -> Option<ReferenceField<'_>> {
     fields.into_iter().enumerate().find_map(|(field, value)| {
         value.as_deref().filter(|value| !value.is_empty()).map(|value| ReferenceField { field, value })
     })
 }
 
-/// The class as a status shows it: kind and what the user wrote (the original's `userSpecifiedClassName`).
+/// The class as the status shows it: the kind and the value in the spec (`userSpecifiedClassName` of v0.3).
 #[must_use]
-pub fn shown_class(reference: &PlanReference) -> String {
-    class_spelling(reference).map_or_else(String::new, |spelling| match spelling.scope() {
-        ScopeKind::Cluster => format!("ClusterServiceClass/{}", spelling.value),
-        ScopeKind::Namespace => format!("ServiceClass/{}", spelling.value),
+pub fn class_as_specified(reference: &PlanReference) -> String {
+    class_reference_field(reference).map_or_else(String::new, |field| match field.scope() {
+        ScopeKind::Cluster => format!("ClusterServiceClass/{}", field.value),
+        ScopeKind::Namespace => format!("ServiceClass/{}", field.value),
     })
 }
 
@@ -140,19 +141,19 @@ mod tests {
     fn every_field_is_a_spelling_of_its_scope() {
         let reference =
             PlanReference { service_class_external_id: Some("x".into()), ..PlanReference::default() };
-        let spelling = class_spelling(&reference).unwrap();
+        let field = class_reference_field(&reference).unwrap();
         assert_eq!(
-            (spelling.class_field(), spelling.scope(), spelling.value()),
+            (field.class_field(), field.scope(), field.value()),
             ("serviceClassExternalID", ScopeKind::Namespace, "x")
         );
-        assert_eq!(spelling.as_object_name().class_field(), "serviceClassName");
-        assert_eq!(spelling.elsewhere().plan_field(), "clusterServicePlanExternalID");
-        assert_eq!(spelling.elsewhere().elsewhere(), spelling);
-        assert_eq!(shown_class(&reference), "ServiceClass/x");
+        assert_eq!(field.as_object_name().class_field(), "serviceClassName");
+        assert_eq!(field.other_scope().plan_field(), "clusterServicePlanExternalID");
+        assert_eq!(field.other_scope().other_scope(), field);
+        assert_eq!(class_as_specified(&reference), "ServiceClass/x");
         let reference = PlanReference {
             cluster_service_class_external_name: Some(String::new()),
             ..PlanReference::default()
         };
-        assert_eq!(class_spelling(&reference), None);
+        assert_eq!(class_reference_field(&reference), None);
     }
 }

@@ -1,5 +1,6 @@
-//! Writes to the API server. Every write carries what it was decided on (uid, resourceVersion), has a field manager and
-//! a time limit, and is done at most once: the client's own retries are off, the pass is what is repeated.
+//! How does the operator write to the API server? Every write has the uid or `resourceVersion` that the
+//! decision was based on, a field manager, and a time limit. A write is sent at most once: the client does
+//! not retry, and the next reconcile decides again.
 
 mod rejection;
 pub mod secret;
@@ -32,22 +33,23 @@ use crate::{
     },
 };
 
-/// A change of an object other than the one that is being reconciled. A catalog makes thousands of them, so they wait as text.
+/// A change of another object than the reconciled one. A catalog causes thousands of them, so they are kept
+/// as text.
 pub enum Write {
     /// Create an object that does not exist.
     Create(Box<WriteTarget>, RawObject),
     /// Merge-patch an object. The patch holds the observed `resourceVersion`.
     Patch(Box<WriteTarget>, RawObject),
-    /// Merge-patch the status of an object. Where it matters which object that is, the patch holds the observed
-    /// `resourceVersion`.
+    /// Merge-patch the status of an object. If the version of the object matters, the patch holds the
+    /// observed `resourceVersion`.
     PatchStatus(Box<WriteTarget>, Value),
     /// Delete an object, if these preconditions hold.
     Delete(Box<WriteTarget>, Preconditions),
-    /// Write credentials, to a Secret that is ours or does not exist yet.
+    /// Write credentials to a Secret that belongs to the binding, or does not exist yet.
     ApplySecret(Box<OwnedSecret>),
     /// Add labels and annotations to the Secret of this uid.
     LabelSecret(Box<ObjectMeta>),
-    /// Delete a Secret that is ours.
+    /// Delete a Secret that belongs to a binding.
     DeleteSecret {
         /// Its namespace.
         namespace: String,
@@ -55,24 +57,24 @@ pub enum Write {
         name: String,
         /// Uid of the binding that it must belong to.
         owner_uid: String,
-        /// Uid of the Secret, where it is known to belong to that binding.
+        /// Uid of the Secret, if it is known to belong to that binding.
         uid: Option<String>,
     },
 }
 
-/// Which object a [`Write`] is about.
+/// The object that a [`Write`] changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WriteTarget {
     /// Its kind.
     pub resource: ApiResource,
-    /// Its namespace, unless it is cluster-wide.
+    /// Its namespace. `None` if the object is cluster-wide.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
 }
 
 impl WriteTarget {
-    /// The target that an object is.
+    /// The target for an object.
     #[must_use]
     pub fn of<K: Object>(object: &K) -> Box<Self> {
         Box::new(Self {
@@ -127,7 +129,7 @@ impl Write {
         Ok(Self::Create(WriteTarget::of(object), to_raw(to_value(object)?)?))
     }
 
-    /// Changes an object from one form to another; nothing if they are the same.
+    /// Changes an object from one form to another. `None` if they are equal.
     pub fn change<K: Object>(from: &K, to: &K) -> Result<Option<Self>, ReconcileError> {
         let Some(mut patch) = diff(&to_value(from)?, &to_value(to)?) else {
             return Ok(None);
@@ -136,21 +138,22 @@ impl Write {
         Ok(Some(Self::Patch(WriteTarget::of(from), to_raw(patch)?)))
     }
 
-    /// Deletes an object, this very one.
+    /// Deletes an object, with a precondition on its uid.
     #[must_use]
     pub fn delete<K: Object>(object: &K) -> Self {
         let uid = object.meta().uid.clone();
         Self::Delete(WriteTarget::of(object), Preconditions { uid, resource_version: None })
     }
 
-    /// Deletes an object, if it is still as it was observed.
+    /// Deletes an object, if it has not changed since it was observed.
     #[must_use]
-    pub fn delete_as_seen<K: Object>(object: &K) -> Self {
+    pub fn delete_if_unchanged<K: Object>(object: &K) -> Self {
         let ObjectMeta { uid, resource_version, .. } = object.meta().clone();
         Self::Delete(WriteTarget::of(object), Preconditions { uid, resource_version })
     }
 
-    /// Does it. `Ok(Some)` is a refusal for good, `Err` is worth another try.
+    /// Performs the write. `Ok(Some)`: the API server rejects it, and a retry would not help. `Err`: a retry
+    /// may help.
     pub async fn perform(&self, context: &Context) -> Result<Option<RejectedWrite>, ReconcileError> {
         let _permit = permit(context).await?;
         match self {
@@ -169,9 +172,9 @@ impl Write {
                 Ok(or_rejected(target.send::<IgnoredAny>(context, "change the status of", request).await)?)
             }
             Self::Delete(target, preconditions) => {
-                let only =
+                let parameters =
                     DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
-                let request = target.request().delete(&target.name, &only);
+                let request = target.request().delete(&target.name, &parameters);
                 ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))?;
                 Ok(None)
             }
@@ -188,14 +191,15 @@ impl Write {
     }
 }
 
-/// Adds our finalizer, keeping those of others. Fails when the object has changed.
+/// Adds our finalizer, and keeps the others. Fails if the object has changed.
 pub async fn add_finalizer<K: Object>(context: &Context, object: &K) -> Result<K, ReconcileError> {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
     set_finalizers(context, object, &finalizers, "add the finalizer to").await
 }
 
-/// Removes our finalizer, keeping those of others. Fails when the object has changed. `None`: the object is gone.
+/// Removes our finalizer, and keeps the others. Fails if the object has changed. `None`: the object does not
+/// exist any more.
 pub async fn remove_finalizer<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
     let finalizers: Vec<String> =
         object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
@@ -221,8 +225,8 @@ async fn set_finalizers<K: Object>(
     Ok(written)
 }
 
-/// Writes the difference between the present status and another, by compare-and-swap. This is the fence: an object
-/// that is not the one observed is not written.
+/// Writes the difference between the current status and another one, by compare-and-swap: the write fails if
+/// the object is not the observed version.
 pub async fn record<K: Object, S: Serialize>(
     context: &Context,
     object: &K,
@@ -238,12 +242,12 @@ pub async fn record<K: Object, S: Serialize>(
     let patch = Patch::Merge(&patch);
     let request = target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
     let written = target.send(context, "write the status of", request).await?;
-    // So that no later pass works on an older one.
+    // No later reconcile works on an older version.
     context.expectations.observe_write(&written);
     Ok(written)
 }
 
-/// Reads the object as the API server has it now. `None`: it is gone, or another one has its name.
+/// Reads the object from the API server. `None`: it does not exist any more, or another object has its name.
 pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
     let target = WriteTarget::of(object);
     let request = target.request().get(&target.name, &GetParams::default());
@@ -254,9 +258,9 @@ pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K
     Ok(Some(present).filter(|present| present.meta().uid == object.meta().uid))
 }
 
-/// One of the writes that may be under way, as long as this is the replica that works.
+/// Waits for a permit to write. Fails if this replica is not the leader.
 async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, ReconcileError> {
-    // Nobody closes it.
+    // The semaphore is never closed.
     let permit = context.writes.acquire().await.ok();
     if context.leadership.is_valid() { Ok(permit) } else { Err(ReconcileError::NotLeader) }
 }

@@ -1,12 +1,13 @@
-//! Writes that the API server rejects for what they are. Pure.
+//! Which errors of the API server are rejections, which a retry does not help? All functions are pure.
 
 use crate::{kube_api, osb::sanitize::clip};
 
-/// How many refusals a message names, and how much of what the API server said of each it quotes, in bytes.
-const NAMED: usize = 5;
-const QUOTED: usize = 512;
+/// How many rejections a message names, and how many bytes of the API server's text it quotes for each.
+const MAX_NAMED: usize = 5;
+const QUOTE_LIMIT: usize = 512;
 
-/// A write that the API server refuses for good, or that would touch what is not ours.
+/// A write that the API server rejects, so that a retry does not help, or that would change an object of
+/// another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedWrite {
     /// A sentence for the user.
@@ -14,12 +15,13 @@ pub struct RejectedWrite {
 }
 
 impl RejectedWrite {
-    /// Several refusals as one, the same whatever order they came in: a status must not change with it.
+    /// Combines several rejections into one. The result does not depend on their order. Otherwise the status
+    /// would change without a reason.
     #[must_use]
     pub fn all(mut refused: Vec<Self>) -> Option<Self> {
         refused.sort_unstable_by(|one, other| one.message.cmp(&other.message));
-        let more = refused.len().saturating_sub(NAMED);
-        let named: Vec<_> = refused.into_iter().take(NAMED).map(|refused| refused.message).collect();
+        let more = refused.len().saturating_sub(MAX_NAMED);
+        let named: Vec<_> = refused.into_iter().take(MAX_NAMED).map(|refused| refused.message).collect();
         let message = match (named.is_empty(), more) {
             (true, _) => return None,
             (false, 0) => named.join("; "),
@@ -28,18 +30,18 @@ impl RejectedWrite {
         Some(Self { message })
     }
 
-    /// The refusal that an error is, if it is one: for what the object is, not for the moment.
+    /// The rejection for an error. `None` if a retry may help.
     fn of(error: &kube_api::Error) -> Option<Self> {
         let (kube_api::Error::Api { action, .. }, Some(status)) = (error, error.status()) else {
             return None;
         };
         error
             .is_rejection()
-            .then(|| Self { message: format!("cannot {action}: {}", clip(&status.message, QUOTED)) })
+            .then(|| Self { message: format!("cannot {action}: {}", clip(&status.message, QUOTE_LIMIT)) })
     }
 }
 
-/// Makes a refusal of what would otherwise be an error.
+/// Turns the errors that are rejections into a result.
 pub(super) fn or_rejected<T>(
     result: Result<T, kube_api::Error>,
 ) -> Result<Option<RejectedWrite>, kube_api::Error> {

@@ -1,5 +1,5 @@
-//! Writes of the Secrets that hold credentials: created where the name is free, replaced and deleted only where they
-//! belong to the binding.
+//! How are the Secrets with credentials written? They are created if the name is free. They are replaced and
+//! deleted only if they belong to the binding.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,14 +25,14 @@ use crate::{
     reconcilers::context::Context,
 };
 
-/// Label on our Secrets: the uid of the binding that they belong to. Selects what is watched.
+/// Label on Secrets of bindings: the uid of the binding. The operator watches the Secrets with this label.
 pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
 
-/// Annotation on our Secrets: the id at the broker of the binding whose credentials they hold.
+/// Annotation on Secrets of bindings: the id at the broker of the binding whose credentials they hold.
 pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
 
-/// A Secret is worth more patience than other writes: its credentials exist only in memory, and some brokers give them
-/// only once.
+/// How often the write of a Secret is tried. It is tried more often than other writes, as the credentials
+/// exist only in memory, and some brokers send them only once.
 const SECRET_TRIES: u32 = 5;
 
 /// A Secret with credentials. No `Debug`.
@@ -45,14 +45,14 @@ pub struct OwnedSecret {
     pub data: BTreeMap<String, ByteString>,
 }
 
-/// Writes credentials, with patience. `Some` is a refusal for good.
+/// Writes credentials, with retries. `Some`: the API server rejects the Secret.
 pub(super) async fn apply_secret(
     context: &Context,
     secret: &OwnedSecret,
 ) -> Result<Option<RejectedWrite>, Error> {
     let mut delay = Duration::from_millis(200);
     for _ in 1..SECRET_TRIES {
-        match try_secret(context, secret).await {
+        match try_apply_secret(context, secret).await {
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "writing credentials again");
             }
@@ -61,32 +61,33 @@ pub(super) async fn apply_secret(
         tokio::time::sleep(delay).await;
         delay *= 2;
     }
-    try_secret(context, secret).await
+    try_apply_secret(context, secret).await
 }
 
-async fn try_secret(context: &Context, secret: &OwnedSecret) -> Result<Option<RejectedWrite>, Error> {
+async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Option<RejectedWrite>, Error> {
     let target = target(&secret.metadata);
     let (namespace, name) = (target.namespace.as_deref().unwrap_or_default(), &*target.name);
     let mut object =
         Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
-    let request = target.request().create(&post_params(), text(&object)?);
+    let request = target.request().create(&post_params(), serialized(&object)?);
     let exists = match target.send::<IgnoredAny>(context, "create", request).await {
         Err(error) if error.is_already_exists() => error,
         created => return or_rejected(created),
     };
     let Some(present) = secret_metadata(&context.client, namespace, name).await? else {
-        // Gone between the two requests, or a conflict of another kind (the namespace is terminating).
+        // The Secret was deleted between the two requests, or the conflict has another cause (the namespace
+        // is terminating).
         return Err(exists);
     };
     if !is_owned(&present.metadata, &secret.owner_uid) {
-        return Ok(Some(taken(namespace, name)));
+        return Ok(Some(name_taken(namespace, name)));
     }
     object.metadata.resource_version.clone_from(&present.metadata.resource_version);
-    let request = target.request().replace(name, &post_params(), text(&object)?);
+    let request = target.request().replace(name, &post_params(), serialized(&object)?);
     or_rejected(target.send::<IgnoredAny>(context, "replace", request).await)
 }
 
-fn text(secret: &Secret) -> Result<Vec<u8>, Error> {
+fn serialized(secret: &Secret) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(secret).map_err(|error| Error::new("write a Secret", kube::Error::SerdeError(error)))
 }
 
@@ -98,9 +99,9 @@ fn target(metadata: &ObjectMeta) -> WriteTarget {
     }
 }
 
-/// The refusal to touch a Secret that is not ours.
+/// The rejection to change a Secret that does not belong to the binding.
 #[must_use]
-pub fn taken(namespace: &str, name: &str) -> RejectedWrite {
+pub fn name_taken(namespace: &str, name: &str) -> RejectedWrite {
     RejectedWrite {
         message: format!(
             "Secret \"{namespace}/{name}\" is not owned by ServiceBinding: spec.secretName is taken by a Secret that this binding did not create; \
@@ -109,7 +110,7 @@ pub fn taken(namespace: &str, name: &str) -> RejectedWrite {
     }
 }
 
-/// Adds labels and annotations to a Secret, this very one. Only metadata travels.
+/// Adds labels and annotations to the Secret of this uid. The patch and the response have only metadata.
 pub(super) async fn label_secret(context: &Context, metadata: &ObjectMeta) -> Result<(), Error> {
     let target = target(metadata);
     let patch = Patch::Merge(json!({ "metadata": metadata }));
@@ -117,7 +118,7 @@ pub(super) async fn label_secret(context: &Context, metadata: &ObjectMeta) -> Re
     ignore_missing(target.send::<IgnoredAny>(context, "label", request).await.map(|_| ()))
 }
 
-/// Deletes a Secret of a binding; one that is not ours, or gone already, is left as it is.
+/// Deletes a Secret of a binding. A Secret of another owner is left as it is.
 pub(super) async fn delete_secret(
     context: &Context,
     (namespace, name): (&str, &str),
@@ -131,7 +132,7 @@ pub(super) async fn delete_secret(
             Some(_) | None => return Ok(()),
         },
     };
-    let only = DeleteParams {
+    let parameters = DeleteParams {
         preconditions: Some(Preconditions { uid, resource_version: None }),
         ..DeleteParams::default()
     };
@@ -141,6 +142,6 @@ pub(super) async fn delete_secret(
         ..ObjectMeta::default()
     };
     let target = target(&metadata);
-    let request = target.request().delete(name, &only);
+    let request = target.request().delete(name, &parameters);
     ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))
 }

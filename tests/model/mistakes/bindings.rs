@@ -47,7 +47,7 @@ fn a_secret_that_is_not_looked_for_is_caught() {
         let (object, dependencies) = (observed.object.clone(), observed.dependencies.clone());
         let Observed { memory, settings, now, .. } = *observed;
         let mut seen: Seen = Observed { object, dependencies, memory, settings, now };
-        if seen.dependencies.secret == SecretState::Foreign {
+        if seen.dependencies.secret == SecretState::NotOwned {
             seen.dependencies.secret = SecretState::Missing;
         }
         BindingReconciler::plan(&seen)
@@ -63,7 +63,7 @@ fn a_secret_with_the_credentials_of_another_id_is_caught() {
         let (object, dependencies) = (observed.object.clone(), observed.dependencies.clone());
         let Observed { memory, settings, now, .. } = *observed;
         let mut seen: Seen = Observed { object, dependencies, memory, settings, now };
-        if let SecretState::Ours { binding_id, .. } = &mut seen.dependencies.secret {
+        if let SecretState::Owned { binding_id, .. } = &mut seen.dependencies.secret {
             binding_id.clone_from(&observed.status().binding_id);
         }
         BindingReconciler::plan(&seen)

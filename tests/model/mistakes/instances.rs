@@ -155,7 +155,7 @@ fn a_finalizer_that_goes_before_the_deletion_has_ended_is_caught() {
 fn drops_the_finalizer_early(observed: &Seen) -> StepOf<InstanceReconciler> {
     let status = observed.status();
     match InstanceReconciler::plan(observed) {
-        Step::Call { call: Call::Delete(_, _, Cause::Deletion), .. }
+        Step::Call { call: Call::Delete(_, _, DeletePurpose::Deletion), .. }
             if status.provision_status != ProvisionStatus::Provisioned =>
         {
             Step::RemoveFinalizer

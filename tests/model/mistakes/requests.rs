@@ -81,7 +81,7 @@ fn a_create_for_what_is_being_deleted_is_caught() {
 fn unannounced_mitigation(observed: &Seen) -> StepOf<InstanceReconciler> {
     match InstanceReconciler::plan(observed) {
         Step::Attempt { call: Call::Delete(address, target, _), .. } => {
-            Step::Call { before: vec![], call: Call::Delete(address, target, Cause::Deletion) }
+            Step::Call { before: vec![], call: Call::Delete(address, target, DeletePurpose::Deletion) }
         }
         other => other,
     }

@@ -23,7 +23,7 @@ fn shown(fixture: &Fixture, also: &str) -> String {
     assert!(!text.contains("hunter2"), "a credential in a status: {text}");
     let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
     let next = status.progress.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
-    let phase = match Standing::<Binding>::of(&fixture.object).phase {
+    let phase = match Decoded::<Binding>::of(&fixture.object).phase {
         Phase::Polling(Awaited::Operation(BindingAction::Bind), _) => "Polling Bind".to_owned(),
         Phase::Polling(awaited, _) => format!("Polling {awaited:?}"),
         phase => format!("{phase:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),

@@ -27,7 +27,7 @@ use crate::{
     },
     reconcilers::{
         instance::tests as instances,
-        operation::{Answer, Call, Cause, Standing},
+        operation::{Answer, Call, Decoded, DeletePurpose},
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, Observed, Reconciler as _, Step, StepOf, Wait},
@@ -49,7 +49,7 @@ pub(in crate::reconcilers) struct Fixture {
     instance: Option<ServiceInstance>,
     offering: Result<Offering, Unresolved>,
     /// The plan that the broker has for the instance, where it is another one than the spec asks for.
-    pub present: Option<Offering>,
+    pub acknowledged_offering: Option<Offering>,
     unreadable: bool,
     namespace_known: bool,
     broker_exists: bool,
@@ -79,7 +79,7 @@ impl Fixture {
             object,
             instance: Some(INSTANCE.clone()),
             offering: Ok(instances::offering()),
-            present: None,
+            acknowledged_offering: None,
             unreadable: false,
             namespace_known: true,
             broker_exists: true,
@@ -173,17 +173,17 @@ impl Fixture {
         } else {
             parameters::merge(self.object.spec.parameters.as_ref(), &[])
         };
-        let standing = Standing::<Binding>::of(&self.object);
-        let asks = standing.asks(super::secret::is_lost(&self.secret, &standing));
+        let decoded = Decoded::<Binding>::of(&self.object);
+        let needs_request = decoded.needs_request(super::secret::is_secret_lost(&self.secret, &decoded));
         Observed {
             object: Arc::new(self.object.clone()),
             dependencies: BindingDependencies {
                 instance: self.instance.clone().map(Arc::new),
                 offering: self.instance.as_ref().map(|_| self.offering.clone()),
-                present: self.present.clone(),
+                acknowledged_offering: self.acknowledged_offering.clone(),
                 precondition_error: None,
                 maximum_polling_duration: self.maximum_polling_duration,
-                parameters: standing.needs_parameters(asks).then_some(parameters),
+                parameters: decoded.needs_parameters(needs_request).then_some(parameters),
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
@@ -221,16 +221,16 @@ impl Fixture {
 
     /// What comes of this answer, and what else: a Secret, another request, the end.
     pub fn absorbing(mut self, call: &Call<BindingRequest>, outcome: Outcome) -> (Self, &'static str) {
-        let id = Standing::<Binding>::of(&self.object).binding_id();
+        let id = Decoded::<Binding>::of(&self.object).binding_id();
         let absorbed = BindingReconciler::absorb(&self.observed(), outcome.to(call));
         self.memory = absorbed.memory;
         let wrote = !absorbed.writes.is_empty();
         if wrote {
-            self.secret = SecretState::Ours { binding_id: id, uid: None, lifetime: Lifetime::default() };
+            self.secret = SecretState::Owned { binding_id: id, uid: None, lifetime: Lifetime::default() };
         }
         match absorbed.next {
             Next::Record(status) => (self.with_status(&status), if wrote { "Secret, " } else { "" }),
-            Next::Release => (self, "let go"),
+            Next::RemoveFinalizer => (self, "let go"),
             Next::Call(_) => (self, "GET the binding, "),
         }
     }
@@ -290,8 +290,8 @@ pub(in crate::reconcilers) fn conditions(status: &ServiceBindingStatus) -> Strin
 fn name(call: &Call<BindingRequest>) -> &'static str {
     match call {
         Call::Request(_, BindingRequest::Bind(..)) => "PUT",
-        Call::Delete(.., Cause::Deletion) => "DELETE",
-        Call::Delete(.., Cause::Mitigation) => "DELETE to mitigate",
+        Call::Delete(.., DeletePurpose::Deletion) => "DELETE",
+        Call::Delete(.., DeletePurpose::Mitigation) => "DELETE to mitigate",
         Call::Poll(..) => "GET last_operation",
         Call::Request(_, BindingRequest::Fetch(_)) => "GET the binding",
     }

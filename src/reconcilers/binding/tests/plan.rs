@@ -30,7 +30,7 @@ fn phases() -> Vec<(&'static str, Fixture)> {
         ("settled, Secret lost", lost(new().settled())),
         ("settled, Secret lost, retrievable", lost(new().settled().retrievable())),
         ("settled, Secret of another attempt", {
-            new().settled().with_secret(SecretState::Ours {
+            new().settled().with_secret(SecretState::Owned {
                 binding_id: "old".into(),
                 uid: None,
                 lifetime: Lifetime::default(),
@@ -46,7 +46,7 @@ fn situations() -> Vec<(&'static str, Change)> {
         ("after an hour", |f| f.after(3600)),
         ("parameters changed", |f| f.with_parameters(&json!({"role": "writer"})).after(3600)),
         ("parameters unreadable", |f| f.with_bad_parameters().after(3600)),
-        ("Secret's name taken", |f| f.with_secret(SecretState::Foreign).after(3600)),
+        ("Secret's name taken", |f| f.with_secret(SecretState::NotOwned).after(3600)),
         ("namespace unknown", |f| f.without_namespace().after(3600)),
         ("class missing", |f| f.unresolved().after(3600)),
         ("broker missing", |f| f.without_broker().after(3600)),
@@ -63,7 +63,7 @@ fn situations() -> Vec<(&'static str, Change)> {
         ("abandoned", Fixture::without_finalizer),
         ("deleted", Fixture::deleted),
         ("deleted, after an hour", |f| f.deleted().after(3600)),
-        ("deleted, Secret's name taken", |f| f.deleted().with_secret(SecretState::Foreign).after(3600)),
+        ("deleted, Secret's name taken", |f| f.deleted().with_secret(SecretState::NotOwned).after(3600)),
         ("deleted, instance busy", |f| f.deleted().with_instance(Some(busy())).after(3600)),
         ("deleted, instance missing", |f| f.deleted().with_instance(None).after(3600)),
         ("deleted, class missing", |f| f.deleted().unresolved().after(3600)),
@@ -179,7 +179,7 @@ fn while_the_name_is_taken_the_broker_is_not_asked_again() {
     let gone = Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
     let mut fixture = Fixture::new().with_status(&status).answered(gone);
     assert_eq!(conditions(&fixture.status()), "Ready=False:ErrorInjectingBindResult");
-    fixture = fixture.with_secret(SecretState::Foreign).after(3600);
+    fixture = fixture.with_secret(SecretState::NotOwned).after(3600);
     let Step::Record(status) = fixture.plan() else { panic!("says what stands in the way") };
     fixture = fixture.with_status(&status);
     assert_eq!(shown(&fixture.plan(), &fixture), "wait 10 s");
@@ -221,7 +221,7 @@ fn the_plan_that_the_instance_has_decides_whether_it_can_be_bound_to() {
             offering.plan_id = "wanted-id".into();
             offering.bindable = wanted;
         });
-        fixture.present = Some(Offering { bindable: present, ..instances::offering() });
+        fixture.acknowledged_offering = Some(Offering { bindable: present, ..instances::offering() });
         super::shown(&fixture.plan(), &fixture)
     };
     assert_eq!(binding(true, false), "intent, PUT");

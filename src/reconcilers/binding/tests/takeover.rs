@@ -18,7 +18,7 @@ fn of_original(fixture: Fixture) -> Fixture {
 }
 
 fn unmarked() -> SecretState {
-    SecretState::Ours { binding_id: BindingId::default(), uid: None, lifetime: Lifetime::default() }
+    SecretState::Owned { binding_id: BindingId::default(), uid: None, lifetime: Lifetime::default() }
 }
 
 fn next(fixture: &Fixture) -> String {

@@ -40,7 +40,7 @@ fn shown(fixture: &Fixture, released: bool) -> String {
     let status = fixture.status();
     let wait = |at: &Timestamp| at.duration_since(fixture.now).as_secs();
     let next = status.progress.next_attempt_time.as_ref().map(|at| format!(", again in {} s", wait(&at.0)));
-    let phase = match Standing::<Instance>::of(&fixture.object).phase {
+    let phase = match Decoded::<Instance>::of(&fixture.object).phase {
         Phase::RequestInFlight(action, _) => format!("RequestInFlight {action:?}"),
         Phase::BackingOff(action, _) => format!("BackingOff {action:?}"),
         Phase::Polling(Awaited::Operation(action), _) => format!("Polling {action:?}"),

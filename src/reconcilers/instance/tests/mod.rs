@@ -34,7 +34,7 @@ use crate::{
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
     reconcilers::{
-        operation::{Answer, Call, Cause, Standing},
+        operation::{Answer, Call, Decoded, DeletePurpose},
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, Observed, Reconciler as _, Step, StepOf, Wait},
@@ -72,13 +72,13 @@ pub(in crate::reconcilers) struct Fixture {
     pub object: ServiceInstance,
     offering: Result<Offering, Unresolved>,
     /// The plan that the broker has, where it matters what becomes of it.
-    pub present: Option<Offering>,
+    pub acknowledged_offering: Option<Offering>,
     /// What stands in the way of asking the broker.
     pub precondition_error: Option<String>,
     /// Another object with the same id.
     pub external_id_owner: Option<String>,
     /// The plan of the operation under way, where it matters what the catalog says of it.
-    pub requested: Option<Offering>,
+    pub requested_offering: Option<Offering>,
     pub annotations: Option<ContextAnnotations>,
     /// What the original ordered, where that is not on record.
     pub legacy: Option<ResolvedOffering>,
@@ -116,10 +116,10 @@ impl Fixture {
         Self {
             object,
             offering: Ok(offering()),
-            present: None,
+            acknowledged_offering: None,
             precondition_error: None,
             external_id_owner: None,
-            requested: None,
+            requested_offering: None,
             annotations: None,
             legacy: None,
             unreadable: false,
@@ -229,12 +229,12 @@ impl Fixture {
 
     /// Whether credentials could be asked for.
     pub fn is_bindable(&self) -> bool {
-        Standing::<Instance>::of(&self.object).is_bindable()
+        Decoded::<Instance>::of(&self.object).is_bindable()
     }
 
     /// Whether the broker would be told, were the object deleted.
     pub fn may_exist(&self) -> bool {
-        Standing::<Instance>::of(&self.object).may_exist()
+        Decoded::<Instance>::of(&self.object).may_exist()
     }
 
     pub fn status(&self) -> ServiceInstanceStatus {
@@ -242,13 +242,13 @@ impl Fixture {
     }
 
     pub fn observed(&self) -> Observed<InstanceReconciler> {
-        let standing = Standing::<Instance>::of(&self.object);
-        let defaults = super::defaults::in_force(&standing, self.offering.as_ref().ok(), &self.settings);
+        let decoded = Decoded::<Instance>::of(&self.object);
+        let defaults = super::defaults::effective(&decoded, self.offering.as_ref().ok(), &self.settings);
         let parameters = if self.unreadable {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
             let given = parameters::merge(self.object.spec.parameters.as_ref(), &[]);
-            given.and_then(|given| given.over(defaults.clone()?.as_ref()))
+            given.and_then(|given| given.with_defaults(defaults.clone()?.as_ref()))
         };
         Observed {
             object: Arc::new(self.object.clone()),
@@ -256,10 +256,10 @@ impl Fixture {
                 offering: self.offering.clone(),
                 precondition_error: self.precondition_error.clone(),
                 external_id_owner: self.external_id_owner.clone(),
-                present: self.present.clone(),
-                requested: self.requested.clone(),
+                acknowledged_offering: self.acknowledged_offering.clone(),
+                requested_offering: self.requested_offering.clone(),
                 context_annotations: self.annotations.clone(),
-                parameters: standing.needs_parameters(standing.asks()).then_some(parameters),
+                parameters: decoded.needs_parameters(decoded.needs_request()).then_some(parameters),
                 defaults: defaults.unwrap_or_default(),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
@@ -304,7 +304,7 @@ impl Fixture {
         self.memory = absorbed.memory;
         match absorbed.next {
             Next::Record(status) => (self.with_status(&status), false),
-            Next::Release => (self, true),
+            Next::RemoveFinalizer => (self, true),
             Next::Call(_) => panic!("only where instances can be fetched, and then `following` is for it"),
         }
     }
@@ -315,7 +315,7 @@ impl Fixture {
         let asked = asked.after(1);
         match InstanceReconciler::absorb(&asked.observed(), outcome.to(&call)).next {
             Next::Call(call) => (asked, call),
-            Next::Record(_) | Next::Release => panic!("nothing follows"),
+            Next::Record(_) | Next::RemoveFinalizer => panic!("nothing follows"),
         }
     }
 
@@ -352,8 +352,8 @@ impl Outcome {
             (Call::Request(_, InstanceRequest::Update(_)), Self::Provisioned(outcome)) => {
                 Answer::Request(InstanceReply::Update(outcome))
             }
-            (Call::Request(_, InstanceRequest::Fetch(target, fetching)), Self::Fetched(outcome)) => {
-                Answer::Request(InstanceReply::Fetch(target.clone(), fetching.clone(), outcome))
+            (Call::Request(_, InstanceRequest::Fetch(target, purpose)), Self::Fetched(outcome)) => {
+                Answer::Request(InstanceReply::Fetch(target.clone(), purpose.clone(), outcome))
             }
             (Call::Delete(_, _, cause), Self::Deleted(outcome)) => Answer::Delete(*cause, outcome),
             (Call::Poll(..), Self::Polled(outcome)) => Answer::Poll(outcome),
@@ -418,8 +418,8 @@ fn name(call: &Call<InstanceRequest>) -> &'static str {
     match call {
         Call::Request(_, InstanceRequest::Provision(_)) => "PUT",
         Call::Request(_, InstanceRequest::Update(_)) => "PATCH",
-        Call::Delete(_, _, Cause::Deletion) => "DELETE",
-        Call::Delete(_, _, Cause::Mitigation) => "DELETE to mitigate",
+        Call::Delete(_, _, DeletePurpose::Deletion) => "DELETE",
+        Call::Delete(_, _, DeletePurpose::Mitigation) => "DELETE to mitigate",
         Call::Poll(..) => "GET last_operation",
         Call::Request(_, InstanceRequest::Fetch(..)) => "GET",
     }

@@ -61,7 +61,7 @@ fn situations() -> Vec<(&'static str, Change)> {
         }),
         ("plan changed, not updatable", |f| f.with_plan("big-id").offered(|o| o.plan_updatable = false)),
         ("parameters changed, broker leaving", |f| {
-            f.with_parameters(&json!({"size": 3})).offered(|o| o.broker_state = BrokerState::Leaving)
+            f.with_parameters(&json!({"size": 3})).offered(|o| o.broker_state = BrokerState::BeingDeleted)
         }),
         ("parameters changed, broker missing", |f| f.with_parameters(&json!({"size": 3})).without_broker()),
         ("abandoned", Fixture::without_finalizer),

@@ -27,7 +27,7 @@ fn a_talkative_broker_is_not_written_down_word_by_word() {
 fn a_plan_can_shorten_how_long_it_is_polled_but_not_lengthen_it() {
     let after = |limit: Option<i64>, seconds: i64| {
         let mut fixture = Fixture::new().answered(accepted());
-        fixture.requested = Some(Offering { maximum_polling_duration: limit, ..offering() });
+        fixture.requested_offering = Some(Offering { maximum_polling_duration: limit, ..offering() });
         let polled = fixture.after(seconds).answered(Outcome::Polled(polled(OperationState::InProgress)));
         polled.status().progress.orphan_mitigation_in_progress
     };
@@ -61,7 +61,7 @@ fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
         late = late.answered(throttled());
     }
     late = late.answered(accepted());
-    late.requested = Some(Offering { maximum_polling_duration: patience, ..offering() });
+    late.requested_offering = Some(Offering { maximum_polling_duration: patience, ..offering() });
     let busy = || Outcome::Polled(polled(OperationState::InProgress));
     let polling = late.after(50).answered(busy());
     assert_eq!(conditions(&polling.status()), "Ready=False:Provisioning");
@@ -73,7 +73,7 @@ fn what_is_polled_for_has_its_time_from_when_it_was_accepted() {
 #[test]
 fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_is_asked_at_its_end() {
     let mut fixture = Fixture::new().answered(accepted());
-    fixture.requested = Some(Offering { maximum_polling_duration: Some(60), ..offering() });
+    fixture.requested_offering = Some(Offering { maximum_polling_duration: Some(60), ..offering() });
     let begun = fixture.now;
     let Outcome::Polled(osb::Outcome::Answered(busy)) = Outcome::Polled(polled(OperationState::InProgress))
     else {

@@ -125,7 +125,7 @@ fn the_plan_that_an_instance_has_decides_whether_it_may_be_left() {
     let leaving = |present: bool, wanted: bool| {
         let mut fixture = Fixture::new().settled().with_plan("large-id");
         fixture = fixture.offered(|offering| offering.plan_updatable = wanted);
-        fixture.present = Some(Offering { plan_updatable: present, ..offering() });
+        fixture.acknowledged_offering = Some(Offering { plan_updatable: present, ..offering() });
         shown(&fixture.plan(), &fixture)
     };
     assert_eq!(leaving(true, false), "intent, PATCH");

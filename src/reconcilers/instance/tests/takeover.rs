@@ -60,7 +60,7 @@ fn requests_for_an_update_that_were_acted_on_are_not_new() {
 fn a_deletion_needs_nothing_but_what_went_on_record() {
     let gone = of_original(Fixture::new().settled()).unresolved().deleted();
     let (_, call) = gone.asking();
-    let Call::Delete(address, target, Cause::Deletion) = call else { panic!("{}", name(&call)) };
+    let Call::Delete(address, target, DeletePurpose::Deletion) = call else { panic!("{}", name(&call)) };
     assert_eq!(address.instance_id, "made-up-by-the-webhook");
     assert_eq!((&*target.service_id, &*target.plan_id), ("service-id", "small-id"));
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     crd::{ConditionStatus, ConditionType, UserInfo, condition},
     osb::{outcome::InstanceAnswer, wire::MaintenanceInfo},
-    reconcilers::{identity::identity_of, instance::Fetching},
+    reconcilers::{identity::identity_of, instance::FetchPurpose},
 };
 
 fn refused_update(usable: Option<bool>) -> Outcome {
@@ -183,7 +183,7 @@ fn a_new_plan_comes_with_its_version() {
 }
 
 fn retrievable(mut fixture: Fixture) -> Fixture {
-    fixture.requested = Some(Offering { instances_retrievable: true, ..offering() });
+    fixture.requested_offering = Some(Offering { instances_retrievable: true, ..offering() });
     fixture
 }
 
@@ -200,7 +200,7 @@ fn found(plan: Option<&str>) -> Outcome {
 fn after_an_asynchronous_success_the_instance_tells_the_rest() {
     let polling = retrievable(Fixture::new().answered(accepted()));
     let (polled, fetch) = polling.following(Outcome::Polled(polled(OperationState::Succeeded)));
-    assert!(matches!(&fetch, Call::Request(_, InstanceRequest::Fetch(_, Fetching::Provisioned))));
+    assert!(matches!(&fetch, Call::Request(_, InstanceRequest::Fetch(_, FetchPurpose::Provisioned))));
     let (told, _) = polled.clone().absorbing(&fetch, found(None));
     assert_eq!(told.status().dashboard_url.as_deref(), Some("https://there"));
     assert_eq!(told.status().external_properties.unwrap().maintenance_version.as_deref(), Some("1.2.3"));
@@ -215,7 +215,7 @@ fn a_conflict_with_our_own_unanswered_request_is_looked_into_before_anything_is_
         || retrievable(Fixture::new().answered(Outcome::Provisioned(doubt(Some(200), true, false))));
     let conflict = || Outcome::Provisioned(refused(409, RefusalReason::Conflict));
     let (asked, fetch) = unanswered().following(conflict());
-    assert!(matches!(&fetch, Call::Request(_, InstanceRequest::Fetch(_, Fetching::Refused(_)))));
+    assert!(matches!(&fetch, Call::Request(_, InstanceRequest::Fetch(_, FetchPurpose::Refused(_)))));
     for ours in [None, Some("small-id")] {
         let (recovered, _) = asked.clone().absorbing(&fetch, found(ours));
         assert_eq!(ready(&recovered).0, ConditionStatus::True);
@@ -236,7 +236,7 @@ fn a_conflict_with_our_own_unanswered_request_is_looked_into_before_anything_is_
 fn annotated(mut fixture: Fixture, team: &str) -> Fixture {
     let instance = [("team".to_owned(), team.to_owned())].into();
     fixture.annotations = Some(ContextAnnotations { instance, ..ContextAnnotations::default() });
-    fixture.present = Some(Offering { context_updatable: true, ..offering() });
+    fixture.acknowledged_offering = Some(Offering { context_updatable: true, ..offering() });
     fixture
 }
 
@@ -259,7 +259,7 @@ fn annotations_that_change_are_told_where_the_broker_wants_to_know() {
         assert_eq!(ready(&told).0, ConditionStatus::True);
         assert_eq!(shown(&told.plan(), &told), "wait for a change");
     }
-    moved.present = Some(offering());
+    moved.acknowledged_offering = Some(offering());
     assert_eq!(shown(&moved.plan(), &moved), "wait for a change", "this one does not want to know");
 }
 
