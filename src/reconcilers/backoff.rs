@@ -54,7 +54,7 @@ impl Pace<'_> {
     /// (OSB 2.17, "Polling Interval and Duration"). The setting `give_up_after` limits it as well, counted
     /// from when the operation `began`.
     #[must_use]
-    pub fn polled_until(
+    pub fn polling_deadline(
         self,
         accepted: Timestamp,
         began: Option<&Time>,

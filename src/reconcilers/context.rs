@@ -38,9 +38,9 @@ pub struct Context {
     pub settings: ReconcileSettings,
     /// The versions of the objects that this process wrote.
     pub expectations: Expectations,
-    /// What this process remembers of instances and bindings.
+    /// The memories of instances and bindings.
     pub operations: Memories<OperationMemory>,
-    /// What this process remembers of broker objects.
+    /// The memories of broker objects.
     pub catalogs: Memories<BrokerMemory>,
     /// Limits how many writes are in progress at the API server.
     pub writes: tokio::sync::Semaphore,

@@ -1,4 +1,4 @@
-//! Which Events does the operator publish? They follow from the changes of conditions, for users who read
+//! Which Events does the operator publish? They follow from the changes of conditions, for users of
 //! `kubectl describe`.
 
 use k8s_openapi::api::core::v1::ObjectReference;

@@ -10,7 +10,7 @@ use super::backoff::later;
 const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// The start of the message when the operator gives up after too long a time.
-pub const TOO_LONG: &str = "Stopping reconciliation retries because too much time has elapsed";
+pub const RETRY_TIMEOUT: &str = "Stopping reconciliation retries because too much time has elapsed";
 
 /// The message when orphan mitigation has ended.
 pub const MITIGATION_COMPLETED: &str = "Orphan mitigation was completed successfully";
@@ -51,12 +51,12 @@ pub fn should_record<'a>(
     described: &mut Option<Timestamp>,
     now: Timestamp,
 ) -> bool {
-    let lately = described.is_some_and(|at| now < later(at, DESCRIPTION_INTERVAL));
-    let known = shown.into_iter().any(|shown| lately || shown == message);
-    if !known {
+    let is_too_soon = described.is_some_and(|at| now < later(at, DESCRIPTION_INTERVAL));
+    let is_suppressed = shown.into_iter().any(|shown| is_too_soon || shown == message);
+    if !is_suppressed {
         *described = Some(now);
     }
-    !known
+    !is_suppressed
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub const REDACTED: &str = "<redacted>";
 /// The parameters of a request. It has no `Debug`, as some values come from Secrets.
 #[derive(Clone, Default)]
 pub struct Parameters {
-    /// All parameters. None if there are none.
+    /// All parameters. `None` if there are none.
     sent: Option<RawObject>,
     /// The same, with [`REDACTED`] in place of each value from a Secret.
     shown: Option<RawObject>,
@@ -244,12 +244,12 @@ fn duplicate(key: &str) -> ParametersError {
 /// Merges two objects. Members that are objects in both are merged in the same way. For other members, the
 /// value of `upper` counts. `None` if both are empty.
 #[must_use]
-pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Option<JsonObject> {
+pub fn merge_objects(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Option<JsonObject> {
     let mut merged = lower.cloned().unwrap_or_default();
     for (key, value) in upper.into_iter().flatten() {
         match (merged.get_mut(key), value) {
             (Some(Value::Object(below)), Value::Object(above)) => {
-                *below = overlaid(Some(below), Some(above)).unwrap_or_default();
+                *below = merge_objects(Some(below), Some(above)).unwrap_or_default();
             }
             _ => {
                 merged.insert(key.clone(), value.clone());
@@ -263,7 +263,7 @@ pub fn overlaid(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> Optio
 ///
 /// # Errors
 /// The defaults are too deep, or have too many values.
-pub fn defaults(
+pub fn merge_defaults(
     of_class: Option<&RawObject>,
     of_plan: Option<&RawObject>,
 ) -> Result<Option<RawObject>, ParametersError> {
@@ -272,7 +272,7 @@ pub fn defaults(
         budget.take(given.text().as_bytes()).map_err(|excess| error_at(DEFAULTS, &excess))?;
     }
     let tree = |given: Option<&RawObject>| given.map(|given| parsed(DEFAULTS, given)).transpose();
-    let merged = overlaid(tree(of_class)?.as_ref(), tree(of_plan)?.as_ref());
+    let merged = merge_objects(tree(of_class)?.as_ref(), tree(of_plan)?.as_ref());
     Ok(merged.map(without_nulls).filter(|merged| !merged.is_empty()).map(RawObject::from))
 }
 
@@ -294,7 +294,7 @@ impl Parameters {
     ///
     /// # Errors
     /// The parameters or the defaults are too deep, or have too many values.
-    pub fn over(self, defaults: Option<&RawObject>) -> Result<Self, ParametersError> {
+    pub fn with_defaults(self, defaults: Option<&RawObject>) -> Result<Self, ParametersError> {
         let Some(defaults) = defaults else {
             return Ok(self);
         };
@@ -306,17 +306,17 @@ impl Parameters {
         let Merged { all, secret_keys } = self.tree()?;
         let mut defaults = parsed(DEFAULTS, defaults)?;
         defaults.retain(|key, _| !secret_keys.contains(key));
-        let all = overlaid(Some(&defaults), Some(&all)).unwrap_or_default();
+        let all = merge_objects(Some(&defaults), Some(&all)).unwrap_or_default();
         Merged { all, secret_keys }.finish()
     }
 
-    /// The parameters for the broker. None if there are none.
+    /// The parameters for the broker. `None` if there are none.
     #[must_use]
     pub fn to_send(&self) -> Option<RawObject> {
         self.sent.clone()
     }
 
-    /// The parameters for status, without values from Secrets. None if there are none.
+    /// The parameters for status, without values from Secrets. `None` if there are none.
     #[must_use]
     pub fn to_show(&self) -> Option<RawObject> {
         self.shown.clone()

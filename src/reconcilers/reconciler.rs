@@ -45,7 +45,7 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
 
-    /// Drops large values before a wait. The runner observes again before it decides anything.
+    /// Releases large values before a wait. The runner observes again before it decides anything.
     fn release_memory(_: &mut Self::Dependencies) {}
 
     /// The memories of the objects of this kind.

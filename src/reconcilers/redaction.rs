@@ -80,8 +80,8 @@ impl Redactor<'_> {
         }
         let parameters = self.parameters?.as_ref().ok()?;
         let checksum = parameters.checksum();
-        let known = self.sent.is_none_or(|sent| sent == checksum);
-        known.then(|| parameters.redact(text))
+        let is_what_was_sent = self.sent.is_none_or(|sent| sent == checksum);
+        is_what_was_sent.then(|| parameters.redact(text))
     }
 }
 

@@ -50,7 +50,7 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest time until the next reconcile after a conflict. The conflicting write triggers a reconcile as
 /// well.
-const AFTER_CONFLICT: Duration = Duration::from_secs(5);
+const CONFLICT_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// How many writes of one answer are sent concurrently.
 const CONCURRENT_WRITES: usize = 16;
@@ -100,7 +100,7 @@ pub async fn traced<K: Object>(
 
 /// An object that is not older than the last write of this process, or the action that waits for one.
 pub enum Fresh<K> {
-    /// The object, from the cache or, if the cache stays stale, from the API server.
+    /// The object, from the cache. If the cache stays stale, it comes from the API server.
     Object(Arc<K>),
     /// The cache is stale, or the object is gone.
     Wait(Action),
@@ -129,7 +129,7 @@ pub async fn fresh<K: Object>(object: Arc<K>, context: &Context) -> Result<Fresh
 #[must_use]
 pub fn after_error<K: Object>(object: &K, error: &ReconcileError, context: &Context) -> Action {
     if error.is_conflict() {
-        return Action::requeue(AFTER_CONFLICT);
+        return Action::requeue(CONFLICT_RETRY_DELAY);
     }
     let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), Timestamp::now());
     let failures = context.expectations.record_failure(&uid);

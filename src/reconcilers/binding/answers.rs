@@ -20,12 +20,12 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::{self, TOO_LONG},
+        messages::{self, RETRY_TIMEOUT},
         operation::{
             AfterAnswer, Call, Phase,
             answers::{AnswerHooks, should_record},
             call::RequestHooks as _,
-            plan::polls_end,
+            plan::polling_deadline,
             status::{
                 back_off, failed, failed_with_orphan, has_taken_too_long, start_mitigation,
                 switch_to_deletion, try_again,
@@ -159,7 +159,7 @@ fn retry_or_give_up(
 ) -> ServiceBindingStatus {
     let reason = Reason::BindCallFailed;
     if has_taken_too_long(view, &status) {
-        let message = format!("{TOO_LONG}: {message}");
+        let message = format!("{RETRY_TIMEOUT}: {message}");
         return give_up(view, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message);
     }
     try_again(view, status, reason, message, retry_after)
@@ -244,7 +244,7 @@ fn after_fetch(
     let reason = Reason::FetchingBindingFailed;
     let message = view.redactor().message("Fetching the binding failed", &why);
     if let Phase::Polling(awaited, accepted) = view.phase {
-        if view.now >= polls_end(view, awaited, accepted) {
+        if view.now >= polling_deadline(view, awaited, accepted) {
             let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(failed_with_orphan(view, status, reasons, &message, false)));
         }

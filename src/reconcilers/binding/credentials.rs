@@ -67,10 +67,11 @@ fn bytes(value: Value) -> Vec<u8> {
 
 /// The API server's rule for the keys of a Secret.
 fn is_legal(key: &str) -> bool {
-    let known = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    let is_allowed =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     !key.is_empty()
         && key.len() <= KEY_LIMIT
-        && key.chars().all(known)
+        && key.chars().all(is_allowed)
         && key != "."
         && !key.starts_with("..")
 }

@@ -47,12 +47,12 @@ pub struct BindingDependencies {
     pub namespace_uid: Option<String>,
     /// The id of this cluster.
     pub cluster_id: String,
-    /// Whether the object of the broker that was last asked exists.
+    /// Whether the object of the broker of the last request exists.
     pub recorded_broker_exists: bool,
 }
 
 impl BindingDependencies {
-    /// The instance, decoded.
+    /// The instance with its decoded status.
     pub(super) fn instance(&self) -> Option<Decoded<'_, Instance>> {
         self.instance.as_deref().map(Decoded::of)
     }

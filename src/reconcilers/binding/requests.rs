@@ -75,7 +75,7 @@ impl RequestHooks for Binding {
     }
 }
 
-/// A bind and its intent. The repetition of one without an answer is the same request under the same id.
+/// A bind and its intent. The repetition of an unanswered bind is the same request with the same id.
 pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> NextStep<Binding> {
     let body = BindRequest {
         service_id: desired.resolved.service_id.clone(),

@@ -46,8 +46,9 @@ pub enum SecretState {
     NotOwned,
 }
 
-/// Whether the credentials of the current binding are in no Secret of the binding object. v0.3 did not record
-/// in the Secret to which binding id it belongs.
+/// Whether the Secret with the credentials of the current binding is missing. A Secret of the binding object
+/// may still have the credentials of an earlier attempt. v0.3 did not record in the Secret to which binding
+/// id it belongs.
 #[must_use]
 pub fn is_secret_lost(state: &SecretState, decoded: &Decoded<'_, Binding>) -> bool {
     match state {
@@ -94,7 +95,8 @@ pub(super) async fn observe(
         Binding::shows_injection_failure(&decoded.status) || decoded.status.progress.attempt > 0;
     match decoded.phase {
         _ if decoded.is_being_deleted() => Ok(cached.unwrap_or(SecretState::Unchecked)),
-        // The Secret may have been written before a crash, and then no other request is sent.
+        // The Secret may have been written before a crash. Then no other request is needed, so the cache is
+        // not enough.
         Phase::RequestInFlight(..) => read_from_api(object, context).await,
         // If another Secret had the name the last time, the operator does not request credentials that it
         // cannot write.

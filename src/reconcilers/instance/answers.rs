@@ -17,7 +17,7 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::TOO_LONG,
+        messages::RETRY_TIMEOUT,
         operation::{
             Address, AfterAnswer, Awaited, Call, OperationStatus as _,
             answers::AnswerHooks,
@@ -109,7 +109,7 @@ fn after_provision(
     outcome: osb::Outcome<Provisioned>,
 ) -> AfterAnswer<Instance> {
     if let osb::Outcome::Refused(refusal) = &outcome
-        && may_have_provisioned_earlier(view, refusal)
+        && may_exist_already(view, refusal)
     {
         let purpose = FetchPurpose::Refused(refusal.message.clone());
         return Next::Call(Call::Request(address, InstanceRequest::Fetch(target, purpose)));
@@ -120,7 +120,7 @@ fn after_provision(
 /// Whether a 409 may mean that an earlier request without an answer created the instance. No other instance
 /// has an id that the operator derived, and some brokers answer 409 to each repetition. The operator fetches
 /// the instance to find out, if the offering allows it.
-fn may_have_provisioned_earlier(view: &InstanceView<'_>, refusal: &Refusal) -> bool {
+fn may_exist_already(view: &InstanceView<'_>, refusal: &Refusal) -> bool {
     let retrievable =
         view.dependencies.requested_offering.as_ref().is_some_and(|plan| plan.instances_retrievable);
     refusal.reason == RefusalReason::Conflict
@@ -278,7 +278,7 @@ fn retry_or_give_up(
     match (has_taken_too_long(view, &status), is_unchanged) {
         (true, true) => ready(view, Details::default(), CONTEXT_NOT_UPDATED),
         (true, false) => {
-            let message = format!("{TOO_LONG}: {message}");
+            let message = format!("{RETRY_TIMEOUT}: {message}");
             give_up(view, status, (reason, Reason::ErrorReconciliationRetryTimeout), &message)
         }
         (false, true) => {
@@ -320,7 +320,7 @@ fn after_fetch(
         (FetchPurpose::Refused(message), _) => {
             mitigate_earlier_provision(view, &view.redactor().message("Provision call failed", message))
         }
-        // The last poll said that the operation succeeded. Details that the broker does not send now stay as
+        // The last poll showed that the operation succeeded. Details that this answer does not have stay as
         // they are.
         (FetchPurpose::Provisioned, outcome) => ready(view, details(outcome), PROVISIONED),
         (FetchPurpose::Updated, outcome) => ready(view, details(outcome), UPDATED),

@@ -32,5 +32,5 @@ pub(super) fn effective(
         return Ok(None);
     };
     let [of_class, of_plan] = &offering.default_parameters;
-    parameters::defaults(of_class.as_ref(), of_plan.as_ref())
+    parameters::merge_defaults(of_class.as_ref(), of_plan.as_ref())
 }

@@ -26,7 +26,7 @@ pub(super) struct DesiredInstance<'a> {
 }
 
 impl DesiredInstance<'_> {
-    /// Whether a recorded request asked for the same.
+    /// Whether a recorded request has the same plan, parameters and maintenance version.
     pub fn matches(&self, properties: &InstanceProperties) -> bool {
         *properties.plan_id() == self.offering.plan_id
             && properties.parameter_checksum == self.parameters.checksum()

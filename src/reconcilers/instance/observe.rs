@@ -53,19 +53,19 @@ pub struct InstanceDependencies {
     pub context_annotations: Option<ContextAnnotations>,
     /// The id of this cluster.
     pub cluster_id: String,
-    /// Whether the object of the broker that was last asked exists.
+    /// Whether the object of the broker of the last request exists.
     pub recorded_broker_exists: bool,
 }
 
 impl InstanceDependencies {
     /// The current state of a plan, if it is among those that were read.
     pub(super) fn plan(&self, id: &osb::PlanId) -> Option<&Offering> {
-        let known = [
+        let offerings = [
             self.offering.as_ref().ok(),
             self.acknowledged_offering.as_ref(),
             self.requested_offering.as_ref(),
         ];
-        known.into_iter().flatten().find(|offering| offering.plan_id == *id)
+        offerings.into_iter().flatten().find(|offering| offering.plan_id == *id)
     }
 
     /// Whether the instance may change to another plan. The plan that it has decides (OSB 2.17, "Updating a
@@ -126,7 +126,7 @@ async fn observe(
     let parameters = if decoded.needs_parameters(decoded.needs_request()) {
         let sources = parameters::read(&context.client, namespace, &object.spec.parameters_from).await?;
         let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
-        Some(given.and_then(|given| given.over(defaults.clone()?.as_ref())))
+        Some(given.and_then(|given| given.with_defaults(defaults.clone()?.as_ref())))
     } else {
         None
     };

@@ -27,9 +27,9 @@ use crate::{
 
 impl PlanHooks for Instance {
     fn legacy_record(view: &InstanceView<'_>) -> Option<ServiceInstanceStatus> {
-        let ordered = view.dependencies.legacy.clone().filter(|_| view.status.resolved.is_none())?;
+        let resolved = view.dependencies.legacy.clone().filter(|_| view.status.resolved.is_none())?;
         let (id, requests) = (view.instance_id(), view.observed_update_requests());
-        Some(legacy::instances::record(view.status_copy(), ordered, id, requests))
+        Some(legacy::instances::record(view.status_copy(), resolved, id, requests))
     }
 
     fn plan_present(view: &InstanceView<'_>, _: Option<Timestamp>) -> NextStep<Self> {

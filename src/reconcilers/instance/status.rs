@@ -73,7 +73,7 @@ impl StatusHooks for Instance {
         }
     }
 
-    fn show_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
+    fn record_printer_columns(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
         let reference = &view.object.spec.plan_reference;
         status.user_specified_class_name = class_as_specified(reference);
         status.user_specified_plan_name =
@@ -99,11 +99,11 @@ impl StatusHooks for Instance {
     }
 }
 
-/// Records that the operator acts on the spec.
+/// Records the spec as observed: the operator acts on it now.
 fn observe_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
     status.observed_generation = view.generation();
     status.observed_update_requests = view.object.spec.update_requests;
-    Instance::show_spec(view, status);
+    Instance::record_printer_columns(view, status);
 }
 
 /// Details of the instance in a broker's answer. A value that is absent does not change (OSB 2.17, "Updating

@@ -19,14 +19,14 @@ use crate::{
 #[must_use]
 pub fn record(
     status: ServiceInstanceStatus,
-    ordered: ResolvedOffering,
+    resolved: ResolvedOffering,
     instance_id: InstanceId,
     observed_update_requests: i64,
 ) -> ServiceInstanceStatus {
     ServiceInstanceStatus {
         instance_id,
         observed_update_requests,
-        resolved: Some(ordered),
+        resolved: Some(resolved),
         // v0.3 wrote the defaults into the spec. They are still there unless a user has removed them.
         default_provision_parameters: None,
         ..status
@@ -52,8 +52,8 @@ pub fn resolve(
         }
         (None, Some(class)) => {
             let plan = named(spec.service_plan_ref.as_ref());
-            let of = ScopeKind::Namespace;
-            resolve_in::<Namespaced>(of, (class, plan), status, Some(namespace), &caches.namespaced)
+            let scope = ScopeKind::Namespace;
+            resolve_in::<Namespaced>(scope, (class, plan), status, Some(namespace), &caches.namespaced)
         }
         (None, None) => None,
     }
@@ -64,10 +64,10 @@ fn resolve_in<S: Scope>(
     (class, plan): (&str, Option<&str>),
     status: &ServiceInstanceStatus,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
 ) -> Option<ResolvedOffering> {
-    let class_object = stores.class(namespace, class)?;
-    let referred = plan.and_then(|plan| stores.plan(namespace, plan));
+    let class_object = caches.class(namespace, class)?;
+    let referred = plan.and_then(|plan| caches.plan(namespace, plan));
     // The reference in the spec may have changed since the request. The recorded properties have the plan of
     // the request.
     let properties = [&status.in_progress_properties, &status.external_properties];
@@ -76,7 +76,7 @@ fn resolve_in<S: Scope>(
     let plan_id = requested.or(referred.as_ref().map(|plan| &plan.common().external_id))?.clone();
     let plan_object = referred
         .filter(|plan| plan.common().external_id == plan_id)
-        .or_else(|| stores.plans_by_external_id(namespace, class, plan_id.as_str()).pop());
+        .or_else(|| caches.plans_by_external_id(namespace, class, plan_id.as_str()).pop());
     Some(ResolvedOffering {
         scope,
         broker: class_object.broker_name().to_owned(),

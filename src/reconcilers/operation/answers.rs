@@ -7,7 +7,7 @@ use super::{
     AfterAnswer,
     call::{Answer, Call},
     phase::{Awaited, DeletePurpose, Phase},
-    plan::polls_end,
+    plan::polling_deadline,
     resource::{BrokerResource, OperationStatus, View},
     status::{self, StatusHooks},
 };
@@ -23,7 +23,7 @@ use crate::{
     },
     reconcilers::{
         memory::OperationMemory,
-        messages::{self, TOO_LONG},
+        messages::{self, RETRY_TIMEOUT},
         reason::Reason,
         reconciler::{Absorbed, Next},
         writes::Write,
@@ -90,7 +90,7 @@ fn after_delete<R: AnswerHooks>(
 ) -> AfterAnswer<R> {
     let (why, retry_after) = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     match outcome {
-        osb::Outcome::Answered(Deleted::Done) => deleted(view, purpose),
+        osb::Outcome::Answered(Deleted::Done) => delete_succeeded(view, purpose),
         osb::Outcome::Answered(Deleted::Accepted { operation }) => {
             Next::Record(status::deletion_accepted(view, purpose, operation))
         }
@@ -101,10 +101,10 @@ fn after_delete<R: AnswerHooks>(
 }
 
 /// The broker holds nothing for this object any more.
-fn deleted<R: AnswerHooks>(view: &View<'_, R>, purpose: DeletePurpose) -> AfterAnswer<R> {
+fn delete_succeeded<R: AnswerHooks>(view: &View<'_, R>, purpose: DeletePurpose) -> AfterAnswer<R> {
     match purpose {
         DeletePurpose::Deletion => Next::RemoveFinalizer,
-        DeletePurpose::Mitigation => Next::Record(status::mitigated(view)),
+        DeletePurpose::Mitigation => Next::Record(status::mitigation_succeeded(view)),
     }
 }
 
@@ -116,7 +116,7 @@ fn after_poll<R: AnswerHooks>(
     let Phase::Polling(awaited, accepted) = view.phase else {
         return Next::Record(view.status_copy());
     };
-    let overdue = view.now >= polls_end(view, awaited, accepted);
+    let overdue = view.now >= polling_deadline(view, awaited, accepted);
     let failure = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match answered_poll(view, awaited, overdue, &polled, memory) {
@@ -127,8 +127,8 @@ fn after_poll<R: AnswerHooks>(
         // DELETE finds out, and it does no harm if the resource is gone.
         osb::Outcome::Refused(refusal) if refusal.status == 404 => match awaited {
             Awaited::Deletion(purpose) => {
-                let again = status::delete_failed(view, purpose, &refusal.message, refusal.retry_after);
-                return Next::Record(again);
+                let retried = status::delete_failed(view, purpose, &refusal.message, refusal.retry_after);
+                return Next::Record(retried);
             }
             Awaited::Operation(_) if view.is_being_deleted() => {
                 return delete_unknown_operation(view, &refusal.message);
@@ -138,7 +138,7 @@ fn after_poll<R: AnswerHooks>(
         osb::Outcome::Refused(_) | osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => failure,
     };
     if overdue {
-        let why = view.redactor().message(TOO_LONG, &problem);
+        let why = view.redactor().message(RETRY_TIMEOUT, &problem);
         return Next::Record(operation_or_delete_failed(
             view,
             awaited,
@@ -163,7 +163,7 @@ fn answered_poll<R: AnswerHooks>(
     Ok(match (polled.state, awaited) {
         (OperationState::Succeeded, Awaited::Operation(operation)) => R::operation_succeeded(view, operation),
         (OperationState::Succeeded | OperationState::Gone, Awaited::Deletion(purpose)) => {
-            deleted(view, purpose)
+            delete_succeeded(view, purpose)
         }
         (OperationState::Failed, _) => {
             let why = view.redactor().reason(polled.description.as_deref());
@@ -175,7 +175,7 @@ fn answered_poll<R: AnswerHooks>(
         }
         (OperationState::InProgress, _) => return Err(("the operation takes too long".into(), None)),
         // 410 is valid only for a deletion (OSB 2.17, "Polling Last Operation"). The resource exists or is
-        // being created, so the answer is ignored and polling goes on.
+        // being created, so the answer counts as a problem, and polling goes on.
         (OperationState::Gone, Awaited::Operation(_)) => {
             let why = format!("the broker says that the {} is gone", R::TEXTS.noun);
             if !view.is_being_deleted() {

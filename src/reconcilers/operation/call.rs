@@ -55,7 +55,7 @@ pub enum Call<Q> {
     Request(Address, Q),
     /// `DELETE`
     Delete(Address, Target, DeletePurpose),
-    /// `GET …/last_operation`, with the `operation` that the broker gave.
+    /// `GET …/last_operation`, with the `operation` that the broker returned.
     Poll(Address, Target, Option<String>),
 }
 

@@ -58,8 +58,8 @@ fn begin_operation<R: StatusHooks>(view: &View<'_, R>, status: &mut R::Status, o
     }
     let changed = view.spec_has_changed();
     if changed || view.status.operation() != CurrentOperation::Operation(operation) {
-        // The attempt after orphan mitigation does not start to count retries again. Otherwise the operator
-        // would send a request every second to a broker that fails each of them.
+        // The attempt after orphan mitigation continues to count retries. Otherwise the operator would send a
+        // request every second to a broker that fails each of them.
         if changed || progress.next_attempt_time.is_none() {
             progress.retries = 0;
         }

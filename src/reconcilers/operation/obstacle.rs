@@ -37,7 +37,7 @@ pub enum ClearsOn {
     /// A change of something that the decision depends on and that is watched.
     Change,
     /// A change that no watch announces, so the operator checks again after an interval. This is so for
-    /// Secrets that are not ours, and for other instances.
+    /// Secrets of other owners, and for other instances.
     Recheck,
     /// A change of the spec. No change of other objects helps.
     SpecChange,
@@ -99,7 +99,7 @@ pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Param
 /// operator acts on it when the obstacle is gone.
 pub fn report<R: StatusHooks>(view: &View<'_, R>, obstacle: &Obstacle) -> NextStep<R> {
     let mut status = view.status_copy();
-    R::show_spec(view, &mut status);
+    R::record_printer_columns(view, &mut status);
     status.set_condition(Ready, False, obstacle.reason, &obstacle.message, view.now);
     // An instance or a binding that exists does not become `Failed` because its class has changed.
     if obstacle.clears_on == ClearsOn::SpecChange && !view.may_exist() {

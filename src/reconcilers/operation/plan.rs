@@ -178,7 +178,7 @@ fn plan_poll<R: RequestHooks>(
     awaited: Awaited<R::Operation>,
     accepted: Timestamp,
 ) -> NextStep<R> {
-    let until = polls_end(view, awaited, accepted);
+    let until = polling_deadline(view, awaited, accepted);
     let due = view.pace().next_poll(view.memory, accepted, until);
     if let Some(wait) = wait_until(view, due) {
         return wait;
@@ -195,7 +195,7 @@ fn plan_poll<R: RequestHooks>(
 /// The time at which the operator stops polling. For an operation, the limit counts from its start. After a
 /// deletion that took too long the operator sends the DELETE again, so the time of earlier operations does
 /// not count.
-pub fn polls_end<R: BrokerResource>(
+pub fn polling_deadline<R: BrokerResource>(
     view: &View<'_, R>,
     awaited: Awaited<R::Operation>,
     accepted: Timestamp,
@@ -204,7 +204,7 @@ pub fn polls_end<R: BrokerResource>(
         Awaited::Operation(_) => view.status.progress().operation_start_time.as_ref(),
         Awaited::Deletion(_) => None,
     };
-    view.pace().polled_until(accepted, began, view.dependencies.maximum_polling_duration())
+    view.pace().polling_deadline(accepted, began, view.dependencies.maximum_polling_duration())
 }
 
 /// Records the `Ready` condition if it is not recorded yet, and waits.

@@ -95,11 +95,11 @@ pub struct KindTexts {
 
 /// State outside the object that every operation depends on.
 pub trait OperationDependencies: Send + Sync {
-    /// Drops large values before a wait.
+    /// Releases large values before a wait.
     fn release_memory(&mut self);
     /// The parameters, as far as they were read.
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>>;
-    /// Whether the object of the broker that was last asked exists.
+    /// Whether the object of the broker of the last request exists.
     fn recorded_broker_exists(&self) -> bool;
     /// How long an operation may be polled, in seconds, if the plan says so.
     fn maximum_polling_duration(&self) -> Option<i64>;
@@ -264,7 +264,7 @@ pub struct View<'a, R: BrokerResource> {
     decoded: Decoded<'a, R>,
     /// State outside the object.
     pub dependencies: &'a R::Dependencies,
-    /// What the process remembers of the object.
+    /// What the process keeps in memory about the object.
     pub memory: OperationMemory,
     /// The limits and intervals in force.
     pub settings: &'a ReconcileSettings,

@@ -20,7 +20,7 @@ use crate::{
     osb::outcome::Explanation,
     reconcilers::{
         identity::attempt_id,
-        messages::{self, MITIGATION_COMPLETED, TOO_LONG},
+        messages::{self, MITIGATION_COMPLETED, RETRY_TIMEOUT},
         reason::Reason,
     },
 };
@@ -36,7 +36,7 @@ pub trait StatusHooks: BrokerResource {
     /// `Ready` stays as it is.
     fn in_progress_condition(operation: Self::Operation) -> Option<(Reason, &'static str)>;
     /// Records the fields of the spec that the printer columns show.
-    fn show_spec(_: &View<'_, Self>, _: &mut Self::Status) {}
+    fn record_printer_columns(_: &View<'_, Self>, _: &mut Self::Status) {}
     /// The status and the message of `Ready` after the operator has given up.
     fn ready_when_failed(status: &Self::Status, message: &str) -> (ConditionStatus, String);
     /// Whether `Ready` says why credentials cannot be written. That message is kept, as the user must correct
@@ -68,8 +68,8 @@ pub fn start_mitigation<R: StatusHooks>(
     may_take_effect_late: bool,
 ) -> R::Status {
     let mut started = status;
-    let quiet = view.pace().quiet_until(started.progress().last_attempt_time.as_ref());
-    started.progress_mut().start_mitigation(why, may_take_effect_late, quiet);
+    let quiet_until = view.pace().quiet_until(started.progress().last_attempt_time.as_ref());
+    started.progress_mut().start_mitigation(why, may_take_effect_late, quiet_until);
     *started.deletion_status_mut() = DeletionStatus::Required;
     if !condition::is_true(started.conditions(), Failed) && !R::shows_injection_failure(&started) {
         let not_before = started.progress().next_attempt_time.clone();
@@ -102,7 +102,7 @@ pub fn restored_from_backup<R: BrokerResource>(view: &View<'_, R>) -> R::Status 
 
 /// Ends orphan mitigation. The next attempt uses another id. It is made no sooner than if the create had
 /// failed without orphan mitigation.
-pub fn mitigated<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
+pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     let mut status = view.status_copy();
     let cause = mitigation_cause(&status);
     let cause = cause.as_deref();
@@ -121,7 +121,7 @@ pub fn mitigated<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     if failed || view.pace().is_overdue(status.progress().operation_start_time.as_ref()) {
         status.progress_mut().finish_operation();
         let message =
-            giving_up_message::<R>(&format!("{TOO_LONG}: {}", cause.unwrap_or(MITIGATION_COMPLETED)));
+            giving_up_message::<R>(&format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)));
         if !keeps_message {
             let shown = if failed { &messages::with_cause(MITIGATION_COMPLETED, cause) } else { &message };
             status.set_condition(Ready, False, Reason::OrphanMitigationSuccessful, shown, view.now);

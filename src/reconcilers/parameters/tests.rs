@@ -29,7 +29,7 @@ fn inline_and_secret_parameters_are_one_object() {
 #[test]
 fn one_object_over_another_is_merged_all_the_way_down() {
     let over = |lower: Value, upper: Value| {
-        overlaid(lower.as_object(), upper.as_object()).map_or(Value::Null, Value::Object)
+        merge_objects(lower.as_object(), upper.as_object()).map_or(Value::Null, Value::Object)
     };
     let rows = [
         (json!({"a": 1}), json!({"b": 2}), json!({"a": 1, "b": 2})),
@@ -53,14 +53,14 @@ fn one_object_over_another_is_merged_all_the_way_down() {
 fn defaults_never_show_through_a_key_of_a_secret() {
     let given = merge(Some(&object(&json!({"a": {"x": 1}}))), &[holding(r#"{"b": {"c": "hunter2"}}"#)]);
     let defaults = object(&json!({"a": {"y": 2}, "b": {"c": "plain", "d": 3}, "e": 4}));
-    let parameters = given.ok().unwrap().over(Some(&defaults)).ok().unwrap();
+    let parameters = given.ok().unwrap().with_defaults(Some(&defaults)).ok().unwrap();
     let expected = json!({"a": {"x": 1, "y": 2}, "b": {"c": "hunter2"}, "e": 4});
     assert_eq!(parameters.to_send(), Some(object(&expected)));
     let shown = json!({"a": {"x": 1, "y": 2}, "b": "<redacted>", "e": 4});
     assert_eq!(parameters.to_show(), Some(object(&shown)));
-    assert_eq!(merge(None, &[]).ok().unwrap().over(None).ok().unwrap().to_send(), None);
+    assert_eq!(merge(None, &[]).ok().unwrap().with_defaults(None).ok().unwrap().to_send(), None);
     let deep = (0..MAX_DEPTH).fold(json!(1), |below, _| json!({ "a": below }));
-    let refused = merge(None, &[]).ok().unwrap().over(Some(&object(&json!({ "b": deep })))).err();
+    let refused = merge(None, &[]).ok().unwrap().with_defaults(Some(&object(&json!({ "b": deep })))).err();
     assert!(refused.unwrap().message.starts_with("the defaultProvisionParameters of the class and the plan"));
 }
 
@@ -173,13 +173,13 @@ fn defaults_of_too_many_values_are_refused() {
         let message = result.err().unwrap().message;
         assert!(message.starts_with(whose), "{message}");
     };
-    refused(defaults(Some(&object(100_001)), None));
-    refused(defaults(None, Some(&object(100_001))));
-    refused(defaults(Some(&object(60_000)), Some(&object(40_001))));
-    assert_eq!(defaults(Some(&object(50_000)), Some(&object(50_000))).unwrap(), Some(object(50_000)));
-    assert_eq!(defaults(None, Some(&RawObject::default())).unwrap(), None);
+    refused(merge_defaults(Some(&object(100_001)), None));
+    refused(merge_defaults(None, Some(&object(100_001))));
+    refused(merge_defaults(Some(&object(60_000)), Some(&object(40_001))));
+    assert_eq!(merge_defaults(Some(&object(50_000)), Some(&object(50_000))).unwrap(), Some(object(50_000)));
+    assert_eq!(merge_defaults(None, Some(&RawObject::default())).unwrap(), None);
     let given = merge(Some(&object(60_000)), &[]).ok().unwrap();
-    refused(given.over(Some(&object(40_001))).map(|over| over.to_send()));
+    refused(given.with_defaults(Some(&object(40_001))).map(|over| over.to_send()));
 }
 
 // v0.3 D5
@@ -209,6 +209,6 @@ fn digits_are_sent_and_fingerprinted_as_they_were_given() {
 fn a_default_of_null_is_none_as_no_status_can_hold_it() {
     let class = object(&json!({"a": null, "b": {"c": null, "d": [null]}, "e": 1}));
     let plan = object(&json!({"e": null}));
-    assert_eq!(defaults(Some(&class), Some(&plan)), Ok(Some(object(&json!({"b": {"d": [null]}})))));
-    assert_eq!(defaults(None, Some(&plan)), Ok(None));
+    assert_eq!(merge_defaults(Some(&class), Some(&plan)), Ok(Some(object(&json!({"b": {"d": [null]}})))));
+    assert_eq!(merge_defaults(None, Some(&plan)), Ok(None));
 }

@@ -55,8 +55,8 @@ pub(super) fn no_single_class<C: CatalogObject>(
 
 /// The names of objects, as this field of the spec would name them. The cache has no order. Without sorting,
 /// the status would change without a reason.
-fn names_of<E: CatalogObject>(entries: &[Arc<E>], way: ReferenceField<'_>) -> String {
-    let mut names: Vec<&str> = entries.iter().filter_map(|entry| way.name_of(&**entry)).collect();
+fn names_of<E: CatalogObject>(entries: &[Arc<E>], field: ReferenceField<'_>) -> String {
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| field.name_of(&**entry)).collect();
     names.sort_unstable();
     names.join(", ")
 }

@@ -112,7 +112,7 @@ pub fn recorded_broker(record: &ResolvedOffering, namespace: &str) -> BrokerKey 
 ///
 /// # Errors
 /// The class or plan does not exist (yet), or the name fits more than one.
-pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Caches) -> Result<Offering, Unresolved> {
+pub fn resolve(reference: &PlanReference, namespace: &str, caches: &Caches) -> Result<Offering, Unresolved> {
     let Some(class) = class_reference_field(reference) else {
         return Err(Unresolved {
             reason: Reason::ReferencesNonexistentServiceClass,
@@ -121,12 +121,12 @@ pub fn resolve(reference: &PlanReference, namespace: &str, stores: &Caches) -> R
     };
     let (plan, of_namespace) = (plan_reference_field(reference), Some(namespace));
     match class.scope() {
-        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &stores.cluster, || {
-            !class.classes(of_namespace, &stores.namespaced).is_empty()
+        ScopeKind::Cluster => resolve_in::<ClusterWide>(class, plan, None, &caches.cluster, || {
+            !class.classes(of_namespace, &caches.namespaced).is_empty()
         }),
         ScopeKind::Namespace => {
-            resolve_in::<Namespaced>(class, plan, of_namespace, &stores.namespaced, || {
-                !class.classes(None, &stores.cluster).is_empty()
+            resolve_in::<Namespaced>(class, plan, of_namespace, &caches.namespaced, || {
+                !class.classes(None, &caches.cluster).is_empty()
             })
         }
     }
@@ -139,11 +139,11 @@ pub fn resolve_recorded(
     record: &ResolvedOffering,
     plan_id: &PlanId,
     namespace: &str,
-    stores: &Caches,
+    caches: &Caches,
 ) -> Option<Offering> {
     match record.scope {
-        ScopeKind::Cluster => resolve_recorded_in(record, plan_id, None, &stores.cluster),
-        ScopeKind::Namespace => resolve_recorded_in(record, plan_id, Some(namespace), &stores.namespaced),
+        ScopeKind::Cluster => resolve_recorded_in(record, plan_id, None, &caches.cluster),
+        ScopeKind::Namespace => resolve_recorded_in(record, plan_id, Some(namespace), &caches.namespaced),
     }
 }
 
@@ -151,24 +151,24 @@ fn resolve_recorded_in<S: Scope>(
     record: &ResolvedOffering,
     plan_id: &PlanId,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
 ) -> Option<Offering> {
-    let class = stores.class(namespace, &record.class)?;
+    let class = caches.class(namespace, &record.class)?;
     // The recorded object counts first. Before or after a change of the plan, the plan is another object.
-    let named = stores.plan(namespace, &record.plan).filter(|plan| plan.common().external_id == *plan_id);
+    let named = caches.plan(namespace, &record.plan).filter(|plan| plan.common().external_id == *plan_id);
     let plan =
-        named.or_else(|| stores.plans_by_external_id(namespace, &record.class, plan_id.as_str()).pop())?;
-    Some(offering(&*class, &*plan, namespace, stores))
+        named.or_else(|| caches.plans_by_external_id(namespace, &record.class, plan_id.as_str()).pop())?;
+    Some(offering(&*class, &*plan, namespace, caches))
 }
 
 fn resolve_in<S: Scope>(
     class: ReferenceField<'_>,
     plan: Option<ReferenceField<'_>>,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
     exists_in_other_scope: impl FnOnce() -> bool,
 ) -> Result<Offering, Unresolved> {
-    let mut classes = class.classes(namespace, stores);
+    let mut classes = class.classes(namespace, caches);
     prefer_offered(&mut classes);
     let class_object = match &classes[..] {
         [only] => only,
@@ -177,8 +177,8 @@ fn resolve_in<S: Scope>(
     let class_name = class_object.meta().name.clone().unwrap_or_default();
     let broker_name = class_object.broker_name();
     let mut plans = match plan {
-        Some(plan) => plan.plans(namespace, &class_name, stores),
-        None => stores.plans_of_class(namespace, &class_name),
+        Some(plan) => plan.plans(namespace, &class_name, caches),
+        None => caches.plans_of_class(namespace, &class_name),
     };
     plans.retain(|object| object.broker_name() == broker_name);
     if plan.is_none() {
@@ -189,7 +189,7 @@ fn resolve_in<S: Scope>(
         [only] => only,
         found => return Err(no_single_plan(class, plan, found)),
     };
-    Ok(offering(&**class_object, &**plan_object, namespace, stores))
+    Ok(offering(&**class_object, &**plan_object, namespace, caches))
 }
 
 /// Keeps only the entries that the catalog still has, if there are any. Removed entries stay in the cluster
@@ -204,7 +204,7 @@ fn offering<S: Scope>(
     class: &S::Class,
     plan: &S::Plan,
     namespace: Option<&str>,
-    stores: &ScopeCaches<S>,
+    caches: &ScopeCaches<S>,
 ) -> Offering {
     let (of_class, of_plan) = (class.common(), plan.common());
     Offering {
@@ -230,7 +230,7 @@ fn offering<S: Scope>(
             (false, true) => Some(Removed::Plan),
             (false, false) => None,
         },
-        broker_state: match stores.broker(namespace, class.broker_name()) {
+        broker_state: match caches.broker(namespace, class.broker_name()) {
             None => BrokerState::Missing,
             Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::BeingDeleted,
             Some(_) => BrokerState::Present,

@@ -31,7 +31,7 @@ pub fn resolve(
             .into_iter()
             .flatten()
             .find(|properties| properties.plan_name() == name),
-        // Ids do not change.
+        // Ids and object names do not change, so they are resolved again.
         PlanSelector::Id => None,
     };
     let as_requested = unchanged.and_then(|properties| {
@@ -55,7 +55,7 @@ pub fn resolve(
     }
 }
 
-/// How a spec names its plan.
+/// How a spec names its plan: not at all, by its external name, or by another field.
 enum PlanSelector<'a> {
     Unnamed,
     Name(&'a str),

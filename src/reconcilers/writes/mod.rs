@@ -172,9 +172,9 @@ impl Write {
                 Ok(or_rejected(target.send::<IgnoredAny>(context, "change the status of", request).await)?)
             }
             Self::Delete(target, preconditions) => {
-                let only =
+                let parameters =
                     DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
-                let request = target.request().delete(&target.name, &only);
+                let request = target.request().delete(&target.name, &parameters);
                 ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))?;
                 Ok(None)
             }

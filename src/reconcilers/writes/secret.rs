@@ -132,7 +132,7 @@ pub(super) async fn delete_secret(
             Some(_) | None => return Ok(()),
         },
     };
-    let only = DeleteParams {
+    let parameters = DeleteParams {
         preconditions: Some(Preconditions { uid, resource_version: None }),
         ..DeleteParams::default()
     };
@@ -142,6 +142,6 @@ pub(super) async fn delete_secret(
         ..ObjectMeta::default()
     };
     let target = target(&metadata);
-    let request = target.request().delete(name, &only);
+    let request = target.request().delete(name, &parameters);
     ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))
 }

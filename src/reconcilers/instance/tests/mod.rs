@@ -248,7 +248,7 @@ impl Fixture {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
             let given = parameters::merge(self.object.spec.parameters.as_ref(), &[]);
-            given.and_then(|given| given.over(defaults.clone()?.as_ref()))
+            given.and_then(|given| given.with_defaults(defaults.clone()?.as_ref()))
         };
         Observed {
             object: Arc::new(self.object.clone()),
