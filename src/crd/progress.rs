@@ -119,7 +119,8 @@ impl Progress {
     /// replica was ahead.
     #[must_use]
     pub fn intent_time(&self, now: Timestamp) -> MicroTime {
-        let next = |time: &MicroTime| time.0.checked_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
+        let next =
+            |time: &MicroTime| time.0.checked_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
         let known = [&self.last_attempt_time, &self.observed_intent];
         let latest = known.into_iter().flatten().map(next).max();
         MicroTime(latest.map_or(now, |latest| latest.max(now)))

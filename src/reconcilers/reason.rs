@@ -88,6 +88,10 @@ reasons! {
     ServiceBindingNeedsOrphanMitigation,
 
     // Both
+    /// A person has removed the finalizer.
+    Abandoned,
+    /// The object was restored from another cluster.
+    RestoredFromAnotherCluster,
     /// The operator cannot send requests to the broker because its Secret is missing, or because its object
     /// is invalid.
     ErrorGettingAuthCredentials,

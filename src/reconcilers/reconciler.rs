@@ -8,8 +8,9 @@
 use std::{fmt::Debug, future::Future, sync::Arc};
 
 use jiff::Timestamp;
-use kube::core::object::HasStatus;
+use kube::{ResourceExt as _, core::object::HasStatus};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     context::Context,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     brokers::permits::ConcurrencyKey,
-    crd::{Condition, scope::Object},
+    crd::{Condition, FINALIZER, scope::Object},
 };
 
 /// The reconciler of one kind.
@@ -109,16 +110,16 @@ pub type NextOf<R> = Next<<R as Reconciler>::Status, <R as Reconciler>::Call>;
 
 /// The next step. `S` is the type of the status, and `C` that of the requests to brokers.
 pub enum Step<S, C> {
-    /// Add our finalizer, if admission has not added it. It is added before the first request to a broker.
-    __CLAIM__
+    /// Patch the object itself: the finalizer, and for instances and bindings the ids, references and the intent.
+    Claim(ObjectPatch<S>),
     /// Remove our finalizer.
     RemoveFinalizer,
     /// Write this status, which differs from the current one.
     Record(S),
     /// Write this intent, and then send the request that it announces.
     Attempt {
-        /// The status with the intent.
-        intent: S,
+        /// The intent, in a patch of the object itself.
+        intent: ObjectPatch<S>,
         /// The request.
         call: C,
     },
@@ -133,6 +134,21 @@ pub enum Step<S, C> {
     Write(Vec<Write>),
     /// Do nothing now.
     Wait(Wait),
+}
+
+/// A merge patch of an object itself, without its status.
+pub struct ObjectPatch<S> {
+    /// The patch.
+    pub patch: Value,
+    /// The status that the object has after the patch. The API server gets it with the next status write.
+    pub status: S,
+}
+
+/// The finalizers of an object with ours.
+#[must_use]
+pub fn with_finalizer<K: Object>(object: &K) -> Vec<String> {
+    let ours = Some(FINALIZER.to_owned()).filter(|ours| !object.finalizers().contains(ours));
+    object.finalizers().iter().cloned().chain(ours).collect()
 }
 
 /// How long there is nothing to do.

@@ -24,7 +24,7 @@ use super::{
     error::ReconcileError,
     events,
     expectations::is_gone,
-    reconciler::{Absorbed, Admitted, Next, ObjectSource, Observed, Reconciler, Step, Wait},
+    reconciler::{Absorbed, Admitted, Next, ObjectPatch, ObjectSource, Observed, Reconciler, Step, Wait},
     writes::{self, RejectedWrite, Write},
 };
 use crate::{
@@ -166,9 +166,8 @@ impl<R: Reconciler> Reconcile<'_, R> {
         let key = match R::plan(&self.observed) {
             Step::Wait(Wait::ForChange) => return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL))),
             Step::Wait(Wait::Until(at)) => return Ok(ControlFlow::Break(requeue(at, self.observed.now))),
-            Step::AddFinalizer => {
-                let written = writes::add_finalizer(self.context, &*self.observed.object).await?;
-                self.continue_with(written);
+            Step::Claim(patch) => {
+                self.patch(patch).await?;
                 return Ok(ControlFlow::Continue(()));
             }
             Step::RemoveFinalizer => return self.remove_finalizer().await,
@@ -200,7 +199,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
         self.observed.now = Timestamp::now();
         match R::plan(&self.observed) {
             Step::Attempt { intent, call } if R::concurrency_key(&call) == *key => {
-                self.record(&intent).await?;
+                self.patch(intent).await?;
                 let writing = Timestamp::now().duration_since(self.observed.now);
                 if writing > self.context.settings.request_timeout / 2 {
                     // The quiet period is computed for a request that is sent soon after its intent.
@@ -253,10 +252,24 @@ impl<R: Reconciler> Reconcile<'_, R> {
         }
     }
 
+    /// Patches the object itself. The write fails if the object is not the observed version.
+    async fn patch(
+        &mut self,
+        ObjectPatch { patch, status }: ObjectPatch<R::Status>,
+    ) -> Result<(), ReconcileError> {
+        let object = Arc::clone(&self.observed.object);
+        let mut written = writes::patch_object(self.context, &*object, patch, "claim").await?;
+        self.report_change(&object, &status);
+        // The annotation leaves out what is large.
+        *written.status_mut() = Some(status);
+        self.continue_with(written);
+        Ok(())
+    }
+
     /// Writes a status. The write fails if the object is not the observed version.
     async fn record(&mut self, status: &R::Status) -> Result<(), ReconcileError> {
         let object = Arc::clone(&self.observed.object);
-        let written = writes::record(self.context, &*object, object.status(), status).await?;
+        let written = writes::record(self.context, &*object, status).await?;
         self.report_change(&object, status);
         self.continue_with(written);
         Ok(())
@@ -266,7 +279,8 @@ impl<R: Reconciler> Reconcile<'_, R> {
     /// worked, and the answer must not be lost. So the status is written to the new version, if that has the
     /// status that announced the request: only this process writes the status.
     async fn record_result(&mut self, status: &R::Status) -> Result<(), ReconcileError> {
-        if is_same(self.observed.object.status(), status) {
+        let object = &*self.observed.object;
+        if object.persisted_status().is_none() && is_same(object.status(), status) {
             return Ok(());
         }
         let conflict = match self.record(status).await {

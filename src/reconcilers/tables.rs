@@ -2,7 +2,12 @@
 
 pub use testkit::tables::assert_table;
 
-use crate::crd::{Condition, ConditionStatus, ConditionType, condition};
+use kube::core::object::HasStatus;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::reconciler::ObjectPatch;
+use crate::crd::{Condition, ConditionStatus, ConditionType, condition, scope::Object};
 
 /// Adds a row to those with the same result.
 pub fn gather<'a>(rows: &mut Vec<(String, Vec<&'a str>)>, result: String, row: &'a str) {
@@ -19,4 +24,42 @@ pub fn shown(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
     let repeated = failed.map(|failed| Condition { type_: ConditionType::Stalled, ..failed });
     assert_eq!(condition::find(conditions, ConditionType::Stalled), repeated.as_ref(), "{conditions:?}");
     conditions.iter().filter(|condition| condition.type_ != ConditionType::Stalled)
+}
+
+/// What the API server makes of a patch of an object, as the operator reads it. The status comes from the annotation.
+pub fn patched<K>(object: &K, ObjectPatch { patch, status }: &ObjectPatch<K::Status>) -> K
+where
+    K: Object + HasStatus<Status: Serialize + DeserializeOwned>,
+{
+    let mut json = serde_json::to_value(object).unwrap();
+    if let Some(persisted) = object.persisted_status() {
+        json["status"] = persisted.clone();
+    }
+    merge(&mut json, patch);
+    if patch.get("spec").is_some() {
+        let generation = json["metadata"]["generation"].as_i64().unwrap_or(0);
+        json["metadata"]["generation"] = json!(generation + 1);
+    }
+    let written = serde_json::from_value::<K>(json).unwrap().complete();
+    let shown = |status: Option<&K::Status>| serde_json::to_value(status).unwrap();
+    assert_eq!(shown(written.status()), shown(Some(status)), "the annotation does not hold the whole intent");
+    written
+}
+
+/// RFC 7396
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
 }

@@ -102,7 +102,7 @@ fn readable<K: Object>(event: Event<ReadResult<K>>) -> Option<Event<K>> {
 
 fn read<K: Object>(ReadResult(object): ReadResult<K>) -> Option<K> {
     match object {
-        Ok(object) => Some(object),
+        Ok(object) => Some(object.complete()),
         Err(invalid) => {
             let (kind, name) = (K::kind(&()), invalid.metadata.name.as_deref().unwrap_or_default());
             let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();

@@ -137,7 +137,7 @@ fn bind_refused(
         return start_mitigation(view, status, Reason::BindCallFailed, message, false);
     }
     let conflict = reason == RefusalReason::Conflict;
-    if conflict && !view.object.spec.external_id.is_empty() {
+    if conflict && !view.is_id_derived() {
         // The user gave an id that something else has at the broker. The operator must not delete it.
         status.progress.unanswered = false;
     } else if conflict && status.progress.unanswered {

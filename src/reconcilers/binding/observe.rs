@@ -82,6 +82,10 @@ impl OperationDependencies for BindingDependencies {
         self.namespace_uid.as_deref()
     }
 
+    fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
     fn precondition_error(&self) -> Option<&str> {
         self.precondition_error.as_deref()
     }

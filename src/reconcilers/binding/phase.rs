@@ -87,6 +87,15 @@ impl OperationStatus for ServiceBindingStatus {
         self.resolved.as_ref()
     }
 
+    fn clear_parameters(&mut self) {
+        let sent = [&mut self.in_progress_properties, &mut self.external_properties];
+        sent.into_iter().flatten().for_each(|properties| properties.parameters = None);
+    }
+
+    fn generations_mut(&mut self) -> [&mut i64; 2] {
+        [&mut self.observed_generation, &mut self.reconciled_generation]
+    }
+
     fn has_id(&self) -> bool {
         !self.binding_id.is_empty()
     }
@@ -97,7 +106,7 @@ impl Decoded<'_, Binding> {
     #[must_use]
     pub fn binding_id(&self) -> BindingId {
         if self.status.binding_id.is_empty() {
-            attempt_id(&self.object.spec.external_id, self.uid(), self.status.progress.attempt).into()
+            attempt_id(self.given_id(), self.uid(), self.status.progress.attempt).into()
         } else {
             self.status.binding_id.clone()
         }

@@ -52,6 +52,7 @@ impl PlanHooks for Binding {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
             SecretState::Owned { lifetime, .. } => plan_expiry(view, *lifetime),
+            SecretState::Adoptable { uid, .. } => Step::Write(vec![secret::adopt(view, uid.clone())]),
             SecretState::Unchecked | SecretState::Missing => {
                 let recheck_at =
                     view.memory.answered.map(|at| later(at, SECRET_WATCH_DELAY)).filter(|at| *at > view.now);

@@ -42,6 +42,14 @@ pub enum SecretState {
         /// How long the credentials are valid.
         lifetime: Lifetime,
     },
+    /// The Secret was restored from a backup. It has the credentials of this binding, but belongs to the object that was
+    /// backed up.
+    Adoptable {
+        /// Uid of the Secret.
+        uid: Option<String>,
+        /// How long the credentials are valid.
+        lifetime: Lifetime,
+    },
     /// A Secret that does not belong to the binding has the name.
     NotOwned,
 }
@@ -53,7 +61,7 @@ pub enum SecretState {
 pub fn is_secret_lost(state: &SecretState, decoded: &Decoded<'_, Binding>) -> bool {
     match state {
         SecretState::Missing => true,
-        SecretState::Unchecked | SecretState::NotOwned => false,
+        SecretState::Unchecked | SecretState::Adoptable { .. } | SecretState::NotOwned => false,
         SecretState::Owned { binding_id, .. } => {
             !binding_id.is_empty() && *binding_id != decoded.binding_id()
         }
@@ -87,8 +95,7 @@ pub(super) async fn observe(
     decoded: &Decoded<'_, Binding>,
     context: &Context,
 ) -> Result<SecretState, ReconcileError> {
-    let object = decoded.object;
-    let cached = read_from_cache(object, context);
+    let cached = read_from_cache(decoded, context);
     // An earlier attempt may have failed because another Secret has the name, even if `Ready` does not say so
     // any more.
     let was_rejected =
@@ -97,14 +104,14 @@ pub(super) async fn observe(
         _ if decoded.is_being_deleted() => Ok(cached.unwrap_or(SecretState::Unchecked)),
         // The Secret may have been written before a crash. Then no other request is needed, so the cache is
         // not enough.
-        Phase::RequestInFlight(..) => read_from_api(object, context).await,
+        Phase::RequestInFlight(..) => read_from_api(decoded, context).await,
         // If another Secret had the name the last time, the operator does not request credentials that it
         // cannot write.
-        Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => read_from_api(object, context).await,
+        Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => read_from_api(decoded, context).await,
         Phase::Present { .. } => match cached {
             Some(state @ SecretState::Owned { .. }) => Ok(state),
             _ if was_just_written(decoded, context) => Ok(SecretState::Unchecked),
-            _ => read_from_api(object, context).await,
+            _ => read_from_api(decoded, context).await,
         },
         Phase::Absent { .. }
         | Phase::BackingOff(..)
@@ -120,26 +127,40 @@ fn was_just_written(decoded: &Decoded<'_, Binding>, context: &Context) -> bool {
     answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SECRET_WATCH_DELAY))
 }
 
-fn read_from_cache(object: &ServiceBinding, context: &Context) -> Option<SecretState> {
-    let key = ObjectRef::new(&secret_name(object)).within(&object.namespace().unwrap_or_default());
+fn read_from_cache(decoded: &Decoded<'_, Binding>, context: &Context) -> Option<SecretState> {
+    let key = ObjectRef::new(&secret_name(decoded.object)).within(decoded.namespace());
     let secret = context.caches.secrets.as_ref()?.get(&key)?;
-    Some(classify(&secret.metadata, object))
+    Some(classify(&secret.metadata, decoded))
 }
 
-async fn read_from_api(object: &ServiceBinding, context: &Context) -> Result<SecretState, ReconcileError> {
-    let namespace = object.namespace().unwrap_or_default();
-    let secret = secret_metadata(&context.client, &namespace, &secret_name(object)).await?;
-    Ok(secret.map_or(SecretState::Missing, |secret| classify(&secret.metadata, object)))
+async fn read_from_api(
+    decoded: &Decoded<'_, Binding>,
+    context: &Context,
+) -> Result<SecretState, ReconcileError> {
+    let secret = secret_metadata(&context.client, decoded.namespace(), &secret_name(decoded.object)).await?;
+    Ok(secret.map_or(SecretState::Missing, |secret| classify(&secret.metadata, decoded)))
 }
 
-fn classify(metadata: &ObjectMeta, object: &ServiceBinding) -> SecretState {
-    if !is_owned(metadata, &object.uid().unwrap_or_default()) {
-        return SecretState::NotOwned;
-    }
+fn classify(metadata: &ObjectMeta, decoded: &Decoded<'_, Binding>) -> SecretState {
     let annotations = metadata.annotations.as_ref();
     let binding_id: BindingId =
         annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default().into();
-    SecretState::Owned { binding_id, uid: metadata.uid.clone(), lifetime: lifetime::read(annotations) }
+    let (uid, lifetime) = (metadata.uid.clone(), lifetime::read(annotations));
+    if is_owned(metadata, decoded.uid()) {
+        SecretState::Owned { binding_id, uid, lifetime }
+    } else if binding_id == decoded.binding_id() && was_owned(metadata, decoded.object) {
+        SecretState::Adoptable { uid, lifetime }
+    } else {
+        SecretState::NotOwned
+    }
+}
+
+/// Whether a Secret belonged to an earlier object with the name of this binding, or to none that is known: a backup need
+/// not have owner references.
+fn was_owned(metadata: &ObjectMeta, object: &ServiceBinding) -> bool {
+    let mut controllers =
+        metadata.owner_references.iter().flatten().filter(|owner| owner.controller == Some(true));
+    controllers.all(|owner| owner.kind == ServiceBinding::kind(&()) && owner.name == object.name_any())
 }
 
 /// The write of the Secret with credentials.
@@ -151,14 +172,6 @@ pub(super) fn build(
     let object = decoded.object;
     let binding_id = decoded.binding_id();
     let uid = object.uid().unwrap_or_default();
-    let owner = OwnerReference {
-        api_version: ServiceBinding::api_version(&()).into_owned(),
-        kind: ServiceBinding::kind(&()).into_owned(),
-        name: object.name_any(),
-        uid: uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
     let annotations = std::iter::once((ANNOTATION_BINDING_ID.to_owned(), binding_id.to_string()))
         .chain(lifetime::annotations(lifetime));
     let metadata = ObjectMeta {
@@ -166,10 +179,21 @@ pub(super) fn build(
         namespace: object.namespace(),
         labels: Some(labels(&uid)),
         annotations: Some(annotations.collect()),
-        owner_references: Some(vec![owner]),
+        owner_references: Some(vec![owner(object)]),
         ..ObjectMeta::default()
     };
     Write::ApplySecret(Box::new(OwnedSecret { metadata, owner_uid: uid, data }))
+}
+
+fn owner(object: &ServiceBinding) -> OwnerReference {
+    OwnerReference {
+        api_version: ServiceBinding::api_version(&()).into_owned(),
+        kind: ServiceBinding::kind(&()).into_owned(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
 }
 
 fn labels(uid: &str) -> BTreeMap<String, String> {
@@ -190,11 +214,23 @@ pub(super) fn label(decoded: &Decoded<'_, Binding>, uid: Option<String>) -> Writ
     }))
 }
 
+/// The write that makes a restored Secret belong to the binding. Its data does not change.
+pub(super) fn adopt(decoded: &Decoded<'_, Binding>, uid: Option<String>) -> Write {
+    Write::LabelSecret(Box::new(ObjectMeta {
+        name: Some(secret_name(decoded.object)),
+        namespace: decoded.object.namespace(),
+        uid,
+        labels: Some(labels(decoded.uid())),
+        owner_references: Some(vec![owner(decoded.object)]),
+        ..ObjectMeta::default()
+    }))
+}
+
 /// The deletion of the Secret, if it belongs to the binding.
 pub(super) fn remove(object: &ServiceBinding, state: &SecretState) -> Vec<Write> {
     let uid = match state {
         SecretState::Missing | SecretState::NotOwned => return vec![],
-        SecretState::Owned { uid, .. } => uid.clone(),
+        SecretState::Owned { uid, .. } | SecretState::Adoptable { uid, .. } => uid.clone(),
         SecretState::Unchecked => None,
     };
     vec![Write::DeleteSecret {

@@ -1,7 +1,9 @@
 //! Which status does the operator write for a binding? This file has the statuses that only bindings have.
 //! All functions are pure.
 
-use super::{Binding, BindingAction, BindingRequestRecord, BindingView, lifetime};
+use serde_json::{Map, Value, json};
+
+use super::{Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, lifetime, secret_name};
 use crate::{
     crd::{
         ConditionStatus::{self, False, True},
@@ -25,6 +27,10 @@ use crate::{
 /// The message of `Ready` when the credentials are in their Secret.
 pub(super) const INJECTED: &str = "Injected bind result";
 
+/// The message of `Ready` after the object was restored from a backup without its status.
+const RESTORED: &str =
+    "The object was restored from a backup; the operator continues with the binding that it created before";
+
 /// The reason and the message of `Ready` before a bind is sent.
 pub(super) const IN_FLIGHT: (Reason, &str) =
     (Reason::BindingRequestInFlight, "Binding request for ServiceBinding in-flight to Broker");
@@ -33,6 +39,27 @@ pub(super) const IN_FLIGHT: (Reason, &str) =
 pub(super) const BINDING: (Reason, &str) = (Reason::Binding, "The binding is being created asynchronously");
 
 impl StatusHooks for Binding {
+    fn operator_fields(view: &BindingView<'_>, status: &ServiceBindingStatus) -> Map<String, Value> {
+        let spec = &view.object.spec;
+        let mut fields = Map::new();
+        let id = if status.binding_id.is_empty() { view.binding_id() } else { status.binding_id.clone() };
+        if spec.external_id != id.as_str() {
+            fields.insert("externalID".into(), json!(id));
+        }
+        if spec.secret_name.is_empty() {
+            fields.insert("secretName".into(), json!(secret_name(view.object)));
+        }
+        fields
+    }
+
+    fn restored_status(view: &BindingView<'_>) -> ServiceBindingStatus {
+        let lifetime = match view.dependencies.secret {
+            SecretState::Owned { lifetime, .. } | SecretState::Adoptable { lifetime, .. } => lifetime,
+            SecretState::Unchecked | SecretState::Missing | SecretState::NotOwned => Lifetime::default(),
+        };
+        ready(view, lifetime, RESTORED)
+    }
+
     fn record_request(
         view: &BindingView<'_>,
         status: &mut ServiceBindingStatus,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource as _, ResourceExt as _};
+use serde_json::json;
 
 use super::{
     BrokerDependencies, BrokerReconciler, FetchCatalog,
@@ -25,7 +26,7 @@ use crate::{
     },
     reconcilers::{
         backoff::{self, Pace},
-        reconciler::{Observed, Step, StepOf, Wait},
+        reconciler::{ObjectPatch, Observed, Step, StepOf, Wait, with_finalizer},
         writes::Write,
     },
 };
@@ -39,7 +40,10 @@ pub(super) fn plan<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Step
     match (has_finalizer, broker.meta().deletion_timestamp.is_some()) {
         (true, true) => plan_deletion(observed),
         (true, false) => plan_fetch(observed),
-        (false, false) if observed.status().conditions.is_empty() => Step::AddFinalizer,
+        (false, false) if observed.status().conditions.is_empty() => Step::Claim(ObjectPatch {
+            patch: json!({ "metadata": { "finalizers": with_finalizer(broker) } }),
+            status: observed.status(),
+        }),
         // The broker is being deleted, or a user has removed the finalizer: the operator no longer works on
         // it.
         (false, _) => Step::Wait(Wait::ForChange),

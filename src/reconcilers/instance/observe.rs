@@ -92,6 +92,10 @@ impl OperationDependencies for InstanceDependencies {
         self.namespace_uid.as_deref()
     }
 
+    fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
     fn precondition_error(&self) -> Option<&str> {
         self.precondition_error.as_deref()
     }
@@ -177,7 +181,7 @@ fn external_id_owner(
     caches: &Caches,
 ) -> Option<String> {
     let object = decoded.object;
-    let id = Some(&*object.spec.external_id).filter(|id| !id.is_empty() && !decoded.may_exist())?;
+    let id = Some(decoded.given_id()).filter(|id| !id.is_empty() && !decoded.may_exist())?;
     let age = |instance: &ServiceInstance| {
         (instance.metadata.creation_timestamp.clone().map(|time| time.0), instance.metadata.uid.clone())
     };

@@ -98,6 +98,15 @@ impl OperationStatus for ServiceInstanceStatus {
         self.resolved.as_ref()
     }
 
+    fn clear_parameters(&mut self) {
+        let sent = [&mut self.in_progress_properties, &mut self.external_properties];
+        sent.into_iter().flatten().for_each(|properties| properties.parameters = None);
+    }
+
+    fn generations_mut(&mut self) -> [&mut i64; 2] {
+        [&mut self.observed_generation, &mut self.reconciled_generation]
+    }
+
     fn has_id(&self) -> bool {
         !self.instance_id.is_empty()
     }
@@ -120,7 +129,7 @@ impl Decoded<'_, Instance> {
     #[must_use]
     pub fn instance_id(&self) -> InstanceId {
         if self.status.instance_id.is_empty() {
-            attempt_id(&self.object.spec.external_id, self.uid(), self.status.progress.attempt).into()
+            attempt_id(self.given_id(), self.uid(), self.status.progress.attempt).into()
         } else {
             self.status.instance_id.clone()
         }
@@ -137,16 +146,6 @@ impl Decoded<'_, Instance> {
             return pinned::resolve(reference, &self.status, namespace, caches);
         }
         references::resolve(reference, namespace, caches)
-    }
-
-    /// Whether the operator derived the id from the object, so that no other instance can have it. An id that
-    /// the user gave may belong to an instance that existed before. Orphan mitigation would delete that
-    /// instance. So the operator repeats an unanswered operation under such an id, and it deletes the
-    /// instance only when the user deletes the object. The table in OSB 2.17, "Orphan Mitigation", does not
-    /// consider such ids.
-    #[must_use]
-    pub fn is_id_derived(&self) -> bool {
-        self.object.spec.external_id.is_empty()
     }
 
     /// Whether the operator has acted on the spec and on each request for an update.

@@ -1,12 +1,15 @@
 //! Which status does the operator write for an instance? This file has the statuses that only instances have.
 //! All functions are pure.
 
+use serde_json::{Map, Value, json};
+
 use super::{Instance, InstanceRequestRecord, InstanceView, phase::InstanceAction};
 use crate::{
     crd::{
         ConditionStatus::{self, False, True},
         ConditionType::{Failed, OrphanMitigation, Ready},
-        ServiceInstanceStatus,
+        ScopeKind, ServiceInstanceStatus,
+        common::{LocalObjectReference, ResolvedOffering},
         condition::{self, Conditioned as _},
         instance::{InstanceProperties, ProvisionStatus},
         progress::DeletionStatus,
@@ -29,6 +32,11 @@ const UPDATE_IN_FLIGHT: (Reason, &str) =
     (Reason::UpdateInstanceRequestInFlight, "Update request for ServiceInstance in-flight to Broker");
 pub(super) const PROVISIONED: (Reason, &str) =
     (Reason::ProvisionedSuccessfully, "The instance was provisioned successfully");
+/// The object was restored from a backup without its status.
+const RESTORED: (Reason, &str) = (
+    Reason::ProvisionedSuccessfully,
+    "The object was restored from a backup; the operator continues with the instance that it provisioned before",
+);
 pub(super) const PROVISIONING: (Reason, &str) =
     (Reason::Provisioning, "The instance is being provisioned asynchronously");
 pub(super) const UPDATED: (Reason, &str) =
@@ -42,6 +50,32 @@ pub(super) const CONTEXT_NOT_UPDATED: (Reason, &str) = (
 );
 
 impl StatusHooks for Instance {
+    fn operator_fields(view: &InstanceView<'_>, status: &ServiceInstanceStatus) -> Map<String, Value> {
+        let spec = &view.object.spec;
+        let mut fields = Map::new();
+        let id = if status.instance_id.is_empty() { view.instance_id() } else { status.instance_id.clone() };
+        if spec.external_id != id.as_str() {
+            fields.insert("externalID".into(), json!(id));
+        }
+        let Some(ResolvedOffering { scope, class, plan, .. }) = &status.resolved else { return fields };
+        for (field, reference, of_scope, name) in [
+            ("clusterServiceClassRef", &spec.cluster_service_class_ref, ScopeKind::Cluster, class),
+            ("clusterServicePlanRef", &spec.cluster_service_plan_ref, ScopeKind::Cluster, plan),
+            ("serviceClassRef", &spec.service_class_ref, ScopeKind::Namespace, class),
+            ("servicePlanRef", &spec.service_plan_ref, ScopeKind::Namespace, plan),
+        ] {
+            let wanted = (of_scope == *scope).then(|| LocalObjectReference { name: name.clone() });
+            if *reference != wanted {
+                fields.insert(field.into(), json!(wanted));
+            }
+        }
+        fields
+    }
+
+    fn restored_status(view: &InstanceView<'_>) -> ServiceInstanceStatus {
+        ready(view, Details::default(), RESTORED)
+    }
+
     fn record_request(
         view: &InstanceView<'_>,
         status: &mut ServiceInstanceStatus,

@@ -1,24 +1,37 @@
-//! What does the operator record before it sends a request? It records an intent in the status, so that a
-//! process that dies before the answer loses nothing. All intents are built here. All functions are pure.
+//! What does the operator record before it sends a request? It records an intent on the object itself, together
+//! with the ids and references in the spec, so that a process that dies before the answer loses nothing, and a
+//! backup has what it needs. [`crate::crd::intent`] has the format. All intents are built here. All functions are
+//! pure.
+
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource as _;
+use serde_json::{Value, json};
 
 use super::{
     NextStep,
     call::Call,
     phase::{CurrentOperation, Phase},
-    resource::{BrokerResource, OperationStatus as _, View},
+    resource::{BrokerResource, OperationDependencies as _, OperationStatus, View},
     status::StatusHooks,
 };
 use crate::{
     crd::{
+        self,
         ConditionStatus::False,
         ConditionType::{Failed, Ready},
+        INTENT_ANNOTATION,
         condition::Conditioned as _,
+        intent::{IntentRecord, IntentState},
         progress::DeletionStatus,
     },
-    reconcilers::reconciler::Step,
+    reconcilers::reconciler::{ObjectPatch, Step, with_finalizer},
 };
+
+/// The size of an intent, in bytes, from which on it leaves out the parameters that are shown. An annotation may have
+/// 256 KiB together with all others of the object.
+const LARGE: usize = 16 << 10;
 
 /// A request that the operator is about to send. The intent holds everything that a later DELETE or an
 /// identical repetition needs.
@@ -31,7 +44,92 @@ pub enum Intent<R: BrokerResource> {
 
 /// The step that records an intent and then sends the request.
 pub fn attempt<R: StatusHooks>(view: &View<'_, R>, intent: Intent<R>, call: Call<R::Request>) -> NextStep<R> {
-    Step::Attempt { intent: with_intent(view, intent), call }
+    Step::Attempt { intent: patch(view, with_intent(view, intent)), call }
+}
+
+/// Whether the object does not carry yet what the operator fills in: the finalizer, the id, the references.
+#[must_use]
+pub fn needs_claim<R: StatusHooks>(view: &View<'_, R>) -> bool {
+    !view.has_finalizer()
+        || view.has_intent_of_another()
+        || !R::operator_fields(view, &view.status).is_empty()
+}
+
+/// The step that fills in the ids and references of an object that has no request to send now.
+pub fn claim<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> NextStep<R> {
+    if *status.deletion_status_mut() == DeletionStatus::Unset && !view.may_exist() {
+        // v0.3 cannot delete an object without it.
+        *status.deletion_status_mut() = DeletionStatus::NotRequired;
+    }
+    Step::Claim(patch(view, status))
+}
+
+/// The patch of the object that leads to this status.
+fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPatch<R::Status> {
+    let persisted = persisted_status(view);
+    let fields = R::operator_fields(view, &status);
+    if !fields.is_empty() {
+        // The API server counts the patch as a change of the spec. It is not one that the operator has to act on.
+        observe_own_change(&mut status, view.generation());
+    }
+    let progress = status.progress_mut();
+    let time = match &progress.last_attempt_time {
+        // The intent of a request has the time of the request.
+        Some(time) if view.status.progress().last_attempt_time.as_ref() != Some(time) => time.clone(),
+        _ => progress.intent_time(view.now),
+    };
+    progress.observed_intent = Some(time.clone());
+    let (cluster, uid, derived_id) =
+        (view.dependencies.cluster_id().to_owned(), view.uid().to_owned(), view.is_id_derived());
+    progress.intent = Some(Arc::new(crd::intent::Intent {
+        cluster: cluster.clone(),
+        uid: uid.clone(),
+        derived_id,
+        state: IntentState::Pending(persisted),
+    }));
+    let record = IntentRecord {
+        cluster,
+        namespace: view.namespace().to_owned(),
+        name: view.object.meta().name.clone().unwrap_or_default(),
+        uid,
+        time,
+        derived_id,
+        status: &status,
+    };
+    let mut text = serde_json::to_string(&record).unwrap_or_default();
+    if text.len() > LARGE {
+        let mut short = status.clone();
+        short.clear_parameters();
+        text = serde_json::to_string(&IntentRecord { status: &short, ..record }).unwrap_or_default();
+    }
+    let mut patch = json!({ "metadata": { "annotations": { INTENT_ANNOTATION: text } } });
+    if !view.has_finalizer() {
+        patch["metadata"]["finalizers"] = json!(with_finalizer(view.object));
+    }
+    if !fields.is_empty() {
+        patch["spec"] = Value::Object(fields);
+    }
+    ObjectPatch { patch, status }
+}
+
+/// The status that the API server has.
+fn persisted_status<R: StatusHooks>(view: &View<'_, R>) -> Value {
+    let present = || serde_json::to_value(&*view.status).unwrap_or_default();
+    view.intent().and_then(crd::intent::Intent::persisted).cloned().unwrap_or_else(present)
+}
+
+fn observe_own_change<S: OperationStatus>(status: &mut S, generation: i64) {
+    let next = generation + 1;
+    for observed in status.generations_mut() {
+        if *observed == generation {
+            *observed = next;
+        }
+    }
+    for condition in status.conditions_mut().0 {
+        if condition.observed_generation == generation {
+            condition.observed_generation = next;
+        }
+    }
 }
 
 /// The status with the intent recorded in it.

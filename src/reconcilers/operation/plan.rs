@@ -2,17 +2,23 @@
 //! common. All functions are pure.
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::{
     NextStep,
     call::{Call, RequestHooks},
-    intent::{Intent, attempt},
+    intent::{self, Intent, attempt},
     phase::{Awaited, DeletePurpose, Phase},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
     status::{self, StatusHooks},
 };
 use crate::{
-    crd::ConditionStatus::{False, Unknown},
+    crd::{
+        ADOPT_ANNOTATION,
+        ConditionStatus::{False, Unknown},
+        FINALIZER, INTENT_ANNOTATION,
+        intent::IntentState,
+    },
     reconcilers::{
         backoff::later,
         reason::Reason,
@@ -54,20 +60,75 @@ pub trait PlanHooks: StatusHooks + RequestHooks {
 
 /// Decides the next step.
 pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
+    if is_of_another_cluster(view) {
+        return plan_foreign(view);
+    }
     if view.has_finalizer()
         && let Some(record) = R::legacy_record(view)
     {
         return Step::Record(record);
     }
-    match (view.is_being_deleted(), view.has_finalizer()) {
+    let step = match (view.is_being_deleted(), view.has_finalizer()) {
         (true, true) => plan_deletion(view),
-        (true, false) => Step::Wait(Wait::ForChange),
-        // A person has removed the finalizer (`svcat … --abandon`), so the operator does nothing more for
-        // this object.
-        (false, false) if view.is_recorded() => Step::Wait(Wait::ForChange),
-        (false, false) => Step::AddFinalizer,
-        (false, true) => plan_existence(view),
+        (true, false) => return Step::Wait(Wait::ForChange),
+        (false, _) if view.is_restored() => return plan_restored(view),
+        (false, false) if view.is_recorded() => return plan_abandoned(view),
+        (false, _) => plan_existence(view),
+    };
+    match step {
+        // An object that waits carries its ids too: the operator is not the only one who reads them.
+        Step::Record(_) | Step::Wait(_) if !view.is_being_deleted() && intent::needs_claim(view) => {
+            intent::claim(view, view.status_copy())
+        }
+        // What is pending is no longer answered soon.
+        Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),
+        step => step,
     }
+}
+
+/// Whether the object was restored from another cluster, and nobody has said that it may be worked on here.
+fn is_of_another_cluster<R: BrokerResource>(view: &View<'_, R>) -> bool {
+    let here = view.dependencies.cluster_id();
+    let is_adopted = || view.object.annotations().get(ADOPT_ANNOTATION).is_some_and(|id| id == here);
+    view.intent().is_some_and(|intent| {
+        intent.cluster != here && intent.state != IntentState::OfAnother && view.has_intent_of_another()
+    }) && !is_adopted()
+}
+
+/// The next step for an object of another cluster, in which its resource may be in use: the operator asks the broker for
+/// nothing.
+fn plan_foreign<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
+    if view.is_being_deleted() {
+        return if view.has_finalizer() { Step::RemoveFinalizer } else { Step::Wait(Wait::ForChange) };
+    }
+    let here = view.dependencies.cluster_id();
+    let noun = R::TEXTS.noun;
+    let message = format!(
+        "This object comes from another cluster, which may still use the {noun}, so the operator sends no request to the broker. To \
+         go on with the {noun} here, set the annotation {ADOPT_ANNOTATION} to {here:?}; the role service-catalog-restore allows \
+         it. To get a new {noun}, create the object without the annotation {INTENT_ANNOTATION} and without spec.externalID"
+    );
+    record_ready_and_wait(view, (False, Reason::RestoredFromAnotherCluster, &message), Wait::ForChange)
+}
+
+/// The next step for an object that was restored from a backup without its status. What the last create made is still at
+/// the broker. Any other request is sent again.
+fn plan_restored<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
+    let status = match view.phase {
+        Phase::RequestInFlight(operation, _) if operation == R::CREATE => R::restored_status(view),
+        _ => view.status_copy(),
+    };
+    intent::claim(view, status)
+}
+
+/// A person has removed the finalizer (`svcat … --abandon`), so the operator does nothing more for this object.
+fn plan_abandoned<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
+    let noun = R::TEXTS.noun;
+    let message = format!(
+        "The finalizer {FINALIZER} was removed, so the operator has abandoned this object: it sends no request for it, and the \
+         {noun} stays at the broker. Add the finalizer again to have the operator go on"
+    );
+    record_ready_and_wait(view, (False, Reason::Abandoned, &message), Wait::ForChange)
 }
 
 /// The next step for an object that is not being deleted.

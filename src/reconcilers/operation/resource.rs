@@ -13,6 +13,7 @@ use crate::{
         Condition, ConditionType, FINALIZER, UserInfo,
         common::{ParametersFromSource, ResolvedOffering},
         condition::{self, Conditioned},
+        intent::{Intent, IntentState},
         progress::{DeletionStatus, Progress},
         scope::Object,
     },
@@ -58,12 +59,16 @@ pub trait OperationStatus:
     fn resolved(&self) -> Option<&ResolvedOffering>;
     /// Whether the status has an id of the resource at the broker.
     fn has_id(&self) -> bool;
+    /// Removes the parameters, which only show what the checksum stands for.
+    fn clear_parameters(&mut self);
+    /// `observedGeneration` and `reconciledGeneration`, for changes.
+    fn generations_mut(&mut self) -> [&mut i64; 2];
 }
 
 /// The part of a spec that every operation needs.
 #[derive(Clone, Copy)]
 pub struct OperationSpec<'a> {
-    /// The id that the user gave, or an empty string.
+    /// The id at the broker, which the user gave or the operator filled in, or an empty string.
     pub external_id: &'a str,
     /// The user who wrote the current spec.
     pub user_info: Option<&'a UserInfo>,
@@ -105,6 +110,8 @@ pub trait OperationDependencies: Send + Sync {
     fn maximum_polling_duration(&self) -> Option<i64>;
     /// The uid of the namespace; `None` while the cache does not have it.
     fn namespace_uid(&self) -> Option<&str>;
+    /// The id of this cluster.
+    fn cluster_id(&self) -> &str;
     /// Why the operator cannot send a request to the broker, as far as it can tell without one.
     fn precondition_error(&self) -> Option<&str>;
 }
@@ -181,6 +188,48 @@ impl<'a, R: BrokerResource> Decoded<'a, R> {
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         !self.status.conditions().is_empty() || self.status.has_id() || self.may_exist()
+    }
+
+    /// The intent that the object carries, decoded.
+    #[must_use]
+    pub fn intent(&self) -> Option<&Intent> {
+        self.status.progress().intent.as_deref()
+    }
+
+    /// Whether the API server does not have this status yet, because an intent is pending.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.intent().is_some_and(|intent| intent.persisted().is_some())
+    }
+
+    /// Whether the object was restored from a backup without its status.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.intent().is_some_and(|intent| matches!(intent.state, IntentState::Restored(_)))
+    }
+
+    /// Whether the intent was recorded on another object than this one: on the one that was backed up, or on the one that
+    /// this is a copy of.
+    #[must_use]
+    pub fn has_intent_of_another(&self) -> bool {
+        self.intent().is_some_and(|intent| intent.uid != self.uid())
+    }
+
+    /// Whether the operator derived the id from the object, so that no other object can have it. An id that
+    /// the user gave may belong to a resource that existed before. Orphan mitigation would delete that
+    /// resource. So the operator repeats an unanswered operation under such an id, and it deletes the
+    /// resource only when the user deletes the object. The table in OSB 2.17, "Orphan Mitigation", does not
+    /// consider such ids.
+    #[must_use]
+    pub fn is_id_derived(&self) -> bool {
+        let is_absent = R::spec(self.object).external_id.is_empty();
+        is_absent || self.intent().is_some_and(|intent| intent.derived_id)
+    }
+
+    /// The id that the user gave, or an empty string.
+    #[must_use]
+    pub fn given_id(&self) -> &str {
+        if self.is_id_derived() { "" } else { R::spec(self.object).external_id }
     }
 
     /// Whether a request of the current operation has no answer, so that it may have taken effect.

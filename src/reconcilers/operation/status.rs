@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Map, Value};
 
 use super::{
     phase::{CurrentOperation, DeletePurpose},
@@ -27,6 +28,11 @@ use crate::{
 
 /// The part of building statuses that differs between instances and bindings.
 pub trait StatusHooks: BrokerResource {
+    /// The fields of the spec that the operator fills in, where they differ from what they are to be with this status.
+    fn operator_fields(view: &View<'_, Self>, status: &Self::Status) -> Map<String, Value>;
+    /// The status of an object that was restored from a backup without its status, while a create was the last request:
+    /// the broker has what was created.
+    fn restored_status(view: &View<'_, Self>) -> Self::Status;
     /// Records the content of the request that the operator is about to send.
     fn record_request(view: &View<'_, Self>, status: &mut Self::Status, record: Self::RequestRecord);
     /// The reason and the message of `Ready` before the request of an operation is sent. `None` if `Ready`
@@ -110,8 +116,8 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     status.progress_mut().finish_mitigation();
     status.clear_in_progress();
     *status.deletion_status_mut() = DeletionStatus::NotRequired;
-    let external_id = R::spec(view.object).external_id;
-    R::clear_resource(&mut status, attempt_id(external_id, view.uid(), view.status.progress().attempt + 1));
+    let attempt = view.status.progress().attempt + 1;
+    R::clear_resource(&mut status, attempt_id(view.given_id(), view.uid(), attempt));
     status.remove_condition(OrphanMitigation);
     let failed = view.is_true(Failed);
     let shown = condition::find(status.conditions(), Ready);

@@ -9,7 +9,7 @@ use http::Method;
 use kube::{
     Resource as _, ResourceExt as _,
     api::{DeleteParams, GetParams, Patch, Preconditions},
-    core::{ApiResource, DynamicObject, ObjectMeta, Request, request},
+    core::{ApiResource, DynamicObject, ObjectMeta, Request, object::HasStatus, request},
 };
 use serde::{
     Serialize,
@@ -191,49 +191,47 @@ impl Write {
     }
 }
 
-/// Adds our finalizer, and keeps the others. Fails if the object has changed.
-pub async fn add_finalizer<K: Object>(context: &Context, object: &K) -> Result<K, ReconcileError> {
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.push(FINALIZER.to_owned());
-    set_finalizers(context, object, &finalizers, "add the finalizer to").await
-}
-
 /// Removes our finalizer, and keeps the others. Fails if the object has changed. `None`: the object does not
 /// exist any more.
 pub async fn remove_finalizer<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
     let finalizers: Vec<String> =
         object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
-    match set_finalizers(context, object, &finalizers, "remove the finalizer from").await {
+    let patch = json!({ "metadata": { "finalizers": finalizers } });
+    match patch_object(context, object, patch, "remove the finalizer from").await {
         Err(ReconcileError::Kube(error)) if error.is_not_found() => Ok(None),
         written => written.map(Some),
     }
 }
 
-async fn set_finalizers<K: Object>(
+/// Writes a merge patch of an object itself, by compare-and-swap. This is the fence: the write fails if the object
+/// is not the observed version.
+pub async fn patch_object<K: Object>(
     context: &Context,
     object: &K,
-    finalizers: &[String],
+    mut patch: Value,
     purpose: &str,
 ) -> Result<K, ReconcileError> {
-    let mut patch = json!({ "metadata": { "finalizers": finalizers } });
     pin(&mut patch, object);
     let target = WriteTarget::of(object);
     let _permit = permit(context).await?;
     let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(&patch));
-    let written = target.send(context, purpose, request).await?;
+    let written: K = target.send(context, purpose, request).await?;
     context.expectations.observe_write(&written);
-    Ok(written)
+    Ok(written.complete())
 }
 
 /// Writes the difference between the current status and another one, by compare-and-swap: the write fails if
 /// the object is not the observed version.
-pub async fn record<K: Object, S: Serialize>(
+pub async fn record<K: Object + HasStatus<Status: Serialize>>(
     context: &Context,
     object: &K,
-    from: Option<&S>,
-    to: &S,
+    to: &K::Status,
 ) -> Result<K, ReconcileError> {
-    let from = from.map_or_else(|| Ok(json!({})), to_value)?;
+    let from = match (object.persisted_status(), object.status()) {
+        (Some(persisted), _) => persisted.clone(),
+        (None, Some(status)) => to_value(status)?,
+        (None, None) => json!({}),
+    };
     let status = diff(&from, &to_value(to)?).ok_or(ReconcileError::NoopWrite)?;
     let mut patch = json!({ "status": status });
     pin(&mut patch, object);
@@ -241,10 +239,10 @@ pub async fn record<K: Object, S: Serialize>(
     let _permit = permit(context).await?;
     let patch = Patch::Merge(&patch);
     let request = target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
-    let written = target.send(context, "write the status of", request).await?;
+    let written: K = target.send(context, "write the status of", request).await?;
     // No later reconcile works on an older version.
     context.expectations.observe_write(&written);
-    Ok(written)
+    Ok(written.complete())
 }
 
 /// Reads the object from the API server. `None`: it does not exist any more, or another object has its name.
@@ -255,7 +253,7 @@ pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K
         Err(error) if error.is_not_found() => return Ok(None),
         read => read?,
     };
-    Ok(Some(present).filter(|present| present.meta().uid == object.meta().uid))
+    Ok(Some(present.complete()).filter(|present| present.meta().uid == object.meta().uid))
 }
 
 /// Waits for a permit to write. Fails if this replica is not the leader.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     crd::{
         FINALIZER, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
-        common::LocalObjectReference,
+        common::LocalObjectReference, scope::Object as _,
     },
     osb::{
         self, RefusalReason,
@@ -30,7 +30,7 @@ use crate::{
         operation::{Answer, Call, Decoded, DeletePurpose},
         parameters::{self, ParametersError},
         reason::Reason,
-        reconciler::{Next, Observed, Reconciler as _, Step, StepOf, Wait},
+        reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
         references::{BrokerState, Offering, Unresolved},
         tables::{self, assert_table, gather},
         writes::{RejectedWrite, Write},
@@ -158,8 +158,14 @@ impl Fixture {
         self
     }
 
+    fn patched(mut self, patch: &ObjectPatch<ServiceBindingStatus>) -> Self {
+        self.object = tables::patched(&self.object, patch);
+        self
+    }
+
     pub fn with_status(mut self, status: &ServiceBindingStatus) -> Self {
         self.object.status = Some(serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap());
+        self.object = self.object.complete();
         self
     }
 
@@ -204,7 +210,8 @@ impl Fixture {
     pub fn asking(mut self) -> (Self, Call<BindingRequest>) {
         for _ in 0..8 {
             match self.plan() {
-                Step::Attempt { intent, call } => return (self.with_status(&intent), call),
+                Step::Attempt { intent, call } => return (self.patched(&intent), call),
+                Step::Claim(patch) => self = self.patched(&patch),
                 Step::Call { call, .. } => return (self, call),
                 Step::Record(status) => self = self.with_status(&status),
                 Step::Wait(Wait::Until(at)) => self.now = at,
@@ -300,7 +307,7 @@ fn name(call: &Call<BindingRequest>) -> &'static str {
 /// What comes next, in short.
 pub(in crate::reconcilers) fn shown(step: &StepOf<BindingReconciler>, fixture: &Fixture) -> String {
     match step {
-        Step::AddFinalizer => "add the finalizer".into(),
+        Step::Claim(_) => "claim".into(),
         Step::RemoveFinalizer => "let go".into(),
         Step::Record(status) => format!("say {}", conditions(status)),
         Step::Attempt { call, .. } => format!("intent, {}", name(call)),

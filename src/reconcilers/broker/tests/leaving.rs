@@ -6,7 +6,7 @@ use super::*;
 fn the_finalizer_is_added_first_and_only_once() {
     let mut cluster = TestCluster::new();
     cluster.broker.metadata.finalizers = None;
-    assert!(matches!(cluster.plan(), Step::AddFinalizer));
+    assert!(matches!(cluster.plan(), Step::Claim(_)));
     cluster.broker.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
     assert!(matches!(cluster.plan(), Step::Call { .. }));
     cluster.answer(unsent());

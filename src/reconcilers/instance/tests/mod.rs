@@ -26,6 +26,7 @@ use crate::{
         ServiceInstanceStatus,
         common::{ParametersFromSource, ResolvedOffering, SecretKeyReference},
         instance::{ContextAnnotations, PlanReference},
+        scope::Object as _,
     },
     osb::{
         self, RefusalReason,
@@ -37,7 +38,7 @@ use crate::{
         operation::{Answer, Call, Decoded, DeletePurpose},
         parameters::{self, ParametersError},
         reason::Reason,
-        reconciler::{Next, Observed, Reconciler as _, Step, StepOf, Wait},
+        reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
         references::{BrokerState, Offering, Removed, Unresolved},
         tables::{self, assert_table, gather},
     },
@@ -222,8 +223,14 @@ impl Fixture {
         self
     }
 
+    fn patched(mut self, patch: &ObjectPatch<ServiceInstanceStatus>) -> Self {
+        self.object = tables::patched(&self.object, patch);
+        self
+    }
+
     pub fn with_status(mut self, status: &ServiceInstanceStatus) -> Self {
         self.object.status = Some(serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap());
+        self.object = self.object.complete();
         self
     }
 
@@ -282,7 +289,8 @@ impl Fixture {
     pub fn asking(mut self) -> (Self, Call<InstanceRequest>) {
         for _ in 0..8 {
             match self.plan() {
-                Step::Attempt { intent, call } => return (self.with_status(&intent), call),
+                Step::Attempt { intent, call } => return (self.patched(&intent), call),
+                Step::Claim(patch) => self = self.patched(&patch),
                 Step::Call { call, .. } => return (self, call),
                 Step::Record(status) => self = self.with_status(&status),
                 Step::Wait(Wait::Until(at)) => self.now = at,
@@ -428,7 +436,7 @@ fn name(call: &Call<InstanceRequest>) -> &'static str {
 /// What comes next, in short.
 pub(in crate::reconcilers) fn shown(step: &StepOf<InstanceReconciler>, fixture: &Fixture) -> String {
     match step {
-        Step::AddFinalizer => "add the finalizer".into(),
+        Step::Claim(_) => "claim".into(),
         Step::RemoveFinalizer => "let go".into(),
         Step::Record(status) => format!("say {}", conditions(status)),
         Step::Attempt { call, .. } => format!("intent, {}", name(call)),
