@@ -1,6 +1,6 @@
 //! What instances and bindings do alike: each rule is tried with both kinds.
 
-use super::{OperationStatus, Standing};
+use super::{Decoded, OperationStatus};
 use crate::{
     crd::{ConditionType::Ready, condition},
     osb::{self, outcome::Deleted},
@@ -38,7 +38,7 @@ macro_rules! rules_for {
                     let mut object = fixtures::Fixture::new().settled().object;
                     object.metadata.generation = Some(generation);
                     object.status.as_mut().unwrap().observed_generation = 2;
-                    assert_eq!(Standing::<Resource>::of(&object).spec_has_changed(), changed, "{generation}");
+                    assert_eq!(Decoded::<Resource>::of(&object).spec_has_changed(), changed, "{generation}");
                 }
             }
 
