@@ -94,7 +94,7 @@ impl Drive for Bench {
         self.now += AN_HOUR;
         match BindingReconciler::plan(&self.observed()) {
             Step::Attempt { intent, call } => {
-                self.object.status = Some(intent);
+                self.object.status = Some(intent.status);
                 call
             }
             Step::Call { call, .. } => call,

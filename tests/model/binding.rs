@@ -29,7 +29,7 @@ use service_catalog::{
 
 use crate::{
     broker::{Answer, Content, Kind, Request, Wish},
-    instance::{checksum, deleted, merged, metadata, offering, specified},
+    instance::{checksum, deleted, external_id, merged, metadata, offering, specified},
     rules::CREDENTIAL,
     state::{State, near_time, patience, wordless},
     subject::{Standing, Subject},
@@ -41,12 +41,12 @@ const UID: &str = "0b8e6f5a-45f7-4f43-9d6b-8c1a37f2f0aa";
 
 /// The instance of every binding: provisioned at once.
 static INSTANCE: LazyLock<Arc<ServiceInstance>> = LazyLock::new(|| {
-    let State { mut status, around, memory, now, .. } = State::new(Surroundings::default());
+    let State { status, mut around, memory, now, .. } = State::new(Surroundings::default());
+    let observed = InstanceReconciler::observed(&status, &around, memory, now);
+    let Step::Attempt { intent, call } = InstanceReconciler::plan(&observed) else { panic!("no attempt") };
+    around.carried.apply(&intent.patch);
     let look = |status: &_| InstanceReconciler::observed(status, &around, memory, now);
-    let Step::Attempt { intent, call } = InstanceReconciler::plan(&look(&status)) else {
-        panic!("no attempt")
-    };
-    status.clone_from(&intent);
+    let status = intent.status;
     let answer = InstanceReconciler::answer(&call, Answer::Done);
     let Next::Record(settled) = InstanceReconciler::absorb(&look(&status), answer).next else {
         panic!("no status")
@@ -89,7 +89,8 @@ impl Subject for BindingReconciler {
         let spec = ServiceBindingSpec {
             instance_ref: LocalObjectReference { name: "name".into() },
             parameters: specified(around),
-            external_id: if around.external_id { "mine".into() } else { String::new() },
+            external_id: external_id(around),
+            secret_name: around.carried.field("secretName", String::new()),
             ..ServiceBindingSpec::default()
         };
         let mut object = ServiceBinding::new("creds", spec);
@@ -179,6 +180,8 @@ impl Subject for BindingReconciler {
         wordless(&mut shape.conditions);
         (shape.progress.retries, shape.progress.attempt) =
             (shape.progress.retries.min(2), shape.progress.attempt.min(1));
+        shape.progress.observed_intent = None;
+        (shape.observed_generation, shape.reconciled_generation) = (0, 0);
         shape
     }
 

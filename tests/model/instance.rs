@@ -9,8 +9,8 @@ use serde_json::json;
 use service_catalog::{
     crd::common::BrokerKey,
     crd::{
-        ConditionType, FINALIZER, ScopeKind, ServiceBinding, ServiceBindingSpec, ServiceInstance,
-        ServiceInstanceSpec, ServiceInstanceStatus, condition,
+        ConditionType, FINALIZER, INTENT_ANNOTATION, ScopeKind, ServiceBinding, ServiceBindingSpec,
+        ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus, condition,
         instance::{ContextAnnotations, InstanceProperties, PlanReference},
     },
     json::RawObject,
@@ -97,11 +97,23 @@ pub fn metadata(name: &str, uid: &str, around: &Surroundings, now: Timestamp) ->
         name: Some(name.into()),
         namespace: Some("ns".into()),
         uid: Some(uid.into()),
-        generation: Some(1 + i64::from(around.edits)),
+        generation: Some(generation(around)),
+        annotations: around.carried.intent.clone().map(|text| [(INTENT_ANNOTATION.to_owned(), text)].into()),
         finalizers: Some(vec![FINALIZER.into()]),
         deletion_timestamp: around.deleted.then_some(Time(now)),
         ..ObjectMeta::default()
     }
+}
+
+/// How often the spec was changed, by the user or by the operator.
+pub fn generation(around: &Surroundings) -> i64 {
+    1 + i64::from(around.edits) + around.carried.changes
+}
+
+/// The id in the spec.
+pub fn external_id(around: &Surroundings) -> String {
+    let given = if around.external_id { "mine".into() } else { String::new() };
+    around.carried.field("externalID", given)
 }
 
 /// The checksum under which parameters are recorded.
@@ -126,7 +138,9 @@ fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp)
         plan_reference,
         parameters: specified(around),
         update_requests: i64::from(around.update_requests),
-        external_id: if around.external_id { "mine".into() } else { String::new() },
+        external_id: external_id(around),
+        cluster_service_class_ref: around.carried.field("clusterServiceClassRef", None),
+        cluster_service_plan_ref: around.carried.field("clusterServicePlanRef", None),
         ..ServiceInstanceSpec::default()
     };
     let mut object = ServiceInstance::new("name", spec);
@@ -236,6 +250,8 @@ impl Subject for InstanceReconciler {
         wordless(&mut shape.conditions);
         (shape.progress.retries, shape.progress.attempt) =
             (shape.progress.retries.min(2), shape.progress.attempt.min(1));
+        shape.progress.observed_intent = None;
+        (shape.observed_generation, shape.reconciled_generation) = (0, 0);
         shape
     }
 

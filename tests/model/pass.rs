@@ -10,7 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use service_catalog::{
     reconcilers::memory::OperationMemory,
     reconcilers::{
-        reconciler::{Absorbed, Next, Observed, Step, StepOf, Wait},
+        operation::OperationStatus as _,
+        reconciler::{Absorbed, Next, ObjectPatch, Observed, Step, StepOf, Wait},
         writes::{RejectedWrite, Write, secret::ANNOTATION_BINDING_ID},
     },
 };
@@ -106,7 +107,7 @@ impl<M: Subject> Walker<'_, M> {
         match step {
             Step::Call { .. } | Step::RemoveFinalizer => self.carry_out(&acting, &eyes, step),
             Step::Attempt { .. } if !self.operator.compares => self.carry_out(&acting, &eyes, step),
-            Step::AddFinalizer | Step::Record(_) | Step::Attempt { .. } | Step::Write(_) | Step::Wait(_) => {
+            Step::Claim(_) | Step::Record(_) | Step::Attempt { .. } | Step::Write(_) | Step::Wait(_) => {
                 Ok(vec![])
             }
         }
@@ -119,9 +120,11 @@ impl<M: Subject> Walker<'_, M> {
         step: StepOf<M>,
     ) -> Found<M::Status> {
         match step {
-            Step::AddFinalizer | Step::Write(_) => {
-                self.judge(rules::finalizer_once(), state)?;
-                Ok(vec![])
+            Step::Write(_) => Ok(vec![]),
+            Step::Claim(patch) => {
+                let claimed = self.patched(state.then("the operator fills in ids"), &patch)?;
+                self.judge(rules::claims_once(&state.around.carried, &claimed.around.carried), state)?;
+                Ok(one(claimed))
             }
             Step::RemoveFinalizer => self.release(state, eyes),
             Step::Record(status) => self.recorded(state.then("the operator says so"), &status).map(one),
@@ -141,7 +144,7 @@ impl<M: Subject> Walker<'_, M> {
             Step::Attempt { intent, call } => {
                 let request = M::request(&eyes.status, &call);
                 self.judge(rules::one_operation(&request, &M::standing(&eyes.status)), state)?;
-                let announced = self.recorded(state.then("the operator announces a request"), &intent)?;
+                let announced = self.patched(state.then("the operator announces a request"), &intent)?;
                 if request.kind == Kind::Create && self.mood == Mood::Any {
                     let found = rest::undoing::<M>(self.operator, &announced);
                     self.judge(rules::undoable(&request, found.as_ref()), &announced)?;
@@ -167,9 +170,31 @@ impl<M: Subject> Walker<'_, M> {
         status: &M::Status,
     ) -> Result<State<M::Status>, Violation> {
         let (text, status) = over_the_wire(status);
+        let status = M::read(&status, &state.around, state.now);
         self.judge(rules::no_credential_shown(&text), &state)?;
         self.judge(rules::never_the_same_twice(&state.status, &status), &state)?;
         let standing = M::standing(&state.status);
+        state.set_status(status);
+        self.judge(rules::being::<M>(&standing, &state), &state)?;
+        Ok(state)
+    }
+
+    /// A patch of the object itself. What it says of the status, the operator reads out of the annotation.
+    fn patched(
+        &mut self,
+        mut state: State<M::Status>,
+        ObjectPatch { patch, .. }: &ObjectPatch<M::Status>,
+    ) -> Result<State<M::Status>, Violation> {
+        self.judge(rules::no_credential_shown(&patch.to_string()), &state)?;
+        let standing = M::standing(&state.status);
+        let persisted =
+            state.status.progress().intent.as_ref().and_then(|intent| intent.persisted().cloned());
+        let persisted = persisted.map_or_else(
+            || over_the_wire(&state.status).1,
+            |persisted| serde_json::from_value(persisted).unwrap(),
+        );
+        state.around.carried.apply(patch);
+        let status = M::read(&persisted, &state.around, state.now);
         state.set_status(status);
         self.judge(rules::being::<M>(&standing, &state), &state)?;
         Ok(state)
@@ -301,7 +326,8 @@ impl<M: Subject> Walker<'_, M> {
         eyes: &Eyes<'_, M::Status>,
         status: &M::Status,
     ) -> Found<M::Status> {
-        if *status == eyes.status || eyes.status != state.status {
+        let is_ahead = status.progress().intent.as_ref().is_some_and(|intent| intent.persisted().is_some());
+        if (*status == eyes.status && !is_ahead) || eyes.status != state.status {
             return Ok(one(state));
         }
         self.recorded(state, status).map(one)

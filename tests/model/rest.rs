@@ -94,13 +94,16 @@ pub fn undoing<M: Subject>(operator: &Operator<M>, announced: &State<M::Status>)
     for _ in 0..8 {
         let observed = M::observed(&state.status, &state.around, state.memory, state.now);
         match (operator.plan)(&observed) {
-            Step::Record(status) => state.set_status(status),
+            Step::Record(status) => {
+                let written = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
+                state.set_status(M::read(&written, &state.around, state.now));
+            }
             Step::Wait(Wait::Until(at)) => state.advance(at),
             Step::Call { call, .. } => {
                 let request = M::request(&state.status, &call);
                 return matches!(request.kind, Kind::Delete { .. }).then_some(request);
             }
-            Step::AddFinalizer
+            Step::Claim(_)
             | Step::RemoveFinalizer
             | Step::Attempt { .. }
             | Step::Write(_)

@@ -14,7 +14,7 @@ use crate::{
     broker::{Content, Kind, Ledger, Request},
     state::{Path, State},
     subject::{Standing, Subject},
-    surprises::Surroundings,
+    surprises::{Carried, Surroundings},
 };
 
 /// A rule that was broken.
@@ -42,7 +42,7 @@ pub enum Rule {
     NoCredentialShown,
     WaitsForTheFuture,
     SaysWhy,
-    FinalizerOnce,
+    ClaimsOnce,
     ComesToRest,
 }
 
@@ -221,9 +221,9 @@ pub fn nothing_left<S>(state: &State<S>, deleted: bool) -> Kept {
     keep(Rule::NothingLeft, left.is_empty(), || format!("leaves {left:?} behind"))
 }
 
-/// The finalizer is there already, and is added only once.
-pub fn finalizer_once() -> Kept {
-    keep(Rule::FinalizerOnce, false, || "adds a finalizer that is there".to_owned())
+/// What the operator fills in is filled in once.
+pub fn claims_once(before: &Carried, after: &Carried) -> Kept {
+    keep(Rule::ClaimsOnce, before.spec != after.spec, || "fills in what is there".to_owned())
 }
 
 /// What holds in every state. I3: ready means that the Secret is there, with the credentials of the id in use; and that the

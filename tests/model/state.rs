@@ -13,11 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use service_catalog::{
     crd::Condition,
-    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
+    reconcilers::{memory::OperationMemory, operation::OperationStatus as _, settings::ReconcileSettings},
 };
 
 use crate::{
     broker::{Kind, Ledger},
+    instance::generation,
     subject::Subject,
     surprises::Surroundings,
 };
@@ -113,6 +114,12 @@ impl<S: Clone + Default + serde::Serialize> State<S> {
         let mut hasher = DefaultHasher::new();
         shape.hash(&mut hasher);
         self.around.hash(&mut hasher);
+        // Which generation the operator has acted on matters only as seen from the present one.
+        let present = generation(&self.around);
+        let mut status = self.status.clone();
+        status.generations_mut().map(|seen| present - *seen).hash(&mut hasher);
+        let intent = self.status.progress().intent.as_ref();
+        intent.map(|intent| intent.persisted().is_some()).hash(&mut hasher);
         let near = |at: Timestamp| near(at, self.now);
         [self.memory.answered, self.memory.not_before].map(|at| at.map(near)).hash(&mut hasher);
         self.broker.hash_into(self.now, &mut hasher);

@@ -1,9 +1,13 @@
 //! What a walk has to know of a kind, and who does the work: the machine itself, or one that makes a mistake.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use kube::core::object::HasStatus as _;
 use serde::de::DeserializeOwned;
 use service_catalog::{
-    reconcilers::memory::OperationMemory,
+    crd::scope::Object as _,
+    reconcilers::{memory::OperationMemory, operation::OperationStatus},
     reconcilers::{
         reconciler::{AbsorbedOf, NextOf, Observed, Reconciler, StepOf},
         writes::Write,
@@ -16,7 +20,7 @@ use crate::{
 };
 
 /// A kind whose machine can be walked.
-pub trait Subject: Reconciler<Status: DeserializeOwned, Memory = OperationMemory> {
+pub trait Subject: Reconciler<Status: DeserializeOwned + OperationStatus, Memory = OperationMemory> {
     /// Whether being ready means that there is a Secret.
     const HAS_SECRET: bool;
 
@@ -27,6 +31,13 @@ pub trait Subject: Reconciler<Status: DeserializeOwned, Memory = OperationMemory
         memory: OperationMemory,
         now: Timestamp,
     ) -> Observed<Self>;
+
+    /// A status that the API server has, with the intent that the object carries.
+    fn read(status: &Self::Status, around: &Surroundings, now: Timestamp) -> Self::Status {
+        let object = Self::observed(status, around, OperationMemory::default(), now).object;
+        let object = Arc::unwrap_or_clone(object).complete();
+        object.status().cloned().unwrap_or_default()
+    }
 
     /// What a request asks. The status is the one that it was planned on.
     fn request(status: &Self::Status, call: &Self::Call) -> Request;

@@ -1,9 +1,15 @@
 //! What happens without the operator: the user, the cluster, other controllers, time.
 
-use std::rc::Rc;
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    rc::Rc,
+};
 
 use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use service_catalog::crd::INTENT_ANNOTATION;
 
 use crate::{state::State, subject::Subject};
 
@@ -45,6 +51,45 @@ pub struct Surroundings {
     pub secret: Option<Option<String>>,
     /// Whether a week has gone by.
     pub aged: bool,
+    /// What the operator has written to the object itself.
+    pub carried: Carried,
+}
+
+/// What the operator has written to an object itself: ids, references, the intent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The fields of the spec.
+    pub spec: BTreeMap<String, Value>,
+    /// The annotation.
+    pub intent: Option<String>,
+    /// How often the spec was changed by that.
+    pub changes: i64,
+}
+
+/// Times and words in the intent make no difference, nor does how often the spec was changed.
+impl Hash for Carried {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.spec.keys().for_each(|field| field.hash(state));
+        self.intent.is_some().hash(state);
+    }
+}
+
+impl Carried {
+    /// Takes over what a patch writes.
+    pub fn apply(&mut self, patch: &Value) {
+        if let Some(intent) = patch["metadata"]["annotations"][INTENT_ANNOTATION].as_str() {
+            self.intent = Some(intent.to_owned());
+        }
+        if let Some(fields) = patch["spec"].as_object() {
+            self.changes += 1;
+            self.spec.extend(fields.clone());
+        }
+    }
+
+    /// A field that was written, or else the value that the user gave.
+    pub fn field<T: DeserializeOwned>(&self, name: &str, given: T) -> T {
+        self.spec.get(name).map_or(given, |value| serde_json::from_value(value.clone()).unwrap())
+    }
 }
 
 /// The instance that a binding is of.

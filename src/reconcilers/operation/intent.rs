@@ -47,12 +47,11 @@ pub fn attempt<R: StatusHooks>(view: &View<'_, R>, intent: Intent<R>, call: Call
     Step::Attempt { intent: patch(view, with_intent(view, intent)), call }
 }
 
-/// Whether the object does not carry yet what the operator fills in: the finalizer, the id, the references.
+/// Whether an object with this status does not carry yet what the operator fills in: the finalizer, the id, the
+/// references.
 #[must_use]
-pub fn needs_claim<R: StatusHooks>(view: &View<'_, R>) -> bool {
-    !view.has_finalizer()
-        || view.has_intent_of_another()
-        || !R::operator_fields(view, &view.status).is_empty()
+pub fn needs_claim<R: StatusHooks>(view: &View<'_, R>, status: &R::Status) -> bool {
+    !view.has_finalizer() || view.has_intent_of_another() || !R::operator_fields(view, status).is_empty()
 }
 
 /// The step that fills in the ids and references of an object that has no request to send now.

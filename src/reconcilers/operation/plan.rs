@@ -77,13 +77,16 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     };
     match step {
         // An object that waits carries its ids too: the operator is not the only one who reads them.
-        Step::Record(_) | Step::Wait(_) if !view.is_being_deleted() && intent::needs_claim(view) => {
-            intent::claim(view, view.status_copy())
-        }
+        Step::Record(status) if is_unclaimed(view, &status) => intent::claim(view, status),
+        Step::Wait(_) if is_unclaimed(view, &view.status) => intent::claim(view, view.status_copy()),
         // What is pending is no longer answered soon.
         Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),
         step => step,
     }
+}
+
+fn is_unclaimed<R: PlanHooks>(view: &View<'_, R>, status: &R::Status) -> bool {
+    !view.is_being_deleted() && intent::needs_claim(view, status)
 }
 
 /// Whether the object was restored from another cluster, and nobody has said that it may be worked on here.

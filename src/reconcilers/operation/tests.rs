@@ -4,7 +4,6 @@ use super::{Decoded, OperationStatus};
 use crate::{
     crd::{ConditionType::Ready, condition},
     osb::{self, outcome::Deleted},
-    reconcilers::reconciler::Step,
 };
 
 /// The message of `Ready`.
@@ -45,12 +44,12 @@ macro_rules! rules_for {
             /// What stands in the way is said of the present spec. The spec is acted on when nothing stands in the way.
             #[test]
             fn a_report_names_the_generation_and_leaves_it_to_be_acted_on() {
-                let Step::Record(status) = fixtures::Fixture::new().unresolved().plan() else {
-                    panic!("a missing class is not reported");
-                };
+                let waiting = fixtures::Fixture::new().unresolved().claimed();
+                let status = waiting.status();
                 assert_eq!(status.observed_generation, 0);
                 let generations = status.conditions.iter().map(|condition| condition.observed_generation);
-                assert_eq!(generations.collect::<Vec<_>>(), [1]);
+                assert_eq!(generations.collect::<Vec<_>>(), [2]);
+                assert_eq!(waiting.object.metadata.generation, Some(2));
             }
 
             #[test]

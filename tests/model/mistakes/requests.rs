@@ -1,7 +1,11 @@
 //! Requests that must not be sent, or not so.
 
+use serde_json::Value;
 use service_catalog::{
-    crd::instance::{InstanceOperation, ProvisionStatus},
+    crd::{
+        INTENT_ANNOTATION,
+        instance::{InstanceOperation, ProvisionStatus},
+    },
     reconcilers::{identity::attempt_id, operation::Address},
 };
 
@@ -46,8 +50,12 @@ fn what_follows_when_two_replicas_ask_is_caught() {
 /// The intent does not say which broker was asked for what.
 fn forgetful(observed: &Seen) -> StepOf<InstanceReconciler> {
     match InstanceReconciler::plan(observed) {
-        Step::Attempt { intent, call } => {
-            Step::Attempt { intent: ServiceInstanceStatus { resolved: None, ..intent }, call }
+        Step::Attempt { mut intent, call } => {
+            let text = &mut intent.patch["metadata"]["annotations"][INTENT_ANNOTATION];
+            let mut record: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+            record["status"]["resolved"] = Value::Null;
+            *text = record.to_string().into();
+            Step::Attempt { intent, call }
         }
         other => other,
     }
@@ -98,7 +106,8 @@ fn wrong_id(observed: &Seen) -> StepOf<InstanceReconciler> {
     match InstanceReconciler::plan(observed) {
         Step::Attempt { intent, call: Call::Delete(address, target, cause) } => {
             let uid = observed.object.metadata.uid.as_deref();
-            let instance_id = attempt_id("", uid.unwrap_or_default(), intent.progress.attempt + 1).into();
+            let instance_id =
+                attempt_id("", uid.unwrap_or_default(), intent.status.progress.attempt + 1).into();
             let address = Address { instance_id, ..address };
             Step::Attempt { intent, call: Call::Delete(address, target, cause) }
         }

@@ -1,6 +1,7 @@
 //! Waiting where there is something to do, and doing something where there is nothing.
 
-use service_catalog::reconcilers::reconciler::Wait;
+use serde_json::json;
+use service_catalog::reconcilers::reconciler::{ObjectPatch, Wait};
 
 use super::*;
 use crate::surprises::Surprise::{Class, Delete};
@@ -128,13 +129,15 @@ fn letting_go_of_what_has_failed_is_caught() {
 }
 
 #[test]
-fn a_finalizer_that_is_added_twice_is_caught() {
+fn an_id_that_is_filled_in_twice_is_caught() {
     fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
         match InstanceReconciler::plan(observed) {
-            Step::Wait(Wait::ForChange) => Step::AddFinalizer,
+            Step::Wait(Wait::ForChange) => {
+                Step::Claim(ObjectPatch { patch: json!({}), status: observed.status() })
+            }
             other => other,
         }
     }
     let mistake = Operator { plan, ..faultless() };
-    caught(&mistake, Surroundings::default(), &[], &[], Rule::FinalizerOnce);
+    caught(&mistake, Surroundings::default(), &[], &[], Rule::ClaimsOnce);
 }

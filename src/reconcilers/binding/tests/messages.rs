@@ -6,8 +6,11 @@ use super::*;
 use instances::{doubt, messages::words, polled, refused, unsent};
 
 fn saying(fixture: Fixture) -> Fixture {
-    let Step::Record(said) = fixture.plan() else { panic!("{}", shown(&fixture.plan(), &fixture)) };
-    fixture.with_status(&said)
+    match fixture.plan() {
+        Step::Claim(patch) => fixture.patched(&patch).claimed(),
+        Step::Record(said) => fixture.with_status(&said),
+        other => panic!("{}", shown(&other, &fixture)),
+    }
 }
 
 fn put(outcome: osb::Outcome<Bound>) -> Outcome {
@@ -104,7 +107,8 @@ fn each_situation_is_told_in_a_sentence() {
     let mut table = String::new();
     for (situation, fixture) in waiting().into_iter().chain(binds()) {
         let status = fixture.status();
-        assert!(status.conditions.iter().all(|it| it.observed_generation == 1), "{situation}");
+        let generation = fixture.object.metadata.generation.unwrap();
+        assert!(status.conditions.iter().all(|it| it.observed_generation == generation), "{situation}");
         let _ = writeln!(table, "{situation}\n{}", words(&status.conditions));
     }
     tables::assert_table(&table, include_str!("messages.txt"));

@@ -14,7 +14,9 @@ fn of_original(fixture: Fixture) -> Fixture {
     status.instance_id = InstanceId::default();
     status.resolved = None;
     status.progress.last_attempt_time = None;
-    fixture.with_external_id("made-up-by-the-webhook").with_status(&status)
+    let mut left = fixture.without_intent().with_external_id("made-up-by-the-webhook");
+    left.object.spec.secret_name = "creds".into();
+    left.with_status(&status)
 }
 
 fn unmarked() -> SecretState {

@@ -228,6 +228,21 @@ impl Fixture {
         self
     }
 
+    /// Goes on until the object carries its ids and the API server has its status.
+    pub fn claimed(mut self) -> Self {
+        while let Step::Claim(patch) = self.plan() {
+            self = self.patched(&patch);
+        }
+        let status = self.status();
+        self.with_status(&status)
+    }
+
+    /// Without the intent, as v0.3 leaves an object.
+    pub fn without_intent(mut self) -> Self {
+        self.object.metadata.annotations = None;
+        self
+    }
+
     pub fn with_status(mut self, status: &ServiceInstanceStatus) -> Self {
         self.object.status = Some(serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap());
         self.object = self.object.complete();
@@ -436,7 +451,7 @@ fn name(call: &Call<InstanceRequest>) -> &'static str {
 /// What comes next, in short.
 pub(in crate::reconcilers) fn shown(step: &StepOf<InstanceReconciler>, fixture: &Fixture) -> String {
     match step {
-        Step::Claim(_) => "claim".into(),
+        Step::Claim(patch) => format!("claim, say {}", conditions(&patch.status)),
         Step::RemoveFinalizer => "let go".into(),
         Step::Record(status) => format!("say {}", conditions(status)),
         Step::Attempt { call, .. } => format!("intent, {}", name(call)),

@@ -97,7 +97,7 @@ fn a_finding_is_recorded_once_and_then_waited_on() {
     for (phase, fixture) in phases() {
         for (situation, change) in situations() {
             let changed = change(fixture.clone());
-            let mut present = changed.clone();
+            let mut present = changed.claimed();
             for _ in 0..2 {
                 let Step::Record(status) = present.plan() else { break };
                 let before = serde_json::to_value(&present.object.status).unwrap();

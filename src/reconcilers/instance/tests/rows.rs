@@ -158,10 +158,10 @@ fn the_cause_stays_on_show_while_it_is_tried_again() {
 fn what_stands_in_the_way_is_told_and_nothing_is_announced() {
     let mut fixture = Fixture::new();
     fixture.precondition_error = Some("no such Secret".into());
-    let Step::Record(said) = fixture.plan() else { panic!("says what is missing") };
+    let mut mended = fixture.claimed();
+    let said = mended.status();
     assert_eq!(said.conditions[0].reason, "ErrorGettingAuthCredentials");
     assert_eq!(said.current_operation, InstanceOperation::None);
-    let mut mended = fixture.with_status(&said);
     assert_eq!(shown(&mended.plan(), &mended), "wait 10 s");
     mended.precondition_error = None;
     assert_eq!(shown(&mended.plan(), &mended), "intent, PUT");
@@ -220,10 +220,10 @@ fn what_is_in_doubt_under_an_id_of_the_users_is_asked_again_and_deleted_only_wit
 
 #[test]
 fn an_instance_that_was_abandoned_before_it_was_ordered_does_not_get_its_finalizer_back() {
-    let waiting = Fixture::new().unresolved();
-    let Step::Record(said) = waiting.plan() else { panic!("says what is missing") };
-    let abandoned = waiting.with_status(&said).without_finalizer();
-    assert_eq!(shown(&abandoned.plan(), &abandoned), "wait for a change");
+    let mut abandoned = Fixture::new().unresolved().claimed().without_finalizer();
+    let Step::Record(said) = abandoned.plan() else { panic!("does not say that it is abandoned") };
+    abandoned = abandoned.with_status(&said);
+    assert_eq!(conditions(&said), "Ready=False:Abandoned");
     let resolved = abandoned.resolved();
     assert_eq!(shown(&resolved.plan(), &resolved), "wait for a change");
 }

@@ -20,7 +20,7 @@ fn of_original(fixture: Fixture) -> Fixture {
     status.progress.last_attempt_time = None;
     status.progress.next_attempt_time = None;
     status.progress.retries = 0;
-    let mut left = fixture.with_external_id("made-up-by-the-webhook").with_status(&status);
+    let mut left = fixture.without_intent().with_external_id("made-up-by-the-webhook").with_status(&status);
     left.legacy = left.may_exist().then(record);
     left
 }
@@ -68,7 +68,7 @@ fn a_deletion_needs_nothing_but_what_went_on_record() {
 #[test]
 fn without_a_finalizer_nothing_is_taken_over() {
     let abandoned = of_original(Fixture::new().settled()).without_finalizer();
-    assert_eq!(next(&abandoned), "wait for a change");
+    assert_eq!(next(&abandoned), "say Ready=False:Abandoned");
 }
 
 // v0.3 O13

@@ -353,9 +353,9 @@ fn a_refused_change_of_plan_that_is_taken_back_leaves_the_plan_that_is_there_on_
     let refused = Outcome::Provisioned(refused(422, RefusalReason::Other));
     let refused = moved(moved(Fixture::new(), "small").settled(), "large").answered(refused);
     let back = moved(refused, "small");
-    let Step::Record(status) = back.plan() else { panic!("{}", shown(&back.plan(), &back)) };
-    let resolved = status.resolved.clone().unwrap();
+    let back = back.claimed();
+    let resolved = back.status().resolved.unwrap();
     assert_eq!((&*resolved.plan, &*resolved.plan_id), ("small", "small-id"));
-    let back = back.with_status(&status);
+    assert_eq!(back.object.spec.cluster_service_plan_ref.as_ref().unwrap().name, "small");
     assert_eq!(shown(&back.plan(), &back), "wait for a change");
 }
