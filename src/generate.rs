@@ -36,9 +36,10 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, GenerateError> {
         .collect()
 }
 
-/// The admission policies: file name in `config/admission/` and content.
-pub fn admission_yaml() -> Result<Vec<(String, String)>, GenerateError> {
-    admission::policies()
+/// The admission policies: file name in `config/admission/` and content. `operator` is the account of the
+/// operator.
+pub fn admission_yaml(operator: &str) -> Result<Vec<(String, String)>, GenerateError> {
+    admission::policies(operator)
         .iter()
         .map(|policy| Ok((format!("{}.yaml", policy.topic), yaml(&policy.documents)?)))
         .collect()
@@ -59,6 +60,17 @@ kubectl set env -n service-catalog deployment/service-catalog LOG_FORMAT=json RU
 ```
 
 A duration is written as in `1h30m`, `20s` or `500ms`. `service-catalog run --help` prints the same settings.
+";
+
+const OPERATOR_ACCOUNT: &str = "
+## The account of the operator
+
+The admission policies leave alone what the operator writes, so they must know its account. It is the ServiceAccount
+`service-catalog` in the namespace `service-catalog`. If you install the operator under another name or in another
+namespace, include the component [config/operator-account](../../config/operator-account/kustomization.yaml) in your
+overlay. For any other account, install the output of `service-catalog policies --operator-account=<USER>` in place of
+`config/admission`. The variable is `OPERATOR_ACCOUNT`. With a wrong account the operator can change nothing, and its
+log says that its user \"is not the operator\".
 ";
 
 const OTHER_VARIABLES: &str = "
@@ -93,7 +105,7 @@ pub fn configuration_page() -> String {
         }
         page.push_str(&setting_row(setting));
     }
-    page + &OTHER_VARIABLES.replace("{FILTER}", DEFAULT_FILTER)
+    page + OPERATOR_ACCOUNT + &OTHER_VARIABLES.replace("{FILTER}", DEFAULT_FILTER)
 }
 
 fn setting_row(setting: &Arg) -> String {
@@ -168,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_yaml_has_the_same_documents() {
-        for policy in admission::policies() {
+        for policy in admission::policies(admission::OPERATOR) {
             let text = yaml(&policy.documents).expect("yaml");
             let read: Vec<Value> = serde_saphyr::from_multiple(&text).expect("documents");
             assert_eq!(read, policy.documents);

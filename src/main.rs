@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use service_catalog::{config::Config, generate, kube_api, runtime, server, telemetry};
+use service_catalog::{admission, config::Config, generate, kube_api, runtime, server, telemetry};
 
 /// Order services from any Open Service Broker API broker with kubectl.
 #[derive(Parser)]
@@ -24,14 +24,19 @@ enum Command {
     /// Print the custom resource definitions as YAML.
     Crds,
     /// Print the admission policies as YAML.
-    Policies,
+    Policies {
+        /// The account that the operator runs under, as the API server names it in requests. The policies leave
+        /// its writes alone.
+        #[arg(long, env, default_value = admission::OPERATOR, value_name = "USER")]
+        operator_account: String,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(config) => run(&config),
         Command::Crds => print(generate::crds_yaml()),
-        Command::Policies => print(generate::admission_yaml()),
+        Command::Policies { operator_account } => print(generate::admission_yaml(&operator_account)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,11 @@
 //! v0.3 send zero values for fields that a manifest does not have, and that is no edit. The comparisons with
 //! `null` need `dyn`, because the type checker of the API server does not know that the fields are nullable.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps,
+};
 
 use crate::crd;
 
@@ -35,10 +39,14 @@ impl Field {
 
 /// The fields of the spec of a kind. `plural` is the name of its resource.
 pub(super) fn spec_fields(plural: &str) -> Vec<Field> {
-    let definitions = crd::all();
-    let Some(definition) = definitions.iter().find(|crd| crd.spec.names.plural == plural) else {
-        return Vec::new();
-    };
+    // Policies ask for single fields, and the definitions take long to build.
+    static FIELDS: LazyLock<BTreeMap<String, Vec<Field>>> = LazyLock::new(|| {
+        crd::all().iter().map(|crd| (crd.spec.names.plural.clone(), fields_of(crd))).collect()
+    });
+    FIELDS.get(plural).cloned().unwrap_or_default()
+}
+
+fn fields_of(definition: &CustomResourceDefinition) -> Vec<Field> {
     let schemas = definition
         .spec
         .versions

@@ -12,29 +12,44 @@
 //! | `…-owner` | restores the names of the broker and the class in a class or plan |
 //! | `…-requests` | keeps `relistRequests` and `updateRequests` if a Go client sends the zero value |
 //! | `…-newer-fields`, `…-dropped-fields` | keep fields that clients of v0.3 do not know |
+//! | `…-operator-fields` | puts back what the operator has written: ids, references, the intent |
+//! | `kept-finalizer` | puts back the finalizer if a manifest replaces the object |
+//! | `…-operator-only` | refuses other ids, references and intents, and a restored object without the verb `restore` |
 //! | `…-forged-user` | refuses a `spec.userInfo` that is not the requesting user |
 //! | `servicebinding-immutable` | refuses a change of the spec of a binding |
 //! | `serviceinstance-one-editor-at-a-time` | refuses an edit while an edit by another user waits for the broker |
 //! | `…-secrets` | refuses a spec that names a Secret which the requesting user may not read |
 //!
-//! The first six and `…-newer-fields` are `MutatingAdmissionPolicy` (served as v1 from Kubernetes 1.36), the
-//! others `ValidatingAdmissionPolicy`. `…-forged-user` and `…-immutable` never fail where `…-user` and
+//! The first six, `…-newer-fields`, `…-operator-fields` and `kept-finalizer` are `MutatingAdmissionPolicy`
+//! (served as v1 from Kubernetes 1.36), the others `ValidatingAdmissionPolicy`. `…-forged-user` and `…-immutable` never fail where `…-user` and
 //! `…-spec` run before them. They are for clusters without mutating policies: there they protect
 //! `spec.userInfo` and the spec of a binding.
 //!
-//! Every policy fails closed. No policy can block the operator, which only adds and removes the finalizer: an
-//! UPDATE that does not change the spec matches no policy, and no policy names the resource `status`.
+//! Every policy fails closed. No policy can block the operator: those that match an UPDATE of an instance or a
+//! binding leave its account alone, and no policy names the resource `status`. So a patch of the operator
+//! costs no more than a patch of the status, and nobody takes the operator for the user who asked.
+//!
+//! An UPDATE by a user that changes neither the spec nor one of the annotations of the operator matches no
+//! policy.
 
 mod cel;
 mod mutating;
 mod newer_fields;
 mod one_editor_at_a_time;
+mod operator_fields;
 mod validating;
 
 use serde_json::{Value, json};
 
 pub use self::newer_fields::keeping;
 use crate::crd;
+
+/// The account of the operator in `config/`, as the API server names it in requests.
+pub const OPERATOR: &str = "system:serviceaccount:service-catalog:service-catalog";
+
+/// The label of the policies that leave the account of the operator alone. `config/operator-account` finds
+/// them by it.
+const LABEL: (&str, &str) = ("servicecatalog.k8s.io/leaves-alone", "operator");
 
 /// A policy and its binding.
 #[derive(Clone, Debug)]
@@ -45,20 +60,45 @@ pub struct Policy {
     pub documents: [Value; 2],
 }
 
-/// All policies, each with its binding.
+/// All policies, each with its binding. `operator` is the account of the operator, for example [`OPERATOR`].
 #[must_use]
-pub fn policies() -> Vec<Policy> {
+pub fn policies(operator: &str) -> Vec<Policy> {
     let mut policies = mutating::all();
     policies.extend(validating::all());
     policies.extend(newer_fields::all());
     policies.extend(one_editor_at_a_time::all());
+    policies.extend(operator_fields::all());
+    for policy in &mut policies {
+        leave_alone(operator, policy);
+    }
     policies
+}
+
+/// A policy that matches an UPDATE of an instance or a binding does not match one by the operator.
+fn leave_alone(operator: &str, policy: &mut Policy) {
+    let [document, _] = &mut policy.documents;
+    let rule = &document["spec"]["matchConstraints"]["resourceRules"][0];
+    let names = |list: &str, wanted: &[&str]| {
+        rule[list]
+            .as_array()
+            .is_some_and(|values| values.iter().any(|value| wanted.iter().any(|it| value == it)))
+    };
+    if !names("operations", &["UPDATE"]) || !names("resources", &["serviceinstances", "servicebindings"]) {
+        return;
+    }
+    let expression = format!("request.userInfo.username != {}", cel::text(operator));
+    let mut conditions = vec![json!({"name": "not-the-operator", "expression": expression})];
+    if let Value::Array(others) = document["spec"]["matchConditions"].take() {
+        conditions.extend(others);
+    }
+    document["spec"]["matchConditions"] = conditions.into();
+    document["metadata"]["labels"] = json!({ LABEL.0: LABEL.1 });
 }
 
 /// All policies and bindings as documents of `admissionregistration.k8s.io/v1`.
 #[must_use]
-pub fn all() -> Vec<Value> {
-    policies().into_iter().flat_map(|policy| policy.documents).collect()
+pub fn all(operator: &str) -> Vec<Value> {
+    policies(operator).into_iter().flat_map(|policy| policy.documents).collect()
 }
 
 /// The name of an expression and the expression.
@@ -98,7 +138,7 @@ mod tests {
     use super::*;
 
     fn policy(topic: &str) -> Value {
-        let found = policies().into_iter().find(|policy| policy.topic == topic);
+        let found = policies(OPERATOR).into_iter().find(|policy| policy.topic == topic);
         let [policy, _] = found.expect("there is such a policy").documents;
         policy
     }
@@ -106,7 +146,7 @@ mod tests {
     #[test]
     fn names_are_unique_per_kind_and_bindings_name_their_policy() {
         let mut seen = BTreeSet::new();
-        for Policy { documents, .. } in policies() {
+        for Policy { documents, .. } in policies(OPERATOR) {
             let [policy, binding] = documents;
             assert!(seen.insert(policy["metadata"]["name"].to_string()));
             assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
@@ -117,7 +157,7 @@ mod tests {
     // v0.3 F15
     #[test]
     fn every_policy_fails_closed_and_matches_main_resources_only() {
-        for Policy { documents, topic } in policies() {
+        for Policy { documents, topic } in policies(OPERATOR) {
             let spec = &documents[0]["spec"];
             assert_eq!(spec["failurePolicy"], "Fail", "{topic}");
             for resource in
@@ -136,7 +176,7 @@ mod tests {
     // v0.3 F14
     #[test]
     fn no_policy_matches_a_deletion() {
-        for Policy { documents, topic } in policies() {
+        for Policy { documents, topic } in policies(OPERATOR) {
             for rule in documents[0]["spec"]["matchConstraints"]["resourceRules"].as_array().expect("rules") {
                 let operations = rule["operations"].as_array().expect("operations");
                 let known = operations.iter().all(|operation| operation == "CREATE" || operation == "UPDATE");
@@ -145,14 +185,14 @@ mod tests {
         }
     }
 
-    /// The operator writes only finalizers to the main resource. No policy may match such a write.
+    /// Finalizers, labels and annotations of users. Only policies about metadata look at more than the spec.
     // v0.3 Q5
     #[test]
     fn an_update_that_leaves_the_spec_alone_matches_nothing() {
-        for Policy { documents, topic } in policies() {
+        for Policy { documents, topic } in policies(OPERATOR) {
             let spec = &documents[0]["spec"];
             let operations = &spec["matchConstraints"]["resourceRules"][0]["operations"];
-            if operations == &json!(["CREATE"]) {
+            if operations == &json!(["CREATE"]) || about_metadata(&topic) {
                 continue;
             }
             let conditions = spec["matchConditions"].as_array().expect(&topic);
@@ -164,6 +204,51 @@ mod tests {
                 "{topic}"
             );
         }
+    }
+
+    fn about_metadata(topic: &str) -> bool {
+        topic == "kept-finalizer" || topic.ends_with("-operator-fields") || topic.ends_with("-operator-only")
+    }
+
+    #[test]
+    fn a_policy_about_metadata_matches_only_what_concerns_the_operator() {
+        let conditions = |topic: &str| policy(topic)["spec"]["matchConditions"][1]["expression"].to_string();
+        let about: Vec<_> =
+            policies(OPERATOR).into_iter().map(|it| it.topic).filter(|it| about_metadata(it)).collect();
+        assert_eq!(about.len(), 5, "{about:?}");
+        for topic in &about {
+            let text = conditions(topic);
+            if topic == "kept-finalizer" {
+                assert!(text.contains("metadata.finalizers") && !text.contains("annotations"), "{text}");
+                continue;
+            }
+            assert!(text.contains(crd::INTENT_ANNOTATION), "{topic}: {text}");
+            assert_eq!(text.contains(crd::ADOPT_ANNOTATION), topic.ends_with("-only"), "{topic}: {text}");
+        }
+        for field in ["externalID", "clusterServiceClassRef", "servicePlanRef"] {
+            for topic in ["serviceinstance-operator-fields", "serviceinstance-operator-only"] {
+                assert!(conditions(topic).contains(&format!("object.spec.{field})")), "{topic}: {field}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_policy_that_matches_an_update_of_an_instance_or_binding_matches_one_by_the_operator() {
+        let account = "system:serviceaccount:elsewhere:it's";
+        let expected = r"request.userInfo.username != 'system:serviceaccount:elsewhere:it\'s'";
+        let mut count = 0;
+        for Policy { documents, topic } in policies(account) {
+            let (spec, labels) = (&documents[0]["spec"], &documents[0]["metadata"]["labels"]);
+            let rule = spec["matchConstraints"]["resourceRules"][0].to_string();
+            let matches = rule.contains("UPDATE")
+                && (rule.contains("\"serviceinstances\"") || rule.contains("\"servicebindings\""));
+            let condition = &spec["matchConditions"][0];
+            assert_eq!(condition["name"] == "not-the-operator", matches, "{topic}");
+            assert_eq!(labels[LABEL.0] == LABEL.1, matches, "{topic}");
+            assert!(!matches || condition["expression"] == expected, "{topic}: {condition}");
+            count += usize::from(matches);
+        }
+        assert!(count > 10, "{count}");
     }
 
     #[test]
@@ -183,7 +268,8 @@ mod tests {
             let text = policy(topic)["spec"]["variables"].to_string();
             for field in spec.properties.as_ref().expect("fields").keys() {
                 let known = text.contains(&format!("object.spec.{field})"));
-                assert_eq!(known, field != "userInfo", "{topic}: {field}");
+                let written = field == "userInfo" || operator_fields::is_written_by_the_operator(field);
+                assert_eq!(known, !written, "{topic}: {field}");
             }
         }
     }
@@ -214,6 +300,6 @@ mod tests {
                 _ => {}
             }
         }
-        all().iter().for_each(check);
+        all(OPERATOR).iter().for_each(check);
     }
 }

@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use super::{NamedExpression, Policy, cel, document, match_constraints, name, named};
+use super::{NamedExpression, Policy, cel, document, match_constraints, name, named, operator_fields};
 use crate::crd::FINALIZER;
 
 pub(super) fn all() -> Vec<Policy> {
@@ -33,12 +33,13 @@ pub(super) fn all() -> Vec<Policy> {
 
 /// CEL: whether the request makes the operator send a request for an instance to its broker.
 ///
-/// A zero `updateRequests` is no edit, because another policy restores the value. The order of the two
-/// policies does not matter.
+/// A zero `updateRequests` and other values of the fields that the operator writes are no edit, because other
+/// policies restore the values. The order of the policies does not matter.
 pub(super) fn edited_instance() -> String {
     let changed =
         cel::spec_fields("serviceinstances").into_iter().filter_map(|field| match field.name.as_str() {
             "userInfo" => None,
+            written if operator_fields::is_written_by_the_operator(written) => None,
             "updateRequests" => Some(field.changed_from_zero()),
             _ => Some(field.changed()),
         });
@@ -47,11 +48,12 @@ pub(super) fn edited_instance() -> String {
 
 /// CEL: whether the request makes the operator send a request for a binding to its broker.
 ///
-/// `secretName` does not count. A CEL rule of the definition allows it to be set once.
+/// `secretName` and `externalID` do not count. A CEL rule of the definition allows `secretName` to be set once,
+/// and another policy refuses another `externalID`.
 pub(super) fn edited_binding() -> String {
     let changed = cel::spec_fields("servicebindings").into_iter();
     let changed = changed
-        .filter(|field| !["userInfo", "secretName"].contains(&field.name.as_str()))
+        .filter(|field| !["userInfo", "secretName", "externalID"].contains(&field.name.as_str()))
         .map(|field| field.changed());
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }

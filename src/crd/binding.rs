@@ -38,7 +38,6 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rule::required_reference("instanceRef", "name the ServiceInstance that the credentials are for"))]
-#[x_kube(validation = rule::immutable("externalID"))]
 #[x_kube(validation = rule::immutable_object("instanceRef"))]
 #[x_kube(validation = rule::set_once("secretName"))]
 pub struct ServiceBindingSpec {

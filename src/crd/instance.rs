@@ -195,7 +195,6 @@ fn rules() -> Vec<Rule> {
     rules.extend(CLASS_FIELDS.map(rule::immutable_class));
     rules.extend([
         rule::never_less("updateRequests"),
-        rule::immutable("externalID"),
         rule::not_both_references("clusterServiceClassRef", "serviceClassRef"),
         rule::not_both_references("clusterServicePlanRef", "servicePlanRef"),
     ]);

@@ -43,11 +43,14 @@ pub const VERSION: &str = "v1beta1";
 /// The finalizer of brokers, instances and bindings. `svcat … --abandon` removes exactly this string.
 pub const FINALIZER: &str = "kubernetes-incubator/service-catalog";
 
-/// The annotation of an instance or a binding with the [intent](intent) of the operator.
+/// The [intent](intent): what the operator is about to ask a broker for, or has asked it for, as one line of JSON. The operator writes
+/// it together with the ids and references of the spec, in one patch, before it sends the request. It begins
+/// with the id of the cluster, the namespace, name and uid of the object, and the time of the patch.
+/// `status.observedIntent` has the same time when the broker has answered.
 pub const INTENT_ANNOTATION: &str = "servicecatalog.k8s.io/intent";
 
-/// The annotation that lets the operator work on an object that was restored from another cluster. Its value is
-/// the id of this cluster.
+/// The id of this cluster. With it, the operator works on an object that was restored from another cluster.
+/// To set it, a user needs the verb `restore`.
 pub const ADOPT_ANNOTATION: &str = "servicecatalog.k8s.io/adopt";
 
 /// The definitions of all eight kinds, as `crds/` has them.

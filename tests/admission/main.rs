@@ -24,6 +24,7 @@ use testkit::control_plane::ControlPlane;
 
 mod left_behind;
 mod newer_fields;
+mod operator_fields;
 mod owner_references;
 mod restrictions;
 mod secrets;

@@ -24,7 +24,10 @@ async fn policy(of_the_two: usize, fields: &[&str], within: &str) {
 }
 
 /// Asks until the answer is as wanted: policies take effect after a while.
-async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+pub(super) async fn eventually<T: std::fmt::Debug>(
+    ask: impl AsyncFn() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         let answer = ask().await;

@@ -15,6 +15,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use service_catalog::{
+    admission,
     crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance},
     generate, leader,
 };
@@ -74,7 +75,7 @@ fn crds() {
 
 #[test]
 fn admission_policies() {
-    let expected = generate::admission_yaml().expect("YAML");
+    let expected = generate::admission_yaml(admission::OPERATOR).expect("YAML");
     compare(&folder("config/admission"), &expected);
     listed(&folder("config/admission"), &expected);
 }
@@ -182,6 +183,47 @@ fn the_lease_of_the_leader_is_where_the_operator_may_write_it() {
     assert_eq!(leases, [&named, &unnamed], "this lease, and no other");
 }
 
+/// Whose writes the admission policies leave alone is the account that the Deployment runs under.
+#[test]
+fn the_policies_know_the_account_of_the_operator() {
+    let account = manifests("config/rbac/service-account.yaml").remove(0);
+    let (namespace, name) = (&account["metadata"]["namespace"], &account["metadata"]["name"]);
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    let user = format!("system:serviceaccount:{}:{}", text(namespace), text(name));
+    assert_eq!(user, admission::OPERATOR);
+    assert_eq!(account["metadata"]["annotations"]["servicecatalog.k8s.io/account"], user);
+    let deployment = manifests("config/operator/deployment.yaml").remove(0);
+    assert_eq!(&deployment["metadata"]["namespace"], namespace);
+    assert_eq!(&deployment["spec"]["template"]["spec"]["serviceAccountName"], name);
+    for (file, binding) in [("config/rbac/cluster-role.yaml", 1), ("config/rbac/role.yaml", 1)] {
+        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
+        assert_eq!(manifests(file)[binding]["subjects"], json!([subject]), "{file}");
+    }
+    let elsewhere = generate::admission_yaml("system:serviceaccount:a:b").expect("YAML");
+    for ((file, here), (_, there)) in
+        generate::admission_yaml(&user).expect("YAML").into_iter().zip(elsewhere)
+    {
+        assert_eq!(here.replace(&user, "system:serviceaccount:a:b"), there, "{file}");
+    }
+}
+
+/// A user who edits objects cannot make the operator take over what exists at a broker.
+#[test]
+fn only_one_role_may_restore() {
+    let roles = manifests("config/rbac/user-roles.yaml");
+    let may_restore = |role: &&serde_json::Value| {
+        role["rules"].to_string().contains("\"restore\"") || role["rules"].to_string().contains("\"*\"")
+    };
+    let roles: Vec<_> = roles.iter().filter(may_restore).collect();
+    assert_eq!(roles.len(), 1);
+    assert_eq!(roles[0]["metadata"], json!({"name": "service-catalog-restore"}), "no label aggregates it");
+    let rule = json!({
+        "apiGroups": ["servicecatalog.k8s.io"], "resources": ["serviceinstances", "servicebindings"],
+        "verbs": ["restore"],
+    });
+    assert_eq!(roles[0]["rules"], json!([rule]));
+}
+
 // v0.3 Q11, Q55
 #[test]
 fn the_operator_may_do_what_it_does_and_no_more() {
@@ -203,7 +245,7 @@ fn the_operator_may_do_what_it_does_and_no_more() {
             users.extend(verbs);
         }
     }
-    // It never writes, makes or deletes what users write; a patch is for its finalizer.
+    // It never makes or deletes what users write; a patch is for its finalizer and for what it fills in.
     assert_eq!(users, ["get", "list", "patch", "watch"].map(str::to_owned).into());
 }
 
