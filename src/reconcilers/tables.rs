@@ -4,7 +4,6 @@ pub use testkit::tables::assert_table;
 
 use kube::core::object::HasStatus;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 
 use super::reconciler::ObjectPatch;
 use crate::crd::{Condition, ConditionStatus, ConditionType, condition, scope::Object};
@@ -31,35 +30,12 @@ pub fn patched<K>(object: &K, ObjectPatch { patch, status }: &ObjectPatch<K::Sta
 where
     K: Object + HasStatus<Status: Serialize + DeserializeOwned>,
 {
-    let mut json = serde_json::to_value(object).unwrap();
-    if let Some(persisted) = object.persisted_status() {
-        json["status"] = persisted.clone();
+    let mut persisted = object.clone();
+    if let Some(status) = object.persisted_status() {
+        *persisted.status_mut() = Some(serde_json::from_value(status.clone()).unwrap());
     }
-    merge(&mut json, patch);
-    if patch.get("spec").is_some() {
-        let generation = json["metadata"]["generation"].as_i64().unwrap_or(0);
-        json["metadata"]["generation"] = json!(generation + 1);
-    }
-    let written = serde_json::from_value::<K>(json).unwrap().complete();
+    let written = testkit::objects::patched(&persisted, patch).complete();
     let shown = |status: Option<&K::Status>| serde_json::to_value(status).unwrap();
     assert_eq!(shown(written.status()), shown(Some(status)), "the annotation does not hold the whole intent");
     written
-}
-
-/// RFC 7396
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! * [`broker`]: a scripted broker that keeps a ledger of what exists.
 //! * [`stage`]: a control plane on which the product is installed and the operator runs, and the language of the tests
 //!   that use it.
+//! * [`objects`]: what the API server does with an object, for tests without one.
 //! * [`tables`]: what is expected, in a file beside the test.
 
 #![allow(missing_docs, reason = "only tests use it, and most names say what they are")]
@@ -18,6 +19,7 @@
 
 pub mod broker;
 pub mod control_plane;
+pub mod objects;
 pub mod stage;
 pub mod tables;
 

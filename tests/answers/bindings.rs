@@ -9,6 +9,7 @@ use service_catalog::{
         condition::Conditioned as _,
         instance::{InstanceProperties, ProvisionStatus},
         progress::Progress,
+        scope::Object as _,
     },
     osb::{Operation, classify, outcome::Lifetime},
     reconcilers::{
@@ -24,6 +25,9 @@ use service_catalog::{
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
+
+use serde_json::json;
+use testkit::objects::patched;
 
 use super::{
     answer::Answer,
@@ -94,6 +98,7 @@ impl Drive for Bench {
         self.now += AN_HOUR;
         match BindingReconciler::plan(&self.observed()) {
             Step::Attempt { intent, call } => {
+                self.object = patched(&self.object, &intent.patch);
                 self.object.status = Some(intent.status);
                 call
             }
@@ -132,6 +137,7 @@ impl Drive for Bench {
             Next::Call(_) => After::Asked,
             Next::Record(status) => {
                 self.object.status = Some(status);
+                self.object = patched(&self.object, &json!({})).complete();
                 let facts = self.facts();
                 assert!(!facts.ready || self.secret != SecretState::Missing, "Ready without a Secret");
                 After::Recorded(facts)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use service_catalog::{
-    crd::{ServiceInstance, ServiceInstanceSpec, progress::Progress},
+    crd::{ServiceInstance, ServiceInstanceSpec, progress::Progress, scope::Object as _},
     osb::{Operation, classify, wire::Target},
     reconcilers::{
         instance::{Instance, InstanceDependencies, InstanceReconciler, InstanceReply, InstanceRequest},
@@ -14,6 +14,9 @@ use service_catalog::{
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
+
+use serde_json::json;
+use testkit::objects::patched;
 
 use super::{
     answer::Answer,
@@ -67,8 +70,8 @@ impl Bench {
     }
 
     fn edited(mut self) -> Self {
-        self.object.metadata.generation = Some(2);
-        self.object.spec.parameters = serde_json::json!({ "size": 2 }).as_object().cloned().map(Into::into);
+        *self.object.metadata.generation.get_or_insert(0) += 1;
+        self.object.spec.parameters = json!({ "size": 2 }).as_object().cloned().map(Into::into);
         self
     }
 
@@ -98,6 +101,7 @@ impl Drive for Bench {
         self.now += AN_HOUR;
         match InstanceReconciler::plan(&self.observed()) {
             Step::Attempt { intent, call } => {
+                self.object = patched(&self.object, &intent.patch);
                 self.object.status = Some(intent.status);
                 call
             }
@@ -138,6 +142,7 @@ impl Drive for Bench {
             }
             Next::Record(status) => {
                 self.object.status = Some(status);
+                self.object = patched(&self.object, &json!({})).complete();
                 After::Recorded(self.facts())
             }
         }

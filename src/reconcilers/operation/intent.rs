@@ -47,11 +47,15 @@ pub fn attempt<R: StatusHooks>(view: &View<'_, R>, intent: Intent<R>, call: Call
     Step::Attempt { intent: patch(view, with_intent(view, intent)), call }
 }
 
-/// Whether an object with this status does not carry yet what the operator fills in: the finalizer, the id, the
-/// references.
+/// Whether an object with this status does not carry yet what the operator fills in: the finalizer, an id, the
+/// references. The id of the next attempt is written with its request.
 #[must_use]
 pub fn needs_claim<R: StatusHooks>(view: &View<'_, R>, status: &R::Status) -> bool {
-    !view.has_finalizer() || view.has_intent_of_another() || !R::operator_fields(view, status).is_empty()
+    let has_id = !R::spec(view.object).external_id.is_empty();
+    let is_missing = |field: &String| !(has_id && field == "externalID");
+    !view.has_finalizer()
+        || view.has_intent_of_another()
+        || R::operator_fields(view, status).keys().any(is_missing)
 }
 
 /// The step that fills in the ids and references of an object that has no request to send now.

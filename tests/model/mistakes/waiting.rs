@@ -66,7 +66,9 @@ fn a_deletion_that_is_given_up_is_caught() {
 fn a_wait_without_a_word_is_caught() {
     fn plan(observed: &Seen) -> StepOf<InstanceReconciler> {
         match InstanceReconciler::plan(observed) {
-            Step::Record(_) if exists(observed) && observed.dependencies.offering.is_err() => {
+            Step::Record(_) | Step::Claim(_)
+                if exists(observed) && observed.dependencies.offering.is_err() =>
+            {
                 Step::Wait(Wait::ForChange)
             }
             other => other,
