@@ -129,7 +129,7 @@ mod tests {
     use crate::crd::ServiceInstance;
     use crate::crd::scope::Object as _;
 
-    fn instance(annotation: &Value, status: Option<Value>) -> ServiceInstance {
+    fn instance(annotation: &Value, status: Option<&Value>) -> ServiceInstance {
         let metadata = json!({
             "namespace": "ns", "name": "db", "uid": "u",
             "annotations": { INTENT_ANNOTATION: annotation.to_string() },
@@ -152,12 +152,12 @@ mod tests {
         let status = pending.status.as_ref().unwrap();
         assert_eq!(status.instance_id.as_str(), "id");
         assert_eq!(pending.persisted_status(), Some(&json!({ "conditions": [] })));
-        let observed = instance(&record("ns", "u", 7), Some(serde_json::to_value(status).unwrap()));
+        let observed = instance(&record("ns", "u", 7), Some(&serde_json::to_value(status).unwrap()));
         assert_eq!(observed.persisted_status(), None);
         assert!(observed.status.unwrap().progress.intent.unwrap().derived_id);
         let later =
             json!({ "conditions": [], "lastAttemptTime": MicroTime(Timestamp::from_second(8).unwrap()) });
-        assert_eq!(instance(&record("ns", "u", 7), Some(later)).status.unwrap().instance_id.as_str(), "");
+        assert_eq!(instance(&record("ns", "u", 7), Some(&later)).status.unwrap().instance_id.as_str(), "");
     }
 
     #[test]

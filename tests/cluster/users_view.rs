@@ -167,7 +167,7 @@ async fn the_status_of_an_instance_says_what_that_of_the_original_said() {
         with(shown, json!({ "servicePlanExternalName": "small", "servicePlanExternalID": SMALL }));
     let expected = json!({
         "asyncOpInProgress": true, "orphanMitigationInProgress": false, "lastOperation": "task-17",
-        "currentOperation": "Provision", "observedGeneration": 1, "reconciledGeneration": 0,
+        "currentOperation": "Provision", "observedGeneration": 2, "reconciledGeneration": 0,
         "provisionStatus": null, "deprovisionStatus": "Required", "lastConditionState": "Provisioning",
         "userSpecifiedClassName": "ServiceClass/postgresql", "userSpecifiedPlanName": "small",
         "dashboardURL": format!("https://dashboard.example.com/{}", uid(&busy)), "externalProperties": null,
@@ -179,7 +179,7 @@ async fn the_status_of_an_instance_says_what_that_of_the_original_said() {
     hold.release();
     let ready = case.ready(INSTANCE, "db").await;
     let settled = json!({
-        "asyncOpInProgress": false, "lastOperation": null, "currentOperation": null, "reconciledGeneration": 1,
+        "asyncOpInProgress": false, "lastOperation": null, "currentOperation": null, "reconciledGeneration": 2,
         "provisionStatus": "Provisioned", "lastConditionState": "Ready", "externalProperties": properties,
         "inProgressProperties": null, "operationStartTime": null,
     });
@@ -210,7 +210,7 @@ async fn the_status_of_a_binding_says_what_that_of_the_original_said() {
     hold.release();
     let ready = case.ready(BINDING, "app").await;
     let settled = json!({
-        "asyncOpInProgress": false, "lastOperation": null, "currentOperation": null, "reconciledGeneration": 1,
+        "asyncOpInProgress": false, "lastOperation": null, "currentOperation": null, "reconciledGeneration": 2,
         "lastConditionState": "Ready", "externalProperties": expected["inProgressProperties"],
         "inProgressProperties": null, "operationStartTime": null,
     });

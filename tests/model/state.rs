@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use service_catalog::{
     crd::Condition,
-    reconcilers::{memory::OperationMemory, operation::OperationStatus as _, settings::ReconcileSettings},
+    reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
 
 use crate::{

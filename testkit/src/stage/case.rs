@@ -71,6 +71,12 @@ impl Case {
         if self.wide { CLUSTER_BROKER } else { BROKER }
     }
 
+    /// The fields of an instance's spec that the operator fills in for its class and its plan.
+    pub fn reference_fields(&self) -> [String; 2] {
+        let prefix = if self.wide { "clusterService" } else { "service" };
+        ["Class", "Plan"].map(|kind| format!("{prefix}{kind}Ref"))
+    }
+
     pub fn class_kind(&self) -> Kind {
         if self.wide { CLUSTER_CLASS } else { CLASS }
     }

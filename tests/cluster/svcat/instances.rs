@@ -157,9 +157,10 @@ async fn touched(case: Case) {
     for kept in ["resolved", "instanceID", "externalProperties", "provisionStatus", "userSpecifiedPlanName"] {
         assert_eq!(after["status"][kept], before["status"][kept], "{kept}");
     }
-    for kept in ["finalizers", "annotations", "uid"] {
+    for kept in ["finalizers", "uid"] {
         assert_eq!(after["metadata"][kept], before["metadata"][kept], "{kept}");
     }
+    assert_eq!(after["metadata"]["annotations"]["kept"], "yes");
     let updates = case.broker.requests_of(Operation::Update);
     assert_eq!(updates.len(), 1);
     assert!(is(&svcat.replace(INSTANCE, &before).await.unwrap_err(), 409));
