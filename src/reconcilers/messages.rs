@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::backoff::later;
+use crate::crd::common::BrokerKey;
 
 /// The shortest time between two messages about one operation that have the same reason.
 const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -39,6 +40,12 @@ pub fn mitigation_completed(cause: Option<&str>, next: Timestamp) -> String {
 #[must_use]
 pub fn with_next_try(message: &str, next: Timestamp) -> String {
     format!("{message}; the operator tries again at {next:.0}")
+}
+
+/// The part of a message that says whose answer the operator waits for, and since when.
+#[must_use]
+pub fn waiting(broker: &BrokerKey, since: Timestamp) -> String {
+    format!("the {broker} has not answered since {since:.0}")
 }
 
 /// Whether a message about an operation in progress is written to the status. `shown` are the messages of the

@@ -59,6 +59,11 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
     /// is stale, that write fails, so no outdated PUT or PATCH can reach a broker.
     fn needs_intent(call: &Self::Call) -> bool;
 
+    /// The status to write while a broker takes its time with this request. `None`: the present one says it all. Pure.
+    fn unanswered(_: &Observed<Self>, _: &Self::Call) -> Option<Self::Status> {
+        None
+    }
+
     /// The key of the concurrency limits for the request.
     fn concurrency_key(call: &Self::Call) -> ConcurrencyKey;
 
@@ -206,6 +211,12 @@ impl<C> Admitted<C> {
         } else {
             Ok(Self(call))
         }
+    }
+
+    /// The request, to look at.
+    #[must_use]
+    pub fn request(&self) -> &C {
+        &self.0
     }
 
     /// The request.

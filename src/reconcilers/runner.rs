@@ -8,6 +8,7 @@
 use std::{
     future::Future,
     ops::ControlFlow,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, core::object::HasStatus, runtime::controller::Action};
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::{
@@ -51,6 +53,10 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time until the next reconcile after a conflict. The conflicting write triggers a reconcile as
 /// well.
 const CONFLICT_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// How long a broker may take to answer before the status says that the operator waits. A quick answer costs no
+/// further write.
+const QUICK_ANSWER: Duration = Duration::from_secs(1);
 
 /// How many writes of one answer are sent concurrently.
 const CONCURRENT_WRITES: usize = 16;
@@ -230,7 +236,14 @@ impl<R: Reconciler> Reconcile<'_, R> {
             if !self.context.leadership.is_valid() {
                 return Err(ReconcileError::NotLeader);
             }
-            let answer = R::call(admitted, self.context).await;
+            let waiting = R::unanswered(&self.observed, admitted.request());
+            let mut answering = pin!(R::call(admitted, self.context));
+            let answer = if let Ok(answer) = timeout(QUICK_ANSWER, &mut answering).await {
+                answer
+            } else {
+                self.show_waiting(waiting).await;
+                answering.await
+            };
             self.observed.now = Timestamp::now();
             let Absorbed { writes, next, memory } = R::absorb(&self.observed, answer);
             self.remember(memory);
@@ -264,6 +277,18 @@ impl<R: Reconciler> Reconcile<'_, R> {
         *written.status_mut() = Some(status);
         self.continue_with(written);
         Ok(())
+    }
+
+    /// Writes that the operator waits for a broker. The answer does not depend on this write.
+    async fn show_waiting(&mut self, status: Option<R::Status>) {
+        if let Some(status) = status
+            && let Err(error) = self.record(&status).await
+        {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "cannot write that a broker has not answered"
+            );
+        }
     }
 
     /// Writes a status. The write fails if the object is not the observed version.

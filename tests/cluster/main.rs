@@ -26,6 +26,7 @@ mod manifests;
 mod metrics;
 mod references;
 mod refused_entries;
+mod restore;
 mod samples;
 mod svcat;
 mod third_party;

@@ -73,6 +73,7 @@ async fn an_api_server_that_goes_away_is_waited_for() {
         broker.requests_of(Operation::Provision).get(2).is_some().then_some(())
     })
     .await;
+    case.says(INSTANCE, "early", "ProvisionRequestInFlight", &["has not answered since"]).await;
     gate.open(false);
     hold.release();
     case.order("late", "small", json!({})).await;

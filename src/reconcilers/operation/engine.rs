@@ -9,6 +9,7 @@ use super::{
     phase::DeletePurpose,
     plan::{self, PlanHooks},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
+    status,
 };
 use crate::{
     brokers::permits::ConcurrencyKey,
@@ -68,6 +69,19 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
             Call::Request(_, request) => R::is_mutating(request),
             Call::Delete(.., DeletePurpose::Mitigation) => true,
             Call::Delete(.., DeletePurpose::Deletion) | Call::Poll(..) => false,
+        }
+    }
+
+    fn unanswered(observed: &Observed<Self>, call: &Call<R::Request>) -> Option<R::Status> {
+        let view = View::<R>::of(observed);
+        match call {
+            Call::Delete(address, _, DeletePurpose::Deletion) => {
+                Some(status::waiting_for_deletion(&view, &address.broker))
+            }
+            Call::Request(address, _) | Call::Delete(address, _, DeletePurpose::Mitigation) => {
+                view.is_ahead().then(|| status::waiting_for_answer(&view, &address.broker))
+            }
+            Call::Poll(..) => None,
         }
     }
 

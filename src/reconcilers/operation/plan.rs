@@ -16,7 +16,9 @@ use crate::{
     crd::{
         ADOPT_ANNOTATION,
         ConditionStatus::{False, Unknown},
+        ConditionType::Ready,
         FINALIZER, INTENT_ANNOTATION,
+        condition::Conditioned as _,
         intent::IntentState,
     },
     reconcilers::{
@@ -111,7 +113,12 @@ fn plan_foreign<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
          go on with the {noun} here, set the annotation {ADOPT_ANNOTATION} to {here:?}; the role service-catalog-restore allows \
          it. To get a new {noun}, create the object without the annotation {INTENT_ANNOTATION} and without spec.externalID"
     );
-    record_ready_and_wait(view, (False, Reason::RestoredFromAnotherCluster, &message), Wait::ForChange)
+    // The intent stays pending until somebody says that it counts here.
+    let present = view.persisted_status();
+    let mut status = present.clone();
+    status.set_condition(Ready, False, Reason::RestoredFromAnotherCluster, &message, view.now);
+    status.set_conditions_generation(view.generation());
+    if status == present { Step::Wait(Wait::ForChange) } else { Step::Record(status) }
 }
 
 /// The next step for an object that was restored from a backup without its status. What the last create made is still at

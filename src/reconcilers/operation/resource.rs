@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Debug, ops::Deref};
 
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, core::object::HasStatus};
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 
 use super::phase::{Awaited, CurrentOperation, DeletePurpose, Phase};
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 
 /// A status that records an operation. Its fields differ from kind to kind.
 pub trait OperationStatus:
-    Conditioned + Clone + Debug + Default + PartialEq + Serialize + Send + Sync + 'static
+    Conditioned + Clone + Debug + Default + DeserializeOwned + PartialEq + Serialize + Send + Sync + 'static
 {
     /// The operations of the kind.
     type Operation;
@@ -353,6 +353,13 @@ impl<'a, R: BrokerResource> View<'a, R> {
     #[must_use]
     pub fn pace(&self) -> Pace<'_> {
         Pace { now: self.now, settings: self.settings, uid: self.uid() }
+    }
+
+    /// The status that the API server has, without a pending intent.
+    #[must_use]
+    pub fn persisted_status(&self) -> R::Status {
+        let persisted = self.intent().and_then(Intent::persisted);
+        persisted.and_then(|status| R::Status::deserialize(status).ok()).unwrap_or_else(|| self.status_copy())
     }
 
     /// A copy of the status, for changes.

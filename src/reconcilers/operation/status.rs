@@ -15,6 +15,7 @@ use crate::{
     crd::{
         ConditionStatus::{self, False, True, Unknown},
         ConditionType::{self, Failed, OrphanMitigation, Ready},
+        common::BrokerKey,
         condition::{self, Conditioned as _},
         progress::{DeletionStatus, Progress},
     },
@@ -200,6 +201,27 @@ pub fn mitigation_problem<R: BrokerResource>(
 fn mitigation_cause<S: OperationStatus>(status: &S) -> Option<String> {
     let shown = || condition::find(status.conditions(), Ready).filter(|ready| ready.status == False);
     status.progress().mitigation_cause.clone().or_else(|| Some(shown()?.message.clone()))
+}
+
+/// The status while the broker has not answered a request. The message of a retry stays, because it says why the
+/// request before failed.
+pub fn waiting_for_answer<R: StatusHooks>(view: &View<'_, R>, broker: &BrokerKey) -> R::Status {
+    let mut status = view.status_copy();
+    let ready = condition::find(status.conditions(), Ready).map(|ready| ready.reason.clone());
+    if let CurrentOperation::Operation(operation) = status.operation()
+        && let Some((reason, message)) = R::in_flight_condition(operation)
+        && ready.as_deref() == Some(reason.as_str())
+    {
+        let message = format!("{message}; {}", messages::waiting(broker, view.now));
+        status.set_condition(Ready, False, reason, &message, view.now);
+    }
+    status
+}
+
+/// The status while the broker has not answered the DELETE for an object that is being deleted.
+pub fn waiting_for_deletion<R: BrokerResource>(view: &View<'_, R>, broker: &BrokerKey) -> R::Status {
+    let message = format!("The operator has sent the DELETE; {}", messages::waiting(broker, view.now));
+    with_ready(view, (False, R::TEXTS.delete_in_flight, &message))
 }
 
 /// The status after the broker has accepted a DELETE.

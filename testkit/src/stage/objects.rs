@@ -94,6 +94,21 @@ impl Hand {
         kind.api(&self.client, &self.namespace).create(&PostParams::default(), &object).await.map(plain)
     }
 
+    /// Creates an object as a backup has it.
+    pub async fn restore(&self, kind: Kind, backup: &Value) -> kube::Result<Value> {
+        let object: DynamicObject =
+            serde_json::from_value(backup.clone()).map_err(kube::Error::SerdeError)?;
+        kind.api(&self.client, &self.namespace).create(&PostParams::default(), &object).await.map(plain)
+    }
+
+    /// Puts a manifest in the place of an object, as `kubectl replace` does.
+    pub async fn replace(&self, kind: Kind, name: &str, body: Value) -> kube::Result<Value> {
+        let api = kind.api(&self.client, &self.namespace);
+        let mut object = kind.manifest(name, &body);
+        object.metadata.resource_version = api.get(name).await?.metadata.resource_version;
+        api.replace(name, &PostParams::default(), &object).await.map(plain)
+    }
+
     /// Changes an object by a merge patch.
     pub async fn edit(&self, kind: Kind, name: &str, patch: Value) -> kube::Result<Value> {
         let api = kind.api(&self.client, &self.namespace);
