@@ -126,7 +126,7 @@ async fn an_object_of_another_cluster_touches_nothing_until_somebody_says_so() {
 /// `kubectl replace -f`, Argo CD with `Replace=true`: the manifest takes the place of the whole object.
 #[tokio::test]
 async fn a_replaced_object_goes_on_working() {
-    let case = namespaced("replaced").await;
+    let case = namespaced("replaced-object").await;
     let before = case.provide("db", json!({})).await;
     let body = json!({ "spec": case.instance_spec("small", json!({ "parameters": { "size": 2 } })) });
     case.hand.replace(INSTANCE, "db", body).await.unwrap();
