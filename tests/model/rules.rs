@@ -223,7 +223,8 @@ pub fn nothing_left<S>(state: &State<S>, deleted: bool) -> Kept {
 
 /// What the operator fills in is filled in once.
 pub fn claims_once(before: &Carried, after: &Carried) -> Kept {
-    keep(Rule::ClaimsOnce, before.spec != after.spec, || "fills in what is there".to_owned())
+    let differs = before.spec != after.spec || before.announces_create() != after.announces_create();
+    keep(Rule::ClaimsOnce, differs, || "fills in what is there".to_owned())
 }
 
 /// What holds in every state. I3: ready means that the Secret is there, with the credentials of the id in use; and that the

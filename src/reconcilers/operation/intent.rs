@@ -55,7 +55,15 @@ pub fn needs_claim<R: StatusHooks>(view: &View<'_, R>, status: &R::Status) -> bo
     let is_missing = |field: &String| !(has_id && field == "externalID");
     !view.has_finalizer()
         || view.has_intent_of_another()
+        || has_failed_create(view)
         || R::operator_fields(view, status).keys().any(is_missing)
+}
+
+/// Whether the intent announces a create that has failed for good. A backup must not say that there is something.
+fn has_failed_create<R: StatusHooks>(view: &View<'_, R>) -> bool {
+    let announced =
+        view.intent().is_some_and(|intent| intent.creates && intent.state == IntentState::Observed);
+    announced && matches!(view.phase, Phase::Failed) && !view.may_exist()
 }
 
 /// The step that fills in the ids and references of an object that has no request to send now.
@@ -75,6 +83,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
         // The API server counts the patch as a change of the spec. It is not one that the operator has to act on.
         observe_own_change(&mut status, view.generation());
     }
+    let creates = status.operation() == CurrentOperation::Operation(R::CREATE);
     let progress = status.progress_mut();
     let time = match &progress.last_attempt_time {
         // The intent of a request has the time of the request.
@@ -88,6 +97,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
         cluster: cluster.clone(),
         uid: uid.clone(),
         derived_id,
+        creates,
         state: IntentState::Pending(persisted),
     }));
     let record = IntentRecord {

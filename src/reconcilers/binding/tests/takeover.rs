@@ -74,7 +74,8 @@ fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
         );
     }
     let mitigated = of_original(Fixture::new().with_status(&status))
-        .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)));
+        .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)))
+        .claimed();
     assert_eq!(next(&mitigated.clone().after(3600)), "wait for a change");
     assert_eq!(mitigated.status().unbind_status, DeletionStatus::NotRequired);
 }
