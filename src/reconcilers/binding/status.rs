@@ -93,10 +93,13 @@ impl StatusHooks for Binding {
         status.reconciled_generation = generation;
     }
 
-    fn clear_resource(status: &mut ServiceBindingStatus, next_id: String) {
+    fn clear_resource(status: &mut ServiceBindingStatus) {
         status.external_properties = None;
         lifetime::record(status, Lifetime::default());
-        status.binding_id = next_id.into();
+    }
+
+    fn set_id(status: &mut ServiceBindingStatus, id: String) {
+        status.binding_id = id.into();
     }
 }
 
