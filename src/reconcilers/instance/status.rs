@@ -124,12 +124,15 @@ impl StatusHooks for Instance {
         }
     }
 
-    fn clear_resource(status: &mut ServiceInstanceStatus, next_id: String) {
+    fn clear_resource(status: &mut ServiceInstanceStatus) {
         status.external_properties = None;
         status.unusable = false;
         status.dashboard_url = None;
         status.provision_status = ProvisionStatus::NotProvisioned;
-        status.instance_id = next_id.into();
+    }
+
+    fn set_id(status: &mut ServiceInstanceStatus, id: String) {
+        status.instance_id = id.into();
     }
 }
 

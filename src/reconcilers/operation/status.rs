@@ -54,9 +54,10 @@ pub trait StatusHooks: BrokerResource {
     }
     /// Sets further fields of a kind when the operator has given up.
     fn finish_failed(_: &mut Self::Status, _generation: i64) {}
-    /// Records that the broker holds nothing: removes the acknowledged properties, and sets the id of the
-    /// next attempt.
-    fn clear_resource(status: &mut Self::Status, next_id: String);
+    /// Records that the broker holds nothing: removes the acknowledged properties.
+    fn clear_resource(status: &mut Self::Status);
+    /// Sets the id of the next attempt.
+    fn set_id(status: &mut Self::Status, id: String);
 }
 
 /// Clears the fields of an operation that has ended.
@@ -118,7 +119,8 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     status.clear_in_progress();
     *status.deletion_status_mut() = DeletionStatus::NotRequired;
     let attempt = view.status.progress().attempt + 1;
-    R::clear_resource(&mut status, attempt_id(view.given_id(), view.uid(), attempt));
+    R::clear_resource(&mut status);
+    R::set_id(&mut status, attempt_id(view.given_id(), view.uid(), attempt));
     status.remove_condition(OrphanMitigation);
     let failed = view.is_true(Failed);
     let shown = condition::find(status.conditions(), Ready);
@@ -242,9 +244,25 @@ pub fn deletion_accepted<R: BrokerResource>(
     status
 }
 
+/// The status of an object that other finalizers keep after the broker has confirmed its deletion.
+pub fn deleted<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
+    let mut status = view.status_copy();
+    begin_deletion(&mut status);
+    finish_operation(&mut status);
+    status.clear_in_progress();
+    *status.deletion_status_mut() = DeletionStatus::Succeeded;
+    R::clear_resource(&mut status);
+    status.remove_condition(Failed);
+    let (reason, message) = R::TEXTS.deleted;
+    status.set_condition(Ready, False, reason, message, view.now);
+    status.set_conditions_generation(view.generation());
+    status
+}
+
 /// Records the deletion of the object. It replaces orphan mitigation.
 fn begin_deletion<S: OperationStatus>(status: &mut S) {
     status.set_operation(CurrentOperation::Deletion);
+    status.set_properties_of_deletion();
     status.progress_mut().orphan_mitigation_in_progress = false;
     status.progress_mut().mitigation_cause = None;
     status.remove_condition(OrphanMitigation);
