@@ -45,6 +45,11 @@ pub trait StatusHooks: BrokerResource {
     fn record_printer_columns(_: &View<'_, Self>, _: &mut Self::Status) {}
     /// The status and the message of `Ready` after the operator has given up.
     fn ready_when_failed(status: &Self::Status, message: &str) -> (ConditionStatus, String);
+    /// The end of the message when the operator gives up: what the user can do.
+    #[must_use]
+    fn after_giving_up(_: &Self::Status) -> &'static str {
+        Self::TEXTS.after_giving_up
+    }
     /// Whether `Ready` says why credentials cannot be written. That message is kept, as the user must correct
     /// the cause.
     #[must_use]
@@ -126,8 +131,10 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
         shown.is_some_and(|ready| ready.status == False) && (failed || R::shows_injection_failure(&status));
     if failed || view.pace().is_overdue(status.progress().operation_start_time.as_ref()) {
         status.progress_mut().finish_operation();
-        let message =
-            giving_up_message::<R>(&format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)));
+        let message = giving_up_message::<R>(
+            &status,
+            &format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)),
+        );
         if !keeps_message {
             let shown = if failed { &messages::with_cause(MITIGATION_COMPLETED, cause) } else { &message };
             status.set_condition(Ready, False, Reason::OrphanMitigationSuccessful, shown, view.now);
@@ -240,8 +247,8 @@ pub fn switch_to_deletion<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R
     status
 }
 
-fn giving_up_message<R: BrokerResource>(message: &str) -> String {
-    format!("{message}; {}", R::TEXTS.after_giving_up)
+fn giving_up_message<R: StatusHooks>(status: &R::Status, message: &str) -> String {
+    format!("{message}; {}", R::after_giving_up(status))
 }
 
 /// The status after the operator has given up. It tries again when the spec changes.
@@ -261,7 +268,7 @@ pub fn failed<R: StatusHooks>(
     } else {
         status.clear_in_progress();
     }
-    let message = giving_up_message::<R>(message);
+    let message = giving_up_message::<R>(&status, message);
     let (state, shown) = R::ready_when_failed(&status, &message);
     status.set_condition(Ready, state, ready, &shown, view.now);
     status.set_condition(Failed, True, failed, &message, view.now);
