@@ -79,6 +79,12 @@ impl OperationStatus for ServiceBindingStatus {
         self.in_progress_properties = None;
     }
 
+    fn restore_in_progress(&mut self) {
+        if self.in_progress_properties.is_none() {
+            self.in_progress_properties.clone_from(&self.external_properties);
+        }
+    }
+
     fn copy_in_progress(&mut self, from: &Self) {
         self.in_progress_properties.clone_from(&from.in_progress_properties);
     }

@@ -13,7 +13,7 @@ use super::{
     NextStep,
     call::Call,
     phase::{CurrentOperation, Phase},
-    resource::{BrokerResource, OperationDependencies as _, OperationStatus, View},
+    resource::{BrokerResource, OperationDependencies as _, OperationStatus, View, may_exist},
     status::StatusHooks,
 };
 use crate::{
@@ -67,12 +67,17 @@ fn has_failed_create<R: StatusHooks>(view: &View<'_, R>) -> bool {
 }
 
 /// The step that fills in the ids and references of an object that has no request to send now.
-pub fn claim<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> NextStep<R> {
-    if *status.deletion_status_mut() == DeletionStatus::Unset && !view.may_exist() {
-        // v0.3 cannot delete an object without it.
+pub fn claim<R: StatusHooks>(view: &View<'_, R>, status: R::Status) -> NextStep<R> {
+    Step::Claim(patch(view, with_deletion_status(view, status)))
+}
+
+/// A status that says whether the broker must be asked to delete. v0.3 cannot delete an object without it.
+#[must_use]
+pub fn with_deletion_status<R: BrokerResource>(view: &View<'_, R>, mut status: R::Status) -> R::Status {
+    if status.deletion_status() == DeletionStatus::Unset && !may_exist::<R>(&status) && !view.may_exist() {
         *status.deletion_status_mut() = DeletionStatus::NotRequired;
     }
-    Step::Claim(patch(view, status))
+    status
 }
 
 /// The patch of the object that leads to this status.

@@ -80,6 +80,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     match step {
         // An object that waits carries its ids too: the operator is not the only one who reads them.
         Step::Record(status) if is_unclaimed(view, &status) => intent::claim(view, status),
+        Step::Record(status) => Step::Record(intent::with_deletion_status(view, status)),
         Step::Wait(_) if is_unclaimed(view, &view.status) => intent::claim(view, view.status_copy()),
         // What is pending is no longer answered soon.
         Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),

@@ -53,6 +53,8 @@ pub trait OperationStatus:
     fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2];
     /// Removes the record of the request in progress.
     fn clear_in_progress(&mut self);
+    /// Makes what the broker has acknowledged the request in progress, if there is none.
+    fn restore_in_progress(&mut self);
     /// Copies the record of the request in progress from another status.
     fn copy_in_progress(&mut self, from: &Self);
     /// Makes the properties those of a deletion. v0.3 goes on with a deletion only if it finds them as it

@@ -46,6 +46,11 @@ pub trait StatusHooks: BrokerResource {
     fn record_printer_columns(_: &View<'_, Self>, _: &mut Self::Status) {}
     /// The status and the message of `Ready` after the operator has given up.
     fn ready_when_failed(status: &Self::Status, message: &str) -> (ConditionStatus, String);
+    /// The end of the message when the operator gives up: what the user can do.
+    #[must_use]
+    fn after_giving_up(_: &Self::Status) -> &'static str {
+        Self::TEXTS.after_giving_up
+    }
     /// Whether `Ready` says why credentials cannot be written. That message is kept, as the user must correct
     /// the cause.
     #[must_use]
@@ -76,6 +81,7 @@ pub fn start_mitigation<R: StatusHooks>(
     may_take_effect_late: bool,
 ) -> R::Status {
     let mut started = status;
+    mitigate_create(&mut started, R::CREATE);
     let quiet_until = view.pace().quiet_until(started.progress().last_attempt_time.as_ref());
     started.progress_mut().start_mitigation(why, may_take_effect_late, quiet_until);
     *started.deletion_status_mut() = DeletionStatus::Required;
@@ -90,6 +96,14 @@ pub fn start_mitigation<R: StatusHooks>(
     started
 }
 
+/// Orphan mitigation belongs to a create. Where none is in progress, it is the one that the broker has acknowledged.
+fn mitigate_create<S: OperationStatus>(status: &mut S, create: S::Operation) {
+    if matches!(status.operation(), CurrentOperation::None) {
+        status.set_operation(CurrentOperation::Operation(create));
+        status.restore_in_progress();
+    }
+}
+
 /// Handles a status that records a deletion although the object is not being deleted. A deletion cannot be
 /// undone, so the object was restored from a backup, together with its status of that time. The operator
 /// completes the deletion at the broker, and then creates the resource again.
@@ -99,6 +113,7 @@ pub fn restored_from_backup<R: BrokerResource>(view: &View<'_, R>) -> R::Status 
         format!("The status says that the {noun} was being deleted, but its object is not being deleted");
     let mut restored = view.status_copy();
     restored.set_operation(CurrentOperation::None);
+    mitigate_create(&mut restored, R::CREATE);
     let progress = restored.progress_mut();
     progress.orphan_mitigation_in_progress = true;
     progress.mitigation_cause = Some(why.clone());
@@ -129,8 +144,10 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
         shown.is_some_and(|ready| ready.status == False) && (failed || R::shows_injection_failure(&status));
     if failed || view.pace().is_overdue(status.progress().operation_start_time.as_ref()) {
         status.progress_mut().finish_operation();
-        let message =
-            giving_up_message::<R>(&format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)));
+        let message = giving_up_message::<R>(
+            &status,
+            &format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)),
+        );
         if !keeps_message {
             let shown = if failed { &messages::with_cause(MITIGATION_COMPLETED, cause) } else { &message };
             status.set_condition(Ready, False, Reason::OrphanMitigationSuccessful, shown, view.now);
@@ -280,8 +297,8 @@ pub fn switch_to_deletion<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R
     status
 }
 
-fn giving_up_message<R: BrokerResource>(message: &str) -> String {
-    format!("{message}; {}", R::TEXTS.after_giving_up)
+fn giving_up_message<R: StatusHooks>(status: &R::Status, message: &str) -> String {
+    format!("{message}; {}", R::after_giving_up(status))
 }
 
 /// The status after the operator has given up. It tries again when the spec changes.
@@ -301,7 +318,7 @@ pub fn failed<R: StatusHooks>(
     } else {
         status.clear_in_progress();
     }
-    let message = giving_up_message::<R>(message);
+    let message = giving_up_message::<R>(&status, message);
     let (state, shown) = R::ready_when_failed(&status, &message);
     status.set_condition(Ready, state, ready, &shown, view.now);
     status.set_condition(Failed, True, failed, &message, view.now);

@@ -313,7 +313,7 @@ fn an_edit_is_seen_although_the_status_is_of_a_later_generation() {
 // OSB 111
 #[test]
 fn an_instance_that_nothing_can_repair_is_at_rest() {
-    let unusable = match refused(422, RefusalReason::Other) {
+    let unusable = match refused(409, RefusalReason::Conflict) {
         osb::Outcome::Refused(refusal) => {
             osb::Outcome::Refused(Refusal { instance_usable: Some(false), ..refusal })
         }
