@@ -51,7 +51,8 @@ pub struct ServiceBindingSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub parameters_from: Vec<ParametersFromSource>,
-    /// The name of the Secret for the credentials. The default is the name of the binding.
+    /// The name of the Secret for the credentials. If it is empty, the operator fills in the name of the
+    /// binding.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "schema::object_name")]
     pub secret_name: String,
@@ -59,8 +60,8 @@ pub struct ServiceBindingSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub secret_transforms: Vec<SecretTransform>,
-    /// The id of a binding that exists at the broker already. Without it, the operator uses the uid of the
-    /// object.
+    /// The id of the binding at the broker. Set it only for a binding that exists at the broker already. If it
+    /// is empty, the operator fills it in: with the uid of the object, or with an id made from it.
     #[serde(
         default,
         rename = "externalID",

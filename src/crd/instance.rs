@@ -46,20 +46,20 @@ pub struct ServiceInstanceSpec {
     /// The fields that name the class and the plan.
     #[serde(flatten)]
     pub plan_reference: PlanReference,
-    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
-    /// objects.
+    /// The `ClusterServiceClass` of the instance. The operator writes it after it has resolved the fields that name class
+    /// and plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_service_class_ref: Option<LocalObjectReference>,
-    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
-    /// objects.
+    /// The `ClusterServicePlan` of the instance. The operator writes it after it has resolved the fields that name class
+    /// and plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_service_plan_ref: Option<LocalObjectReference>,
-    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
-    /// objects.
+    /// The `ServiceClass` of the instance. The operator writes it after it has resolved the fields that name class
+    /// and plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_class_ref: Option<LocalObjectReference>,
-    /// Written by v0.3, and read only for objects that v0.3 left behind. `status.resolved` has the present
-    /// objects.
+    /// The `ServicePlan` of the instance. The operator writes it after it has resolved the fields that name class
+    /// and plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_plan_ref: Option<LocalObjectReference>,
     /// Parameters for the broker, in plain text. Use `parametersFrom` for secret parameters.
@@ -70,8 +70,8 @@ pub struct ServiceInstanceSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub parameters_from: Vec<ParametersFromSource>,
-    /// The id of an instance that exists at the broker already. Without it, the operator uses the uid of the
-    /// object.
+    /// The id of the instance at the broker. Set it only for an instance that exists at the broker already.
+    /// If it is empty, the operator fills it in: with the uid of the object, or with an id made from it.
     #[serde(
         default,
         rename = "externalID",

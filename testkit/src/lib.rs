@@ -5,6 +5,7 @@
 //! * [`stage`]: a control plane on which the product is installed and the operator runs, and the language of the tests
 //!   that use it.
 //! * [`objects`]: what the API server does with an object, for tests without one.
+//! * [`page`]: the commands of a page of the documentation.
 //! * [`tables`]: what is expected, in a file beside the test.
 
 #![allow(missing_docs, reason = "only tests use it, and most names say what they are")]
@@ -20,6 +21,7 @@
 pub mod broker;
 pub mod control_plane;
 pub mod objects;
+pub mod page;
 pub mod stage;
 pub mod tables;
 

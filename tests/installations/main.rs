@@ -1,5 +1,5 @@
-//! The operator where something is unlike the default: its settings, the admission policies, the definitions, and what is
-//! done on the way back to v0.3.
+//! The operator where something is unlike the default: its settings, the admission policies, the definitions, what is
+//! done on the way back to v0.3, and what comes back from a backup.
 //!
 //! Each module has a control plane of its own.
 
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod early;
+mod restored;
 mod settings;
 mod way_back;
 mod without_policies;

@@ -28,8 +28,6 @@ pub const INSTANCE_ID: &str = "3c1f7a52-64b1-4f0b-8a0e-5d2b9c7e1f10";
 /// The id of the binding.
 pub const BINDING_ID: &str = "c0a4de8e-93f5-4f1c-b6a3-2f4d8b1e7a21";
 
-pub use testkit::stage::objects::CONFIG_MAP;
-
 /// A state, with everything that was there before the operator came.
 pub struct Left {
     pub case: Case,

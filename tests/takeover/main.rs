@@ -1,14 +1,16 @@
 //! A cluster that the original Service Catalog left behind goes on under this operator.
 //!
 //! The original's definitions, which have no schema, are installed first, and objects are made as it left them: one file
-//! a state under `states/`, with what the broker had at that moment. Then the new definitions and policies are applied over
-//! them as `docs/migration.md` says, and the operator starts. One namespace and one scripted broker a state.
+//! a state under `states/`, with what the broker had at that moment. Then an administrator follows `docs/migration.md`: the
+//! commands of its steps 1 to 3 are run as they are there, the new definitions and policies are applied, and the operator
+//! starts. One namespace and one scripted broker a state.
 
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bindings;
 mod catalog;
+mod chart;
 mod instances;
 mod left;
 
@@ -19,19 +21,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
 use testkit::{
     control_plane::ControlPlane,
     stage::{
         Stage, WITH_POLICIES,
         install::{install, kubectl},
-        objects::{Hand, NAMESPACE},
-        operator::{ACCOUNT, Operator},
+        operator::Operator,
     },
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
 
-use left::{CLUSTER_ID, Left};
+use left::Left;
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_service-catalog");
 
@@ -41,14 +41,19 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 /// Takes the place of the original where a state is `name`, and says what is to come of it.
 fn take_over<F: Future<Output = ()>>(name: &str, expected: impl FnOnce(Left) -> F) {
     RUNTIME.block_on(async {
-        static TAKEN: OnceCell<Mutex<HashMap<String, Left>>> = OnceCell::const_new();
-        let taken = match TAKEN.get_or_try_init(take_all_over).await {
-            Ok(taken) => taken.lock().unwrap().remove(name),
-            Err(error) => panic!("the takeover failed: {error:#}"),
-        };
+        let taken = everything().await.lock().unwrap().remove(name);
         expected(taken.unwrap_or_else(|| panic!("there is no states/{name}.yaml, or it is tested twice")))
             .await;
     });
+}
+
+/// All states, after the takeover.
+async fn everything() -> &'static Mutex<HashMap<String, Left>> {
+    static TAKEN: OnceCell<Mutex<HashMap<String, Left>>> = OnceCell::const_new();
+    match TAKEN.get_or_try_init(take_all_over).await {
+        Ok(taken) => taken,
+        Err(error) => panic!("the takeover failed: {error:#}"),
+    }
 }
 
 async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
@@ -58,7 +63,6 @@ async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
     kubectl(plane, &["create", "-f", &format!("{folder}/crds.yaml")]).await?;
     let established = ["wait", "--for=condition=Established", "crd", "-l", "svcat=true", "--timeout=60s"];
     kubectl(plane, &established).await?;
-    keep_cluster_id(plane).await?;
 
     let stage: &'static Stage =
         Box::leak(Box::new(Stage { plane, operator: Operator::idle(OPERATOR, plane, &[]) }));
@@ -69,17 +73,11 @@ async fn take_all_over() -> Result<Mutex<HashMap<String, Left>>> {
         let left = Left::behind(stage, name, &std::fs::read_to_string(&path)?).await;
         all.insert(name.to_owned(), left.with_context(|| format!("states/{name}.yaml"))?);
     }
+    chart::install(plane).await?;
+    chart::follow_steps_1_to_3(plane).await?;
     let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/config/migration");
     kubectl(plane, &["apply", "-k", definitions]).await?;
     install(plane, WITH_POLICIES).await?;
     stage.operator.begin().await?;
     Ok(Mutex::new(all))
-}
-
-/// What `docs/migration.md` has the administrator do: the id of the cluster goes where the new operator looks for it.
-async fn keep_cluster_id(plane: &ControlPlane) -> Result<()> {
-    let hand = Hand { client: plane.admin_client()?, namespace: ACCOUNT.to_owned() };
-    hand.make(NAMESPACE, ACCOUNT, json!({})).await?;
-    hand.make(left::CONFIG_MAP, "cluster-info", json!({ "data": { "id": CLUSTER_ID } })).await?;
-    Ok(())
 }

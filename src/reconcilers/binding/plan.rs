@@ -141,7 +141,10 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
     let until = lifetime::next_change(&view.status, view.now).map_or(Wait::ForChange, Wait::Until);
     match lifetime::expiry_condition(&view.status, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
-        None if view.is_true(Ready) => Step::Wait(until),
+        // An object that was restored with its status can have a lower generation than its status.
+        None if view.is_true(Ready) && view.status.observed_generation <= view.generation() => {
+            Step::Wait(until)
+        }
         None => Step::Record(status::ready(view, lifetime, injected(view.status.without_credentials))),
     }
 }

@@ -78,6 +78,26 @@ impl ControlPlane {
         command
     }
 
+    /// Runs a script in a folder as the administrator does, with this `kubectl`. It ends with the first command that
+    /// fails, and a failure is an error with what the script said.
+    pub async fn shell(&self, folder: &Path, script: &str) -> Result<String> {
+        let kubectl = self.kubectl_command();
+        let programs = self.kubectl.parent().context("kubectl is in no folder")?;
+        let mut paths = vec![programs.to_owned()];
+        paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-euc", script]).current_dir(folder).env("PATH", std::env::join_paths(paths)?);
+        for (name, value) in kubectl.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        let output = shell.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+        if !output.status.success() {
+            let said = [&output.stdout[..], &output.stderr].concat();
+            bail!("{script}\nended with {}: {}", output.status, String::from_utf8_lossy(&said).trim_end());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Runs `kubectl` as the administrator. A failure of `kubectl` itself is in the output's status.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
         self.run_kubectl(arguments, "").await

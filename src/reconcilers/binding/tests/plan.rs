@@ -163,6 +163,19 @@ fn an_unbind_names_the_plan_that_the_broker_has_for_the_instance() {
 }
 
 #[test]
+fn a_binding_whose_status_is_of_a_later_generation_is_observed_again() {
+    let mut restored = Fixture::new();
+    restored.object.metadata.generation = Some(7);
+    let mut restored = restored.settled();
+    restored.object.metadata.generation = Some(1);
+    let Step::Record(seen) = restored.plan() else { panic!("{}", shown(&restored.plan(), &restored)) };
+    assert_eq!((seen.observed_generation, seen.reconciled_generation), (1, 1));
+    assert!(seen.conditions.iter().all(|condition| condition.observed_generation == 1));
+    let restored = restored.with_status(&seen);
+    assert_eq!(shown(&restored.plan(), &restored), "wait for a change");
+}
+
+#[test]
 fn a_lost_secret_of_a_binding_without_parameters_is_restored() {
     let mut fixture = Fixture::new();
     fixture.object.spec.parameters = None;
