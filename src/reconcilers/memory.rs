@@ -17,6 +17,8 @@ pub struct OperationMemory {
     pub answered: Option<Timestamp>,
     /// The operator does not poll the broker before this time (`Retry-After`).
     pub not_before: Option<Timestamp>,
+    /// The last answer of a broker to a request for credentials had none.
+    pub without_credentials: bool,
     /// When a description from the broker was last written to the status.
     pub described: Option<Timestamp>,
 }

@@ -1,9 +1,15 @@
 //! Bindings that cannot be, and credentials that cannot be written.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use testkit::{
     broker::{LARGE, Operation, Plan, Reply, SMALL, catalog},
-    stage::objects::{BINDING, INSTANCE, SECRET, condition, uid},
+    stage::{
+        install::kubectl,
+        objects::{BINDING, INSTANCE, SECRET, condition, uid},
+        wait::PATIENCE,
+    },
 };
 
 use super::{Case, namespaced, unregistered};
@@ -145,14 +151,18 @@ async fn a_parameter_of_a_binding_that_is_given_twice_is_named() {
     case.finish().await;
 }
 
-/// A binding whose credentials are `first` says why they cannot be written, and is ready once the broker gives proper
-/// ones: under another id, and with nothing left of the first.
-async fn unfit(case: Case, credentials: Value, (reason, words): (&str, &[&str])) {
+/// A binding whose credentials are `unfit` says why they cannot be written, and is ready once the broker gives proper
+/// ones. Nothing else is left at the broker.
+async fn unfit(case: &Case, unfit: Value, (reason, words): (&str, &[&str])) -> Value {
     case.provide("db", json!({})).await;
-    case.broker.set_credentials(credentials);
+    case.broker.set_credentials(unfit);
     case.bind("app", "db", json!({})).await;
-    case.says(BINDING, "app", reason, words).await;
+    let said = case.says(BINDING, "app", reason, words).await;
     assert!(case.hand.get(SECRET, "app").await.unwrap().is_none());
+    said
+}
+
+async fn fit(case: Case) {
     case.broker.set_credentials(json!({ "password": "fits" }));
     case.ready(BINDING, "app").await;
     assert_eq!(case.content("app").await, json!({ "password": "fits" }));
@@ -168,17 +178,92 @@ async fn credentials_that_are_too_large_for_a_secret_are_given_back() {
         "201 Created with a body of more than 1 MiB",
         "deletes the binding at the broker before it tries again",
     ];
-    unfit(case, large, ("ServiceBindingNeedsOrphanMitigation", &words)).await;
+    unfit(&case, large, ("ServiceBindingNeedsOrphanMitigation", &words)).await;
+    fit(case).await;
 }
 
 // OSB 122, 151
 // v0.3 Q35
 #[tokio::test]
-async fn credentials_with_keys_that_no_secret_can_have_are_given_back() {
-    let case = namespaced("illegal-keys").await;
-    let illegal = json!({ "user name": "u", "a/b": "c", "fine": "x" });
-    let words = ["\"user name\"", "\"a/b\"", "spec.secretTransforms"];
-    unfit(case, illegal, ("ErrorInjectingBindResult", &words)).await;
+async fn credentials_with_keys_that_no_secret_can_have_are_bound_once() {
+    for (name, polls) in [("illegal-keys", None), ("illegal-keys-async", Some(1))] {
+        let case = namespaced(name).await;
+        if let Some(polls) = polls {
+            case.broker.set_async(Operation::Bind, polls);
+        }
+        let illegal = json!({ "user name": "u", "a/b": "c", "fine": "x" });
+        let words = ["\"user name\"", "\"a/b\"", "delete this binding and create another", "tries again at"];
+        unfit(&case, illegal, ("ErrorInjectingBindResult", &words)).await;
+        let asked_again = case
+            .until(BINDING, "app", "another try", |binding| binding["status"]["retries"].as_i64() >= Some(3))
+            .await;
+        assert_eq!(asked_again["status"]["attempt"], Value::Null);
+        assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "{}", case.broker.summary());
+        assert!(case.broker.requests_of(Operation::Unbind).is_empty(), "{}", case.broker.summary());
+        let credentials = json!({ "credentials": { "password": "fits" } });
+        case.broker.on(Operation::GetBinding).always().respond(200, credentials);
+        fit(case).await;
+    }
+}
+
+/// Nobody may create the Secret `app` in this namespace.
+async fn forbid_secret(case: &Case) {
+    let name = case.namespace();
+    let policy = format!(
+        r"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [secrets]}}
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}
+  validations:
+  - {{expression: object.metadata.name != 'app', message: not in this house}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec: {{policyName: {name}, validationActions: [Deny]}}
+"
+    );
+    case.stage.plane.apply(&policy).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while case.hand.secret("app", json!({})).await.is_ok() {
+        assert!(Instant::now() < deadline, "the policy is not in force");
+        case.delete(SECRET, "app").await;
+        case.gone(SECRET, "app").await;
+    }
+}
+
+// OSB 151
+#[tokio::test]
+async fn a_binding_whose_secret_is_refused_stays_and_is_ready_when_it_may_be_written() {
+    for (name, is_retrievable) in [("refused-secret", true), ("refused-secret-once", false)] {
+        let case = unregistered(name, false).await;
+        case.broker.set_catalog(catalog([case.offering().with("bindings_retrievable", is_retrievable)]));
+        case.register(json!({})).await;
+        forbid_secret(&case).await;
+        case.provide("db", json!({})).await;
+        case.bind("app", "db", json!({})).await;
+        let words = ["not in this house", "the operator tries again at"];
+        case.says(BINDING, "app", "ErrorInjectingBindResult", &words).await;
+        case.until(BINDING, "app", "another try", |binding| binding["status"]["retries"].as_i64() >= Some(3))
+            .await;
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            kubectl(case.stage.plane, &["delete", kind, name]).await.unwrap();
+        }
+        case.ready(BINDING, "app").await;
+        assert_eq!(case.content("app").await["password"], "s3cret");
+        let binds = case.broker.requests_of(Operation::Bind);
+        if is_retrievable {
+            assert_eq!(binds.len(), 1, "{}", case.broker.summary());
+        }
+        assert!(binds.iter().all(|bind| bind.path == binds[0].path), "{}", case.broker.summary());
+        assert!(case.broker.requests_of(Operation::Unbind).is_empty(), "{}", case.broker.summary());
+        case.finish().await;
+    }
 }
 
 // OSB 123

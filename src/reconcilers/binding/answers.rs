@@ -8,7 +8,7 @@ use super::{
     phase::BindingAction,
     plan::is_retrievable,
     secret::{self, no_credentials},
-    status::{BINDING, bind_had_no_effect, credentials_lost, injected, ready, secret_rejected},
+    status::{BINDING, bind_had_no_effect, credentials_lost, injected, not_injected, ready},
 };
 use crate::{
     crd::{
@@ -51,7 +51,7 @@ impl AnswerHooks for Binding {
         memory: &mut OperationMemory,
     ) -> (Writes, AfterAnswer<Self>) {
         match reply {
-            BindingReply::Bind(outcome) => after_bind(view, outcome),
+            BindingReply::Bind(outcome) => after_bind(view, outcome, memory),
             BindingReply::Fetch(outcome) => after_fetch(view, outcome, memory),
         }
     }
@@ -83,16 +83,20 @@ impl AnswerHooks for Binding {
     }
 
     fn absorb_rejected_write(view: &BindingView<'_>, message: &str) -> ServiceBindingStatus {
-        secret_rejected(view, message)
+        not_injected(view, view.memory.without_credentials, message)
     }
 }
 
-fn after_bind(view: &BindingView<'_>, outcome: osb::Outcome<Bound>) -> (Writes, AfterAnswer<Binding>) {
+fn after_bind(
+    view: &BindingView<'_>,
+    outcome: osb::Outcome<Bound>,
+    memory: &mut OperationMemory,
+) -> (Writes, AfterAnswer<Binding>) {
     let mut status = view.status_copy();
     let message = |why: &Explanation| view.redactor().message("Bind call failed", why);
     let recorded = match outcome {
         osb::Outcome::Answered(Bound::Done(answer)) => {
-            return inject_bound(view, answer);
+            return inject_bound(view, answer, memory);
         }
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             status.progress.operation_accepted(operation);
@@ -184,11 +188,15 @@ fn give_up(
 /// Writes the credentials of a bind. A binding need not have any (OSB 2.17, "Binding", "Response"). But if a
 /// repeated request is answered without credentials, a broker that returns them only once has sent them with
 /// an earlier answer.
-fn inject_bound(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer<Binding>) {
+fn inject_bound(
+    view: &BindingView<'_>,
+    answer: BindingAnswer,
+    memory: &mut OperationMemory,
+) -> (Writes, AfterAnswer<Binding>) {
     let status = &view.status;
     let is_repetition = status.progress.unanswered || status.external_properties.is_some();
     if answer.credentials.is_some() || !is_repetition || status.without_credentials {
-        return inject(view, answer);
+        return inject(view, answer, memory);
     }
     // A GET says it for sure.
     let target = is_retrievable(view).then(|| Binding::recorded_target(view)).flatten();
@@ -202,10 +210,16 @@ fn inject_bound(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, After
 
 /// Writes the credentials into their Secret first, and then the status that says so. A binding without
 /// credentials has an empty Secret.
-fn inject(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer<Binding>) {
+fn inject(
+    view: &BindingView<'_>,
+    answer: BindingAnswer,
+    memory: &mut OperationMemory,
+) -> (Writes, AfterAnswer<Binding>) {
     let BindingAnswer { credentials, lifetime, unserved } = answer;
     let credentials = credentials.unwrap_or_else(no_credentials);
     let without_credentials = credentials.expose().is_empty();
+    // The API server may reject the Secret.
+    memory.without_credentials = without_credentials;
     let outcome = injected(without_credentials);
     let message = match unserved.join(", ").as_str() {
         "" => outcome.to_owned(),
@@ -218,7 +232,7 @@ fn inject(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer
             let status = ready(view, lifetime, &message);
             (vec![vec![secret]], Next::Record(ServiceBindingStatus { without_credentials, ..status }))
         }
-        Err(message) => (vec![], Next::Record(credentials_lost(view, &message))),
+        Err(message) => (vec![], Next::Record(not_injected(view, without_credentials, &message))),
     }
 }
 
@@ -232,7 +246,7 @@ fn after_fetch(
 ) -> (Writes, AfterAnswer<Binding>) {
     let (why, retry_after) = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     let gone = match outcome {
-        osb::Outcome::Answered(answer) => return inject(view, answer),
+        osb::Outcome::Answered(answer) => return inject(view, answer, memory),
         osb::Outcome::Refused(refusal) => refusal.status == 404,
         osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => false,
     };

@@ -1,7 +1,7 @@
 //! How do the credentials of a binding become the data of a Secret? The credentials may pass through
 //! `spec.secretTransforms`. All functions except `read` are pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use k8s_openapi::ByteString;
 use kube::Client;
@@ -45,7 +45,8 @@ pub fn to_data(
     if !illegal.is_empty() {
         return Err(format!(
             "the credentials have keys that cannot stand in a Secret ({}): keys may hold letters, digits, '-', '_' and '.'; \
-             rename them with spec.secretTransforms, or ask the broker's operator",
+             delete this binding and create another with spec.secretTransforms that rename or remove them, or ask the broker's \
+             operator",
             illegal.iter().map(|key| format!("{:?}", clip(key, 64))).collect::<Vec<_>>().join(", ")
         ));
     }
@@ -123,18 +124,23 @@ fn apply(
         values.rename(&rename.from, &rename.to);
     }
     if let Some(add) = add_key {
-        let value = added_value(add, &values.json, values.remaining)?;
-        values.add(&add.key, value)?;
+        let value = added_value(add, &values.json, values.remaining).map_err(immutable)?;
+        values.add(&add.key, value).map_err(immutable)?;
     }
     if let Some(from) = add_keys_from {
         for (key, value) in sources.data_of(from)? {
-            values.add(key, value.0.clone())?;
+            values.add(key, value.0.clone()).map_err(immutable)?;
         }
     }
     if let Some(remove) = remove_key {
         values.remove(&remove.key);
     }
     Ok(())
+}
+
+/// What a user can do about a transform that cannot be applied: the spec of a binding cannot be changed.
+fn immutable(what: impl Display) -> String {
+    format!("{what}; delete this binding and create another, or ask the broker's operator")
 }
 
 fn added_value(
@@ -182,7 +188,10 @@ impl SourceSecrets {
     fn data_of(&self, from: &AddKeysFromTransform) -> Result<&BTreeMap<String, ByteString>, String> {
         let name = from.secret_ref.as_ref().map(|secret| &*secret.name).unwrap_or_default();
         match self.0.get(name) {
-            _ if name.is_empty() => Err("addKeysFrom.secretRef names no Secret; set its name".to_owned()),
+            _ if name.is_empty() => {
+                Err("addKeysFrom.secretRef names no Secret; delete this binding and create another"
+                    .to_owned())
+            }
             Some(Some(data)) => Ok(data),
             Some(None) | None => Err(format!(
                 "addKeysFrom.secretRef: the Secret {:?} does not exist; create it in the namespace of the binding",

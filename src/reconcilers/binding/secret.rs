@@ -126,7 +126,9 @@ pub(super) async fn observe(
 }
 
 fn was_just_written(decoded: &Decoded<'_, Binding>, context: &Context) -> bool {
-    let answered = context.operations.get(decoded.uid()).answered;
+    // If the write was rejected, there is no Secret to wait for.
+    let was_written = !Binding::shows_injection_failure(&decoded.status);
+    let answered = context.operations.get(decoded.uid()).answered.filter(|_| was_written);
     answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SECRET_WATCH_DELAY))
 }
 

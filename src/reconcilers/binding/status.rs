@@ -16,7 +16,6 @@ use crate::{
     reconcilers::{
         messages,
         operation::{
-            Phase,
             answers::is_ready_for,
             status::{StatusHooks, back_off, finish_operation, start_mitigation},
         },
@@ -140,12 +139,12 @@ pub(super) fn bind_had_no_effect(mut status: ServiceBindingStatus) -> ServiceBin
     status
 }
 
-/// Starts orphan mitigation: the binding exists, but the operator has no credentials that it can write, and
-/// brokers need not send them twice. The operator deletes the binding, and creates another one later.
+/// Starts orphan mitigation: the binding exists, but the broker does not send its credentials again. The
+/// operator deletes the binding, and creates another one later.
 pub(super) fn credentials_lost(view: &BindingView<'_>, why: &str) -> ServiceBindingStatus {
     let mut status = view.status_copy();
     let reason = Reason::ErrorInjectingBindResult;
-    let why = format!("Error injecting bind result: {why}");
+    let why = not_injected_message(why);
     status.set_condition(
         Ready,
         False,
@@ -159,17 +158,30 @@ pub(super) fn credentials_lost(view: &BindingView<'_>, why: &str) -> ServiceBind
     start_mitigation(view, status, reason, &why, false)
 }
 
-/// The status after the API server has rejected the Secret.
-pub(super) fn secret_rejected(view: &BindingView<'_>, why: &str) -> ServiceBindingStatus {
-    match view.phase {
-        // The operator can get these credentials again, and they may be in use, so it does not revoke them.
-        Phase::Present { .. } => {
-            let mut status = view.status_copy();
-            let next = back_off(view, &mut status, None);
-            let message = messages::with_next_try(&format!("Error injecting bind result: {why}"), next);
-            status.set_condition(Ready, False, Reason::ErrorInjectingBindResult, &message, view.now);
-            status
-        }
-        _ => credentials_lost(view, why),
-    }
+/// The status of a binding whose credentials cannot be written. The binding exists, so it stays. The operator
+/// asks for its credentials again and tries to write them, later and later: it fetches them, or it repeats
+/// the bind if they cannot be fetched.
+pub(super) fn not_injected(
+    view: &BindingView<'_>,
+    without_credentials: bool,
+    why: &str,
+) -> ServiceBindingStatus {
+    let mut status = view.status_copy();
+    let retries = status.progress.retries;
+    finish_operation(&mut status);
+    status.progress.retries = retries;
+    status.external_properties =
+        Some(status.in_progress_properties.take().or(status.external_properties).unwrap_or_default());
+    status.unbind_status = DeletionStatus::Required;
+    status.without_credentials = without_credentials;
+    status.observed_generation = view.generation();
+    status.remove_condition(Failed);
+    let next = back_off(view, &mut status, None);
+    let message = messages::with_next_try(&not_injected_message(why), next);
+    status.set_condition(Ready, False, Reason::ErrorInjectingBindResult, &message, view.now);
+    status
+}
+
+fn not_injected_message(why: &str) -> String {
+    format!("Error injecting bind result: {why}")
 }

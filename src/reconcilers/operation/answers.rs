@@ -74,7 +74,7 @@ pub fn absorb<R: AnswerHooks>(
     // The limit on how often descriptions are written applies to one operation. The first description of
     // another operation is written at once.
     let described = view.memory.described.filter(|_| continues);
-    let mut memory = OperationMemory { answered: Some(view.now), not_before: None, described };
+    let mut memory = OperationMemory { answered: Some(view.now), described, ..OperationMemory::default() };
     let (writes, next) = match answer {
         Answer::Request(reply) => R::absorb_reply(view, reply, &mut memory),
         Answer::Delete(purpose, outcome) => (vec![], after_delete(view, purpose, outcome)),

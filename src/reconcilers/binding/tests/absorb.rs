@@ -105,7 +105,7 @@ fn every_answer_to_an_unbind() {
         ("deletion of what was being mitigated", broken(Fixture::new()).deleted()),
         ("mitigation", broken(Fixture::new())),
         ("mitigation, user's id", broken(Fixture::new().with_external_id("mine"))),
-        ("mitigation of unfit credentials", Fixture::new().answered(bound(&json!({"a b": "hunter2"})))),
+        ("mitigation of lost credentials", Fixture::new().credentials_lost()),
         ("mitigation, refused for good", {
             let before = Fixture::new().answered(Outcome::Bound(doubt(Some(200), true, false)));
             before.answered(Outcome::Bound(refused(400, RefusalReason::BadRequest)))

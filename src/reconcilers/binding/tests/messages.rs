@@ -41,14 +41,6 @@ fn lost() -> Outcome {
     Outcome::Polled(unsent())
 }
 
-/// The broker binds, and the credentials cannot be written.
-fn unfit() -> Fixture {
-    let (asked, _) = Fixture::new().asking();
-    let refused = RejectedWrite { message: "the Secret is too large".into() };
-    let status = BindingReconciler::absorb_rejected_write(&asked.observed(), &refused);
-    asked.with_status(&status)
-}
-
 fn waiting() -> Vec<(&'static str, Fixture)> {
     let instance = |answer: Make| Fixture::new().with_instance(Some(answer().object));
     let busy = instance(|| instances::Fixture::new().answered(instances::accepted()));
@@ -91,10 +83,15 @@ fn binds() -> Vec<(&'static str, Fixture)> {
         ("failed at last", failed()),
         ("failed at last, the deletion too", failed().answered(deleting(unsent()))),
         ("failed at last, deleted after that", failed().answered(deleting(unsent())).answered(gone())),
-        ("the credentials cannot be written", unfit()),
-        ("they cannot, deleted", unfit().answered(gone())),
-        ("they cannot, and the deletion fails", unfit().answered(deleting(unsent()))),
-        ("they cannot, deleted after that", unfit().answered(deleting(unsent())).answered(gone())),
+        ("the credentials cannot be written", new().rejected()),
+        ("the credentials cannot be written, fetched again", new().retrievable().rejected().rejected()),
+        ("the credentials have an illegal key", new().answered(bound(&json!({"a b": "hunter2"})))),
+        ("the credentials are lost", new().credentials_lost()),
+        ("they are lost, deleted", new().credentials_lost().answered(gone())),
+        ("they are lost, and the deletion fails", new().credentials_lost().answered(deleting(unsent()))),
+        ("they are lost, deleted after that", {
+            new().credentials_lost().answered(deleting(unsent())).answered(gone())
+        }),
         ("unbind: refused", {
             new().settled().deleted().answered(deleting(refused(400, RefusalReason::BadRequest)))
         }),

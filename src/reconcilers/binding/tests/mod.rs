@@ -263,6 +263,29 @@ impl Fixture {
         }
     }
 
+    /// The bind has no answer, and its repetition has no credentials: the broker sends them only once.
+    pub fn credentials_lost(self) -> Self {
+        let unanswered = Outcome::Bound(instances::doubt(Some(200), true, false));
+        self.answered(unanswered).answered(bound(&json!(null)))
+    }
+
+    /// The API server rejects the Secret with the credentials.
+    pub fn rejected(self) -> Self {
+        let (mut asked, call) = self.asking();
+        asked = asked.after(1);
+        let got = || answer(&json!({"password": "hunter2"}));
+        let outcome = match call {
+            Call::Request(_, BindingRequest::Fetch(_)) => Outcome::Fetched(osb::Outcome::Answered(got())),
+            _ => Outcome::Bound(osb::Outcome::Answered(Bound::Done(got()))),
+        };
+        let absorbed = BindingReconciler::absorb(&asked.observed(), outcome.to(&call));
+        assert!(!absorbed.writes.is_empty());
+        asked.memory = absorbed.memory;
+        let refused = RejectedWrite { message: "exceeded quota".into() };
+        let status = BindingReconciler::absorb_rejected_write(&asked.observed(), &refused);
+        asked.with_status(&status)
+    }
+
     pub fn intending(self) -> Self {
         self.asking().0
     }

@@ -24,7 +24,9 @@ fn phases() -> Vec<(&'static str, Fixture)> {
         ("mitigating, unanswered", put(doubt(None, false, true))),
         ("mitigating, answered", put(doubt(Some(500), true, true))),
         ("mitigated", put(doubt(Some(500), true, true)).answered(gone())),
-        ("credentials unfit, mitigated", new().answered(bound(&json!({"a b": "hunter2"}))).answered(gone())),
+        ("credentials unfit", new().answered(bound(&json!({"a b": "hunter2"})))),
+        ("Secret rejected, retrievable", new().retrievable().rejected()),
+        ("credentials lost, mitigated", new().credentials_lost().answered(gone())),
         ("refused for good", put(refused(400, BadRequest))),
         ("settled", new().settled()),
         ("settled, Secret lost", lost(new().settled())),
@@ -186,28 +188,76 @@ fn a_lost_secret_of_a_binding_without_parameters_is_restored() {
 // v0.3 Q35
 #[test]
 fn while_the_name_is_taken_the_broker_is_not_asked_again() {
-    let refused = RejectedWrite { message: "taken".into() };
-    let observed = Fixture::new().intending().observed();
-    let status = BindingReconciler::absorb_rejected_write(&observed, &refused);
-    let gone = Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
-    let mut fixture = Fixture::new().with_status(&status).answered(gone);
-    assert_eq!(conditions(&fixture.status()), "Ready=False:ErrorInjectingBindResult");
-    fixture = fixture.with_secret(SecretState::NotOwned).after(3600).claimed();
-    if let Step::Record(status) = fixture.plan() {
-        fixture = fixture.with_status(&status);
+    for (new, request) in [(Fixture::new(), "intent, PUT"), (Fixture::new().retrievable(), "GET the binding")]
+    {
+        let mut fixture = new.rejected();
+        assert_eq!(conditions(&fixture.status()), "Ready=False:ErrorInjectingBindResult");
+        fixture = fixture.with_secret(SecretState::NotOwned).after(3600);
+        if let Step::Record(status) = fixture.plan() {
+            fixture = fixture.with_status(&status);
+        }
+        assert_eq!(shown(&fixture.plan(), &fixture), "wait 10 s");
+        let free = fixture.with_secret(SecretState::Missing);
+        assert_eq!(shown(&free.plan(), &free), request);
     }
-    assert_eq!(shown(&fixture.plan(), &fixture), "wait 10 s");
-    let free = fixture.with_secret(SecretState::Missing);
-    assert_eq!(shown(&free.plan(), &free), "intent, PUT");
+}
+
+// OSB 151
+#[test]
+fn a_secret_that_cannot_be_written_is_tried_less_and_less_and_the_binding_stays() {
+    for (new, request) in [(Fixture::new(), "PUT"), (Fixture::new().retrievable(), "GET the binding")] {
+        let (mut fixture, mut delays) = (new.rejected(), vec![]);
+        for retries in 1..14 {
+            let status = fixture.status();
+            assert_eq!(status.progress.retries, retries);
+            assert_eq!((&*status.binding_id, status.progress.attempt), (UID, 0));
+            assert!(!status.progress.orphan_mitigation_in_progress && status.external_properties.is_some());
+            let next = status.progress.next_attempt_time.unwrap().0;
+            delays.push(next.duration_since(fixture.now).as_secs());
+            let (asked, call) = fixture.clone().asking();
+            assert_eq!((name(&call), asked.now), (request, next));
+            fixture = fixture.rejected();
+        }
+        assert!(delays.windows(2).all(|pair| pair[1] >= pair[0]), "{delays:?}");
+        assert!(delays[0] <= 1 && delays[12] > 1000, "{delays:?}");
+        let credentials = json!({"password": "hunter2"});
+        let (asked, call) = fixture.asking();
+        let outcome = if request == "PUT" {
+            bound(&credentials)
+        } else {
+            Outcome::Fetched(osb::Outcome::Answered(answer(&credentials)))
+        };
+        let (written, also) = asked.after(1).absorbing(&call, outcome);
+        assert_eq!((also, &*conditions(&written.status())), ("Secret, ", "Ready=True:InjectedBindResult"));
+        assert_eq!((written.status().progress.retries, &*written.status().binding_id), (0, UID));
+    }
 }
 
 #[test]
-fn credentials_that_can_be_had_again_are_not_revoked_because_the_name_is_taken() {
-    let fetching = Fixture::new().settled().retrievable().with_secret(SecretState::Missing);
-    let refused = RejectedWrite { message: "taken".into() };
-    let status = BindingReconciler::absorb_rejected_write(&fetching.observed(), &refused);
-    assert!(!status.progress.orphan_mitigation_in_progress && status.progress.next_attempt_time.is_some());
-    assert_eq!(conditions(&status), "Ready=False:ErrorInjectingBindResult");
+fn credentials_that_are_sent_once_and_cannot_be_written_are_asked_for_less_and_less() {
+    let gone = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
+    let (mut fixture, mut delays) = (Fixture::new(), vec![]);
+    for _ in 0..5 {
+        fixture = fixture.rejected();
+        delays.push(fixture.status().progress.next_attempt_time.unwrap().0.duration_since(fixture.now));
+        fixture = fixture.answered(bound(&json!(null))).answered(gone());
+        delays.push(fixture.status().progress.next_attempt_time.unwrap().0.duration_since(fixture.now));
+    }
+    assert!(delays.windows(2).all(|pair| pair[1] >= pair[0]), "{delays:?}");
+    assert!(delays[9].as_secs() > 100, "{delays:?}");
+}
+
+#[test]
+fn an_empty_secret_that_is_rejected_is_not_asked_for_again() {
+    let (asked, call) = Fixture::new().asking();
+    let absorbed = BindingReconciler::absorb(&asked.observed(), bound(&json!(null)).to(&call));
+    let mut rejected = asked;
+    rejected.memory = absorbed.memory;
+    let refused = RejectedWrite { message: "exceeded quota".into() };
+    let status = BindingReconciler::absorb_rejected_write(&rejected.observed(), &refused);
+    assert!(status.without_credentials);
+    let rejected = rejected.with_status(&status).after(60);
+    assert_eq!(shown(&rejected.plan(), &rejected), "write");
 }
 
 // v0.3 Q22
