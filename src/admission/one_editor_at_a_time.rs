@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Policy> {
         "{} && {editor} != '' && {editor} != request.userInfo.username",
         given(&["spec", "userInfo", "username"])
     );
-    // `dyn`, because the schemas of older definitions do not have the field.
+    // `dyn`, because the type checker of the API server takes a date-time for a timestamp.
     let observed = "dyn(oldObject.status).observedIntent";
     let pending = format!(
         "(variables.intent.contains('\"namespace\":\"' + request.namespace + '\",\"name\":\"' + request.name + '\"')\n\

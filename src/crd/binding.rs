@@ -12,7 +12,7 @@ use super::{
     definition::{self, Column, text, wide},
     progress::{DeletionStatus, Progress},
     rule,
-    schema::{self, is_zero, null_default},
+    schema::{self, is_false, is_zero, null_default},
 };
 use crate::{
     json::RawObject,
@@ -210,6 +210,10 @@ pub struct ServiceBindingStatus {
         skip_serializing_if = "InstanceId::is_empty"
     )]
     pub instance_id: InstanceId,
+    /// The broker gave no credentials for this binding, so its Secret has none, and the operator can write it
+    /// again without a request.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
+    pub without_credentials: bool,
     /// When the credentials expire, if the broker says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]

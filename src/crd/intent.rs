@@ -45,6 +45,8 @@ pub struct Intent {
     pub uid: String,
     /// Whether the operator derived `spec.externalID`. Otherwise the user gave it.
     pub derived_id: bool,
+    /// Whether the intent announces a create.
+    pub creates: bool,
     /// What the status says of the intent.
     pub state: IntentState,
 }
@@ -80,6 +82,8 @@ pub(super) trait IntentStatus: Default + DeserializeOwned + Serialize {
     fn progress_mut(&mut self) -> &mut Progress;
     /// The id at the broker.
     fn id(&self) -> &str;
+    /// Whether a create is the current operation.
+    fn is_creating(&self) -> bool;
 }
 
 /// Decodes the intent of an object that was read, and applies it to the status if it is pending.
@@ -94,11 +98,12 @@ pub(super) fn complete<S: IntentStatus>(metadata: &ObjectMeta, external_id: &str
     if !is_own(&metadata.namespace, &namespace) || !is_own(&metadata.name, &name) {
         // A user may have given the copy an id of its own.
         let derived_id = derived_id && announced.id() == external_id;
-        let intent = Intent { cluster, uid, derived_id, state: IntentState::OfAnother };
+        let intent = Intent { cluster, uid, derived_id, creates: false, state: IntentState::OfAnother };
         present.progress_mut().intent = Some(Arc::new(intent));
         *status = Some(present);
         return;
     }
+    let creates = announced.is_creating();
     let known = present.progress_mut();
     let is_observed = known.observed_intent.as_ref() == Some(&time)
         // An operator of a version before intents recorded a later request in the status.
@@ -116,7 +121,7 @@ pub(super) fn complete<S: IntentStatus>(metadata: &ObjectMeta, external_id: &str
             IntentState::Pending(persisted)
         }
     };
-    present.progress_mut().intent = Some(Arc::new(Intent { cluster, uid, derived_id, state }));
+    present.progress_mut().intent = Some(Arc::new(Intent { cluster, uid, derived_id, creates, state }));
     *status = Some(present);
 }
 

@@ -8,13 +8,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    binding::{ServiceBinding, ServiceBindingStatus},
+    binding::{BindingOperation, ServiceBinding, ServiceBindingStatus},
     broker::{ClusterServiceBroker, CommonServiceBrokerSpec, SecretAuth, ServiceBroker, ServiceBrokerStatus},
     class::{
         ClusterServiceClass, ClusterServiceClassSpec, CommonServiceClassSpec, ServiceClass, ServiceClassSpec,
     },
     common::{CatalogObjectStatus, LocalObjectReference, ScopeKind},
-    instance::{ServiceInstance, ServiceInstanceStatus},
+    instance::{InstanceOperation, ServiceInstance, ServiceInstanceStatus},
     intent::{self, IntentStatus},
     plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
     progress::Progress,
@@ -45,7 +45,7 @@ impl Object for ServicePlan {}
 
 /// Implements [`Object`] for a kind whose objects carry an intent.
 macro_rules! object_with_intent {
-    ($kind:ty, $status:ty, $id:ident) => {
+    ($kind:ty, $status:ty, $id:ident, $create:path) => {
         impl IntentStatus for $status {
             fn progress_mut(&mut self) -> &mut Progress {
                 &mut self.progress
@@ -53,6 +53,10 @@ macro_rules! object_with_intent {
 
             fn id(&self) -> &str {
                 self.$id.as_str()
+            }
+
+            fn is_creating(&self) -> bool {
+                self.current_operation == $create
             }
         }
 
@@ -69,8 +73,8 @@ macro_rules! object_with_intent {
     };
 }
 
-object_with_intent!(ServiceInstance, ServiceInstanceStatus, instance_id);
-object_with_intent!(ServiceBinding, ServiceBindingStatus, binding_id);
+object_with_intent!(ServiceInstance, ServiceInstanceStatus, instance_id, InstanceOperation::Provision);
+object_with_intent!(ServiceBinding, ServiceBindingStatus, binding_id, BindingOperation::Bind);
 
 /// One of the two scopes, with its kinds.
 pub trait Scope: Clone + Copy + Debug + Eq + Hash + Send + Sync + 'static {

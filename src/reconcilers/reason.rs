@@ -52,6 +52,7 @@ reasons! {
     UpdateInstanceCallFailed,
     ErrorCallingUpdateInstance,
     DeprovisionCallFailed,
+    DeprovisionedSuccessfully,
     DeprovisionBlockedByExistingCredentials,
     /// The operator deletes the bindings of an instance that is being deleted.
     ServiceBindingsDeletion,
@@ -74,6 +75,7 @@ reasons! {
     BindCallFailed,
     ServiceBindingReturnedFailure,
     UnbindCallFailed,
+    UnboundSuccessfully,
     ErrorInjectingBindResult,
     FetchingBindingFailed,
     ErrorNonbindableServiceClass,

@@ -484,21 +484,10 @@ async fn a_manifest_that_is_applied_again_changes_nothing() {
     assert_eq!(operator.get("client-side").await.unwrap().resource_version(), written.resource_version());
 }
 
-/// `status.observedIntent` is in the definition, whichever version of it is installed.
-async fn observed_intent(plane: &ControlPlane) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(plane.admin_client().unwrap());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/observedIntent";
-    let patch = json!([{ "op": "add", "path": path, "value": { "type": "string", "nullable": true } }]);
-    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
-    let name = "serviceinstances.servicecatalog.k8s.io";
-    definitions.patch(name, &PatchParams::default(), &patch).await.unwrap();
-}
-
 // OSB 8
 #[tokio::test]
 async fn an_edit_waits_while_the_broker_has_not_answered_an_intent_of_another_user() {
     let (db, _) = ordered("pending").await;
-    observed_intent(plane().await).await;
     let alice: Api<ServiceInstance> = seen_by("alice", "pending").await;
     let bob: Api<ServiceInstance> = seen_by("bob", "pending").await;
     let operator: Api<ServiceInstance> = operator("pending").await;

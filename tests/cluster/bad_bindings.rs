@@ -194,6 +194,48 @@ async fn a_binding_without_credentials_has_an_empty_secret() {
     case.finish().await;
 }
 
+/// The empty Secret of a binding without credentials comes back, and the binding stays.
+async fn comes_back_empty(case: Case) {
+    let ready = case.ready(BINDING, "app").await;
+    let message = condition(&ready, "Ready").unwrap().2;
+    assert!(message.contains("gave no credentials") && message.contains("Secret is empty"), "{message}");
+    assert_eq!(ready["status"]["withoutCredentials"], true);
+    for _ in 0..2 {
+        assert_eq!(case.content("app").await, json!({}));
+        let before = case.get(SECRET, "app").await;
+        case.delete(SECRET, "app").await;
+        case.until(SECRET, "app", "to come back", |secret| uid(secret) != uid(&before)).await;
+    }
+    case.ready(BINDING, "app").await;
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "{}", case.broker.summary());
+    assert!(case.broker.requests_of(Operation::Unbind).is_empty(), "{}", case.broker.summary());
+    case.finish().await;
+}
+
+// OSB 136
+#[tokio::test]
+async fn an_asynchronous_binding_without_credentials_has_an_empty_secret() {
+    let case = namespaced("drain").await;
+    case.broker.set_async(Operation::Bind, 1);
+    let drain = json!({ "syslog_drain_url": "syslog://logs.example.com" });
+    case.broker.on(Operation::GetBinding).always().respond(200, drain);
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    comes_back_empty(case).await;
+}
+
+// OSB 123
+#[tokio::test]
+async fn the_empty_secret_of_a_binding_that_cannot_be_fetched_comes_back_without_a_request() {
+    let case = unregistered("route", false).await;
+    case.broker.set_catalog(catalog([case.offering().with("bindings_retrievable", false)]));
+    case.register(json!({})).await;
+    case.broker.on(Operation::Bind).always().after_effect().reply(Reply::json(201, json!({})));
+    case.provide("db", json!({})).await;
+    case.bind("app", "db", json!({})).await;
+    comes_back_empty(case).await;
+}
+
 // OSB 123
 #[tokio::test]
 async fn nested_credentials_are_written_as_json() {

@@ -45,6 +45,38 @@ async fn a_broker_that_can_only_unbind_asynchronously_is_let_do_so_whatever_its_
     case.finish().await;
 }
 
+#[tokio::test]
+async fn what_another_finalizer_keeps_says_that_it_is_deleted() {
+    let case = namespaced("kept").await;
+    case.provide("db", json!({})).await;
+    case.connect("app", "db", json!({})).await;
+    for (kind, name, reason, status) in [
+        (BINDING, "app", "UnboundSuccessfully", "unbindStatus"),
+        (INSTANCE, "db", "DeprovisionedSuccessfully", "deprovisionStatus"),
+    ] {
+        let finalizers = case.hand.get(kind, name).await.unwrap().unwrap()["metadata"]["finalizers"].clone();
+        let ours = finalizers[0].clone();
+        let held = json!({ "metadata": { "finalizers": [ours, "example.com/keep"] } });
+        case.hand.edit(kind, name, held).await.unwrap();
+        case.delete(kind, name).await;
+        let kept = case.says(kind, name, reason, &["successfully"]).await;
+        assert_eq!(condition(&kept, "Ready").unwrap().0, "False");
+        assert_eq!(kept["status"][status], "Succeeded");
+        assert!(
+            kept["status"]["externalProperties"].is_null() && kept["status"]["currentOperation"].is_null()
+        );
+        case.until(kind, name, "without our finalizer", |object| {
+            object["metadata"]["finalizers"] == json!(["example.com/keep"])
+        })
+        .await;
+        case.hand.edit(kind, name, json!({ "metadata": { "finalizers": null } })).await.unwrap();
+        case.gone(kind, name).await;
+    }
+    assert_eq!(case.broker.requests_of(Operation::Unbind).len(), 1);
+    assert_eq!(case.broker.requests_of(Operation::Deprovision).len(), 1);
+    case.finish().await;
+}
+
 // OSB 63
 #[tokio::test]
 async fn what_a_broker_has_forgotten_the_making_of_can_be_deleted() {

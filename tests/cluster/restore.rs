@@ -78,6 +78,25 @@ async fn a_backup_without_status_goes_on_with_what_exists() {
     case.finish().await;
 }
 
+/// What was never made is made when it comes back.
+#[tokio::test]
+async fn a_backup_of_a_refused_instance_claims_nothing() {
+    let case = namespaced("restore-refused").await;
+    case.broker.on(Operation::Provision).once().respond(400, json!({ "description": "no" }));
+    case.order("db", "small", json!({})).await;
+    case.says(INSTANCE, "db", "ProvisionCallFailed", &["no"]).await;
+    let claims = |object: &Value| {
+        let intent = object["metadata"]["annotations"][INTENT].as_str().unwrap_or_default();
+        !intent.contains(r#""currentOperation":"Provision""#)
+    };
+    let backup = backed_up(&case.until(INSTANCE, "db", "to claim nothing", claims).await);
+    lose(&case, INSTANCE, "db").await;
+    restore(&case, INSTANCE, &backup).await;
+    case.ready(INSTANCE, "db").await;
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 2);
+    case.finish().await;
+}
+
 #[tokio::test]
 async fn a_copy_under_another_name_takes_nothing() {
     let case = namespaced("copy").await;

@@ -29,6 +29,55 @@ async fn an_instance_whose_update_failed_goes_on_serving() {
     case.finish().await;
 }
 
+// OSB 109
+#[tokio::test]
+async fn a_broker_that_has_no_updates_is_asked_once() {
+    let case = namespaced("no-updates").await;
+    let size = |size: u8| json!({ "parameters": { "size": size } });
+    let refusals =
+        [(405, json!({})), (404, json!({})), (501, json!({})), (422, json!({ "description": "no" }))];
+    for (status, body) in refusals {
+        let name = format!("db-{status}");
+        let id = uid(&case.provide(&name, size(1)).await).to_owned();
+        let asked = || {
+            let updates = case.broker.requests_of(Operation::Update);
+            updates.iter().filter(|request| request.instance() == id).count()
+        };
+        case.broker.on(Operation::Update).for_id(&id).always().respond(status, body);
+        case.edit(INSTANCE, &name, size(2)).await;
+        let words = [&*status.to_string(), "set the spec back", "increase updateRequests"];
+        let failed = case.failed(INSTANCE, &name, &words).await;
+        assert_eq!(condition(&failed, "Ready").unwrap().0, "True");
+        assert_eq!(condition(&failed, "Stalled").unwrap().0, "True");
+        assert_eq!(asked(), 1, "after {status}");
+        case.edit(INSTANCE, &name, json!({ "updateRequests": 1 })).await;
+        case.broker_shows("one more request", |_| (asked() == 2).then_some(())).await;
+        case.failed(INSTANCE, &name, &words).await;
+        case.edit(INSTANCE, &name, size(1)).await;
+        let reverted = case.ready(INSTANCE, &name).await;
+        assert!(condition(&reverted, "Failed").is_none(), "{reverted}");
+        assert_eq!(asked(), 2, "after {status}: nothing differs");
+    }
+    case.finish().await;
+}
+
+// OSB 109
+#[tokio::test]
+async fn an_update_that_the_broker_fails_to_make_is_taken_back_without_a_request() {
+    let case = namespaced("broken-update").await;
+    let size = |size: u8| json!({ "parameters": { "size": size } });
+    case.provide("db", size(1)).await;
+    case.broker.on(Operation::Update).always().respond(500, json!({ "description": "disk on fire" }));
+    case.edit(INSTANCE, "db", size(2)).await;
+    let words = ["disk on fire", "tries again at"];
+    case.says(INSTANCE, "db", "UpdateInstanceCallFailed", &words).await;
+    case.edit(INSTANCE, "db", size(1)).await;
+    case.ready(INSTANCE, "db").await;
+    let updates = case.broker.requests_of(Operation::Update);
+    assert!(updates.iter().all(|update| update.body["parameters"]["size"] == 2), "{}", case.broker.summary());
+    case.finish().await;
+}
+
 // OSB 111
 #[tokio::test]
 async fn no_binding_is_made_to_an_instance_that_the_broker_calls_unusable() {

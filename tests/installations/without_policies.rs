@@ -33,7 +33,7 @@ async fn live(case: Case) {
     assert!(made["spec"].get("secretName").is_none(), "there is a policy: {made}");
     let ready = case.ready(BINDING, "app").await;
     assert_eq!(ready["metadata"]["finalizers"], json!([FINALIZER]));
-    assert!(ready["spec"].get("secretName").is_none(), "the spec is the user's: {ready}");
+    assert_eq!(ready["spec"]["secretName"], "app", "the operator fills it in");
     assert_eq!(case.content("app").await["password"], "s3cret");
     case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await;
     case.ready(INSTANCE, "db").await;
@@ -95,12 +95,13 @@ async fn what_no_policy_puts_back_is_refused() {
         (json!({ "secretTransforms": transforms }), "ServiceBinding is immutable"),
         (json!({ "instanceRef": { "name": "x" } }), "instanceRef is immutable"),
         (json!({ "externalID": "x" }), "externalID is immutable"),
+        (json!({ "externalID": "" }), "externalID is immutable"),
     ] {
         let said = case.hand.edit(BINDING, "app", json!({ "spec": spec })).await.unwrap_err().to_string();
         assert!(said.contains(because), "{spec}: {said}");
     }
     // Zero values are what a Go client makes of nothing.
-    let zeros = json!({ "externalID": "", "parametersFrom": null, "secretTransforms": [] });
+    let zeros = json!({ "parametersFrom": null, "secretTransforms": [] });
     case.edit(BINDING, "app", zeros).await;
     for (kind, field) in [(case.class_kind(), "serviceBrokerName"), (case.plan_kind(), "serviceClassRef")] {
         let entry = case.hand.list(kind).await.unwrap().remove(0);

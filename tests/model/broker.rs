@@ -206,6 +206,8 @@ impl Ledger {
             (Kind::Create, Answer::Conflict) if self.given_id => {
                 held.is_none_or(|held| held.content != held.content.with(&request.wish))
             }
+            // A broker that answers 5xx to a PATCH has changed nothing (OSB 2.17, "Service Broker Errors").
+            (Kind::Update, Answer::Broken(done)) => held.is_some() && !done,
             (Kind::Update, answer) => held.is_some() || answer.refuses(),
             (Kind::Poll { deletion: false }, Answer::InProgress | Answer::Succeeded | Answer::Failed) => {
                 held.is_some()

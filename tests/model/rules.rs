@@ -7,11 +7,12 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use service_catalog::reconcilers::settings::ReconcileSettings;
 
 use crate::{
     broker::{Content, Kind, Ledger, Request},
+    instance,
     state::{Path, State},
     subject::{Standing, Subject},
     surprises::{Carried, Surroundings},
@@ -43,6 +44,7 @@ pub enum Rule {
     WaitsForTheFuture,
     SaysWhy,
     ClaimsOnce,
+    WayBack,
     ComesToRest,
 }
 
@@ -223,7 +225,8 @@ pub fn nothing_left<S>(state: &State<S>, deleted: bool) -> Kept {
 
 /// What the operator fills in is filled in once.
 pub fn claims_once(before: &Carried, after: &Carried) -> Kept {
-    keep(Rule::ClaimsOnce, before.spec != after.spec, || "fills in what is there".to_owned())
+    let differs = before.spec != after.spec || before.announces_create() != after.announces_create();
+    keep(Rule::ClaimsOnce, differs, || "fills in what is there".to_owned())
 }
 
 /// What holds in every state. I3: ready means that the Secret is there, with the credentials of the id in use; and that the
@@ -255,6 +258,36 @@ fn ready_is_true(standing: &Standing, ledger: &Ledger) -> Kept {
 /// Property 6 and I8, *silence*: a status is written only when it says something new.
 pub fn never_the_same_twice<S: PartialEq>(before: &S, after: &S) -> Kept {
     keep(Rule::NeverTheSameTwice, before != after, || "writes what is there".to_owned())
+}
+
+/// The way back to v0.3: a status is one that v0.3 can go on from. These are the rules that v0.3 has for a status.
+pub fn way_back(status: &Value, around: &Surroundings) -> Kept {
+    let given = |field: &str| status.get(field).is_some_and(|value| !value.is_null() && *value != json!(""));
+    let is = |field: &str, value: &str| status[field] == value;
+    let operates = given("currentOperation");
+    let rules = [
+        (
+            "properties are in progress during an operation",
+            given("inProgressProperties") || !operates || is("currentOperation", "Unbind"),
+        ),
+        (
+            "no properties are in progress during an unbind",
+            !(given("inProgressProperties") && is("currentOperation", "Unbind")),
+        ),
+        (
+            "an operation has a start time, unless an orphan is deleted",
+            !operates || given("operationStartTime") || status["orphanMitigationInProgress"] == true,
+        ),
+        ("what is polled is an operation", status["asyncOpInProgress"] != true || operates),
+        ("a deletion is required or not", given("deprovisionStatus") || given("unbindStatus")),
+        (
+            "what is provisioned has external properties",
+            !is("provisionStatus", "Provisioned") || given("externalProperties"),
+        ),
+        ("the spec has an id", !instance::external_id(around).is_empty()),
+    ];
+    let broken = rules.iter().find(|(_, holds)| !holds).map(|(rule, _)| rule);
+    keep(Rule::WayBack, broken.is_none(), || format!("v0.3 stops, as {}: {status}", broken.unwrap_or(&"")))
 }
 
 /// Property 9: no credential is in a status.

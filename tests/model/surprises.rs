@@ -71,6 +71,7 @@ impl Hash for Carried {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.spec.keys().for_each(|field| field.hash(state));
         self.intent.is_some().hash(state);
+        self.announces_create().hash(state);
     }
 }
 
@@ -84,6 +85,15 @@ impl Carried {
             self.changes += 1;
             self.spec.extend(fields.clone());
         }
+    }
+
+    /// Whether the intent is one to create.
+    pub fn announces_create(&self) -> bool {
+        let creates = |text: &String| {
+            text.contains(r#""currentOperation":"Provision""#)
+                || text.contains(r#""currentOperation":"Bind""#)
+        };
+        self.intent.as_ref().is_some_and(creates)
     }
 
     /// A field that was written, or else the value that the user gave.

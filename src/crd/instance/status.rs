@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     crd::{
-        Condition, UserInfo,
+        Condition, ScopeKind, UserInfo,
         common::ResolvedOffering,
         condition::Conditioned,
         progress::{DeletionStatus, Progress},
@@ -192,6 +192,22 @@ pub struct ContextAnnotations {
 }
 
 impl InstanceProperties {
+    /// The properties of an instance of which only the plan is known, by its object and its id.
+    #[must_use]
+    pub fn of_plan(resolved: &ResolvedOffering) -> Self {
+        let (name, id) = (resolved.plan.clone(), resolved.plan_id.clone());
+        match resolved.scope {
+            ScopeKind::Cluster => Self {
+                cluster_service_plan_external_name: name,
+                cluster_service_plan_external_id: id,
+                ..Self::default()
+            },
+            ScopeKind::Namespace => {
+                Self { service_plan_external_name: name, service_plan_external_id: id, ..Self::default() }
+            }
+        }
+    }
+
     /// The id of the plan in the catalog, for either scope.
     #[must_use]
     pub fn plan_id(&self) -> &PlanId {

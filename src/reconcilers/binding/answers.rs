@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::{
-    Binding, BindingReply, BindingRequest, BindingView, credentials,
+    Binding, BindingReply, BindingRequest, BindingView,
     phase::BindingAction,
-    secret,
-    status::{BINDING, INJECTED, bind_had_no_effect, credentials_lost, ready, secret_rejected},
+    plan::is_retrievable,
+    secret::{self, no_credentials},
+    status::{BINDING, bind_had_no_effect, credentials_lost, injected, ready, secret_rejected},
 };
 use crate::{
     crd::{
@@ -16,7 +17,7 @@ use crate::{
     },
     osb::{
         self, RefusalReason,
-        outcome::{BindingAnswer, Bound, Credentials, Explanation, Lifetime},
+        outcome::{BindingAnswer, Bound, Explanation},
     },
     reconcilers::{
         memory::OperationMemory,
@@ -91,7 +92,7 @@ fn after_bind(view: &BindingView<'_>, outcome: osb::Outcome<Bound>) -> (Writes, 
     let message = |why: &Explanation| view.redactor().message("Bind call failed", why);
     let recorded = match outcome {
         osb::Outcome::Answered(Bound::Done(answer)) => {
-            return inject(view, without_missing_credentials(view, answer));
+            return inject_bound(view, answer);
         }
         osb::Outcome::Answered(Bound::Accepted { operation }) => {
             status.progress.operation_accepted(operation);
@@ -180,54 +181,49 @@ fn give_up(
     ServiceBindingStatus { unbind_status: DeletionStatus::NotRequired, ..failed }
 }
 
-/// Replaces missing credentials with an empty object, as a binding need not have credentials (OSB 2.17,
-/// "Binding", "Response"). The answer to a repeated request is left as it is: a broker that returns
-/// credentials only once sends them with the first answer, and then they are lost.
-fn without_missing_credentials(view: &BindingView<'_>, answer: BindingAnswer) -> BindingAnswer {
-    let is_repetition = view.status.progress.unanswered || view.status.external_properties.is_some();
-    let empty = || (!is_repetition).then(|| Credentials::new(serde_json::Map::new()));
-    BindingAnswer { credentials: answer.credentials.or_else(empty), ..answer }
+/// Writes the credentials of a bind. A binding need not have any (OSB 2.17, "Binding", "Response"). But if a
+/// repeated request is answered without credentials, a broker that returns them only once has sent them with
+/// an earlier answer.
+fn inject_bound(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer<Binding>) {
+    let status = &view.status;
+    let is_repetition = status.progress.unanswered || status.external_properties.is_some();
+    if answer.credentials.is_some() || !is_repetition || status.without_credentials {
+        return inject(view, answer);
+    }
+    // A GET says it for sure.
+    let target = is_retrievable(view).then(|| Binding::recorded_target(view)).flatten();
+    match target {
+        Some((address, target)) => {
+            (vec![], Next::Call(Call::Request(address, BindingRequest::Fetch(target))))
+        }
+        None => (vec![], Next::Record(credentials_lost(view, CREDENTIALS_MISSING))),
+    }
 }
 
-/// The message of `Ready` for a binding without credentials.
-const INJECTED_EMPTY: &str = "Injected bind result: the broker gave no credentials, so the Secret is empty; if there should be \
-                     some, ask the broker's operator, then delete this binding and create it again";
-
-/// Writes the credentials into their Secret first, and then the status that says so.
+/// Writes the credentials into their Secret first, and then the status that says so. A binding without
+/// credentials has an empty Secret.
 fn inject(view: &BindingView<'_>, answer: BindingAnswer) -> (Writes, AfterAnswer<Binding>) {
     let BindingAnswer { credentials, lifetime, unserved } = answer;
-    let outcome = match &credentials {
-        Some(credentials) if credentials.expose().is_empty() => INJECTED_EMPTY,
-        Some(_) | None => INJECTED,
-    };
+    let credentials = credentials.unwrap_or_else(no_credentials);
+    let without_credentials = credentials.expose().is_empty();
+    let outcome = injected(without_credentials);
     let message = match unserved.join(", ").as_str() {
         "" => outcome.to_owned(),
         what => {
             format!("{outcome}; the broker also gave {what}, which means nothing to a Kubernetes cluster")
         }
     };
-    let written = credentials
-        .ok_or_else(credentials_missing)
-        .and_then(|credentials| build_secret(view, lifetime, &credentials));
-    match written {
-        Ok(secret) => (vec![vec![secret]], Next::Record(ready(view, lifetime, &message))),
+    match secret::with_credentials(view, lifetime, &credentials) {
+        Ok(secret) => {
+            let status = ready(view, lifetime, &message);
+            (vec![vec![secret]], Next::Record(ServiceBindingStatus { without_credentials, ..status }))
+        }
         Err(message) => (vec![], Next::Record(credentials_lost(view, &message))),
     }
 }
 
-fn credentials_missing() -> String {
-    "the broker's answer has no credentials; ask the broker's operator what this binding is for".to_owned()
-}
-
-fn build_secret(
-    view: &BindingView<'_>,
-    lifetime: Lifetime,
-    credentials: &Credentials,
-) -> Result<Write, String> {
-    let transforms = &view.object.spec.secret_transforms;
-    let data = credentials::to_data(credentials, transforms, &view.dependencies.source_secrets)?;
-    Ok(secret::build(view, lifetime, data))
-}
+const CREDENTIALS_MISSING: &str =
+    "the broker's answer has no credentials; ask the broker's operator what this binding is for";
 
 fn after_fetch(
     view: &BindingView<'_>,

@@ -43,6 +43,12 @@ pub(super) fn record(status: &mut ServiceBindingStatus, lifetime: Lifetime) {
     status.renew_before = lifetime.renew_before.map(Time);
 }
 
+/// The lifetime that the status records.
+pub(super) fn recorded(status: &ServiceBindingStatus) -> Lifetime {
+    let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+    Lifetime { expires_at: time(&status.expires_at), renew_before: time(&status.renew_before) }
+}
+
 /// The `Ready` condition of credentials that have expired or should be renewed. `None` for other credentials.
 pub(super) fn expiry_condition(
     status: &ServiceBindingStatus,

@@ -87,6 +87,7 @@ impl BrokerResource for Binding {
         mitigation_started: Reason::ServiceBindingNeedsOrphanMitigation,
         delete_in_flight: Reason::UnbindingRequestInFlight,
         deleting: (Reason::Unbinding, "The binding is being deleted asynchronously"),
+        deleted: (Reason::UnboundSuccessfully, "The binding was deleted successfully"),
         delete_failed: Reason::UnbindCallFailed,
         delete_failed_sentence: "Unbind call failed",
         unknown_broker: (

@@ -79,8 +79,20 @@ impl OperationStatus for ServiceBindingStatus {
         self.in_progress_properties = None;
     }
 
+    fn restore_in_progress(&mut self) {
+        if self.in_progress_properties.is_none() {
+            self.in_progress_properties.clone_from(&self.external_properties);
+        }
+    }
+
     fn copy_in_progress(&mut self, from: &Self) {
         self.in_progress_properties.clone_from(&from.in_progress_properties);
+    }
+
+    /// v0.3 allows properties in progress only during a bind. Those of the last bind are still needed to
+    /// remove secret parameters from the broker's messages.
+    fn set_properties_of_deletion(&mut self) {
+        self.external_properties = self.in_progress_properties.take().or(self.external_properties.take());
     }
 
     fn resolved(&self) -> Option<&ResolvedOffering> {

@@ -8,7 +8,7 @@ use super::{
     desired::{DesiredBinding, desired_binding},
     lifetime, requests,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
-    status,
+    status::{self, injected},
 };
 use crate::{
     crd::{ConditionStatus::False, ConditionType::Ready, ServiceBindingStatus, common::ResolvedOffering},
@@ -87,7 +87,7 @@ impl PlanHooks for Binding {
             (view.phase, secret::written_lifetime(&view.dependencies.secret, &view.status))
         {
             // The broker answered, and the credentials were written. Only the status that says so was lost.
-            return Step::Record(status::ready(view, lifetime, status::INJECTED));
+            return Step::Record(status::ready(view, lifetime, injected(view.status.without_credentials)));
         }
         let desired = match desired_binding(view) {
             Ok(desired) => desired,
@@ -145,22 +145,43 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
         None if view.is_true(Ready) && view.status.observed_generation <= view.generation() => {
             Step::Wait(until)
         }
-        None => Step::Record(status::ready(view, lifetime, status::INJECTED)),
+        None => Step::Record(status::ready(view, lifetime, injected(view.status.without_credentials))),
     }
 }
 
-/// The next step when the Secret does not exist. The operator fetches the credentials. If bindings of the
-/// offering cannot be fetched, it binds again with the same id.
-fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
+/// Whether bindings of the offering can be fetched.
+pub(super) fn is_retrievable(view: &BindingView<'_>) -> bool {
     let offering = view.dependencies.offering.as_ref().and_then(|offering| offering.as_ref().ok());
-    if !offering.is_some_and(|offering| offering.bindings_retrievable) {
-        return Binding::plan_request(view, BindingAction::Bind, None);
+    offering.is_some_and(|offering| offering.bindings_retrievable)
+}
+
+/// The next step when the Secret does not exist. The operator fetches the credentials. If bindings of the
+/// offering cannot be fetched, it binds again with the same id. If the binding has no credentials, there is
+/// nothing to ask for.
+fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
+    if !is_retrievable(view) {
+        return if view.status.without_credentials {
+            plan_empty_secret(view)
+        } else {
+            Binding::plan_request(view, BindingAction::Bind, None)
+        };
     }
     match Binding::recorded_target(view) {
         Some((address, target)) => {
             Step::Call { before: vec![], call: Call::Request(address, BindingRequest::Fetch(target)) }
         }
         None => Step::Wait(Wait::ForChange),
+    }
+}
+
+/// The next step when the Secret of a binding without credentials does not exist.
+fn plan_empty_secret(view: &BindingView<'_>) -> NextStep<Binding> {
+    match secret::with_credentials(view, lifetime::recorded(&view.status), &secret::no_credentials()) {
+        Ok(secret) => Step::Write(vec![secret]),
+        Err(message) => {
+            let recheck = Wait::Until(later(view.now, view.settings.recheck_interval));
+            record_ready_and_wait(view, (False, Reason::ErrorInjectingBindResult, &message), recheck)
+        }
     }
 }
 

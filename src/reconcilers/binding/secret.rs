@@ -6,11 +6,14 @@ use jiff::SignedDuration;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _, core::ObjectMeta, runtime::reflector::ObjectRef};
 
-use super::{Binding, lifetime};
+use super::{Binding, BindingView, credentials, lifetime};
 use crate::{
     crd::{ServiceBinding, ServiceBindingStatus},
     kube_api::{owner::is_owned, secrets::secret_metadata},
-    osb::{BindingId, outcome::Lifetime},
+    osb::{
+        BindingId,
+        outcome::{Credentials, Lifetime},
+    },
     reconcilers::{
         backoff::later,
         context::Context,
@@ -163,12 +166,26 @@ fn was_owned(metadata: &ObjectMeta, object: &ServiceBinding) -> bool {
     controllers.all(|owner| owner.kind == ServiceBinding::kind(&()) && owner.name == object.name_any())
 }
 
-/// The write of the Secret with credentials.
-pub(super) fn build(
-    decoded: &Decoded<'_, Binding>,
+/// The credentials of a binding that has none.
+pub(super) fn no_credentials() -> Credentials {
+    Credentials::new(serde_json::Map::new())
+}
+
+/// The write of the Secret with these credentials, after `spec.secretTransforms`.
+///
+/// # Errors
+/// The credentials cannot be stored in a Secret. The error is a sentence for the user.
+pub(super) fn with_credentials(
+    view: &BindingView<'_>,
     lifetime: Lifetime,
-    data: BTreeMap<String, ByteString>,
-) -> Write {
+    credentials: &Credentials,
+) -> Result<Write, String> {
+    let transforms = &view.object.spec.secret_transforms;
+    let data = credentials::to_data(credentials, transforms, &view.dependencies.source_secrets)?;
+    Ok(build(view, lifetime, data))
+}
+
+fn build(decoded: &Decoded<'_, Binding>, lifetime: Lifetime, data: BTreeMap<String, ByteString>) -> Write {
     let object = decoded.object;
     let binding_id = decoded.binding_id();
     let uid = object.uid().unwrap_or_default();

@@ -25,7 +25,16 @@ use crate::{
 };
 
 /// The message of `Ready` when the credentials are in their Secret.
-pub(super) const INJECTED: &str = "Injected bind result";
+const INJECTED: &str = "Injected bind result";
+
+/// The message of `Ready` for a binding without credentials.
+const INJECTED_EMPTY: &str = "Injected bind result: the broker gave no credentials, so the Secret is empty; if there should be \
+                     some, ask the broker's operator, then delete this binding and create it again";
+
+/// The message of `Ready` when the Secret is written.
+pub(super) fn injected(without_credentials: bool) -> &'static str {
+    if without_credentials { INJECTED_EMPTY } else { INJECTED }
+}
 
 /// The message of `Ready` after the object was restored from a backup without its status.
 const RESTORED: &str =
@@ -93,10 +102,14 @@ impl StatusHooks for Binding {
         status.reconciled_generation = generation;
     }
 
-    fn clear_resource(status: &mut ServiceBindingStatus, next_id: String) {
+    fn clear_resource(status: &mut ServiceBindingStatus) {
         status.external_properties = None;
+        status.without_credentials = false;
         lifetime::record(status, Lifetime::default());
-        status.binding_id = next_id.into();
+    }
+
+    fn set_id(status: &mut ServiceBindingStatus, id: String) {
+        status.binding_id = id.into();
     }
 }
 

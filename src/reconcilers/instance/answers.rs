@@ -212,8 +212,7 @@ fn after_update(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned>) -> 
         }
         osb::Outcome::Refused(refusal) => {
             // 4xx to a PATCH means that the broker changed nothing (OSB 2.17, "Service Broker Errors").
-            let permanent =
-                refusal.reason == RefusalReason::BadRequest || refusal.update_repeatable == Some(false);
+            let permanent = is_update_refused_for_good(&refusal) || refusal.update_repeatable == Some(false);
             let unusable = refusal.instance_usable == Some(false);
             if is_context_update(view) && !refusal.reason.is_passing() && !unusable {
                 return ready(view, Details::default(), CONTEXT_NOT_UPDATED);
@@ -228,15 +227,44 @@ fn after_update(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned>) -> 
         }
         osb::Outcome::Unknown(unknown) => {
             let mut status = with_usable(view.status_copy(), unknown.instance_usable);
-            status.progress.unanswered = true;
+            status.progress.unanswered |= may_have_updated(&unknown);
             let reason = match unknown.status {
                 Some(_) => Reason::UpdateInstanceCallFailed,
                 None => Reason::ErrorCallingUpdateInstance,
             };
-            let permanent = unknown.update_repeatable == Some(false);
+            let unsupported = unknown.status == Some(NOT_IMPLEMENTED);
+            if unsupported && is_context_update(view) && !status.unusable {
+                return ready(view, Details::default(), CONTEXT_NOT_UPDATED);
+            }
+            let permanent = unsupported || unknown.update_repeatable == Some(false);
             update_failed(view, status, (reason, &unknown.message), permanent, unknown.retry_after)
         }
     }
+}
+
+/// 501: the broker has no updates.
+const NOT_IMPLEMENTED: u16 = 501;
+
+/// Whether a broker that refuses an update would refuse the same update again. That is so for 400, and for all
+/// 4xx that are about the request itself, such as 404, 405 and 422 without a known error code. After 409 and
+/// `AsyncRequired` the operator tries again: brokers use 409 for an operation in progress, and the operator always
+/// allows asynchronous operations.
+fn is_update_refused_for_good(refusal: &Refusal) -> bool {
+    match refusal.reason {
+        RefusalReason::BadRequest | RefusalReason::RequiresApp => true,
+        // A proxy that wants credentials, a lock, and a request that came too early are about the moment.
+        RefusalReason::Other => !matches!(refusal.status, 407 | 423 | 425),
+        _ => false,
+    }
+}
+
+/// Whether an update without a valid answer may have changed the instance. A broker that answers 5xx has changed
+/// nothing (OSB 2.17, "Service Broker Errors"), unless it says that the instance cannot be used any more or that
+/// the update cannot be repeated.
+fn may_have_updated(unknown: &UnknownOutcome) -> bool {
+    let is_server_error = matches!(unknown.status, Some(500..=599));
+    let is_broken = unknown.instance_usable == Some(false) || unknown.update_repeatable == Some(false);
+    !(is_server_error && unknown.answered) || is_broken
 }
 
 fn is_context_update(view: &InstanceView<'_>) -> bool {

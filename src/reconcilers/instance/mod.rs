@@ -100,6 +100,7 @@ impl BrokerResource for Instance {
         mitigation_started: Reason::StartingInstanceOrphanMitigation,
         delete_in_flight: Reason::DeprovisionRequestInFlight,
         deleting: (Reason::Deprovisioning, "The instance is being deprovisioned asynchronously"),
+        deleted: (Reason::DeprovisionedSuccessfully, "The instance was deprovisioned successfully"),
         delete_failed: Reason::DeprovisionCallFailed,
         delete_failed_sentence: "Deprovision call failed",
         unknown_broker: (

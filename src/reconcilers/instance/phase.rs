@@ -90,8 +90,23 @@ impl OperationStatus for ServiceInstanceStatus {
         self.in_progress_properties = None;
     }
 
+    fn restore_in_progress(&mut self) {
+        if self.in_progress_properties.is_none() {
+            self.in_progress_properties.clone_from(&self.external_properties);
+        }
+    }
+
     fn copy_in_progress(&mut self, from: &Self) {
         self.in_progress_properties.clone_from(&from.in_progress_properties);
+    }
+
+    /// v0.3 needs the properties in progress during a deprovision.
+    fn set_properties_of_deletion(&mut self) {
+        if let Some(acknowledged) = &self.external_properties {
+            self.in_progress_properties = Some(acknowledged.clone());
+        } else if self.in_progress_properties.is_none() {
+            self.in_progress_properties = self.resolved.as_ref().map(InstanceProperties::of_plan);
+        }
     }
 
     fn resolved(&self) -> Option<&ResolvedOffering> {

@@ -124,12 +124,25 @@ impl StatusHooks for Instance {
         }
     }
 
-    fn clear_resource(status: &mut ServiceInstanceStatus, next_id: String) {
+    /// An update that failed leaves an instance that can be used with the former spec.
+    fn after_giving_up(status: &ServiceInstanceStatus) -> &'static str {
+        if Instance::exists(status) {
+            "the operator does not try this update again: set the spec back, change it, or increase updateRequests to \
+             try again"
+        } else {
+            Instance::TEXTS.after_giving_up
+        }
+    }
+
+    fn clear_resource(status: &mut ServiceInstanceStatus) {
         status.external_properties = None;
         status.unusable = false;
         status.dashboard_url = None;
         status.provision_status = ProvisionStatus::NotProvisioned;
-        status.instance_id = next_id.into();
+    }
+
+    fn set_id(status: &mut ServiceInstanceStatus, id: String) {
+        status.instance_id = id.into();
     }
 }
 

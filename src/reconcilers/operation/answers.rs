@@ -103,6 +103,8 @@ fn after_delete<R: AnswerHooks>(
 /// The broker holds nothing for this object any more.
 fn delete_succeeded<R: AnswerHooks>(view: &View<'_, R>, purpose: DeletePurpose) -> AfterAnswer<R> {
     match purpose {
+        // The object stays for as long as others need it, and its status must not say that it can be used.
+        DeletePurpose::Deletion if view.has_other_finalizers() => Next::Record(status::deleted(view)),
         DeletePurpose::Deletion => Next::RemoveFinalizer,
         DeletePurpose::Mitigation => Next::Record(status::mitigation_succeeded(view)),
     }

@@ -13,7 +13,7 @@ use super::{
     NextStep,
     call::Call,
     phase::{CurrentOperation, Phase},
-    resource::{BrokerResource, OperationDependencies as _, OperationStatus, View},
+    resource::{BrokerResource, OperationDependencies as _, OperationStatus, View, may_exist},
     status::StatusHooks,
 };
 use crate::{
@@ -55,16 +55,29 @@ pub fn needs_claim<R: StatusHooks>(view: &View<'_, R>, status: &R::Status) -> bo
     let is_missing = |field: &String| !(has_id && field == "externalID");
     !view.has_finalizer()
         || view.has_intent_of_another()
+        || has_failed_create(view)
         || R::operator_fields(view, status).keys().any(is_missing)
 }
 
+/// Whether the intent announces a create that has failed for good. A backup must not say that there is something.
+fn has_failed_create<R: StatusHooks>(view: &View<'_, R>) -> bool {
+    let announced =
+        view.intent().is_some_and(|intent| intent.creates && intent.state == IntentState::Observed);
+    announced && matches!(view.phase, Phase::Failed) && !view.may_exist()
+}
+
 /// The step that fills in the ids and references of an object that has no request to send now.
-pub fn claim<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> NextStep<R> {
-    if *status.deletion_status_mut() == DeletionStatus::Unset && !view.may_exist() {
-        // v0.3 cannot delete an object without it.
+pub fn claim<R: StatusHooks>(view: &View<'_, R>, status: R::Status) -> NextStep<R> {
+    Step::Claim(patch(view, with_deletion_status(view, status)))
+}
+
+/// A status that says whether the broker must be asked to delete. v0.3 cannot delete an object without it.
+#[must_use]
+pub fn with_deletion_status<R: BrokerResource>(view: &View<'_, R>, mut status: R::Status) -> R::Status {
+    if status.deletion_status() == DeletionStatus::Unset && !may_exist::<R>(&status) && !view.may_exist() {
         *status.deletion_status_mut() = DeletionStatus::NotRequired;
     }
-    Step::Claim(patch(view, status))
+    status
 }
 
 /// The patch of the object that leads to this status.
@@ -75,6 +88,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
         // The API server counts the patch as a change of the spec. It is not one that the operator has to act on.
         observe_own_change(&mut status, view.generation());
     }
+    let creates = status.operation() == CurrentOperation::Operation(R::CREATE);
     let progress = status.progress_mut();
     let time = match &progress.last_attempt_time {
         // The intent of a request has the time of the request.
@@ -88,6 +102,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
         cluster: cluster.clone(),
         uid: uid.clone(),
         derived_id,
+        creates,
         state: IntentState::Pending(persisted),
     }));
     let record = IntentRecord {

@@ -72,7 +72,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
         (true, true) => plan_deletion(view),
-        (true, false) => return Step::Wait(Wait::ForChange),
+        (true, false) => return plan_released(view),
         (false, _) if view.is_restored() => return plan_restored(view),
         (false, false) if view.is_recorded() => return plan_abandoned(view),
         (false, _) => plan_existence(view),
@@ -80,6 +80,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     match step {
         // An object that waits carries its ids too: the operator is not the only one who reads them.
         Step::Record(status) if is_unclaimed(view, &status) => intent::claim(view, status),
+        Step::Record(status) => Step::Record(intent::with_deletion_status(view, status)),
         Step::Wait(_) if is_unclaimed(view, &view.status) => intent::claim(view, view.status_copy()),
         // What is pending is no longer answered soon.
         Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),
@@ -137,6 +138,20 @@ fn plan_abandoned<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
     let message = format!(
         "The finalizer {FINALIZER} was removed, so the operator has abandoned this object: it sends no request for it, and the \
          {noun} stays at the broker. Add the finalizer again to have the operator go on"
+    );
+    record_ready_and_wait(view, (False, Reason::Abandoned, &message), Wait::ForChange)
+}
+
+/// The next step for an object that other finalizers keep after ours is gone. Its status may be older than the
+/// removal, and it must not say that the object can be used.
+fn plan_released<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
+    if !view.is_true(Ready) {
+        return Step::Wait(Wait::ForChange);
+    }
+    let noun = R::TEXTS.noun;
+    let message = format!(
+        "The object is being deleted, and the finalizer {FINALIZER} is gone: the operator has deleted the {noun} at the broker, or \
+         a person has abandoned it. Other finalizers keep the object"
     );
     record_ready_and_wait(view, (False, Reason::Abandoned, &message), Wait::ForChange)
 }

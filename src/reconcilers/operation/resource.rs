@@ -53,8 +53,13 @@ pub trait OperationStatus:
     fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2];
     /// Removes the record of the request in progress.
     fn clear_in_progress(&mut self);
+    /// Makes what the broker has acknowledged the request in progress, if there is none.
+    fn restore_in_progress(&mut self);
     /// Copies the record of the request in progress from another status.
     fn copy_in_progress(&mut self, from: &Self);
+    /// Makes the properties those of a deletion. v0.3 goes on with a deletion only if it finds them as it
+    /// records them itself.
+    fn set_properties_of_deletion(&mut self);
     /// The class and plan that the last request was made for.
     fn resolved(&self) -> Option<&ResolvedOffering>;
     /// Whether the status has an id of the resource at the broker.
@@ -88,6 +93,8 @@ pub struct KindTexts {
     pub delete_in_flight: Reason,
     /// The reason and the message of `Ready` while the broker deletes asynchronously.
     pub deleting: (Reason, &'static str),
+    /// The reason and the message of `Ready` after the broker has confirmed the deletion.
+    pub deleted: (Reason, &'static str),
     /// The reason of `Ready` after a DELETE has failed.
     pub delete_failed: Reason,
     /// `Deprovision call failed`
@@ -248,6 +255,12 @@ impl<'a, R: BrokerResource> Decoded<'a, R> {
     #[must_use]
     pub fn has_finalizer(&self) -> bool {
         self.object.finalizers().iter().any(|name| name == FINALIZER)
+    }
+
+    /// Whether the object has finalizers of others, which keep it when ours is removed.
+    #[must_use]
+    pub fn has_other_finalizers(&self) -> bool {
+        self.object.finalizers().iter().any(|name| name != FINALIZER)
     }
 
     /// Whether some parameters of the current spec come from Secrets.

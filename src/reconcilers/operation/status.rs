@@ -46,6 +46,11 @@ pub trait StatusHooks: BrokerResource {
     fn record_printer_columns(_: &View<'_, Self>, _: &mut Self::Status) {}
     /// The status and the message of `Ready` after the operator has given up.
     fn ready_when_failed(status: &Self::Status, message: &str) -> (ConditionStatus, String);
+    /// The end of the message when the operator gives up: what the user can do.
+    #[must_use]
+    fn after_giving_up(_: &Self::Status) -> &'static str {
+        Self::TEXTS.after_giving_up
+    }
     /// Whether `Ready` says why credentials cannot be written. That message is kept, as the user must correct
     /// the cause.
     #[must_use]
@@ -54,9 +59,10 @@ pub trait StatusHooks: BrokerResource {
     }
     /// Sets further fields of a kind when the operator has given up.
     fn finish_failed(_: &mut Self::Status, _generation: i64) {}
-    /// Records that the broker holds nothing: removes the acknowledged properties, and sets the id of the
-    /// next attempt.
-    fn clear_resource(status: &mut Self::Status, next_id: String);
+    /// Records that the broker holds nothing: removes the acknowledged properties.
+    fn clear_resource(status: &mut Self::Status);
+    /// Sets the id of the next attempt.
+    fn set_id(status: &mut Self::Status, id: String);
 }
 
 /// Clears the fields of an operation that has ended.
@@ -75,6 +81,7 @@ pub fn start_mitigation<R: StatusHooks>(
     may_take_effect_late: bool,
 ) -> R::Status {
     let mut started = status;
+    mitigate_create(&mut started, R::CREATE);
     let quiet_until = view.pace().quiet_until(started.progress().last_attempt_time.as_ref());
     started.progress_mut().start_mitigation(why, may_take_effect_late, quiet_until);
     *started.deletion_status_mut() = DeletionStatus::Required;
@@ -89,6 +96,14 @@ pub fn start_mitigation<R: StatusHooks>(
     started
 }
 
+/// Orphan mitigation belongs to a create. Where none is in progress, it is the one that the broker has acknowledged.
+fn mitigate_create<S: OperationStatus>(status: &mut S, create: S::Operation) {
+    if matches!(status.operation(), CurrentOperation::None) {
+        status.set_operation(CurrentOperation::Operation(create));
+        status.restore_in_progress();
+    }
+}
+
 /// Handles a status that records a deletion although the object is not being deleted. A deletion cannot be
 /// undone, so the object was restored from a backup, together with its status of that time. The operator
 /// completes the deletion at the broker, and then creates the resource again.
@@ -98,6 +113,7 @@ pub fn restored_from_backup<R: BrokerResource>(view: &View<'_, R>) -> R::Status 
         format!("The status says that the {noun} was being deleted, but its object is not being deleted");
     let mut restored = view.status_copy();
     restored.set_operation(CurrentOperation::None);
+    mitigate_create(&mut restored, R::CREATE);
     let progress = restored.progress_mut();
     progress.orphan_mitigation_in_progress = true;
     progress.mitigation_cause = Some(why.clone());
@@ -118,7 +134,8 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     status.clear_in_progress();
     *status.deletion_status_mut() = DeletionStatus::NotRequired;
     let attempt = view.status.progress().attempt + 1;
-    R::clear_resource(&mut status, attempt_id(view.given_id(), view.uid(), attempt));
+    R::clear_resource(&mut status);
+    R::set_id(&mut status, attempt_id(view.given_id(), view.uid(), attempt));
     status.remove_condition(OrphanMitigation);
     let failed = view.is_true(Failed);
     let shown = condition::find(status.conditions(), Ready);
@@ -127,8 +144,10 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
         shown.is_some_and(|ready| ready.status == False) && (failed || R::shows_injection_failure(&status));
     if failed || view.pace().is_overdue(status.progress().operation_start_time.as_ref()) {
         status.progress_mut().finish_operation();
-        let message =
-            giving_up_message::<R>(&format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)));
+        let message = giving_up_message::<R>(
+            &status,
+            &format!("{RETRY_TIMEOUT}: {}", cause.unwrap_or(MITIGATION_COMPLETED)),
+        );
         if !keeps_message {
             let shown = if failed { &messages::with_cause(MITIGATION_COMPLETED, cause) } else { &message };
             status.set_condition(Ready, False, Reason::OrphanMitigationSuccessful, shown, view.now);
@@ -242,9 +261,25 @@ pub fn deletion_accepted<R: BrokerResource>(
     status
 }
 
+/// The status of an object that other finalizers keep after the broker has confirmed its deletion.
+pub fn deleted<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
+    let mut status = view.status_copy();
+    begin_deletion(&mut status);
+    finish_operation(&mut status);
+    status.clear_in_progress();
+    *status.deletion_status_mut() = DeletionStatus::Succeeded;
+    R::clear_resource(&mut status);
+    status.remove_condition(Failed);
+    let (reason, message) = R::TEXTS.deleted;
+    status.set_condition(Ready, False, reason, message, view.now);
+    status.set_conditions_generation(view.generation());
+    status
+}
+
 /// Records the deletion of the object. It replaces orphan mitigation.
 fn begin_deletion<S: OperationStatus>(status: &mut S) {
     status.set_operation(CurrentOperation::Deletion);
+    status.set_properties_of_deletion();
     status.progress_mut().orphan_mitigation_in_progress = false;
     status.progress_mut().mitigation_cause = None;
     status.remove_condition(OrphanMitigation);
@@ -262,8 +297,8 @@ pub fn switch_to_deletion<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R
     status
 }
 
-fn giving_up_message<R: BrokerResource>(message: &str) -> String {
-    format!("{message}; {}", R::TEXTS.after_giving_up)
+fn giving_up_message<R: StatusHooks>(status: &R::Status, message: &str) -> String {
+    format!("{message}; {}", R::after_giving_up(status))
 }
 
 /// The status after the operator has given up. It tries again when the spec changes.
@@ -283,7 +318,7 @@ pub fn failed<R: StatusHooks>(
     } else {
         status.clear_in_progress();
     }
-    let message = giving_up_message::<R>(message);
+    let message = giving_up_message::<R>(&status, message);
     let (state, shown) = R::ready_when_failed(&status, &message);
     status.set_condition(Ready, state, ready, &shown, view.now);
     status.set_condition(Failed, True, failed, &message, view.now);

@@ -26,7 +26,7 @@ fn a_request_without_an_intent_is_caught() {
 }
 
 /// To see what comes of it in the end.
-const FOLLOWS: &[Rule] = &[Rule::Announced, Rule::ReadyIsTrue, Rule::ComesToRest];
+const FOLLOWS: &[Rule] = &[Rule::Announced, Rule::ReadyIsTrue, Rule::ComesToRest, Rule::WayBack];
 
 #[test]
 fn what_follows_from_a_request_without_an_intent_is_caught() {

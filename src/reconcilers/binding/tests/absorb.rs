@@ -182,6 +182,29 @@ fn every_answer_to_a_fetch() {
     assert_table(&table, include_str!("fetch.txt"));
 }
 
+// OSB 123, 136
+#[test]
+fn the_secret_of_a_binding_without_credentials_comes_back_without_another_bind() {
+    let none = || bound(&json!(null));
+    let lost = |fixture: Fixture| {
+        assert!(fixture.status().without_credentials);
+        fixture.with_secret(SecretState::Missing)
+    };
+    let bound = lost(Fixture::new().answered(none()));
+    assert_eq!(super::shown(&bound.plan(), &bound), "write");
+    let fetched = lost(Fixture::new().retrievable().answered(none()));
+    let (asked, call) = fetched.asking();
+    assert_eq!(name(&call), "GET the binding");
+    let empty = Outcome::Fetched(osb::Outcome::Answered(answer(&json!(null))));
+    let (ready, also) = asked.after(1).absorbing(&call, empty);
+    assert_eq!((also, &*conditions(&ready.status())), ("Secret, ", "Ready=True:InjectedBindResult"));
+    assert!(ready.status().without_credentials);
+    // Credentials that are there after all are written.
+    let (asked, call) = lost(ready).asking();
+    let some = Outcome::Fetched(osb::Outcome::Answered(answer(&json!({"a": "hunter2"}))));
+    assert!(!asked.after(1).absorbing(&call, some).0.status().without_credentials);
+}
+
 /// Credentials that are good from now on for this long, to be renewed earlier by as much.
 fn expiring(fixture: &Fixture, seconds: i64, earlier: i64) -> Outcome {
     let at = |second| Some(fixture.now + SignedDuration::from_secs(second));

@@ -153,6 +153,12 @@ impl Fixture {
         self.offered(|offering| offering.broker_state = BrokerState::Missing)
     }
 
+    /// With a finalizer of another controller.
+    pub fn held(mut self) -> Self {
+        self.object.metadata.finalizers.get_or_insert_default().push("example.com/keep".into());
+        self
+    }
+
     pub fn after(mut self, seconds: i64) -> Self {
         self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
         self

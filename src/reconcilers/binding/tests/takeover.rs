@@ -74,7 +74,37 @@ fn a_binding_that_failed_stays_failed_when_its_orphan_is_gone() {
         );
     }
     let mitigated = of_original(Fixture::new().with_status(&status))
-        .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)));
+        .answered(Outcome::Deleted(osb::Outcome::Answered(Deleted::Done)))
+        .claimed();
     assert_eq!(next(&mitigated.clone().after(3600)), "wait for a change");
     assert_eq!(mitigated.status().unbind_status, DeletionStatus::NotRequired);
+}
+
+#[test]
+fn an_unbind_has_the_properties_that_the_original_allows() {
+    let answers: [fn() -> osb::Outcome<Deleted>; 2] = [
+        || osb::Outcome::Answered(Deleted::Accepted { operation: None }),
+        || instances::doubt(Some(500), true, false),
+    ];
+    let unanswered = || Fixture::new().answered(Outcome::Bound(instances::doubt(Some(200), true, false)));
+    for fixture in [Fixture::new().settled(), unanswered()] {
+        for answer in answers {
+            let status = fixture.clone().deleted().answered(Outcome::Deleted(answer())).status();
+            assert_eq!(status.current_operation, BindingOperation::Unbind);
+            assert_eq!(status.in_progress_properties, None);
+            // Without them the operator could show secret parameters that the broker repeats.
+            assert!(status.external_properties.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_binding_that_others_keep_after_its_deletion_says_so() {
+    let done = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Done));
+    let gone = Fixture::new().settled().held().deleted().answered(done());
+    let status = gone.status();
+    assert_eq!(conditions(&status), "Ready=False:UnboundSuccessfully");
+    assert_eq!(status.unbind_status, DeletionStatus::Succeeded);
+    assert_eq!((&status.external_properties, &*status.binding_id), (&None, UID));
+    assert_eq!(next(&gone), "let go");
 }

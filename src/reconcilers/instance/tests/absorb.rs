@@ -140,6 +140,10 @@ fn every_answer_to_an_update() {
             ("accepted", accepted),
             ("422 not repeatable", never_again),
             ("500 not repeatable", never_again_500),
+            ("405", || refused(405, RefusalReason::Other)),
+            ("422 without a known code", || refused(422, RefusalReason::Other)),
+            ("423", || refused(423, RefusalReason::Other)),
+            ("501", || doubt(Some(501), true, false)),
         ]
         .into_iter()
         .chain(failures())

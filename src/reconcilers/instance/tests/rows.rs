@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::{
-    crd::{ConditionType, condition, instance::InstanceOperation, progress::DeletionStatus},
+    crd::{
+        ConditionType, condition,
+        instance::{InstanceOperation, ProvisionStatus},
+        progress::DeletionStatus,
+    },
     reconcilers::writes::Write,
 };
 
@@ -309,7 +313,7 @@ fn an_edit_is_seen_although_the_status_is_of_a_later_generation() {
 // OSB 111
 #[test]
 fn an_instance_that_nothing_can_repair_is_at_rest() {
-    let unusable = match refused(422, RefusalReason::Other) {
+    let unusable = match refused(409, RefusalReason::Conflict) {
         osb::Outcome::Refused(refusal) => {
             osb::Outcome::Refused(Refusal { instance_usable: Some(false), ..refusal })
         }
@@ -339,4 +343,56 @@ fn an_object_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_or
         assert_ne!(asked.status().instance_id, UID);
         assert_eq!(asked.status().external_properties, None);
     }
+}
+
+#[test]
+fn an_instance_that_others_keep_after_its_deletion_says_so() {
+    for first in [Fixture::new().settled(), Fixture::new().answered(broken()), Fixture::new().changing()] {
+        let gone = first.held().deleted().answered(gone());
+        let status = gone.status();
+        assert_eq!(conditions(&status), "Ready=False:DeprovisionedSuccessfully");
+        assert_eq!(status.deprovision_status, DeletionStatus::Succeeded);
+        assert_eq!(status.provision_status, ProvisionStatus::NotProvisioned);
+        assert_eq!((&status.external_properties, &status.in_progress_properties), (&None, &None));
+        assert_eq!(status.current_operation, InstanceOperation::None);
+        assert_eq!(&*status.instance_id, UID);
+        assert_eq!(shown(&gone.plan(), &gone), "let go");
+        assert_eq!(shown(&gone.clone().without_finalizer().plan(), &gone), "wait for a change");
+    }
+}
+
+#[test]
+fn an_instance_that_others_keep_is_not_ready_without_our_finalizer() {
+    let released = Fixture::new().settled().deleted().without_finalizer();
+    let Step::Record(status) = released.plan() else { panic!("{}", shown(&released.plan(), &released)) };
+    assert_eq!(conditions(&status), "Ready=False:Abandoned");
+    let said = released.with_status(&status);
+    assert_eq!(shown(&said.plan(), &said), "wait for a change");
+}
+
+#[test]
+fn a_deprovision_has_the_properties_that_the_original_needs() {
+    let accepted = || Outcome::Deleted(osb::Outcome::Answered(Deleted::Accepted { operation: None }));
+    let failed = || Outcome::Deleted(doubt(Some(500), true, false));
+    let settled = || Fixture::new().settled();
+    let acknowledged = settled().status().external_properties;
+    assert!(acknowledged.is_some());
+    for fixture in [settled(), Fixture::new().changing().answered(Outcome::Provisioned(unsent()))] {
+        for answer in [accepted(), failed()] {
+            let status = fixture.clone().deleted().answered(answer).status();
+            assert_eq!(status.current_operation, InstanceOperation::Deprovision);
+            assert_eq!(status.in_progress_properties, acknowledged);
+            assert_eq!(status.external_properties, acknowledged);
+        }
+    }
+    // Nothing was acknowledged.
+    let broken = Fixture::new().answered(broken());
+    let requested = broken.status().in_progress_properties;
+    assert!(requested.is_some());
+    assert_eq!(broken.clone().deleted().answered(failed()).status().in_progress_properties, requested);
+    let mut forgotten = broken.status();
+    forgotten.in_progress_properties = None;
+    let deleting = broken.with_status(&forgotten).deleted().answered(accepted()).status();
+    let plan = deleting.in_progress_properties.map(|properties| properties.plan_id().clone());
+    assert_eq!(plan, deleting.resolved.map(|resolved| resolved.plan_id));
 }

@@ -122,6 +122,39 @@ fn a_revert_after_a_refused_update_is_ready_without_a_word_of_the_failure() {
     assert!(!condition::is_true(&settled.status().conditions, ConditionType::Failed));
 }
 
+// OSB 26, 109
+#[test]
+fn an_update_that_was_answered_with_5xx_is_taken_back_without_a_request() {
+    let failure = |status, answered| match doubt::<Provisioned>(status, answered, false) {
+        osb::Outcome::Unknown(unknown) => unknown,
+        _ => panic!("a doubt"),
+    };
+    let reverted = |unknown| {
+        let failed = Fixture::new().changing().answered(Outcome::Provisioned(osb::Outcome::Unknown(unknown)));
+        failed.with_parameters(&json!({"size": 1}))
+    };
+    let Step::Record(said) = reverted(failure(Some(500), true)).plan() else { panic!("nothing is asked") };
+    assert_eq!(conditions(&said), "Ready=True:InstanceUpdatedSuccessfully");
+    let broken = UnknownOutcome { instance_usable: Some(false), ..failure(Some(500), true) };
+    for in_doubt in [failure(None, false), failure(Some(502), false), failure(Some(200), true), broken] {
+        assert_eq!(patch(&reverted(in_doubt))["parameters"], json!({"size": 1}));
+    }
+    // What the first request did, the answer to the second does not say.
+    let lost = Fixture::new().changing().answered(Outcome::Provisioned(doubt(None, false, false)));
+    let failed = lost.answered(Outcome::Provisioned(doubt(Some(500), true, false)));
+    assert_eq!(patch(&failed.with_parameters(&json!({"size": 1})))["parameters"], json!({"size": 1}));
+}
+
+#[test]
+fn a_broker_without_updates_is_not_told_of_annotations_again() {
+    let moved = annotated(annotated(Fixture::new(), "a").settled(), "b");
+    for answer in [refused(404, RefusalReason::Other), doubt(Some(501), true, false)] {
+        let told = moved.clone().answered(Outcome::Provisioned(answer));
+        assert_eq!(conditions(&told.status()), "Ready=True:InstanceUpdatedSuccessfully");
+        assert_eq!(shown(&told.plan(), &told), "wait for a change");
+    }
+}
+
 // OSB 89
 #[test]
 fn an_instance_begins_with_the_version_of_its_plan_and_keeps_it() {
