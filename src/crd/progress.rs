@@ -51,6 +51,11 @@ pub struct Progress {
     /// effect.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub unanswered: bool,
+    /// How often the create of this attempt had no answer. After a few times the operator does not repeat it
+    /// any more, and starts orphan mitigation.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub unanswered_tries: i64,
     /// Why the broker may hold an orphan, while the operator deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mitigation_cause: Option<String>,
@@ -132,6 +137,12 @@ impl Progress {
         self.retries += 1;
     }
 
+    /// Records that a request has no answer.
+    pub fn record_no_answer(&mut self) {
+        self.unanswered = true;
+        self.unanswered_tries += 1;
+    }
+
     /// Records that no request is sent before `next`.
     pub fn back_off_until(&mut self, next: Timestamp) {
         self.next_attempt_time = Some(MicroTime(next));
@@ -157,6 +168,7 @@ impl Progress {
         self.start_polling(operation);
         self.retries = 0;
         self.unanswered = false;
+        self.unanswered_tries = 0;
     }
 
     /// Ends the polls.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::{
     broker::Operation,
     stage::{
-        objects::{Hand, INSTANCE, NAMESPACE, SECRET, condition, is_ready, uid},
+        objects::{BINDING, Hand, INSTANCE, NAMESPACE, SECRET, condition, is_ready, uid},
         wait,
     },
 };
@@ -114,6 +114,49 @@ async fn a_passing_failure_is_tried_again_by_itself() {
     case.order("db", "small", json!({})).await;
     case.says(INSTANCE, "db", "ProvisionCallFailed", &["slowly"]).await;
     case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
+// OSB 148
+#[tokio::test]
+async fn a_request_whose_connection_is_lost_is_sent_again_as_it_was() {
+    let case = namespaced("lost-answers").await;
+    for (operation, kind, name) in [(Operation::Provision, INSTANCE, "db"), (Operation::Bind, BINDING, "app")]
+    {
+        case.broker.on(operation).once().reset();
+        case.broker.on(operation).once().after_effect().reset();
+        if kind == INSTANCE {
+            case.order(name, "small", json!({ "parameters": { "size": 1 } })).await;
+        } else {
+            case.bind(name, "db", json!({})).await;
+        }
+        let ready = case.ready(kind, name).await;
+        assert_eq!(
+            (&ready["status"]["attempt"], &ready["status"]["unanswered"]),
+            (&Value::Null, &Value::Null)
+        );
+        let requests = case.broker.requests_of(operation);
+        assert_eq!(requests.len(), 3, "{}", case.broker.summary());
+        assert!(requests.iter().all(|it| it.path == requests[0].path && it.body == requests[0].body));
+    }
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty(), "{}", case.broker.summary());
+    assert!(case.broker.requests_of(Operation::Unbind).is_empty(), "{}", case.broker.summary());
+    case.finish().await;
+}
+
+// OSB 148
+// v0.3 H9
+#[tokio::test]
+async fn what_stays_in_doubt_after_some_repetitions_is_cleaned_up() {
+    let case = namespaced("lost-for-good").await;
+    case.broker.on(Operation::Provision).times(4).after_effect().reset();
+    case.order("db", "small", json!({})).await;
+    let words = ["the connection was lost", "the operator deletes the instance at the broker after"];
+    case.says(INSTANCE, "db", "StartingInstanceOrphanMitigation", &words).await;
+    let ready = case.ready(INSTANCE, "db").await;
+    assert_eq!(ready["status"]["attempt"], 1);
+    assert_eq!(case.broker.requests_of(Operation::Provision).len(), 5, "{}", case.broker.summary());
+    assert_eq!(case.broker.requests_of(Operation::Deprovision).len(), 1, "{}", case.broker.summary());
     case.finish().await;
 }
 

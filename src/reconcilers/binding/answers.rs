@@ -28,7 +28,7 @@ use crate::{
             call::RequestHooks as _,
             plan::polling_deadline,
             status::{
-                back_off, failed, failed_with_orphan, has_taken_too_long, start_mitigation,
+                back_off, failed, failed_with_orphan, has_taken_too_long, is_repeated, start_mitigation,
                 switch_to_deletion, try_again,
             },
         },
@@ -115,6 +115,10 @@ fn after_bind(
         }
         osb::Outcome::Unsent(unsent) => {
             retry_or_give_up(view, bind_had_no_effect(status), &message(&unsent.message), None)
+        }
+        osb::Outcome::Unknown(unknown) if is_repeated(&status, &unknown) => {
+            status.progress.record_no_answer();
+            retry_or_give_up(view, status, &message(&unknown.message), unknown.retry_after)
         }
         osb::Outcome::Unknown(unknown) if unknown.mitigate => {
             status.progress.retries += 1;

@@ -23,7 +23,10 @@ use crate::{
             answers::AnswerHooks,
             call::RequestHooks as _,
             phase::CurrentOperation,
-            status::{back_off, failed, failed_with_orphan, has_taken_too_long, start_mitigation, try_again},
+            status::{
+                back_off, failed, failed_with_orphan, has_taken_too_long, is_repeated, start_mitigation,
+                try_again,
+            },
         },
         reason::Reason,
         reconciler::Next,
@@ -194,9 +197,14 @@ fn provision_unknown(view: &InstanceView<'_>, unknown: &UnknownOutcome) -> Servi
         None => Reason::ErrorCallingProvision,
     };
     // 201 and 202 mean that this request created the instance.
-    if unknown.mitigate && (view.is_id_derived() || matches!(unknown.status, Some(201 | 202))) {
+    let is_repeated = is_repeated(&status, unknown);
+    if unknown.mitigate && !is_repeated && (view.is_id_derived() || matches!(unknown.status, Some(201 | 202)))
+    {
         status.progress.retries += 1;
         return start_mitigation(view, status, reason, &message, !unknown.answered);
+    }
+    if is_repeated {
+        status.progress.record_no_answer();
     }
     status.progress.unanswered = true;
     retry_or_give_up(view, status, reason, &message, unknown.retry_after)

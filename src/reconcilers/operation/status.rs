@@ -19,7 +19,7 @@ use crate::{
         condition::{self, Conditioned as _},
         progress::{DeletionStatus, Progress},
     },
-    osb::outcome::Explanation,
+    osb::outcome::{Explanation, UnknownOutcome},
     reconcilers::{
         identity::attempt_id,
         messages::{self, MITIGATION_COMPLETED, RETRY_TIMEOUT},
@@ -342,6 +342,18 @@ pub fn failed_with_orphan<R: StatusHooks>(
     failed.copy_in_progress(&requested);
     failed.progress_mut().last_attempt_time.clone_from(&requested.progress().last_attempt_time);
     start_mitigation(view, failed, reasons.0, message, may_take_effect_late)
+}
+
+/// How often the operator repeats a create that has no answer, before orphan mitigation.
+const REPETITIONS: i64 = 3;
+
+/// Whether a create of an unknown outcome is repeated before orphan mitigation. It is if there was no answer at
+/// all: the connection was lost, or the time was over. The repetition of the same PUT does no harm (OSB 2.17,
+/// "Provisioning", "Binding"), and its answer says what the first one did. After an answer with a status the
+/// table in OSB 2.17, "Orphan Mitigation", decides.
+#[must_use]
+pub fn is_repeated<S: OperationStatus>(status: &S, unknown: &UnknownOutcome) -> bool {
+    unknown.status.is_none() && status.progress().unanswered_tries < REPETITIONS
 }
 
 /// Whether an operation has taken longer than the limit.

@@ -234,12 +234,13 @@ fn path(operation: &str, ambiguous: bool) -> Option<(Deed, Vec<Step>, Operation)
     };
     let before = |operation, doubt| if ambiguous { vec![(operation, doubt)] } else { vec![] };
     let accepted = |operation| vec![(operation, "202 with operation")];
-    let lost = if ambiguous { "stalled after effect" } else { "500" };
+    // Without an answer, the request is repeated three times first.
+    let lost = if ambiguous { vec![(create, "reset after effect"); 4] } else { vec![(create, "500")] };
     Some(match (name, variant) {
         ("provision" | "bind", "") => (Deed::Nothing, before(create, DOUBT), create),
         ("update", "") => (Deed::Edit, before(O::Update, FAULT), O::Update),
         ("deprovision" | "unbind", "") => (Deed::Delete, before(delete, FAULT), delete),
-        ("deprovision" | "unbind", "mitigation)") => (Deed::Nothing, vec![(create, lost)], delete),
+        ("deprovision" | "unbind", "mitigation)") => (Deed::Nothing, lost, delete),
         ("poll instance" | "poll binding", "") => {
             (Deed::Nothing, [before(create, DOUBT), accepted(create)].concat(), poll)
         }
@@ -250,7 +251,7 @@ fn path(operation: &str, ambiguous: bool) -> Option<(Deed, Vec<Step>, Operation)
             (Deed::Delete, [before(delete, FAULT), accepted(delete)].concat(), poll)
         }
         ("poll instance" | "poll binding", "mitigation)") => {
-            (Deed::Nothing, [vec![(create, lost)], accepted(delete)].concat(), poll)
+            (Deed::Nothing, [lost, accepted(delete)].concat(), poll)
         }
         ("get instance", "") if ambiguous => {
             (Deed::Nothing, vec![(create, UNREADABLE), (create, "409")], O::GetInstance)

@@ -29,7 +29,7 @@ fn no_quiet_period(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<Instance
 #[test]
 fn a_mitigation_without_a_quiet_period_is_caught() {
     let mistake = Operator { absorb: no_quiet_period, ..faultless() };
-    caught(&mistake, Surroundings::default(), &[], &[], Rule::OneAtATime);
+    caught(&mistake, Surroundings::default(), &[], &[Rule::NothingLeft], Rule::OneAtATime);
 }
 
 // v0.3 Q14

@@ -286,6 +286,12 @@ impl Fixture {
         asked.with_status(&status)
     }
 
+    /// The create has no answer, nor have its repetitions.
+    pub fn unanswered(self) -> Self {
+        let no_answer = |fixture: Self| fixture.answered(Outcome::Bound(instances::doubt(None, false, true)));
+        (0..4).fold(self, |fixture, _| no_answer(fixture))
+    }
+
     pub fn intending(self) -> Self {
         self.asking().0
     }

@@ -21,7 +21,8 @@ fn phases() -> Vec<(&'static str, Fixture)> {
             put(doubt(Some(200), true, false)).answered(Outcome::Bound(refused(429, Throttled)))
         }),
         ("binding", new().retrievable().answered(accepted())),
-        ("mitigating, unanswered", put(doubt(None, false, true))),
+        ("no answer, to be repeated", put(doubt(None, false, true))),
+        ("mitigating, unanswered", new().unanswered()),
         ("mitigating, answered", put(doubt(Some(500), true, true))),
         ("mitigated", put(doubt(Some(500), true, true)).answered(gone())),
         ("credentials unfit", new().answered(bound(&json!({"a b": "hunter2"})))),

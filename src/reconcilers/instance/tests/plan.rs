@@ -21,7 +21,8 @@ pub(super) fn phases() -> Vec<(&'static str, Fixture)> {
             put(doubt(Some(200), true, false)).answered(Outcome::Provisioned(refused(429, Throttled)))
         }),
         ("provisioning", new().answered(accepted())),
-        ("mitigating, unanswered", put(doubt(None, false, true))),
+        ("no answer, to be repeated", put(doubt(None, false, true))),
+        ("mitigating, unanswered", new().unanswered()),
         ("mitigating, answered", put(doubt(Some(500), true, true))),
         ("mitigating, DELETE in flight", put(doubt(Some(500), true, true)).intending()),
         ("mitigating asynchronously", put(doubt(Some(500), true, true)).answered(accepted_delete())),

@@ -35,6 +35,33 @@ fn a_broker_that_fails_every_provision_is_asked_less_and_less() {
     assert_eq!(ids.len(), 6, "an id is used once");
 }
 
+// OSB 148
+#[test]
+fn a_provision_without_an_answer_is_repeated_a_few_times_and_then_cleaned_up() {
+    let lost = || Outcome::Provisioned(doubt(None, false, true));
+    let (mut fixture, mut delays) = (Fixture::new(), vec![]);
+    for _ in 0..3 {
+        fixture = fixture.answered(lost());
+        let (asked, call) = fixture.clone().asking();
+        assert_eq!((name(&call), &*asked.status().instance_id), ("PUT", UID));
+        delays.push(asked.now.duration_since(fixture.now).as_secs());
+        assert!(fixture.status().progress.unanswered && fixture.may_exist());
+    }
+    assert!(delays[2] > delays[0] && delays[2] < 10, "{delays:?}");
+    // Refusals in between do not count as answers to the earlier requests, nor as lost ones.
+    let busy = || Outcome::Provisioned(refused(422, RefusalReason::ConcurrencyError));
+    let mitigating = fixture.clone().answered(busy()).answered(lost());
+    assert!(mitigating.status().progress.orphan_mitigation_in_progress);
+    let quiet = mitigating.status().progress.next_attempt_time.unwrap().0.duration_since(mitigating.now);
+    assert!(quiet.as_secs() >= 100, "{quiet:?}");
+    // An answer ends the doubt, and the next attempt has its own repetitions.
+    assert_eq!(conditions(&fixture.clone().answered(done()).status()), "Ready=True:ProvisionedSuccessfully");
+    assert_eq!(fixture.answered(done()).status().progress.unanswered_tries, 0);
+    let next = mitigating.answered(gone()).answered(lost());
+    assert!(!next.status().progress.orphan_mitigation_in_progress && next.status().progress.unanswered);
+    assert_ne!(&*next.status().instance_id, UID);
+}
+
 #[test]
 fn a_first_request_is_not_taken_for_a_repetition() {
     let status = Fixture::new().intending().status();
