@@ -17,8 +17,7 @@ use crate::{
         messages,
         operation::{
             Phase,
-            answers::is_ready_for,
-            status::{StatusHooks, back_off, finish_operation, start_mitigation},
+            status::{StatusHooks, back_off, finish_operation, is_ready_for, start_mitigation},
         },
         reason::Reason,
     },
@@ -70,6 +69,10 @@ impl StatusHooks for Binding {
         status.instance_id = instance_id;
         status.resolved = Some(resolved);
         status.in_progress_properties = Some(properties);
+    }
+
+    fn operation_name(BindingAction::Bind: BindingAction) -> &'static str {
+        "bind"
     }
 
     fn in_flight_condition(BindingAction::Bind: BindingAction) -> Option<(Reason, &'static str)> {
