@@ -107,6 +107,9 @@ fn lost_operations() -> Vec<(&'static str, Fixture)> {
         ),
         ("endless: update, deleted", leaving(updating())),
         ("endless: update, deleted, bindings exist", leaving(updating().with_binding("app"))),
+        ("endless: provision, deleted, the broker object is gone", {
+            saying(leaving(provisioning()).without_broker().after(60).answered(lost()))
+        }),
         ("endless: orphan mitigation, deleted", leaving(mitigating())),
         ("endless: deprovision", deprovisioning().after(3600).answered(busy())),
         ("lost: deprovision, 500", deprovisioning().after(3600).answered(forgotten(500))),
