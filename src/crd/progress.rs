@@ -43,7 +43,7 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_attempt_time: Option<MicroTime>,
-    /// The operator sends no request to the broker before this time.
+    /// The operator sends no request to the broker before this time, apart from polls of an operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub next_attempt_time: Option<MicroTime>,

@@ -22,6 +22,7 @@ mod identity;
 mod instances;
 mod invalid;
 mod kubectl;
+mod lost_operations;
 mod manifests;
 mod metrics;
 mod references;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde_json::json;
@@ -100,7 +100,8 @@ pub fn metadata(name: &str, uid: &str, around: &Surroundings, now: Timestamp) ->
         generation: Some(generation(around)),
         annotations: around.carried.intent.clone().map(|text| [(INTENT_ANNOTATION.to_owned(), text)].into()),
         finalizers: Some(vec![FINALIZER.into()]),
-        deletion_timestamp: around.deleted.then_some(Time(now)),
+        // So long ago that no operation is waited for.
+        deletion_timestamp: around.deleted.then(|| Time(now - SignedDuration::from_hours(1))),
         ..ObjectMeta::default()
     }
 }

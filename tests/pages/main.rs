@@ -8,6 +8,7 @@
 mod compatibility;
 mod conformance;
 mod links;
+mod lost_operations;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -13,7 +13,7 @@ use crate::{
     reconcilers::{
         identity::attempt_id,
         operation::{
-            Awaited, Decoded, OperationStatus, Phase, answers::is_ready_for, phase::CurrentOperation,
+            Awaited, Decoded, OperationStatus, Phase, phase::CurrentOperation, status::is_ready_for,
         },
         reason::Reason,
         redaction::SentParameters,

@@ -20,7 +20,7 @@ use crate::{
             Address, Call, NextStep, Phase,
             call::RequestHooks as _,
             obstacle,
-            plan::{PlanHooks, record_ready_and_wait, wait_until},
+            plan::{PlanHooks, delete_regardless_at, record_ready_and_wait, wait_until},
             status::start_mitigation,
         },
         reason::Reason,
@@ -111,14 +111,18 @@ impl PlanHooks for Binding {
     }
 
     /// The operator deletes the binding when no operation of the instance is in progress (OSB 2.17, "Blocking
-    /// Operations").
+    /// Operations"). It does not wait long for that, as the operation need not end.
     fn plan_before_deletion(view: &BindingView<'_>) -> Option<NextStep<Self>> {
-        let message =
-            "the instance has an operation in progress; the operator deletes the binding when it has ended";
-        let ready = (False, Reason::ErrorAsyncOperationInProgress, message);
-        view.dependencies
-            .is_instance_operation_in_progress()
-            .then(|| record_ready_and_wait(view, ready, Wait::ForChange))
+        let at = delete_regardless_at(view);
+        if !view.dependencies.is_instance_operation_in_progress() || at <= view.now {
+            return None;
+        }
+        let message = format!(
+            "the instance has an operation in progress; the operator deletes the binding when it has ended, or at {at:.0} \
+             even if it has not"
+        );
+        let ready = (False, Reason::ErrorAsyncOperationInProgress, &*message);
+        Some(record_ready_and_wait(view, ready, Wait::Until(at)))
     }
 
     /// The Secret is deleted before the credentials are revoked, so that no workload starts with credentials

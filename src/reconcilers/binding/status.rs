@@ -15,10 +15,7 @@ use crate::{
     osb::outcome::Lifetime,
     reconcilers::{
         messages,
-        operation::{
-            answers::is_ready_for,
-            status::{StatusHooks, back_off, finish_operation, start_mitigation},
-        },
+        operation::status::{StatusHooks, back_off, finish_operation, is_ready_for, start_mitigation},
         reason::Reason,
     },
 };
@@ -78,6 +75,10 @@ impl StatusHooks for Binding {
         status.instance_id = instance_id;
         status.resolved = Some(resolved);
         status.in_progress_properties = Some(properties);
+    }
+
+    fn operation_name(BindingAction::Bind: BindingAction) -> &'static str {
+        "bind"
     }
 
     fn in_flight_condition(BindingAction::Bind: BindingAction) -> Option<(Reason, &'static str)> {

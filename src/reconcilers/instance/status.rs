@@ -90,6 +90,13 @@ impl StatusHooks for Instance {
         }
     }
 
+    fn operation_name(action: InstanceAction) -> &'static str {
+        match action {
+            InstanceAction::Provision => "provision",
+            InstanceAction::Update | InstanceAction::UpdateContext => "update",
+        }
+    }
+
     fn in_flight_condition(action: InstanceAction) -> Option<(Reason, &'static str)> {
         match action {
             InstanceAction::Provision => Some(PROVISION_IN_FLIGHT),

@@ -3,25 +3,28 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     AfterAnswer,
     call::{Answer, Call},
     phase::{Awaited, DeletePurpose, Phase},
-    plan::polling_deadline,
-    resource::{BrokerResource, OperationStatus, View},
+    plan::{deletion_waits, polling_deadline},
+    resource::{BrokerResource, OperationStatus as _, View},
     status::{self, StatusHooks},
 };
 use crate::{
     crd::{
         ConditionStatus::{False, Unknown},
         ConditionType::Ready,
-        condition::{self, Conditioned as _},
+        condition::Conditioned as _,
     },
     osb::{
-        self,
-        outcome::{Deleted, Explanation, OperationState, Polled},
+        self, RefusalReason,
+        outcome::{Deleted, Explanation, OperationState, Polled, Refusal},
     },
     reconcilers::{
+        backoff::later,
         memory::OperationMemory,
         messages::{self, RETRY_TIMEOUT},
         reason::Reason,
@@ -90,6 +93,12 @@ fn after_delete<R: AnswerHooks>(
 ) -> AfterAnswer<R> {
     let (why, retry_after) = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     match outcome {
+        // The broker finishes its operation first (OSB 2.17, "Blocking Operations").
+        osb::Outcome::Refused(refusal)
+            if refusal.reason == RefusalReason::ConcurrencyError && view.phase.awaits_operation() =>
+        {
+            Next::Record(deletion_is_blocked(view, &refusal))
+        }
         osb::Outcome::Answered(Deleted::Done) => delete_succeeded(view, purpose),
         osb::Outcome::Answered(Deleted::Accepted { operation }) => {
             Next::Record(status::deletion_accepted(view, purpose, operation))
@@ -98,6 +107,24 @@ fn after_delete<R: AnswerHooks>(
             Next::Record(status::delete_failed(view, purpose, &why, retry_after))
         }
     }
+}
+
+/// The broker refuses the DELETE until its operation has ended. The operator goes on polling, and sends the DELETE
+/// again later.
+fn deletion_is_blocked<R: AnswerHooks>(view: &View<'_, R>, refusal: &Refusal) -> R::Status {
+    let mut status = view.status_copy();
+    let mut next = status::back_off(view, &mut status, refusal.retry_after);
+    if let Phase::Polling(awaited, accepted) = view.phase {
+        // At least one poll comes between two DELETEs.
+        let answered = OperationMemory { answered: Some(view.now), ..OperationMemory::default() };
+        let until = polling_deadline(view, awaited, accepted);
+        next = view.pace().next_poll(answered, accepted, until).map_or(next, |poll| poll.max(next));
+        status.progress_mut().back_off_until(next);
+    }
+    let refused = view.redactor().message(R::TEXTS.delete_failed_sentence, &refusal.message);
+    let message = format!("{refused}; {}", deletion_waits(view, next));
+    status.set_condition(Ready, False, R::TEXTS.delete_in_flight, &message, view.now);
+    status
 }
 
 /// The broker holds nothing for this object any more.
@@ -118,27 +145,31 @@ fn after_poll<R: AnswerHooks>(
     let Phase::Polling(awaited, accepted) = view.phase else {
         return Next::Record(view.status_copy());
     };
-    let overdue = view.now >= polling_deadline(view, awaited, accepted);
+    let until = polling_deadline(view, awaited, accepted);
+    let overdue = view.now >= until;
+    let is_lost = seems_lost(&outcome);
     let failure = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
     let (problem, retry_after) = match outcome {
         osb::Outcome::Answered(polled) => match answered_poll(view, awaited, overdue, &polled, memory) {
             Ok(next) => return next,
             Err(problem) => problem,
         },
-        // Some brokers answer 404 because they have removed the operation together with the resource. Another
-        // DELETE finds out, and it does no harm if the resource is gone.
-        osb::Outcome::Refused(refusal) if refusal.status == 404 => match awaited {
-            Awaited::Deletion(purpose) => {
+        // Some brokers answer 404 because they have removed the operation together with the resource, and some
+        // answer 400 because they have lost it. Another DELETE finds out, and it does no harm if the resource is
+        // gone.
+        osb::Outcome::Refused(refusal) => match awaited {
+            Awaited::Deletion(purpose) if matches!(refusal.status, 400 | 404) => {
                 let retried = status::delete_failed(view, purpose, &refusal.message, refusal.retry_after);
                 return Next::Record(retried);
             }
-            Awaited::Operation(_) if view.is_being_deleted() => {
-                return delete_unknown_operation(view, &refusal.message);
-            }
-            Awaited::Operation(_) => failure,
+            Awaited::Deletion(_) | Awaited::Operation(_) => failure,
         },
-        osb::Outcome::Refused(_) | osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => failure,
+        osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => failure,
     };
+    if is_lost && view.phase.awaits_operation() && view.is_being_deleted() {
+        let why = view.redactor().message("Error polling last operation", &problem);
+        return Next::Record(status::delete_lost_operation(view, &why));
+    }
     if overdue {
         let why = view.redactor().message(RETRY_TIMEOUT, &problem);
         return Next::Record(operation_or_delete_failed(
@@ -150,7 +181,23 @@ fn after_poll<R: AnswerHooks>(
         ));
     }
     memory.not_before = retry_after.and_then(|delay| view.now.checked_add(delay).ok());
-    Next::Record(record_poll_problem(view, awaited, &problem, memory))
+    Next::Record(record_poll_problem(view, awaited, &problem, is_lost, until, memory))
+}
+
+/// Whether the broker seems to have lost the operation: it does not know the operation or the request (4xx), or it
+/// has an error of its own (5xx). By OSB 2.17, "Polling Last Operation", such an answer is no end of the operation,
+/// so polling goes on. But the operation need not end any more.
+fn seems_lost(outcome: &osb::Outcome<Polled>) -> bool {
+    match outcome {
+        osb::Outcome::Answered(polled) => polled.state == OperationState::Gone,
+        osb::Outcome::Refused(refusal) => !refusal.reason.is_passing(),
+        osb::Outcome::Unsent(_) => false,
+        // 503 means that the broker cannot answer for the moment.
+        osb::Outcome::Unknown(unknown) => {
+            unknown.answered
+                && unknown.status.is_some_and(|status| (500..=599).contains(&status) && status != 503)
+        }
+    }
 }
 
 /// Handles a valid answer to a poll. `Err`: the answer does not say how the operation stands, or the
@@ -180,19 +227,9 @@ fn answered_poll<R: AnswerHooks>(
         // being created, so the answer counts as a problem, and polling goes on.
         (OperationState::Gone, Awaited::Operation(_)) => {
             let why = format!("the broker says that the {} is gone", R::TEXTS.noun);
-            if !view.is_being_deleted() {
-                return Err((why.into(), polled.retry_after));
-            }
-            delete_unknown_operation(view, &why.into())
+            return Err((why.into(), polled.retry_after));
         }
     })
-}
-
-/// The broker does not know the operation, and the object is being deleted. The operator stops polling and
-/// sends a DELETE.
-fn delete_unknown_operation<R: AnswerHooks>(view: &View<'_, R>, problem: &Explanation) -> AfterAnswer<R> {
-    let why = view.redactor().message("Error polling last operation", problem);
-    Next::Record(status::switch_to_deletion(view, &why))
 }
 
 /// The operation or the deletion has failed. `why` has no secret values, so it may be shown to users.
@@ -218,37 +255,77 @@ fn record_progress<R: AnswerHooks>(
     memory: &mut OperationMemory,
 ) -> R::Status {
     let mut status = view.status_copy();
-    let condition = match awaited {
-        Awaited::Operation(operation) => R::in_progress_condition(operation),
-        Awaited::Deletion(DeletePurpose::Deletion) => Some(R::TEXTS.deleting),
+    let (reason, message) = match awaited {
+        // `Ready` says what the deletion waits for.
+        Awaited::Operation(_) if view.is_being_deleted() => return status,
+        Awaited::Operation(operation) => match R::in_progress_condition(operation) {
+            Some((reason, message)) => (reason, view.redactor().with_description(message, description)),
+            None => return status,
+        },
+        Awaited::Deletion(DeletePurpose::Deletion) => {
+            let (reason, message) = R::TEXTS.deleting;
+            let message = view.redactor().with_description(message, description);
+            (reason, format!("{message}{}", long_deletion(view, awaited)))
+        }
         // The `OrphanMitigation` or `Ready` condition already shows the orphan mitigation.
-        Awaited::Deletion(DeletePurpose::Mitigation) => None,
+        Awaited::Deletion(DeletePurpose::Mitigation) => return status,
     };
-    let Some((reason, message)) = condition else { return status };
-    let message = view.redactor().with_description(message, description);
     if should_record(view, reason, &message, memory) {
         status.set_condition(Ready, False, reason, &message, view.now);
     }
     status
 }
 
+/// The time after which the operator says how a deletion ends that the broker does not end.
+const LONG_DELETION: SignedDuration = SignedDuration::from_mins(10);
+
+/// What happens next if the broker does not end a deletion, and what the user can do. Empty if the deletion does not
+/// take long yet.
+fn long_deletion<R: BrokerResource>(view: &View<'_, R>, awaited: Awaited<R::Operation>) -> String {
+    let Phase::Polling(_, accepted) = view.phase else { return String::new() };
+    if view.now < later(accepted, LONG_DELETION) {
+        return String::new();
+    }
+    let until = polling_deadline(view, awaited, accepted);
+    let letting_go = status::letting_go::<R>();
+    format!("; the operator asks until {until:.0}, and then sends the DELETE again; {letting_go}")
+}
+
 /// The poll failed, or its answer does not say how the operation stands. The status shows the problem, and
-/// polling goes on.
+/// polling goes on until this time.
 fn record_poll_problem<R: AnswerHooks>(
     view: &View<'_, R>,
     awaited: Awaited<R::Operation>,
     problem: &Explanation,
+    is_lost: bool,
+    until: Timestamp,
     memory: &mut OperationMemory,
 ) -> R::Status {
     let mut status = view.status_copy();
     let reason = Reason::ErrorPollingLastOperation;
     let message = view.redactor().message("Error polling last operation", problem);
-    let message = format!("{message}; the operator asks again");
+    let again = format!("the operator asks again, until {until:.0}");
     let (type_, state, message) = match awaited {
+        // `Ready` says what the deletion waits for.
+        Awaited::Operation(_) if view.is_being_deleted() => return status,
         Awaited::Operation(operation) if R::in_progress_condition(operation).is_none() => return status,
-        Awaited::Operation(_) => (Ready, False, message),
-        Awaited::Deletion(DeletePurpose::Deletion) => (Ready, Unknown, message),
-        Awaited::Deletion(DeletePurpose::Mitigation) => status::mitigation_problem::<R>(&status, message),
+        Awaited::Operation(operation) if is_lost => {
+            let (name, noun) = (R::operation_name(operation), R::TEXTS.noun);
+            let message = format!(
+                "{message}; the broker seems to have lost the {name}: {again}, and then the {name} counts as failed; ask \
+                 the operator of the broker; if you delete the {noun}, the operator sends the DELETE at once"
+            );
+            (Ready, False, message)
+        }
+        Awaited::Operation(_) => (Ready, False, format!("{message}; {again}")),
+        Awaited::Deletion(DeletePurpose::Deletion) => {
+            let long = long_deletion(view, awaited);
+            let next = if long.is_empty() { format!("; {again}") } else { long };
+            (Ready, Unknown, format!("{message}{next}"))
+        }
+        Awaited::Deletion(DeletePurpose::Mitigation) => {
+            status::mitigation_problem::<R>(&status, format!("{message}; {again}"))
+        }
     };
     if should_record(view, reason, &message, memory) {
         status.set_condition(type_, state, reason, &message, view.now);
@@ -271,10 +348,4 @@ pub fn should_record<R: BrokerResource>(
         &mut memory.described,
         view.now,
     )
-}
-
-/// Whether the `Ready` condition has this reason.
-#[must_use]
-pub fn is_ready_for<S: OperationStatus>(status: &S, reason: Reason) -> bool {
-    condition::find(status.conditions(), Ready).is_some_and(|ready| ready.reason == reason.as_str())
 }

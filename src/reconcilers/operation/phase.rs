@@ -38,6 +38,14 @@ pub enum Phase<O> {
     Failed,
 }
 
+impl<O> Phase<O> {
+    /// Whether the broker works on a create or an update.
+    #[must_use]
+    pub fn awaits_operation(&self) -> bool {
+        matches!(self, Self::Polling(Awaited::Operation(_), _))
+    }
+}
+
 /// The operation or the deletion whose end the operator polls for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Awaited<O> {

@@ -1,8 +1,8 @@
 //! What is the next step for an instance or a binding? This file has the decisions that both kinds have in
 //! common. All functions are pure.
 
-use jiff::Timestamp;
-use kube::ResourceExt as _;
+use jiff::{SignedDuration, Timestamp};
+use kube::{Resource as _, ResourceExt as _};
 
 use super::{
     NextStep,
@@ -10,7 +10,7 @@ use super::{
     intent::{self, Intent, attempt},
     phase::{Awaited, DeletePurpose, Phase},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
-    status::{self, StatusHooks},
+    status::{self, StatusHooks, is_ready_for},
 };
 use crate::{
     crd::{
@@ -179,8 +179,13 @@ fn plan_existence<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
 
 /// The next step for an object that is being deleted.
 fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
-    if let Phase::Polling(awaited, accepted) = view.phase {
-        return plan_poll(view, awaited, accepted);
+    match view.phase {
+        Phase::Polling(Awaited::Operation(_), _) => return plan_deletion_during_operation(view),
+        Phase::Polling(Awaited::Deletion(DeletePurpose::Mitigation), _) => {
+            return Step::Record(status::mitigation_becomes_deletion(view));
+        }
+        Phase::Polling(awaited, accepted) => return plan_poll(view, awaited, accepted),
+        _ => {}
     }
     if !view.may_exist() {
         return Step::RemoveFinalizer;
@@ -199,6 +204,61 @@ fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
             record_ready_and_wait(view, (False, R::TEXTS.delete_in_flight, &message), Wait::Until(at))
         }
     }
+}
+
+/// How long the deletion of an object waits for an operation at the broker to end.
+const DELETION_GRACE: SignedDuration = SignedDuration::from_secs(30);
+
+/// The time at which the operator sends the DELETE for an object that is being deleted, although an operation at the
+/// broker has not ended. The broker may end the operation then, or answer `ConcurrencyError` (OSB 2.17,
+/// "Deprovisioning", "Unbinding").
+pub fn delete_regardless_at<R: BrokerResource>(view: &View<'_, R>) -> Timestamp {
+    let deleted = view.object.meta().deletion_timestamp.as_ref().map_or(view.now, |time| time.0);
+    later(deleted, DELETION_GRACE)
+}
+
+/// The next step for an object that is being deleted while the broker works on a create or an update.
+fn plan_deletion_during_operation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
+    let Phase::Polling(awaited, accepted) = view.phase else { return Step::Wait(Wait::ForChange) };
+    let poll = plan_poll(view, awaited, accepted);
+    let until = match R::plan_before_deletion(view) {
+        Some(Step::Wait(Wait::ForChange)) => return poll,
+        Some(Step::Wait(Wait::Until(at))) => at,
+        Some(step) => return step,
+        None => {
+            let at = view.status.progress().not_before().unwrap_or_else(|| delete_regardless_at(view));
+            // A poll that is due comes first. Otherwise DELETEs that the broker refuses could keep the operator from
+            // seeing the end of the operation.
+            if at <= view.now && matches!(poll, Step::Wait(_)) {
+                return plan_delete(view);
+            }
+            let reason = R::TEXTS.delete_in_flight;
+            if at > view.now && !is_ready_for(&*view.status, reason) {
+                return Step::Record(status::with_ready(view, (False, reason, &deletion_waits(view, at))));
+            }
+            at
+        }
+    };
+    match poll {
+        Step::Wait(Wait::Until(due)) => Step::Wait(Wait::Until(due.min(until))),
+        Step::Wait(Wait::ForChange) => Step::Wait(Wait::Until(until)),
+        poll => poll,
+    }
+}
+
+/// Why an object is still there that is being deleted while the broker works on an operation, until when the operator
+/// waits for it, and what the user can do. `at` is the time of the next DELETE.
+pub fn deletion_waits<R: StatusHooks>(view: &View<'_, R>, at: Timestamp) -> String {
+    let Phase::Polling(awaited @ Awaited::Operation(operation), accepted) = view.phase else {
+        return String::new();
+    };
+    let name = R::operation_name(operation);
+    let until = polling_deadline(view, awaited, accepted);
+    format!(
+        "the deletion waits for the {name} at the broker: the operator polls it until {until:.0}, and then sends the DELETE; it \
+         tries the DELETE at {at:.0} even if the {name} has not ended; {}",
+        status::letting_go::<R>()
+    )
 }
 
 /// The operator sends no DELETE before this time. An unanswered create may still take effect after a DELETE,

@@ -15,6 +15,7 @@ use crate::{
     crd::{
         ConditionStatus::{self, False, True, Unknown},
         ConditionType::{self, Failed, OrphanMitigation, Ready},
+        FINALIZER,
         common::BrokerKey,
         condition::{self, Conditioned as _},
         progress::{DeletionStatus, Progress},
@@ -36,6 +37,8 @@ pub trait StatusHooks: BrokerResource {
     fn restored_status(view: &View<'_, Self>) -> Self::Status;
     /// Records the content of the request that the operator is about to send.
     fn record_request(view: &View<'_, Self>, status: &mut Self::Status, record: Self::RequestRecord);
+    /// What an operation is called: `provision`.
+    fn operation_name(operation: Self::Operation) -> &'static str;
     /// The reason and the message of `Ready` before the request of an operation is sent. `None` if `Ready`
     /// stays as it is.
     fn in_flight_condition(operation: Self::Operation) -> Option<(Reason, &'static str)>;
@@ -188,8 +191,10 @@ pub fn delete_failed<R: BrokerResource>(
                 begin_deletion(&mut status);
                 status.progress_mut().start_operation(view.now);
             }
+            let is_repeated = status.progress().retries >= MANY_RETRIES;
+            let letting_go = if is_repeated { format!("; {}", letting_go::<R>()) } else { String::new() };
             let next = back_off(view, &mut status, retry_after);
-            let message = messages::with_next_try(&message, next);
+            let message = messages::with_next_try(&format!("{message}{letting_go}"), next);
             status.set_condition(Ready, Unknown, texts.delete_failed, &message, view.now);
         }
         DeletePurpose::Mitigation => {
@@ -201,6 +206,25 @@ pub fn delete_failed<R: BrokerResource>(
     }
     status.progress_mut().stop_polling();
     status
+}
+
+/// The number of failed DELETEs after which the message says how to delete the object without the broker.
+const MANY_RETRIES: i64 = 4;
+
+/// How to delete an object whose broker does not delete the resource.
+#[must_use]
+pub fn letting_go<R: BrokerResource>() -> String {
+    let noun = R::TEXTS.noun;
+    format!(
+        "to delete the object without the broker, remove the finalizer {FINALIZER}: the {noun} may stay there"
+    )
+}
+
+/// The object is being deleted while orphan mitigation deletes the resource. The operator polls that deletion to its
+/// end, and then the object can go.
+pub fn mitigation_becomes_deletion<R: BrokerResource>(view: &View<'_, R>) -> R::Status {
+    let operation = view.status.progress().last_operation.clone();
+    deletion_accepted(view, DeletePurpose::Deletion, operation)
 }
 
 /// The condition that shows a problem of orphan mitigation. The cause of the orphan mitigation stays visible.
@@ -290,10 +314,24 @@ fn begin_deletion<S: OperationStatus>(status: &mut S) {
 pub fn switch_to_deletion<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R::Status {
     let mut status = view.status_copy();
     begin_deletion(&mut status);
-    status.progress_mut().stop_polling();
-    status.progress_mut().start_operation(view.now);
+    let progress = status.progress_mut();
+    progress.stop_polling();
+    progress.start_operation(view.now);
+    progress.next_attempt_time = None;
     let message = format!("{why}; the operator deletes the {}", R::TEXTS.noun);
     status.set_condition(Ready, False, R::TEXTS.delete_in_flight, &message, view.now);
+    status
+}
+
+/// The object is being deleted, and the broker seems to have lost the operation. The operator sends the DELETE at once,
+/// unless the broker has refused it for now. If the broker does so now, polling goes on.
+pub fn delete_lost_operation<R: BrokerResource>(view: &View<'_, R>, why: &str) -> R::Status {
+    let mut status = view.status_copy();
+    if status.progress().next_attempt_time.is_none() {
+        status.progress_mut().back_off_until(view.now);
+        let message = format!("{why}; the operator deletes the {}", R::TEXTS.noun);
+        status.set_condition(Ready, False, R::TEXTS.delete_in_flight, &message, view.now);
+    }
     status
 }
 
@@ -396,4 +434,10 @@ pub fn with_ready<R: BrokerResource>(
     status.set_condition(Ready, state, reason, message, view.now);
     status.set_conditions_generation(view.generation());
     status
+}
+
+/// Whether the `Ready` condition has this reason.
+#[must_use]
+pub fn is_ready_for<S: OperationStatus>(status: &S, reason: Reason) -> bool {
+    condition::find(status.conditions(), Ready).is_some_and(|ready| ready.reason == reason.as_str())
 }

@@ -92,6 +92,21 @@ fn binds() -> Vec<(&'static str, Fixture)> {
         ("they are lost, deleted after that", {
             new().credentials_lost().answered(deleting(unsent())).answered(gone())
         }),
+        ("bind: the broker has lost it", {
+            retrievable().answered(Outcome::Polled(refused(404, RefusalReason::Other)))
+        }),
+        ("bind: deleted before it has ended", saying(retrievable().deleted())),
+        ("bind: deleted before it has ended, not now", {
+            let blocked = refused(422, RefusalReason::ConcurrencyError);
+            saying(retrievable().deleted())
+                .after(30)
+                .answered(Outcome::Polled(polled(OperationState::InProgress)))
+                .answered(deleting(blocked))
+        }),
+        ("unbind: the instance is busy", {
+            let busy = instances::Fixture::new().answered(instances::accepted());
+            saying(new().settled().with_instance(Some(busy.object)).deleted())
+        }),
         ("unbind: refused", {
             new().settled().deleted().answered(deleting(refused(400, RefusalReason::BadRequest)))
         }),

@@ -66,6 +66,58 @@ fn lost() -> Outcome {
     Outcome::Polled(unsent())
 }
 
+/// The broker does not know the operation, or has an error of its own.
+fn forgotten(status: u16) -> Outcome {
+    Outcome::Polled(match status {
+        410 => polled(OperationState::Gone),
+        500.. => doubt(Some(status), true, false),
+        400 => refused(400, RefusalReason::BadRequest),
+        _ => refused(status, RefusalReason::Other),
+    })
+}
+
+fn failing_again_and_again(mut leaving: Fixture) -> Fixture {
+    for _ in 0..5 {
+        leaving = leaving.answered(deleting(doubt(Some(500), true, false)));
+    }
+    leaving
+}
+
+fn lost_operations() -> Vec<(&'static str, Fixture)> {
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let provisioning = || Fixture::new().answered(accepted());
+    let updating = || Fixture::new().changing().answered(accepted());
+    let leaving = |fixture: Fixture| saying(fixture.deleted());
+    let mitigating = || Fixture::new().answered(broken()).answered(later());
+    let blocked = || deleting(refused(422, RefusalReason::ConcurrencyError));
+    let deprovisioning = || Fixture::new().settled().deleted().answered(later());
+    vec![
+        ("lost: provision, 410", provisioning().answered(forgotten(410))),
+        ("lost: provision, 404", provisioning().answered(forgotten(404))),
+        ("lost: provision, 400", provisioning().answered(forgotten(400))),
+        ("lost: provision, 500", provisioning().answered(forgotten(500))),
+        ("lost: provision, 503", provisioning().answered(forgotten(503))),
+        ("lost: update, 404", updating().answered(forgotten(404))),
+        ("lost: provision, deleted, 400", leaving(provisioning()).answered(forgotten(400))),
+        ("endless: provision, deleted", leaving(provisioning())),
+        ("endless: provision, deleted, polled", leaving(provisioning()).answered(busy())),
+        (
+            "endless: provision, deleted, not now",
+            leaving(provisioning()).after(30).answered(busy()).answered(blocked()),
+        ),
+        ("endless: update, deleted", leaving(updating())),
+        ("endless: update, deleted, bindings exist", leaving(updating().with_binding("app"))),
+        ("endless: provision, deleted, the broker object is gone", {
+            saying(leaving(provisioning()).without_broker().after(60).answered(lost()))
+        }),
+        ("endless: orphan mitigation, deleted", leaving(mitigating())),
+        ("endless: deprovision", deprovisioning().after(3600).answered(busy())),
+        ("lost: deprovision, 500", deprovisioning().after(3600).answered(forgotten(500))),
+        ("lost: deprovision, 400", deprovisioning().answered(forgotten(400))),
+        ("deletion: fails again and again", failing_again_and_again(Fixture::new().settled().deleted())),
+    ]
+}
+
 fn provisions() -> Vec<(&'static str, Fixture)> {
     let new = Fixture::new;
     let refused_for_good = new().answered(accepted()).answered(poll(OperationState::Failed));
@@ -131,7 +183,9 @@ fn updates_and_deletions() -> Vec<(&'static str, Fixture)> {
 #[test]
 fn each_situation_is_told_in_a_sentence() {
     let mut table = String::new();
-    for (situation, fixture) in provisions().into_iter().chain(updates_and_deletions()) {
+    for (situation, fixture) in
+        provisions().into_iter().chain(updates_and_deletions()).chain(lost_operations())
+    {
         let _ = writeln!(table, "{situation}\n{}", words(&fixture.status().conditions));
     }
     tables::assert_table(&table, include_str!("messages.txt"));

@@ -1,6 +1,16 @@
 //! An operation that is polled: for how long, how often, and what is said of it meanwhile.
 
 use super::*;
+use crate::reconcilers::{
+    instance::InstanceAction,
+    operation::{Awaited, Phase},
+};
+
+impl Fixture {
+    fn decoded_phase(&self) -> Phase<InstanceAction> {
+        Decoded::<Instance>::of(&self.object).phase
+    }
+}
 
 // v0.3 H13
 #[test]
@@ -84,6 +94,55 @@ fn a_broker_that_wants_to_be_left_alone_for_longer_than_the_operation_may_take_i
     let (asked, _) = told.asking();
     let waited = asked.now.duration_since(begun).as_secs();
     assert!((58..=62).contains(&waited), "{waited}");
+}
+
+// OSB 63
+#[test]
+fn a_deletion_does_not_wait_for_the_end_of_an_operation() {
+    let busy = || Outcome::Polled(polled(OperationState::InProgress));
+    let blocked = || Outcome::Deleted(refused(422, RefusalReason::ConcurrencyError));
+    for begun in [Fixture::new().answered(accepted()), Fixture::new().changing().answered(accepted())] {
+        // An end within the grace is waited for.
+        let begun = begun.answered(busy()).after(3600);
+        let (ended, call) = begun.clone().deleted().asking();
+        assert_eq!(name(&call), "GET last_operation");
+        let ended = ended.answered(Outcome::Polled(polled(OperationState::Succeeded)));
+        assert_eq!(name(&ended.asking().1), "DELETE");
+        // Each refusal is followed by polls and, later and later, by another DELETE.
+        let (mut leaving, mut tries, mut polls) = (begun.deleted(), vec![], 0);
+        let begin = leaving.now;
+        for _ in 0..40 {
+            let (asked, call) = leaving.asking();
+            assert!(matches!(asked.decoded_phase(), Phase::Polling(Awaited::Operation(_), _)));
+            leaving = if matches!(call, Call::Delete(..)) {
+                assert!(polls > 0, "a poll between two DELETEs");
+                polls = 0;
+                tries.push(asked.now.duration_since(begin).as_secs());
+                asked.absorbing(&call, blocked()).0
+            } else {
+                polls += 1;
+                asked.absorbing(&call, busy()).0
+            };
+        }
+        assert!((29..=31).contains(&tries[0]) && tries.len() > 5, "{tries:?}");
+        let longer = tries[tries.len() - 1] - tries[tries.len() - 2] > 2 * (tries[2] - tries[1]);
+        assert!(longer, "{tries:?}");
+        // A DELETE that is accepted, or without an answer, takes the place of the operation.
+        for answer in
+            [osb::Outcome::Answered(Deleted::Accepted { operation: None }), doubt(None, false, false)]
+        {
+            let (polled, call) = leaving.clone().after(3600).asking();
+            assert_eq!(name(&call), "GET last_operation", "what is due is polled first");
+            let (asked, call) = polled.absorbing(&call, busy()).0.asking();
+            assert_eq!(name(&call), "DELETE");
+            let (next, _) = asked.absorbing(&call, Outcome::Deleted(answer));
+            let deleting = matches!(
+                next.decoded_phase(),
+                Phase::Deleting { .. } | Phase::Polling(Awaited::Deletion(DeletePurpose::Deletion), _)
+            );
+            assert!(deleting, "{:?}", next.decoded_phase());
+        }
+    }
 }
 
 // OSB 82
