@@ -60,6 +60,7 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
     fn needs_intent(call: &Self::Call) -> bool;
 
     /// The status to write while a broker takes its time with this request. `None`: the present one says it all. Pure.
+    #[must_use]
     fn unanswered(_: &Observed<Self>, _: &Self::Call) -> Option<Self::Status> {
         None
     }

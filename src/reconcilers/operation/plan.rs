@@ -68,7 +68,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if view.has_finalizer()
         && let Some(record) = R::legacy_record(view)
     {
-        return Step::Record(record);
+        return Step::Record(completed::<R>(record));
     }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
         (true, true) => plan_deletion(view),
@@ -83,8 +83,17 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         Step::Wait(_) if is_unclaimed(view, &view.status) => intent::claim(view, view.status_copy()),
         // What is pending is no longer answered soon.
         Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),
+        // v0.3 writes no `Stalled`.
+        Step::Wait(wait) if !view.is_being_deleted() => {
+            record_or(view, completed::<R>(view.status_copy()), Step::Wait(wait))
+        }
         step => step,
     }
+}
+
+fn completed<R: BrokerResource>(mut status: R::Status) -> R::Status {
+    status.complete_conditions();
+    status
 }
 
 fn is_unclaimed<R: PlanHooks>(view: &View<'_, R>, status: &R::Status) -> bool {
