@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use testkit::{
     stage::{
         Installation, WITH_POLICIES,
-        case::Case,
+        case::{CREDENTIALS, Case},
         install::install,
-        objects::{BINDING, INSTANCE, is_ready},
+        objects::{BINDING, INSTANCE, SECRET, is_ready},
     },
     {
         broker::{Operation, POSTGRESQL, SMALL},
@@ -62,6 +62,9 @@ async fn the_original_finds_in_specs_what_it_looks_for_there() {
     // Nobody has asked a broker for this one, so nobody needs to know its id.
     case.order("waiting", "none", json!({})).await;
     case.says(INSTANCE, "waiting", "ReferencesNonexistentServicePlan", &[]).await;
+    let is_held =
+        |secret: &Value| secret["metadata"]["finalizers"].as_array().is_some_and(|names| !names.is_empty());
+    case.until(SECRET, CREDENTIALS, "to be held back", is_held).await;
     stage.operator.stop().await.unwrap();
     let mut without_admission = stage.plane.kubectl_command();
     without_admission.args(["delete", "-k", ADMISSION]);
@@ -82,6 +85,8 @@ async fn the_original_finds_in_specs_what_it_looks_for_there() {
     assert_eq!(types, ["Ready", "Failed"], "the original would never take Stalled away");
     assert!(is_at_rest(&refused, "observedGeneration"), "{refused:#}");
     assert!(case.get(INSTANCE, "waiting").await["spec"].get("externalID").is_none());
+    let secret = case.get(SECRET, CREDENTIALS).await;
+    assert!(!is_held(&secret) && secret["metadata"].get("labels").is_none(), "{secret:#}");
     write_back(stage.plane);
     assert_eq!(case.get(INSTANCE, "db").await, db, "it can be repeated");
 

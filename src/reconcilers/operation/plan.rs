@@ -70,6 +70,9 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     {
         return Step::Record(completed::<R>(record));
     }
+    if let Some(step) = plan_replaced(view) {
+        return step;
+    }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
         (true, true) => plan_deletion(view),
         (true, false) => return Step::Wait(Wait::ForChange),
@@ -94,6 +97,30 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
 fn completed<R: BrokerResource>(mut status: R::Status) -> R::Status {
     status.complete_conditions();
     status
+}
+
+/// The next step for an object whose broker object was replaced by another one: its record follows. If more
+/// than one could take the place of an object that is gone, none does, and an object with work to do says so.
+fn plan_replaced<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>> {
+    if !view.has_finalizer() || view.is_restored() {
+        return None;
+    }
+    match view.dependencies.replacement().as_ref()? {
+        Ok(record) => {
+            let mut status = view.status_copy();
+            *status.resolved_mut() = Some(record.clone());
+            (status != *view.status).then(|| Step::Record(status))
+        }
+        Err(message) => {
+            let is_idle = !view.is_being_deleted()
+                && matches!(view.phase, Phase::Present { .. })
+                && view.is_true(Ready)
+                && !view.spec_has_changed();
+            let ready = (Unknown, Reason::ReferencesNonexistentBroker, &**message);
+            (!is_idle && !view.dependencies.recorded_broker_exists())
+                .then(|| record_ready_and_wait(view, ready, Wait::ForChange))
+        }
+    }
 }
 
 fn is_unclaimed<R: PlanHooks>(view: &View<'_, R>, status: &R::Status) -> bool {
