@@ -117,6 +117,7 @@ fn record(number: usize) -> ResolvedOffering {
     ResolvedOffering {
         scope: ScopeKind::Cluster,
         broker: format!("broker-{}", class / CLASSES_OF_BROKER),
+        broker_url: None,
         class: format!("class-{class}"),
         plan: format!("plan-{plan}"),
         service_id: format!("class-id-{class}").as_str().into(),

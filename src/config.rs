@@ -111,7 +111,8 @@ pub struct Config {
     pub(crate) cascading_deletion: bool,
 
     /// Do not list and watch Secrets. The operator then notices a deleted or changed credential Secret within
-    /// minutes instead of at once.
+    /// minutes instead of at once, and does not hold back the Secrets of brokers in a namespace that is being
+    /// deleted.
     ///
     /// The operator must not have the right to list all Secrets of the cluster
     /// (`config/rbac/cluster-role.yaml`).

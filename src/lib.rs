@@ -10,9 +10,9 @@
 //!     └──────────────────────────── status, Secret ◄───────────────────┴──────── absorb ◄───────── answer
 //! ```
 //!
-//! The operator has ten watches. Eight are for the kinds of its own API ([`crd`]), and each of these kinds
-//! has a controller. The other two are for namespaces and for the Secrets of bindings, and have none
-//! ([`runtime`]). A watch fills the cache of its kind ([`caches`]). Then [`runtime::triggers`] names the
+//! The operator has eleven watches. Eight are for the kinds of its own API ([`crd`]), and each of these kinds
+//! has a controller. The others are for the Secrets of namespaced brokers ([`reconcilers::credentials`]), which
+//! have one too, and for namespaces and the Secrets of bindings, which have none ([`runtime`]). A watch fills the cache of its kind ([`caches`]). Then [`runtime::triggers`] names the
 //! objects that depend on the change, and the controllers reconcile them. One reconcile takes one object as
 //! far as possible:
 //!
@@ -68,6 +68,8 @@
 //!   [`reconcilers::instance`] provisions, updates and deprovisions it.
 //! * **Binding**: access to an instance, [`ServiceBinding`](crd::ServiceBinding). [`reconcilers::binding`]
 //!   binds, writes the credentials to a Secret, and unbinds.
+//! * **Successor**: a broker object that takes the place of another one, which is gone or is being deleted
+//!   ([`caches::successors`]). Instances and bindings go on with it.
 //! * **Intent**: the status that announces a request before the operator sends it
 //!   ([`reconcilers::operation::intent`]). After a crash, the next process sees in it that the request may
 //!   have been sent, and under which id.

@@ -19,6 +19,8 @@ pub(super) enum Key {
     Namespace(String),
     /// The broker object that offers a class or a plan, or that an instance or a binding has on record.
     Broker(Place, String),
+    /// The URL of the broker that an instance or a binding has on record.
+    BrokerUrl(Place, String),
     /// The name of a class in the catalog.
     ExternalName(Place, String),
     /// The id of a class in the catalog.
@@ -118,8 +120,9 @@ pub(super) fn of_instance(instance: &ServiceInstance) -> Vec<Key> {
         keys.extend(plan_ids(instance).map(|id| plan_of(place.clone(), resolved.class, Some(id))));
         keys.extend(named.map(|named| plan_of(place.clone(), resolved.class, named.plan)));
         if let Some(broker) = resolved.broker {
-            keys.push(Key::Broker(place, broker.to_owned()));
+            keys.push(Key::Broker(place.clone(), broker.to_owned()));
         }
+        keys.extend(resolved.broker_url.map(|url| Key::BrokerUrl(place, url.to_owned())));
     }
     if let Some(named) = named {
         let place = place(named.scope, &namespace);
@@ -167,8 +170,9 @@ pub(super) fn of_binding(binding: &ServiceBinding) -> Vec<Key> {
         keys.extend([
             Key::Broker(place.clone(), record.broker.clone()).unsettled(),
             Key::NamesClass(place.clone(), record.class.clone()).unsettled(),
-            Key::NamesPlan(place, record.plan.clone()).unsettled(),
+            Key::NamesPlan(place.clone(), record.plan.clone()).unsettled(),
         ]);
+        keys.extend(record.broker_url.clone().map(|url| Key::BrokerUrl(place, url).unsettled()));
     }
     keys
 }

@@ -62,6 +62,23 @@ impl Caches {
         self.instances.indexed(&Key::of_broker(broker))
     }
 
+    /// The instances that have a broker of this URL on record.
+    #[must_use]
+    pub fn instances_of_broker_url(&self, namespace: Option<&str>, url: &str) -> Vec<Arc<ServiceInstance>> {
+        self.instances.indexed(&Key::BrokerUrl(namespace.map(str::to_owned), url.to_owned()))
+    }
+
+    /// The bindings that have a broker of this URL on record and may wait for it.
+    #[must_use]
+    pub fn unsettled_bindings_of_broker_url(
+        &self,
+        namespace: Option<&str>,
+        url: &str,
+    ) -> Vec<Arc<ServiceBinding>> {
+        let key = Key::BrokerUrl(namespace.map(str::to_owned), url.to_owned());
+        self.bindings.indexed(&key.unsettled())
+    }
+
     /// The instances that name a class of a namespace, or (`None`) of the cluster. `class` is the name of the
     /// object, or the name or id in the catalog.
     #[must_use]

@@ -3,6 +3,7 @@
 //! * [`kind`]: the objects of one kind, and the queue of its controller (`queue`).
 //! * `index`, `keys`: what the objects are looked up by. `lookups`: the questions that the rest of the
 //!   operator asks.
+//! * [`successors`]: which broker object takes the place of another one.
 //! * [`named`]: what instances and bindings name. [`object_key`]: which object of which kind.
 
 mod index;
@@ -12,6 +13,7 @@ mod lookups;
 pub mod named;
 pub mod object_key;
 mod queue;
+pub mod successors;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -35,6 +37,8 @@ pub struct Caches {
     pub bindings: Arc<Kind<ServiceBinding>>,
     /// The Secrets that carry our label, without their data. None when the operator may not watch Secrets.
     pub secrets: Option<Arc<Kind<PartialObjectMeta<Secret>>>>,
+    /// The Secrets of namespaced brokers that carry our finalizer, without their data. None in the same case.
+    pub broker_secrets: Option<Arc<Kind<PartialObjectMeta<Secret>>>>,
     /// Namespaces, metadata only: brokers get their uid.
     pub namespaces: Arc<Kind<PartialObjectMeta<Namespace>>>,
 }
@@ -77,6 +81,7 @@ impl Caches {
             instances: Arc::new(Kind::new(keys::of_instance)),
             bindings: Arc::new(Kind::new(keys::of_binding)),
             secrets: watch_secrets.then(|| Arc::new(Kind::new(keys::none))),
+            broker_secrets: watch_secrets.then(|| Arc::new(Kind::new(keys::none))),
             namespaces: Arc::new(Kind::new(keys::none)),
         }
     }

@@ -17,6 +17,8 @@ pub struct Resolved<'a> {
     pub scope: ScopeKind,
     /// Name of the broker object. v0.3 did not record it.
     pub broker: Option<&'a str>,
+    /// URL of the broker, if it is on record.
+    pub broker_url: Option<&'a str>,
     /// Name of the class object.
     pub class: &'a str,
     /// Name of the plan object; empty where v0.3 recorded none.
@@ -25,7 +27,13 @@ pub struct Resolved<'a> {
 
 impl<'a> From<&'a ResolvedOffering> for Resolved<'a> {
     fn from(record: &'a ResolvedOffering) -> Self {
-        Self { scope: record.scope, broker: Some(&record.broker), class: &record.class, plan: &record.plan }
+        Self {
+            scope: record.scope,
+            broker: Some(&record.broker),
+            broker_url: record.broker_url.as_deref(),
+            class: &record.class,
+            plan: &record.plan,
+        }
     }
 }
 
@@ -44,7 +52,7 @@ pub fn resolved<'a>(instance: &'a ServiceInstance) -> Option<Resolved<'a>> {
     let of_namespace = (ScopeKind::Namespace, &spec.service_class_ref, &spec.service_plan_ref);
     [of_cluster, of_namespace].into_iter().find_map(|(scope, class, plan)| {
         let (class, plan) = (name(class)?, name(plan).unwrap_or_default());
-        Some(Resolved { scope, broker: None, class, plan })
+        Some(Resolved { scope, broker: None, broker_url: None, class, plan })
     })
 }
 

@@ -21,6 +21,8 @@ pub enum ObjectKind {
     Instance,
     /// `ServiceBinding`
     Binding,
+    /// A `Secret` with the credentials of a namespaced broker.
+    Secret,
 }
 
 /// One object of a kind that has a controller.
@@ -65,6 +67,11 @@ impl Caches {
         match (key.kind, &key.namespace) {
             (ObjectKind::Instance, _) => push(&self.instances, key),
             (ObjectKind::Binding, _) => push(&self.bindings, key),
+            (ObjectKind::Secret, _) => {
+                if let Some(secrets) = &self.broker_secrets {
+                    push(secrets, key);
+                }
+            }
             (_, None) => self.cluster.enqueue(key),
             (_, Some(_)) => self.namespaced.enqueue(key),
         }
@@ -77,7 +84,7 @@ impl<S: Scope> ScopeCaches<S> {
             ObjectKind::Broker => push(&self.brokers, key),
             ObjectKind::Class => push(&self.classes, key),
             ObjectKind::Plan => push(&self.plans, key),
-            ObjectKind::Instance | ObjectKind::Binding => {}
+            ObjectKind::Instance | ObjectKind::Binding | ObjectKind::Secret => {}
         }
     }
 }

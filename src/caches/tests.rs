@@ -81,7 +81,8 @@ impl Random {
         let scope = if self.chance() { ScopeKind::Cluster } else { ScopeKind::Namespace };
         let (broker, class, plan) = (self.name(), self.name(), self.name());
         let (service_id, plan_id) = (self.name().as_str().into(), self.name().as_str().into());
-        ResolvedOffering { scope, broker, class, plan, service_id, plan_id }
+        let broker_url = self.maybe(Self::name);
+        ResolvedOffering { scope, broker, broker_url, class, plan, service_id, plan_id }
     }
 
     /// Name, namespace, uid and sometimes a deletion for an object.

@@ -99,6 +99,10 @@ pub struct ResolvedOffering {
     pub scope: ScopeKind,
     /// The name of the broker object.
     pub broker: String,
+    /// The URL of the broker, without credentials. With it, the instance goes on with another broker object of
+    /// the same URL when this one is deleted.
+    #[serde(default, rename = "brokerURL", skip_serializing_if = "Option::is_none")]
+    pub broker_url: Option<String>,
     /// The name of the class object.
     pub class: String,
     /// The name of the plan object.

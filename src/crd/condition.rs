@@ -180,6 +180,15 @@ pub trait Conditioned {
         }
     }
 
+    /// Adds the `Stalled` that v0.3 does not write beside a true `Failed`.
+    fn complete_conditions(&mut self) {
+        let (conditions, shown) = self.conditions_mut();
+        if is_true(conditions, ConditionType::Failed) && find(conditions, ConditionType::Stalled).is_none() {
+            repeat_failure(conditions);
+            *shown = summary(conditions);
+        }
+    }
+
     /// Removes a condition and updates `lastConditionState`.
     fn remove_condition(&mut self, type_: ConditionType) {
         let (conditions, shown) = self.conditions_mut();

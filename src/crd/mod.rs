@@ -53,6 +53,10 @@ pub const INTENT_ANNOTATION: &str = "servicecatalog.k8s.io/intent";
 /// To set it, a user needs the verb `restore`.
 pub const ADOPT_ANNOTATION: &str = "servicecatalog.k8s.io/adopt";
 
+/// The name of a broker object in the same namespace, or of a cluster-wide one, that this broker object takes
+/// the place of: when that one is deleted, its instances and bindings go on with this one.
+pub const REPLACES_ANNOTATION: &str = "servicecatalog.k8s.io/replaces";
+
 /// The definitions of all eight kinds, as `crds/` has them.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -3,7 +3,11 @@
 
 use std::{fmt::Debug, hash::Hash};
 
-use kube::{Resource, ResourceExt as _, core::object::HasStatus};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Resource, ResourceExt as _,
+    core::{PartialObjectMeta, object::HasStatus},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -42,6 +46,7 @@ impl Object for ClusterServicePlan {}
 impl Object for ServiceBroker {}
 impl Object for ServiceClass {}
 impl Object for ServicePlan {}
+impl Object for PartialObjectMeta<Secret> {}
 
 /// Implements [`Object`] for a kind whose objects carry an intent.
 macro_rules! object_with_intent {

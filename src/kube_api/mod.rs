@@ -8,6 +8,7 @@ pub mod client;
 pub mod cluster_id;
 mod depth_limit;
 pub mod error;
+pub(crate) mod namespaces;
 pub(crate) mod owner;
 pub(crate) mod request;
 pub(crate) mod secrets;

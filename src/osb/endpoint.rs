@@ -185,6 +185,13 @@ pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
     Ok(url)
 }
 
+/// `spec.url` in the form in which it is recorded and compared. It has no credentials. `None` if it is not
+/// valid.
+#[must_use]
+pub fn bare_url(url: &str) -> Option<String> {
+    base(url).ok().map(|url| url.as_str().trim_end_matches('/').to_owned())
+}
+
 impl Authentication {
     /// The value of `Authorization`.
     pub(super) fn header(&self) -> Result<Option<HeaderValue>, EndpointError> {

@@ -38,6 +38,9 @@ pub struct BrokerMemory {
     /// The API version that the failures belong to. An annotation sets the version, so the generation does
     /// not change with it.
     pub api_version: Option<ApiVersion>,
+    /// How many other broker objects this one could take the place of. When there are more, the operator
+    /// tries again at once.
+    pub replaced: usize,
 }
 
 /// The memories of all objects of one type, by uid.

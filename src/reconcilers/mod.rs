@@ -14,6 +14,7 @@ pub mod binding;
 pub mod broker;
 pub mod catalog_object;
 pub mod context;
+pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod expectations;

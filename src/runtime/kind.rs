@@ -103,6 +103,18 @@ impl Kinds {
         self.controllers.push(control(&self.context, kind, reconcile, &self.stop).boxed());
     }
 
+    /// Adds a kind with a controller and with its own watch.
+    pub fn add_watched<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
+        &mut self,
+        kind: &Arc<Kind<K>>,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
+        triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
+    ) {
+        self.watch(kind, events, triggers);
+        self.controllers.push(control(&self.context, kind, reconcile, &self.stop).boxed());
+    }
+
     /// Adds a kind without a controller.
     pub fn watch<K>(
         &mut self,

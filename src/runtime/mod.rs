@@ -45,7 +45,7 @@ use crate::{
     leader::{self, Candidate, Leadership, lease::Timing, store::ApiLease},
     metrics::Metrics,
     reconcilers::{
-        binding::BindingReconciler, context::Context, expectations::Expectations,
+        binding::BindingReconciler, context::Context, credentials, expectations::Expectations,
         instance::InstanceReconciler, memory::Memories, runner, writes::secret::LABEL_BINDING,
     },
     server::{self, Readiness},
@@ -183,6 +183,11 @@ fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
         let labelled = watcher::Config::default().labels(LABEL_BINDING);
         let events = watcher(Api::all(client.clone()), labelled).default_backoff();
         kinds.watch(secrets, events, triggers::secret);
+    }
+    if let Some(secrets) = &caches.broker_secrets {
+        let held = watcher::Config::default().labels(credentials::HELD);
+        let events = watcher(Api::all(client.clone()), held).default_backoff();
+        kinds.add_watched(secrets, events, credentials::reconcile, triggers::broker_secret);
     }
     let events = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
     kinds.watch(&caches.namespaces, events, triggers::namespace);

@@ -25,18 +25,23 @@ use crate::{
             ObjectKey,
             ObjectKind::{self, Binding, Broker, Class, Instance, Plan},
         },
+        successors::replaced_by_name,
     },
     crd::{
         ClusterWide, ConditionType, Namespaced, ScopeKind, ServiceBinding, ServiceInstance,
+        broker::SecretAuth,
         common::BrokerKey,
         condition::is_true,
         scope::{BrokerObject, CatalogObject, PlanObject as _},
     },
+    osb::endpoint::bare_url,
+    reconcilers::credentials,
 };
 
 /// After a change of a broker. Unsettled instances and bindings may wait until it exists or can be used. When
 /// it is new, all its instances are reconciled, because a settled one may have a request for it, and so are
-/// its classes and plans that have left the catalog: they can be deleted only while their broker exists.
+/// its classes and plans that have left the catalog: they can be deleted only while their broker exists. If one
+/// broker takes the place of another one, both are reconciled, and all instances of the one that leaves.
 #[must_use]
 pub fn broker<S: Watched>(change: &Change<S::Broker>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Broker, change);
@@ -59,6 +64,73 @@ pub fn broker<S: Watched>(change: &Change<S::Broker>, caches: &Caches) -> Vec<Ob
     }
     dependents.extend(instances_and_bindings(&instances, caches, |_| is_new));
     dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker(&key)));
+    dependents.extend(successors::<S>(&**broker, &instances, caches));
+    for version in change.versions() {
+        dependents.extend(replaced::<S>(&**version, caches));
+    }
+    dependents.extend(secrets::<S>(change));
+    dependents
+}
+
+/// The Secrets that a namespaced broker names or named. They may be held back without need.
+fn secrets<S: Watched>(change: &Change<S::Broker>) -> Vec<ObjectKey> {
+    if S::KIND == ScopeKind::Cluster {
+        return Vec::new();
+    }
+    let named = change.versions().filter_map(|broker| broker.auth());
+    let key = |auth: SecretAuth| ObjectKey {
+        kind: ObjectKind::Secret,
+        namespace: Some(auth.namespace),
+        name: auth.name,
+    };
+    named.map(key).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// When a broker object is gone or is being deleted: the broker objects that take its place, because they
+/// take over its classes and plans, and all its instances, because their records follow.
+fn successors<S: Watched>(
+    broker: &S::Broker,
+    instances: &[Arc<ServiceInstance>],
+    caches: &Caches,
+) -> Vec<ObjectKey> {
+    let (namespace, name) = (broker.namespace(), broker.name_any());
+    let url = bare_url(&broker.common().url);
+    let successors = S::stores(caches).successors(namespace.as_deref(), &name, url.as_deref());
+    let mut dependents = keys(Broker, &successors);
+    if !successors.is_empty() {
+        dependents.extend(keys(Instance, instances));
+    }
+    dependents
+}
+
+/// The broker objects whose place a broker may take, and all their instances, with the bindings that may wait.
+/// Those objects are gone, or are being deleted and say what they wait for.
+fn replaced<S: Watched>(broker: &S::Broker, caches: &Caches) -> Vec<ObjectKey> {
+    let (namespace, name) = (broker.namespace(), broker.name_any());
+    let (place, scope) = (namespace.as_deref(), S::stores(caches));
+    let url = bare_url(&broker.common().url);
+    let named = replaced_by_name(broker);
+    let mut dependents = Vec::new();
+    let mut names: BTreeSet<String> = named.map(str::to_owned).into_iter().collect();
+    if let Some(url) = &url {
+        let of_url = caches.instances_of_broker_url(place, url);
+        names.extend(of_url.iter().filter_map(|instance| resolved(instance)?.broker.map(str::to_owned)));
+        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker_url(place, url)));
+    }
+    for leaving in scope.brokers_in(place) {
+        let is_named = named == Some(&*leaving.name_any());
+        if leaving.meta().deletion_timestamp.is_some()
+            && (is_named || (url.is_some() && bare_url(&leaving.common().url) == url))
+        {
+            dependents.push(ObjectKey::of(Broker, &*leaving));
+            names.insert(leaving.name_any());
+        }
+    }
+    for left in names.iter().filter(|left| **left != name && scope.is_broker_leaving(place, left)) {
+        let key = BrokerKey::new(S::KIND, place, left);
+        dependents.extend(instances_and_bindings(&caches.instances_of_broker(&key), caches, |_| true));
+        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker(&key)));
+    }
     dependents
 }
 
@@ -191,6 +263,17 @@ pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<Obj
         })
     });
     owners.collect()
+}
+
+/// After a change of a Secret that is held back for brokers: its controller checks whether they still need it.
+/// They hold back a Secret that was created again.
+#[must_use]
+pub fn broker_secret(change: &Change<PartialObjectMeta<Secret>>, caches: &Caches) -> Vec<ObjectKey> {
+    let mut dependents = changed_object(ObjectKind::Secret, change);
+    if let Some(secret) = change.versions().last() {
+        dependents.extend(keys(Broker, &credentials::brokers_of(secret, caches)));
+    }
+    dependents
 }
 
 /// After a change of a namespace. Objects that were created before the namespace was in the cache wait for

@@ -63,6 +63,7 @@ impl Bench {
                 secret: self.secret.clone(),
                 namespace_uid: Some("ns-uid".into()),
                 cluster_id: "cluster".into(),
+                replacement: None,
                 recorded_broker_exists: true,
             },
             memory: self.memory,

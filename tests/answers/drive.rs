@@ -1,6 +1,6 @@
 //! From what is known after an answer to a verdict, and the operation that no instance and no binding is behind.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -201,6 +201,7 @@ pub fn delete(object: &mut impl Resource, now: Timestamp) {
 pub fn offering() -> Offering {
     Offering {
         broker: BrokerKey::new(ScopeKind::Cluster, None, "b"),
+        broker_url: None,
         class: "class".into(),
         plan: "plan".into(),
         service_id: "s".into(),
@@ -246,6 +247,9 @@ fn fetch(broker: &mut ClusterServiceBroker, memory: &mut BrokerMemory, now: Time
             blocking_instances: vec![],
             instances: vec![],
             outdated: false,
+            replaced: BTreeSet::new(),
+            unheld: None,
+            successors: vec![],
         },
         memory: *memory,
         settings: ReconcileSettings::default(),

@@ -56,6 +56,7 @@ impl Bench {
                 namespace_uid: Some("ns-uid".into()),
                 cluster_id: "cluster".into(),
                 context_annotations: None,
+                replacement: None,
                 recorded_broker_exists: true,
                 legacy: None,
             },

@@ -29,6 +29,7 @@ mod references;
 mod refused_entries;
 mod restore;
 mod samples;
+mod successors;
 mod svcat;
 mod third_party;
 mod updates;

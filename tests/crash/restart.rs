@@ -1,11 +1,11 @@
 //! A restart while all is well, or while something else is going.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{
-    broker::{Operation, catalog},
+    broker::{Operation, PASSWORD, USERNAME, catalog},
     stage::{
         case::{CREDENTIALS, Case},
-        objects::{BINDING, INSTANCE, NAMESPACE, SECRET},
+        objects::{BINDING, BROKER, INSTANCE, NAMESPACE, SECRET},
     },
 };
 
@@ -76,14 +76,76 @@ async fn a_stop_in_order_waits_for_what_is_under_way() {
     case.finish().await;
 }
 
+const HELD: &str = "servicecatalog.k8s.io/broker-credentials";
+
+fn is_held(secret: &Value) -> bool {
+    let finalizers = secret["metadata"]["finalizers"].as_array();
+    finalizers.is_some_and(|finalizers| finalizers.iter().any(|name| name == HELD))
+}
+
+async fn held(case: &Case) {
+    case.until(SECRET, CREDENTIALS, "to be held back", is_held).await;
+}
+
+// v0.3 Q32
+#[tokio::test]
+async fn a_namespace_that_is_deleted_while_the_operator_restarts_ends_and_leaves_nothing_at_the_broker() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "ends").await;
+    for name in ["db1", "db2"] {
+        case.provide(name, json!({})).await;
+        case.connect(&format!("{name}-app"), name, json!({})).await;
+    }
+    held(&case).await;
+    stage.operator.kill();
+    case.delete(NAMESPACE, "ends").await;
+    let is_leaving = |secret: &Value| secret["metadata"]["deletionTimestamp"].is_string();
+    case.until(SECRET, CREDENTIALS, "to be deleted and held back", is_leaving).await;
+    stage.operator.restart().await.unwrap();
+    case.gone(NAMESPACE, "ends").await;
+    case.audit();
+}
+
+#[tokio::test]
+async fn a_secret_is_held_back_for_no_longer_than_a_broker_needs_it() {
+    let (stage, _turn) = turn().await;
+    let case = namespaced(stage, "held").await;
+    case.provide("db", json!({})).await;
+    held(&case).await;
+    // Outside a namespace that is being deleted, a Secret can be deleted and created again at any time.
+    case.remove(SECRET, CREDENTIALS).await;
+    let credentials = json!({ "username": USERNAME, "password": PASSWORD });
+    case.hand.secret(CREDENTIALS, credentials.clone()).await.unwrap();
+    held(&case).await;
+    // The broker names another Secret.
+    case.hand.secret("other", credentials).await.unwrap();
+    case.edit(BROKER, "held", json!({ "authInfo": { "basic": { "secretRef": { "name": "other" } } } })).await;
+    case.until(SECRET, "other", "to be held back", is_held).await;
+    let is_free = |secret: &Value| {
+        let metadata = &secret["metadata"];
+        !is_held(secret) && metadata["labels"].get(HELD).is_none()
+    };
+    case.until(SECRET, CREDENTIALS, "to be let go", is_free).await;
+    case.remove(INSTANCE, "db").await;
+    // The broker is gone before the operator notices.
+    stage.operator.kill();
+    case.hand.edit(BROKER, "held", json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    case.remove(BROKER, "held").await;
+    stage.operator.restart().await.unwrap();
+    case.until(SECRET, "other", "to be let go", is_free).await;
+    case.audit();
+}
+
 #[tokio::test]
 async fn a_namespace_that_lost_the_credentials_of_its_broker_says_how_it_can_end() {
     let (stage, _turn) = turn().await;
     let case = namespaced(stage, "no-credentials").await;
     case.provide("db", json!({})).await;
+    held(&case).await;
     stage.operator.kill();
+    // Somebody forces the deletion of the Secret, and who could have remembered what it said is gone.
+    case.hand.edit(SECRET, CREDENTIALS, json!({ "metadata": { "finalizers": null } })).await.unwrap();
     case.delete(NAMESPACE, "no-credentials").await;
-    // Nobody holds on to a Secret, and who could have remembered what it said is gone.
     case.gone(SECRET, CREDENTIALS).await;
     stage.operator.restart().await.unwrap();
     let words = ["none can be created in a namespace that is being deleted", "remove the finalizers"];

@@ -119,6 +119,7 @@ impl Subject for BindingReconciler {
             secret,
             namespace_uid: Some("namespace-uid".into()),
             cluster_id: "cluster-id".into(),
+            replacement: None,
             recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
         };
         Observed {

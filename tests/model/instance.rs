@@ -53,6 +53,7 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
     let size = if around.other_plan { "large" } else { "small" };
     Ok(Offering {
         broker: BrokerKey { scope: ScopeKind::Cluster, namespace: None, name: "broker".into() },
+        broker_url: None,
         class: "class".into(),
         plan: size.into(),
         service_id: "service-id".into(),
@@ -182,6 +183,7 @@ impl Subject for InstanceReconciler {
             bindings: if around.bound { vec![binding] } else { vec![] },
             namespace_uid: Some("namespace-uid".into()),
             cluster_id: "cluster-id".into(),
+            replacement: None,
             recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
         };
         Observed {

@@ -7,6 +7,7 @@ use testkit::{
 };
 
 use crate::{
+    instances::stalled,
     left::{BINDING_ID, Left},
     take_over,
 };
@@ -164,6 +165,7 @@ fn an_orphan_is_deleted_and_its_binding_stays_failed() {
 fn a_refused_bind_is_not_tried_again_and_undone_with_its_binding() {
     take_over("binding-failed", |left| async move {
         left.case.failed(BINDING, "app", &["Status: 400"]).await;
+        stalled(&left, BINDING, "app").await;
         left.case.remove(BINDING, "app").await;
         assert_eq!(left.changes(), once(Operation::Unbind), "as the original has noted");
         left.case.finish().await;

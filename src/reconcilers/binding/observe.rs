@@ -9,14 +9,18 @@ use super::{
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
-    crd::{ServiceBinding, ServiceInstance},
+    caches::Caches,
+    crd::{ServiceBinding, ServiceInstance, common::ResolvedOffering},
     reconcilers::{
         context::Context,
         error::ReconcileError,
         instance::Instance,
         operation::{Decoded, engine::ObserveHooks, resource::OperationDependencies},
         parameters::{self, Parameters, ParametersError},
-        references::{self, Offering, Unresolved},
+        references::{
+            self, Offering, Unresolved,
+            replaced::{self, Replacement},
+        },
     },
 };
 
@@ -47,8 +51,10 @@ pub struct BindingDependencies {
     pub namespace_uid: Option<String>,
     /// The id of this cluster.
     pub cluster_id: String,
-    /// Whether the object of the broker of the last request exists.
+    /// Whether the object of the broker of the last request exists, or another one replaces it.
     pub recorded_broker_exists: bool,
+    /// The class and plan of the broker object that replaces the recorded one, if one does.
+    pub replacement: Replacement,
 }
 
 impl BindingDependencies {
@@ -78,6 +84,10 @@ impl OperationDependencies for BindingDependencies {
         self.recorded_broker_exists
     }
 
+    fn replacement(&self) -> &Replacement {
+        &self.replacement
+    }
+
     fn namespace_uid(&self) -> Option<&str> {
         self.namespace_uid.as_deref()
     }
@@ -100,12 +110,40 @@ impl ObserveHooks for Binding {
         object: &Arc<ServiceBinding>,
         context: &Context,
     ) -> Result<BindingDependencies, ReconcileError> {
-        observe(&Decoded::of(&**object), context).await
+        let mut decoded = Decoded::<Self>::of(&**object);
+        let replacement = replacement(&decoded, &context.caches);
+        if let Some(Ok(record)) = &replacement {
+            // The status follows with the next write.
+            decoded.status.to_mut().resolved = Some(record.clone());
+        }
+        observe(&decoded, replacement, context).await
+    }
+}
+
+/// The class and plan of the broker object that replaces the recorded one. A binding goes where its instance
+/// has gone.
+fn replacement(decoded: &Decoded<'_, Binding>, caches: &Caches) -> Replacement {
+    let record = decoded.status.resolved.as_ref().filter(|_| decoded.may_exist())?;
+    let namespace = decoded.namespace();
+    let of_instance = caches.instance(namespace, &decoded.object.spec.instance_ref.name);
+    let of_instance = of_instance.as_ref().and_then(|instance| instance.status.as_ref());
+    let moved = of_instance
+        .filter(|status| status.instance_id == decoded.status.instance_id)
+        .and_then(|status| status.resolved.as_ref())
+        .filter(|moved| {
+            let is_same = (moved.scope, &moved.service_id) == (record.scope, &record.service_id);
+            is_same && moved.broker != record.broker
+        });
+    match moved {
+        // The plan object is shown only. The plan id stays the one of the bind.
+        Some(moved) => Some(Ok(ResolvedOffering { plan_id: record.plan_id.clone(), ..moved.clone() })),
+        None => replaced::resolve(record, namespace, caches),
     }
 }
 
 async fn observe(
     decoded: &Decoded<'_, Binding>,
+    replacement: Replacement,
     context: &Context,
 ) -> Result<BindingDependencies, ReconcileError> {
     let (object, status, namespace) = (decoded.object, &decoded.status, decoded.namespace());
@@ -154,6 +192,7 @@ async fn observe(
         cluster_id: context.cluster_id.clone(),
         recorded_broker_exists: recorded
             .is_some_and(|recorded| caches.has_broker(&references::recorded_broker(recorded, namespace))),
+        replacement,
         instance,
     })
 }

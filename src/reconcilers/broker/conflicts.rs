@@ -2,7 +2,7 @@
 //! use them. Pure.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -53,12 +53,14 @@ impl Conflicts {
         self.found.entry(kind).or_default().push(text);
     }
 
-    /// Finds the objects that cannot be written at all, and returns their names.
+    /// Finds the objects that cannot be written at all, and returns their names. Objects of the `replaced`
+    /// brokers are deleted first, so they are no conflict.
     pub fn check<E: CatalogObject, B: BrokerObject>(
         &mut self,
         wanted: &[E],
         present: &[Arc<E>],
         broker: &B,
+        replaced: &BTreeSet<String>,
     ) -> HashSet<String> {
         let present: HashMap<String, &Arc<E>> =
             present.iter().map(|entry| (entry.name_any(), entry)).collect();
@@ -71,7 +73,7 @@ impl Conflicts {
                 (Some(other), _) => {
                     Some((ConflictKind::SameName, format!("{other:?} and {id:?} ({object})")))
                 }
-                (None, Some(present)) => conflict(&***present, id, &object, broker),
+                (None, Some(present)) => conflict(&***present, id, &object, broker, replaced),
                 (None, None) => None,
             };
             first.entry(name.clone()).or_insert(id);
@@ -90,12 +92,14 @@ fn conflict<E: CatalogObject, B: BrokerObject>(
     id: &str,
     object: &str,
     broker: &B,
+    replaced: &BTreeSet<String>,
 ) -> Option<(ConflictKind, String)> {
-    if present.broker_name() != broker.name_any() {
+    let is_taken = replaced.contains(present.broker_name());
+    if present.broker_name() != broker.name_any() && !is_taken {
         let other = format!("{} {}", B::kind(&()), present.broker_name());
         return Some((ConflictKind::OtherBroker, format!("{id:?} ({object} of {other})")));
     }
-    let difference = if owner::of(present, broker) == Ownership::Foreign {
+    let difference = if !is_taken && owner::of(present, broker) == Ownership::Foreign {
         "has another owner than this broker".to_owned()
     } else if present.external_id() == id {
         return None;

@@ -19,6 +19,7 @@ pub(super) fn failed_attempt<S: Watched>(observed: &Observed<BrokerReconciler<S>
         failures: failures(observed) + 1,
         generation: observed.object.meta().generation.unwrap_or_default(),
         api_version: api_version::<S>(&observed.object),
+        replaced: observed.dependencies.replaced.len(),
     }
 }
 
@@ -34,11 +35,13 @@ pub(super) fn failures<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> 
     if done || !is_current(observed) { 0 } else { observed.memory.failures }
 }
 
-/// Whether the memory is about the present spec and API version of the broker object.
+/// Whether the memory is about the present spec and API version of the broker object, and about the broker
+/// objects that it replaces.
 pub(super) fn is_current<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> bool {
     let (broker, memory) = (&observed.object, &observed.memory);
     memory.generation == broker.meta().generation.unwrap_or_default()
         && memory.api_version == api_version::<S>(broker)
+        && memory.replaced >= observed.dependencies.replaced.len()
 }
 
 /// The API version of requests to the broker. `None` if its annotation is invalid.

@@ -24,11 +24,12 @@ mod tests;
 
 use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
-use kube::{Resource as _, ResourceExt as _};
+use kube::{Resource as _, ResourceExt as _, core::object::HasStatus as _};
 
 use super::{
     catalog_object::usage,
     context::Context,
+    credentials::{self, Unheld},
     error::ReconcileError,
     memory::{BrokerMemory, Memories},
     reconciler::{AbsorbedOf, Admitted, Observed, Reconciler, StepOf},
@@ -38,7 +39,10 @@ use crate::{
     brokers::{catalogs::Revision, permits::ConcurrencyKey},
     caches::{Caches, ScopeCaches, Watched},
     crd::common::BrokerKey,
-    crd::{Condition, Scope, ServiceBrokerStatus, ServiceInstance, scope::CatalogObject},
+    crd::{
+        Condition, Scope, ScopeKind, ServiceBrokerStatus, ServiceInstance,
+        scope::{BrokerObject as _, CatalogObject},
+    },
     osb::{self, Catalog, InvalidCatalog},
 };
 
@@ -58,6 +62,13 @@ pub struct BrokerDependencies<S: Scope> {
     pub instances: Vec<Arc<ServiceInstance>>,
     /// Whether the broker has said that its catalog has changed since the last fetch.
     pub outdated: bool,
+    /// The names of broker objects that have classes or plans here, and are gone or in deletion, and whose
+    /// place this broker takes. Their classes and plans do not prevent those of this broker.
+    pub replaced: BTreeSet<String>,
+    /// The Secret with the credentials of a namespaced broker, if it is not held back although it must be.
+    pub unheld: Option<Unheld>,
+    /// The names of the broker objects that take the place of this one. Empty while it is not being deleted.
+    pub successors: Vec<String>,
 }
 
 /// `GET /v2/catalog`
@@ -91,9 +102,18 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
         let leaving = object.meta().deletion_timestamp.is_some();
         let key = key::<S>(object);
         let instances = instances::<S>(&key, &context.caches);
+        let classes = stores.classes_in(namespace.as_deref());
+        let plans = stores.plans_in(namespace.as_deref());
+        let successors = stores.successors(namespace.as_deref(), &key.name, None);
         Ok(BrokerDependencies {
-            classes: stores.classes_in(namespace.as_deref()),
-            plans: stores.plans_in(namespace.as_deref()),
+            replaced: replaced::<S>(&key, &classes, &plans, stores),
+            unheld: match object.auth().filter(|_| holds_back::<S>(object)) {
+                Some(auth) => credentials::unheld(&auth, context).await?,
+                None => None,
+            },
+            successors: successors.iter().map(|broker| broker.name_any()).collect(),
+            classes,
+            plans,
             blocking_instances: if leaving {
                 blocking_instances::<S>(&key, &instances, stores)
             } else {
@@ -141,6 +161,39 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
 
 fn key<S: Scope>(broker: &S::Broker) -> BrokerKey {
     BrokerKey::new(S::KIND, broker.namespace().as_deref(), &broker.name_any())
+}
+
+/// Whether the operator has to hold back the Secret of a broker. The catalog was fetched with it, so the broker
+/// may have instances.
+fn holds_back<S: Scope>(broker: &S::Broker) -> bool {
+    let is_synced = broker.status().is_some_and(|status| status.reconciled_generation > 0);
+    S::KIND == ScopeKind::Namespace && is_synced && broker.meta().deletion_timestamp.is_none()
+}
+
+/// The broker objects whose classes and plans this one takes over. An object in deletion must have no other
+/// successor. Of an object that is gone, the garbage collector deletes the classes and plans that it owned.
+fn replaced<S: Watched>(
+    key: &BrokerKey,
+    classes: &[Arc<S::Class>],
+    plans: &[Arc<S::Plan>],
+    caches: &ScopeCaches<S>,
+) -> BTreeSet<String> {
+    fn owners<'a, E: CatalogObject>(
+        entries: &'a [Arc<E>],
+        key: &'a BrokerKey,
+    ) -> impl Iterator<Item = (&'a str, bool)> {
+        let others = entries.iter().filter(|entry| entry.broker_name() != key.name);
+        others.map(|entry| (entry.broker_name(), owner::has_controller(&**entry)))
+    }
+    let place = key.namespace.as_deref();
+    let others: BTreeSet<(&str, bool)> = owners(classes, key).chain(owners(plans, key)).collect();
+    let is_replaced = |(name, is_owned): &(&str, bool)| match caches.broker(place, name) {
+        None => *is_owned,
+        Some(_) => {
+            matches!(&caches.successors(place, name, None)[..], [only] if only.name_any() == key.name)
+        }
+    };
+    others.into_iter().filter(is_replaced).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The instances that may have been ordered from a broker.

@@ -46,6 +46,12 @@ pub fn of<E: CatalogObject, B: BrokerObject>(entry: &E, broker: &B) -> Ownership
     }
 }
 
+/// Whether any object controls a class or plan object.
+#[must_use]
+pub fn has_controller<E: CatalogObject>(entry: &E) -> bool {
+    entry.meta().owner_references.iter().flatten().any(|owner| owner.controller == Some(true))
+}
+
 /// Makes this broker the controlling owner. Other owners stay if they are not controllers.
 #[must_use]
 pub fn adopted<E: CatalogObject, B: BrokerObject>(mut entry: E, broker: &B) -> E {

@@ -26,7 +26,9 @@ use crate::{
     },
     reconcilers::{
         backoff::{self, Pace},
+        credentials::Unheld,
         reconciler::{ObjectPatch, Observed, Step, StepOf, Wait, with_finalizer},
+        references::replaced::ambiguous,
         writes::Write,
     },
 };
@@ -56,10 +58,25 @@ fn plan_fetch<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf<Br
         return record_and_wait(observed, status::not_synced::<S>(observed, &invalid.to_string()));
     }
     match due(observed) {
-        None => Step::Wait(Wait::ForChange),
-        Some(at) if at > observed.now => Step::Wait(Wait::Until(at)),
+        None => wait_holding(observed, None),
+        Some(at) if at > observed.now => wait_holding(observed, Some(at)),
         Some(_) => Step::Call { before: Vec::new(), call: FetchCatalog::of::<S>(broker) },
     }
+}
+
+/// Waits until the catalog is due. Before that, holds back the Secret of the broker. No watch shows when a
+/// missing Secret is created, so the operator looks for it.
+fn wait_holding<S: Watched>(
+    observed: &Observed<BrokerReconciler<S>>,
+    due: Option<Timestamp>,
+) -> StepOf<BrokerReconciler<S>> {
+    let unheld = observed.dependencies.unheld.as_ref();
+    if let Some(write) = unheld.and_then(Unheld::hold) {
+        return Step::Write(vec![write]);
+    }
+    let recheck = unheld.map(|_| backoff::later(observed.now, observed.settings.recheck_interval));
+    let until = due.into_iter().chain(recheck).min();
+    Step::Wait(until.map_or(Wait::ForChange, Wait::Until))
 }
 
 /// Writes a status, unless it is the present one, and waits for a change.
@@ -124,7 +141,7 @@ fn plan_deletion<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf
     if !blocking_instances.is_empty() {
         return record_and_wait(
             observed,
-            status::deletion_blocked::<S>(observed, &blocked_by(blocking_instances)),
+            status::deletion_blocked::<S>(observed, &blocked_by(blocking_instances, &successors(observed))),
         );
     }
     let plans = deletions_of_owned(plans, broker);
@@ -146,7 +163,19 @@ fn deletions_of_owned<E: CatalogObject, B: BrokerObject>(
     owned.map(|entry| entry.meta().deletion_timestamp.is_none().then(|| Write::delete(&**entry))).collect()
 }
 
-fn blocked_by(blocking_instances: &[String]) -> String {
+/// A sentence about the broker objects that take the place of this one. Empty if there are none.
+fn successors<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> String {
+    let key = super::key::<S>(&observed.object).to_string();
+    match &observed.dependencies.successors[..] {
+        [] => String::new(),
+        [only] => format!(
+            " The broker {only} takes its place: instances go on with it if it offers their class and plan under the same ids."
+        ),
+        several => format!(" No instance goes on with another broker: {}.", ambiguous(&key, several)),
+    }
+}
+
+fn blocked_by(blocking_instances: &[String], successors: &str) -> String {
     let named = blocking_instances.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     let more = match blocking_instances.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -154,6 +183,6 @@ fn blocked_by(blocking_instances: &[String]) -> String {
     };
     format!(
         "The broker cannot be deleted while it has instances: {named}{more}. Delete these ServiceInstances first, or \
-         give them up with `svcat deprovision --abandon`."
+         give them up with `svcat deprovision --abandon`.{successors}"
     )
 }

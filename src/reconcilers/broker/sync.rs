@@ -29,8 +29,9 @@ use crate::{
 
 /// The writes that bring the class and plan objects up to date with the catalog.
 pub struct Changes {
-    /// Stages of writes: classes, plans to be deleted, plans, and last the marks of objects that have left
-    /// the catalog or are back. Empty if there are no differences.
+    /// Stages of writes: deletions of what this broker takes over from another one, classes, plans to be
+    /// deleted, plans, and last the marks of objects that have left the catalog or are back. Empty if there
+    /// are no differences.
     pub stages: Vec<Vec<Write>>,
     /// The writes that are left out because of other objects.
     pub conflicts: Conflicts,
@@ -46,7 +47,7 @@ pub fn changes<S: Scope>(
     broker: &S::Broker,
 ) -> Result<Changes, String> {
     let mut conflicts = Conflicts::of(broker);
-    let refused = conflicts.check(&desired.classes, &dependencies.classes, broker);
+    let refused = conflicts.check(&desired.classes, &dependencies.classes, broker, &dependencies.replaced);
     desired.classes.retain(|class| !refused.contains(&class.name_any()));
     let of_refused = |plan: &S::Plan| refused.contains(plan.class_name());
     desired
@@ -57,20 +58,44 @@ pub fn changes<S: Scope>(
     for class in refused {
         keep_class(&class, dependencies, &mut desired.kept);
     }
-    let refused = conflicts.check(&desired.plans, &dependencies.plans, broker);
+    let refused = conflicts.check(&desired.plans, &dependencies.plans, broker, &dependencies.replaced);
     desired.plans.retain(|plan| !refused.contains(&plan.name_any()));
     desired.kept.plans.extend(refused);
     let moved = moved::plans(&mut desired, dependencies, &mut conflicts);
 
-    let classes = differences(&desired.classes, &dependencies.classes, broker, refresh::class)?;
-    let deletions = moved.values().map(|present| Write::delete_if_unchanged(&**present)).collect();
-    let unmoved: Vec<_> =
-        dependencies.plans.iter().filter(|plan| !moved.contains_key(&plan.name_any())).cloned().collect();
+    // The broker of a class or plan object cannot change (a rule of its CRD), so the object is deleted and
+    // created again.
+    let (taken_classes, present_classes) = taken(&desired.classes, &dependencies.classes, dependencies);
+    let (taken_plans, present_plans) = taken(&desired.plans, &dependencies.plans, dependencies);
+    let mut takeover: Vec<_> = taken_plans.iter().map(|plan| Write::delete_if_unchanged(&**plan)).collect();
+    takeover.extend(taken_classes.iter().map(|class| Write::delete_if_unchanged(&**class)));
+    let classes = differences(&desired.classes, &present_classes, broker, refresh::class)?;
+    let is_moved = |plan: &Arc<S::Plan>| moved.contains_key(&plan.name_any());
+    let deletions = present_plans.iter().filter(|plan| is_moved(plan));
+    let deletions = deletions.map(|plan| Write::delete_if_unchanged(&**plan)).collect();
+    let unmoved: Vec<_> = present_plans.iter().filter(|plan| !is_moved(plan)).cloned().collect();
     let plans = differences(&desired.plans, &unmoved, broker, refresh::plan)?;
-    let mut marks = marks(&desired.classes, &dependencies.classes, &desired.kept.classes, broker);
+    let mut marks = marks(&desired.classes, &present_classes, &desired.kept.classes, broker);
     marks.extend(self::marks(&desired.plans, &unmoved, &desired.kept.plans, broker));
-    let stages = [classes, deletions, plans, marks].into_iter().filter(|stage| !stage.is_empty()).collect();
+    let stages = [takeover, classes, deletions, plans, marks];
+    let stages = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
     Ok(Changes { stages, conflicts })
+}
+
+/// Splits the present objects into those of a replaced broker that the catalog of this one needs, and all
+/// others.
+fn taken<S: Scope, E: CatalogObject>(
+    wanted: &[E],
+    present: &[Arc<E>],
+    dependencies: &BrokerDependencies<S>,
+) -> (Vec<Arc<E>>, Vec<Arc<E>>) {
+    if dependencies.replaced.is_empty() {
+        return (Vec::new(), present.to_vec());
+    }
+    let wanted: HashSet<String> = wanted.iter().map(kube::ResourceExt::name_any).collect();
+    present.iter().cloned().partition(|entry| {
+        dependencies.replaced.contains(entry.broker_name()) && wanted.contains(&entry.name_any())
+    })
 }
 
 /// The writes that create missing objects and change different ones.

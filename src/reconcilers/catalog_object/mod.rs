@@ -225,6 +225,7 @@ mod tests {
             resolved: Some(ResolvedOffering {
                 scope: ScopeKind::Namespace,
                 broker: "b".into(),
+                broker_url: None,
                 class: "c".into(),
                 plan: "large".into(),
                 service_id: "".into(),

@@ -90,6 +90,7 @@ mod tests {
         let resolved = Some(ResolvedOffering {
             scope: ScopeKind::Cluster,
             broker: "b".into(),
+            broker_url: None,
             class: "c".into(),
             plan: "p".into(),
             service_id: ServiceId::default(),

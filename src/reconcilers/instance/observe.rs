@@ -21,7 +21,10 @@ use crate::{
         legacy,
         operation::{Decoded, engine::ObserveHooks, resource::OperationDependencies},
         parameters::{self, Parameters, ParametersError},
-        references::{self, Offering, Unresolved},
+        references::{
+            self, Offering, Unresolved,
+            replaced::{self, Replacement},
+        },
     },
 };
 
@@ -53,8 +56,10 @@ pub struct InstanceDependencies {
     pub context_annotations: Option<ContextAnnotations>,
     /// The id of this cluster.
     pub cluster_id: String,
-    /// Whether the object of the broker of the last request exists.
+    /// Whether the object of the broker of the last request exists, or another one replaces it.
     pub recorded_broker_exists: bool,
+    /// The class and plan of the broker object that replaces the recorded one, if one does.
+    pub replacement: Replacement,
 }
 
 impl InstanceDependencies {
@@ -88,6 +93,10 @@ impl OperationDependencies for InstanceDependencies {
         self.recorded_broker_exists
     }
 
+    fn replacement(&self) -> &Replacement {
+        &self.replacement
+    }
+
     fn namespace_uid(&self) -> Option<&str> {
         self.namespace_uid.as_deref()
     }
@@ -110,12 +119,24 @@ impl ObserveHooks for Instance {
         object: &Arc<ServiceInstance>,
         context: &Context,
     ) -> Result<InstanceDependencies, ReconcileError> {
-        observe(&Decoded::of(&**object), context).await
+        let mut decoded = Decoded::<Self>::of(&**object);
+        let replacement = decoded
+            .status
+            .resolved
+            .as_ref()
+            .filter(|_| decoded.may_exist())
+            .and_then(|record| replaced::resolve(record, decoded.namespace(), &context.caches));
+        if let Some(Ok(record)) = &replacement {
+            // The status follows with the next write.
+            decoded.status.to_mut().resolved = Some(record.clone());
+        }
+        observe(&decoded, replacement, context).await
     }
 }
 
 async fn observe(
     decoded: &Decoded<'_, Instance>,
+    replacement: Replacement,
     context: &Context,
 ) -> Result<InstanceDependencies, ReconcileError> {
     let (object, status, namespace) = (decoded.object, &decoded.status, decoded.namespace());
@@ -168,6 +189,7 @@ async fn observe(
         cluster_id: context.cluster_id.clone(),
         recorded_broker_exists: recorded
             .is_some_and(|recorded| caches.has_broker(&references::recorded_broker(recorded, namespace))),
+        replacement,
         legacy,
     })
 }

@@ -113,6 +113,10 @@ impl OperationStatus for ServiceInstanceStatus {
         self.resolved.as_ref()
     }
 
+    fn resolved_mut(&mut self) -> &mut Option<ResolvedOffering> {
+        &mut self.resolved
+    }
+
     fn clear_parameters(&mut self) {
         let sent = [&mut self.in_progress_properties, &mut self.external_properties];
         sent.into_iter().flatten().for_each(|properties| properties.parameters = None);

@@ -9,9 +9,9 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind, ServiceInstanceSpec, ServiceInstanceStatus,
         common::{LocalObjectReference, ResolvedOffering},
         instance::InstanceProperties,
-        scope::CatalogObject as _,
+        scope::{BrokerObject as _, CatalogObject as _},
     },
-    osb::InstanceId,
+    osb::{InstanceId, endpoint::bare_url},
 };
 
 /// The status with the class and plan that v0.3 requested. With them, a deletion needs neither the spec nor
@@ -80,6 +80,9 @@ fn resolve_in<S: Scope>(
     Some(ResolvedOffering {
         scope,
         broker: class_object.broker_name().to_owned(),
+        broker_url: caches
+            .broker(namespace, class_object.broker_name())
+            .and_then(|broker| bare_url(&broker.common().url)),
         class: class.to_owned(),
         plan: plan_object.and_then(|plan| plan.meta().name.clone()).unwrap_or_default(),
         service_id: class_object.common().external_id.clone(),

@@ -68,7 +68,10 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if view.has_finalizer()
         && let Some(record) = R::legacy_record(view)
     {
-        return Step::Record(record);
+        return Step::Record(completed::<R>(record));
+    }
+    if let Some(step) = plan_replaced(view) {
+        return step;
     }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
         (true, true) => plan_deletion(view),
@@ -84,7 +87,40 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         Step::Wait(_) if is_unclaimed(view, &view.status) => intent::claim(view, view.status_copy()),
         // What is pending is no longer answered soon.
         Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),
+        // v0.3 writes no `Stalled`.
+        Step::Wait(wait) if !view.is_being_deleted() => {
+            record_or(view, completed::<R>(view.status_copy()), Step::Wait(wait))
+        }
         step => step,
+    }
+}
+
+fn completed<R: BrokerResource>(mut status: R::Status) -> R::Status {
+    status.complete_conditions();
+    status
+}
+
+/// The next step for an object whose broker object was replaced by another one: its record follows. If more
+/// than one could take the place of an object that is gone, none does, and an object with work to do says so.
+fn plan_replaced<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>> {
+    if !view.has_finalizer() || view.is_restored() {
+        return None;
+    }
+    match view.dependencies.replacement().as_ref()? {
+        Ok(record) => {
+            let mut status = view.status_copy();
+            *status.resolved_mut() = Some(record.clone());
+            (status != *view.status).then(|| Step::Record(status))
+        }
+        Err(message) => {
+            let is_idle = !view.is_being_deleted()
+                && matches!(view.phase, Phase::Present { .. })
+                && view.is_true(Ready)
+                && !view.spec_has_changed();
+            let ready = (Unknown, Reason::ReferencesNonexistentBroker, &**message);
+            (!is_idle && !view.dependencies.recorded_broker_exists())
+                .then(|| record_ready_and_wait(view, ready, Wait::ForChange))
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         reason::Reason,
         reconciler::Observed,
         redaction::{Redactor, SentParameters},
+        references::replaced::Replacement,
         settings::ReconcileSettings,
     },
 };
@@ -62,6 +63,8 @@ pub trait OperationStatus:
     fn set_properties_of_deletion(&mut self);
     /// The class and plan that the last request was made for.
     fn resolved(&self) -> Option<&ResolvedOffering>;
+    /// The class and plan that the last request was made for, for changes.
+    fn resolved_mut(&mut self) -> &mut Option<ResolvedOffering>;
     /// Whether the status has an id of the resource at the broker.
     fn has_id(&self) -> bool;
     /// Removes the parameters, which only show what the checksum stands for.
@@ -111,8 +114,10 @@ pub trait OperationDependencies: Send + Sync {
     fn release_memory(&mut self);
     /// The parameters, as far as they were read.
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>>;
-    /// Whether the object of the broker of the last request exists.
+    /// Whether the object of the broker of the last request exists, or another one replaces it.
     fn recorded_broker_exists(&self) -> bool;
+    /// The class and plan of the broker object that replaces the recorded one, if one does.
+    fn replacement(&self) -> &Replacement;
     /// How long an operation may be polled, in seconds, if the plan says so.
     fn maximum_polling_duration(&self) -> Option<i64>;
     /// The uid of the namespace; `None` while the cache does not have it.

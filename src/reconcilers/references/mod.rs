@@ -4,6 +4,7 @@
 mod messages;
 pub mod pinned;
 mod reference_field;
+pub mod replaced;
 
 use std::sync::Arc;
 
@@ -21,10 +22,10 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         common::ResolvedOffering,
         instance::{CLASS_FIELDS, PlanReference},
-        scope::CatalogObject,
+        scope::{BrokerObject as _, CatalogObject},
     },
     json::RawObject,
-    osb::{PlanId, ServiceId, wire::MaintenanceInfo},
+    osb::{PlanId, ServiceId, endpoint::bare_url, wire::MaintenanceInfo},
 };
 
 /// A class and a plan of a broker, as the catalog has them now.
@@ -33,6 +34,8 @@ use crate::{
 pub struct Offering {
     /// The broker that offers it.
     pub broker: BrokerKey,
+    /// The URL of the broker, without credentials. `None` if its object does not exist, or has no valid URL.
+    pub broker_url: Option<String>,
     /// Name of the class object.
     pub class: String,
     /// Name of the plan object.
@@ -94,6 +97,7 @@ impl Offering {
         ResolvedOffering {
             scope: self.broker.scope,
             broker: self.broker.name.clone(),
+            broker_url: self.broker_url.clone(),
             class: self.class.clone(),
             plan: self.plan.clone(),
             service_id: self.service_id.clone(),
@@ -207,8 +211,10 @@ fn offering<S: Scope>(
     caches: &ScopeCaches<S>,
 ) -> Offering {
     let (of_class, of_plan) = (class.common(), plan.common());
+    let broker = caches.broker(namespace, class.broker_name());
     Offering {
         broker: BrokerKey::new(S::KIND, namespace, class.broker_name()),
+        broker_url: broker.as_ref().and_then(|broker| bare_url(&broker.common().url)),
         class: class.meta().name.clone().unwrap_or_default(),
         plan: plan.meta().name.clone().unwrap_or_default(),
         service_id: of_class.external_id.clone(),
@@ -230,7 +236,7 @@ fn offering<S: Scope>(
             (false, true) => Some(Removed::Plan),
             (false, false) => None,
         },
-        broker_state: match caches.broker(namespace, class.broker_name()) {
+        broker_state: match broker {
             None => BrokerState::Missing,
             Some(broker) if broker.meta().deletion_timestamp.is_some() => BrokerState::BeingDeleted,
             Some(_) => BrokerState::Present,

@@ -151,6 +151,7 @@ mod tests {
             resolved: Some(ResolvedOffering {
                 scope: ScopeKind::Cluster,
                 broker: "broker".into(),
+                broker_url: None,
                 class: "c1".into(),
                 plan: "p1".into(),
                 service_id: "c1".into(),

@@ -21,7 +21,7 @@ use tokio::sync::SemaphorePermit;
 pub use self::rejection::RejectedWrite;
 use self::{
     rejection::or_rejected,
-    secret::{OwnedSecret, apply_secret, delete_secret, label_secret},
+    secret::{OwnedSecret, apply_secret, delete_secret, label_secret, release_secret},
 };
 use super::{context::Context, error::ReconcileError};
 use crate::{
@@ -49,6 +49,8 @@ pub enum Write {
     ApplySecret(Box<OwnedSecret>),
     /// Add labels and annotations to the Secret of this uid.
     LabelSecret(Box<ObjectMeta>),
+    /// Remove the finalizer and the label that hold back this version of a Secret.
+    ReleaseSecret(Box<ObjectMeta>),
     /// Delete a Secret that belongs to a binding.
     DeleteSecret {
         /// Its namespace.
@@ -181,6 +183,10 @@ impl Write {
             Self::ApplySecret(secret) => Ok(apply_secret(context, secret).await?),
             Self::LabelSecret(metadata) => {
                 label_secret(context, metadata).await?;
+                Ok(None)
+            }
+            Self::ReleaseSecret(metadata) => {
+                release_secret(context, metadata).await?;
                 Ok(None)
             }
             Self::DeleteSecret { namespace, name, owner_uid, uid } => {

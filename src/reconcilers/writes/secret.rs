@@ -22,7 +22,7 @@ use crate::{
         request::{ignore_missing, patch_params, post_params},
         secrets::secret_metadata,
     },
-    reconcilers::context::Context,
+    reconcilers::{context::Context, credentials},
 };
 
 /// Label on Secrets of bindings: the uid of the binding. The operator watches the Secrets with this label.
@@ -116,6 +116,21 @@ pub(super) async fn label_secret(context: &Context, metadata: &ObjectMeta) -> Re
     let patch = Patch::Merge(json!({ "metadata": metadata }));
     let request = target.request().patch_metadata(&target.name, &patch_params(), &patch);
     ignore_missing(target.send::<IgnoredAny>(context, "label", request).await.map(|_| ()))
+}
+
+/// Removes the finalizer and the label that hold back this version of a Secret.
+pub(super) async fn release_secret(context: &Context, metadata: &ObjectMeta) -> Result<(), Error> {
+    let target = target(metadata);
+    let others: Vec<&String> =
+        metadata.finalizers.iter().flatten().filter(|name| *name != credentials::HELD).collect();
+    let patch = Patch::Merge(json!({ "metadata": {
+        "finalizers": others,
+        "labels": { credentials::HELD: null },
+        "uid": metadata.uid,
+        "resourceVersion": metadata.resource_version,
+    } }));
+    let request = target.request().patch_metadata(&target.name, &patch_params(), &patch);
+    ignore_missing(target.send::<IgnoredAny>(context, "release", request).await.map(|_| ()))
 }
 
 /// Deletes a Secret of a binding. A Secret of another owner is left as it is.

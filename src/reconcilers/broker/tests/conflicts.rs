@@ -36,6 +36,31 @@ fn a_conflict_names_both_brokers_and_everything_else_is_written() {
 }
 
 #[test]
+fn classes_and_plans_of_a_broker_that_this_one_replaces_are_taken_over() {
+    let mut cluster = TestCluster::new();
+    let mut class =
+        ClusterServiceClass::build("one", "old", crate::crd::class::CommonServiceClassSpec::default());
+    class.spec.common.external_id = "one".into();
+    let mut plan = ClusterServicePlan::build("small", "old", "one", CommonServicePlanSpec::default());
+    plan.spec.common.external_id = "small".into();
+    let mut other = plan.clone();
+    (other.metadata.name, other.spec.common.external_id) = (Some("gone".into()), "gone".into());
+    cluster.classes.push(class);
+    cluster.plans.extend([plan, other]);
+    let services = json!([service("one", &["small"])]);
+    assert_eq!(cluster.catalog(&services), ["status"]);
+    assert_eq!(cluster.ready().1, "ErrorSyncingCatalog");
+    cluster.replaced = BTreeSet::from(["old".to_owned()]);
+    assert_eq!(cluster.due(), Some(cluster.now), "the broker is asked at once");
+    let written = cluster.catalog(&services);
+    assert_eq!(written, ["delete small", "delete one", "create one", "create small", "status"]);
+    assert_eq!(cluster.ready().0, ConditionStatus::True);
+    assert_eq!(cluster.plans.iter().map(CatalogObject::broker_name).collect::<Vec<_>>(), ["old", "b"]);
+    cluster.replaced.clear();
+    assert!(cluster.catalog(&services).is_empty());
+}
+
+#[test]
 fn a_plan_that_another_broker_offers_is_a_conflict_whatever_its_class() {
     for class in ["one", "elsewhere"] {
         let mut cluster = TestCluster::new();
@@ -86,6 +111,7 @@ fn instance(name: &str, plan: &str) -> ServiceInstance {
         resolved: Some(ResolvedOffering {
             scope: crate::crd::ScopeKind::Cluster,
             broker: "b".into(),
+            broker_url: None,
             class: "one".into(),
             plan: plan.into(),
             service_id: "one".into(),

@@ -36,6 +36,23 @@ fn a_broker_in_use_stays_and_says_why() {
     assert!(matches!(cluster.plan(), Step::Wait(Wait::ForChange)));
 }
 
+#[test]
+fn a_broker_in_use_says_which_other_broker_takes_its_place() {
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&two());
+    cluster.broker.metadata.deletion_timestamp = Some(Time(at(1)));
+    cluster.blocking_instances = vec!["shop/db".into()];
+    for (successors, part) in [
+        (&["new"][..], "The broker new takes its place"),
+        (&["new", "other"], "of the ClusterServiceBroker b: new, other; set the annotation"),
+    ] {
+        cluster.successors = successors.iter().map(|name| (*name).to_owned()).collect();
+        let Step::Record(status) = cluster.plan() else { panic!("not reported") };
+        cluster.broker.status = Some(status);
+        assert!(cluster.ready().2.contains(part), "{}", cluster.ready().2);
+    }
+}
+
 // v0.3 G11
 #[test]
 fn plans_are_deleted_before_classes_and_both_before_the_broker_goes() {

@@ -42,6 +42,9 @@ pub(super) struct TestCluster {
     blocking_instances: Vec<String>,
     instances: Vec<ServiceInstance>,
     outdated: bool,
+    replaced: BTreeSet<String>,
+    unheld: Option<Unheld>,
+    successors: Vec<String>,
     memory: BrokerMemory,
     now: Timestamp,
 }
@@ -63,6 +66,9 @@ impl TestCluster {
             blocking_instances: Vec::new(),
             instances: Vec::new(),
             outdated: false,
+            replaced: BTreeSet::new(),
+            unheld: None,
+            successors: Vec::new(),
             memory: BrokerMemory::default(),
             now: at(999),
         }
@@ -77,6 +83,9 @@ impl TestCluster {
                 blocking_instances: self.blocking_instances.clone(),
                 instances: self.instances.iter().cloned().map(Arc::new).collect(),
                 outdated: self.outdated,
+                replaced: self.replaced.clone(),
+                unheld: self.unheld.clone(),
+                successors: self.successors.clone(),
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),
@@ -136,9 +145,13 @@ impl TestCluster {
             }
             Write::Delete(target, _) => {
                 self.plans.retain(|plan| plan.metadata.name.as_deref() != Some(&target.name));
+                self.classes.retain(|class| class.metadata.name.as_deref() != Some(&target.name));
                 format!("delete {}", target.name)
             }
-            Write::ApplySecret(_) | Write::LabelSecret(_) | Write::DeleteSecret { .. } => {
+            Write::ApplySecret(_)
+            | Write::LabelSecret(_)
+            | Write::ReleaseSecret(_)
+            | Write::DeleteSecret { .. } => {
                 panic!("no such write is due")
             }
         }

@@ -7,6 +7,7 @@ mod defaults;
 pub(in crate::reconcilers) mod messages;
 mod plan;
 mod polling;
+mod replaced;
 mod rows;
 mod takeover;
 mod updates;
@@ -39,7 +40,7 @@ use crate::{
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
-        references::{BrokerState, Offering, Removed, Unresolved},
+        references::{BrokerState, Offering, Removed, Unresolved, replaced::Replacement},
         tables::{self, assert_table, gather},
     },
 };
@@ -49,6 +50,7 @@ pub(in crate::reconcilers) const UID: &str = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b
 pub(in crate::reconcilers) fn offering() -> Offering {
     Offering {
         broker: BrokerKey { scope: ScopeKind::Cluster, namespace: None, name: "broker".into() },
+        broker_url: None,
         class: "class".into(),
         plan: "plan".into(),
         service_id: "service-id".into(),
@@ -88,6 +90,8 @@ pub(in crate::reconcilers) struct Fixture {
     pub settings: ReconcileSettings,
     namespace_known: bool,
     broker_exists: bool,
+    /// What another broker object offers in the place of the recorded one.
+    pub replacement: Replacement,
     pub memory: OperationMemory,
     pub now: Timestamp,
 }
@@ -128,6 +132,7 @@ impl Fixture {
             settings: ReconcileSettings::default(),
             namespace_known: true,
             broker_exists: true,
+            replacement: None,
             memory: OperationMemory::default(),
             now: Timestamp::from_second(1_000_000).unwrap(),
         }
@@ -292,6 +297,7 @@ impl Fixture {
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
                 cluster_id: "cluster-id".into(),
+                replacement: self.replacement.clone(),
                 recorded_broker_exists: self.broker_exists
                     && self.status().resolved.as_ref().or(self.legacy.as_ref()).is_some(),
                 legacy: self.legacy.clone(),

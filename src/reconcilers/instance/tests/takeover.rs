@@ -86,6 +86,24 @@ fn a_provision_that_was_refused_is_not_in_doubt_and_its_spec_can_be_corrected() 
     }
 }
 
+// v0.3 A12
+#[test]
+fn what_was_refused_for_good_gets_the_condition_stalled_once() {
+    let given_up =
+        Fixture::new().changing().answered(Outcome::Provisioned(refused(400, RefusalReason::BadRequest)));
+    for fixture in [refused_for_good(), given_up] {
+        let mut status = fixture.status();
+        status.conditions.retain(|condition| condition.type_ != ConditionType::Stalled);
+        let left = of_original(fixture.with_status(&status));
+        let Step::Record(taken) = left.plan() else { panic!("{}", next(&left)) };
+        let stalled = condition::find(&taken.conditions, ConditionType::Stalled);
+        let failed = condition::find(&taken.conditions, ConditionType::Failed).unwrap();
+        assert_eq!(stalled, Some(&Condition { type_: ConditionType::Stalled, ..failed.clone() }));
+        assert_eq!(taken.last_condition_state, "Failed");
+        assert_eq!(next(&left.with_status(&taken)), "wait for a change");
+    }
+}
+
 fn given_up_orphan() -> ServiceInstanceStatus {
     let mut status = Fixture::new().intending().status();
     status.current_operation = InstanceOperation::None;

@@ -75,6 +75,18 @@ pub fn broker(name: &str) -> ClusterServiceBroker {
     with_uid(ClusterServiceBroker::new(name, serde_json::from_str("{}").unwrap()), name)
 }
 
+/// The broker with this URL.
+pub fn at_url(mut broker: ClusterServiceBroker, url: &str) -> ClusterServiceBroker {
+    broker.spec.common.url = url.to_owned();
+    broker
+}
+
+/// The broker, as one that takes the place of another one.
+pub fn replacing(mut broker: ClusterServiceBroker, old: &str) -> ClusterServiceBroker {
+    broker.annotations_mut().insert(crate::crd::REPLACES_ANNOTATION.to_owned(), old.to_owned());
+    broker
+}
+
 pub fn local_broker() -> ServiceBroker {
     within(ServiceBroker::new("local-broker", serde_json::from_str("{}").unwrap()), "shop")
 }
@@ -115,6 +127,7 @@ fn record(scope: ScopeKind, broker: &str, class: &str, plan: &str) -> ResolvedOf
     ResolvedOffering {
         scope,
         broker: broker.into(),
+        broker_url: None,
         class: class.into(),
         plan: plan.into(),
         service_id: "".into(),

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use kube::runtime::watcher::Event::{self, Apply, Delete, Init, InitApply, InitDone};
 
 use self::cluster::{
-    annotated, answering, bound, broker, cache, cache_plan, class_spec, cluster, db, db_plan, deleting,
-    edited, instance, local_broker, namespace, on_record, removed, secret, settled, with_uid, within,
+    annotated, answering, at_url, bound, broker, cache, cache_plan, class_spec, cluster, db, db_plan,
+    deleting, edited, instance, local_broker, namespace, on_record, removed, replacing, secret, settled,
+    with_uid, within,
 };
 use super::*;
 use crate::{
@@ -145,6 +146,74 @@ fn brokers() {
         &local,
         "Broker: local-broker; Instance: local-new; Binding: of-local",
     );
+}
+
+#[test]
+fn brokers_that_take_the_place_of_others() {
+    const URL: &str = "https://broker.example";
+    let of_broker = "deleting moving renamed settled";
+    let by_url = || at_url(broker("new"), URL);
+    let by_name = || replacing(broker("new"), "broker");
+    let at_url = |broker| at_url(broker, URL);
+    let looks = |successor: &dyn Fn() -> ClusterServiceBroker| {
+        let both = Case::new().broker(&Apply(at_url(broker("broker")))).broker(&Apply(successor()));
+        assert_looks("both are there", &both, "Broker: new");
+        let leaving = both.broker(&Apply(deleting(at_url(broker("broker")))));
+        let all = "Broker: broker new;
+            Instance: deleting inherited moving new new-any new-large renamed settled wrong-scope;
+            Binding: of-new of-settled orphan";
+        assert_looks("the old one is being deleted", &leaving, all);
+        let waiting = format!("Broker: broker new; Instance: {of_broker}; Binding: of-settled orphan");
+        assert_looks("the new one changes", &leaving.broker(&Apply(edited(successor()))), &waiting);
+        let leaving = Case::new().broker(&Apply(deleting(at_url(broker("broker")))));
+        assert_looks("the new one comes later", &leaving.broker(&Apply(successor())), &waiting);
+    };
+    looks(&by_url);
+    looks(&by_name);
+    let gone = || Case::new().broker(&Delete(broker("broker")));
+    assert_looks(
+        "it names one that is gone",
+        &gone().broker(&Apply(by_name())),
+        &format!("Broker: new; Instance: {of_broker}; Binding: of-settled orphan"),
+    );
+    let mut recorded = gone().present("settled");
+    let record = recorded.status.as_mut().and_then(|status| status.resolved.as_mut());
+    record.unwrap().broker_url = Some(URL.into());
+    assert_looks(
+        "it has the URL of one that is gone and on record",
+        &gone().instance(&Apply(recorded)).broker(&Apply(by_url())),
+        &format!("Broker: new; Instance: {of_broker}; Binding: of-settled orphan"),
+    );
+    assert_looks("it has another URL", &gone().broker(&Apply(by_url())), "Broker: new");
+}
+
+#[test]
+fn secrets_of_brokers() {
+    let named = |name: &str| {
+        let mut local = local_broker();
+        local.spec = serde_json::from_str(&format!(
+            r#"{{ "authInfo": {{ "basic": {{ "secretRef": {{ "name": "{name}" }} }} }} }}"#
+        ))
+        .unwrap();
+        cluster::edited(local)
+    };
+    let broker = |case: Case, event| {
+        case.after(|caches| &caches.namespaced.brokers, super::broker::<Namespaced>, &event)
+    };
+    let case = broker(Case::new(), Apply(named("credentials")));
+    let waiting = "Instance: local-new; Binding: of-local";
+    assert_looks("it names one", &case, &format!("Broker: local-broker; {waiting}; Secret: credentials"));
+    let secret = |case: Case, event| {
+        case.after(|caches| caches.broker_secrets.as_ref().unwrap(), super::broker_secret, &event)
+    };
+    let held = secret(case, Apply(cluster::secret("nobody")));
+    assert_looks("it changes", &held, "Broker: local-broker; Secret: credentials");
+    let gone = secret(held, Delete(cluster::secret("nobody")));
+    assert_looks("it is gone", &gone, "Broker: local-broker; Secret: credentials");
+    let gone = broker(gone, Delete(named("credentials")));
+    let all = format!("Broker: local-broker; {waiting}; Secret: credentials");
+    assert_looks("nobody names it any more", &gone, &all);
+    assert_looks("and it changes", &secret(gone, Apply(cluster::secret("nobody"))), "Secret: credentials");
 }
 
 #[test]
