@@ -79,14 +79,14 @@ async fn the_original_finds_in_specs_what_it_looks_for_there() {
     assert!(is_at_rest(&db, "observedGeneration"), "{db:#}");
     assert_eq!(app["spec"]["externalID"], app["status"]["bindingID"], "{app:#}");
     assert!(is_at_rest(&app, "reconciledGeneration"), "{app:#}");
+    let secret = case.get(SECRET, CREDENTIALS).await;
+    assert!(!is_held(&secret) && secret["metadata"].get("labels").is_none(), "{secret:#}");
     let refused = case.get(INSTANCE, "refused").await;
     let types: Vec<_> =
         refused["status"]["conditions"].as_array().unwrap().iter().map(|it| it["type"].clone()).collect();
     assert_eq!(types, ["Ready", "Failed"], "the original would never take Stalled away");
     assert!(is_at_rest(&refused, "observedGeneration"), "{refused:#}");
     assert!(case.get(INSTANCE, "waiting").await["spec"].get("externalID").is_none());
-    let secret = case.get(SECRET, CREDENTIALS).await;
-    assert!(!is_held(&secret) && secret["metadata"].get("labels").is_none(), "{secret:#}");
     write_back(stage.plane);
     assert_eq!(case.get(INSTANCE, "db").await, db, "it can be repeated");
 
