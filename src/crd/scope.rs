@@ -28,7 +28,7 @@ use super::{
 pub trait Object:
     Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// Applies a pending [intent](super::intent) to the status of an object that was read.
+    /// Applies a pending [`intent`] to the status of an object that was read.
     #[must_use]
     fn complete(self) -> Self {
         self
