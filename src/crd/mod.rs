@@ -43,10 +43,9 @@ pub const VERSION: &str = "v1beta1";
 /// The finalizer of brokers, instances and bindings. `svcat … --abandon` removes exactly this string.
 pub const FINALIZER: &str = "kubernetes-incubator/service-catalog";
 
-/// The [`intent`]: what the operator is about to ask a broker for, or has asked it for, as one line of JSON.
-/// The operator writes
-/// it together with the ids and references of the spec, in one patch, before it sends the request. It begins
-/// with the id of the cluster, the namespace, name and uid of the object, and the time of the patch.
+/// The [`intent`]: what the operator is about to ask a broker for, or has asked it for, as one line of JSON. The
+/// operator writes it together with the ids and references of the spec, in one patch, before it sends the request.
+/// It begins with the id of the cluster, the namespace, name and uid of the object, and the time of the patch.
 /// `status.observedIntent` has the same time when the broker has answered.
 pub const INTENT_ANNOTATION: &str = "servicecatalog.k8s.io/intent";
 

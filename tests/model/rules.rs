@@ -262,7 +262,7 @@ pub fn never_the_same_twice<S: PartialEq>(before: &S, after: &S) -> Kept {
 
 /// The way back to v0.3: a status is one that v0.3 can go on from. These are the rules that v0.3 has for a status.
 pub fn way_back(status: &str, around: &Surroundings) -> Kept {
-    let status: Value = serde_json::from_str(status).unwrap();
+    let status: Value = serde_json::from_str(status).unwrap_or_default();
     let given = |field: &str| status.get(field).is_some_and(|value| !value.is_null() && *value != json!(""));
     let is = |field: &str, value: &str| status[field] == value;
     let operates = given("currentOperation");
