@@ -61,8 +61,6 @@ async fn v0_3_finds_in_specs_what_it_looks_for_there() {
     assert_eq!(app["spec"]["externalID"], app["status"]["bindingID"], "{app:#}");
     assert_eq!(app["spec"]["secretName"], "app", "{app:#}");
     assert!(is_at_rest(&app, "reconciledGeneration"), "{app:#}");
-    let secret = case.get(SECRET, CREDENTIALS).await;
-    assert!(!is_held(&secret) && secret["metadata"].get("labels").is_none(), "{secret:#}");
     let refused = case.get(INSTANCE, "refused").await;
     assert!(is_at_rest(&refused, "observedGeneration"), "{refused:#}");
     for (kind, name, status) in

@@ -166,12 +166,17 @@ fn after_poll<R: AnswerHooks>(
         },
         osb::Outcome::Unsent(_) | osb::Outcome::Unknown(_) => failure,
     };
-    if is_lost && view.phase.awaits_operation() && view.is_being_deleted() {
+    let keeps_from_deletion = view.phase.awaits_operation() && view.is_being_deleted();
+    if is_lost && keeps_from_deletion {
         let why = view.redactor().message("Error polling last operation", &problem);
         return Next::Record(status::delete_lost_operation(view, &why));
     }
     if overdue {
         let why = view.redactor().message(RETRY_TIMEOUT, &problem);
+        // A DELETE may have taken effect meanwhile, so the status must not say that the resource can be used.
+        if keeps_from_deletion {
+            return Next::Record(status::switch_to_deletion(view, &why));
+        }
         return Next::Record(operation_or_delete_failed(
             view,
             awaited,
