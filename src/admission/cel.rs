@@ -74,6 +74,15 @@ fn zero(schema: &JSONSchemaProps) -> &'static str {
     }
 }
 
+/// The references of an instance. The operator writes them. Users name class and plan by other fields.
+pub(super) const REFERENCES: [&str; 4] =
+    ["clusterServiceClassRef", "clusterServicePlanRef", "serviceClassRef", "servicePlanRef"];
+
+/// Whether a field of the spec of an instance is written by the operator and not by users.
+pub(super) fn is_written_by_the_operator(field: &str) -> bool {
+    field == "externalID" || REFERENCES.contains(&field)
+}
+
 /// CEL: whether a path exists and is not null. The first `known` steps are known to exist.
 pub(super) fn given(root: &str, steps: &[&str], known: usize) -> String {
     let tests = (known + 1..=steps.len()).map(|end| {

@@ -268,7 +268,7 @@ mod tests {
             let text = policy(topic)["spec"]["variables"].to_string();
             for field in spec.properties.as_ref().expect("fields").keys() {
                 let known = text.contains(&format!("object.spec.{field})"));
-                let written = field == "userInfo" || operator_fields::is_written_by_the_operator(field);
+                let written = field == "userInfo" || cel::is_written_by_the_operator(field);
                 assert_eq!(known, !written, "{topic}: {field}");
             }
         }

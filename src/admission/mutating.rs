@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use super::{NamedExpression, Policy, cel, document, match_constraints, name, named, operator_fields};
+use super::{NamedExpression, Policy, cel, document, match_constraints, name, named};
 use crate::crd::FINALIZER;
 
 pub(super) fn all() -> Vec<Policy> {
@@ -39,7 +39,7 @@ pub(super) fn edited_instance() -> String {
     let changed =
         cel::spec_fields("serviceinstances").into_iter().filter_map(|field| match field.name.as_str() {
             "userInfo" => None,
-            written if operator_fields::is_written_by_the_operator(written) => None,
+            written if cel::is_written_by_the_operator(written) => None,
             "updateRequests" => Some(field.changed_from_zero()),
             _ => Some(field.changed()),
         });

@@ -15,10 +15,6 @@ use serde_json::{Value, json};
 use super::{Policy, cel, mutating, validating};
 use crate::crd::{ADOPT_ANNOTATION, FINALIZER, GROUP, INTENT_ANNOTATION};
 
-/// The references of an instance. Users name class and plan by other fields.
-const REFERENCES: [&str; 4] =
-    ["clusterServiceClassRef", "clusterServicePlanRef", "serviceClassRef", "servicePlanRef"];
-
 /// The longest annotation that a new object can have. The API server limits the cost of an expression, and
 /// the cost grows with the length of the text.
 const MAX_INTENT: usize = 64 * 1024;
@@ -27,23 +23,18 @@ const MAX_INTENT: usize = 64 * 1024;
 /// spelling of the same JSON must not come through: it would hide the names from the other rules.
 const INTENT_PATTERN: &str = r#"^[{]"cluster":"([^"\\]|\\.)*","namespace":"[^"\\]*","name":"[^"\\]*","uid":"[^"\\]*","time":"[^"\\]*"[,}]"#;
 
-/// Whether a field of the spec of an instance is written by the operator and not by users.
-pub(super) fn is_written_by_the_operator(field: &str) -> bool {
-    field == "externalID" || REFERENCES.contains(&field)
-}
-
 pub(super) fn all() -> Vec<Policy> {
     vec![
         instance_fields(),
         binding_fields(),
         kept_finalizer(),
-        operator_only("serviceinstance-operator-only", "serviceinstances", &REFERENCES),
+        operator_only("serviceinstance-operator-only", "serviceinstances", &cel::REFERENCES),
         operator_only("servicebinding-operator-only", "servicebindings", &[]),
     ]
 }
 
 /// A field that the operator writes: when the policy puts it back, and by which patches.
-struct Kept {
+struct KeptField {
     is_lost: String,
     patches: String,
 }
@@ -51,7 +42,7 @@ struct Kept {
 /// Puts back what the operator has written. References are put back even if the request has others.
 fn instance_fields() -> Policy {
     let mut kept = vec![external_id()];
-    kept.extend(REFERENCES.map(reference));
+    kept.extend(cel::REFERENCES.map(reference));
     kept.push(intent());
     put_back("serviceinstance-operator-fields", "serviceinstances", &kept)
 }
@@ -61,17 +52,17 @@ fn binding_fields() -> Policy {
     put_back("servicebinding-operator-fields", "servicebindings", &[intent()])
 }
 
-fn put_back(topic: &str, plural: &str, kept: &[Kept]) -> Policy {
+fn put_back(topic: &str, plural: &str, kept: &[KeptField]) -> Policy {
     let is_lost = cel::any(kept.iter().map(|field| format!("({})", field.is_lost)));
-    let patches = kept.iter().map(|Kept { is_lost, patches }| format!("({is_lost}\n? {patches}\n: [])"));
+    let patches = kept.iter().map(|KeptField { is_lost, patches }| format!("({is_lost}\n? {patches}\n: [])"));
     let patches = patches.collect::<Vec<_>>().join("\n+ ");
     mutating::policy(topic, &[plural], &["UPDATE"], &[("has-lost-fields".into(), is_lost)], &[], &patches)
 }
 
 /// Another id is left to the validating policy, which refuses it.
-fn external_id() -> Kept {
+fn external_id() -> KeptField {
     let field = cel::spec_field("serviceinstances", "externalID");
-    Kept {
+    KeptField {
         is_lost: format!(
             "has(object.spec) && {} == '' && {} != ''",
             field.of("object"),
@@ -81,9 +72,9 @@ fn external_id() -> Kept {
     }
 }
 
-fn reference(name: &str) -> Kept {
+fn reference(name: &str) -> KeptField {
     let field = cel::spec_field("serviceinstances", name);
-    Kept {
+    KeptField {
         is_lost: format!("has(object.spec) && {}", field.changed()),
         patches: format!(
             "({}\n? [JSONPatch{{op: 'add', path: '/spec/{name}', value: oldObject.spec.{name}}}]\n\
@@ -93,12 +84,12 @@ fn reference(name: &str) -> Kept {
     }
 }
 
-fn intent() -> Kept {
+fn intent() -> KeptField {
     let key = cel::text(INTENT_ANNOTATION);
     // RFC 6901: "/" is "~1" in a path.
     let path = format!("/metadata/annotations/{}", INTENT_ANNOTATION.replace('/', "~1"));
     let value = format!("oldObject.metadata.annotations[{key}]");
-    Kept {
+    KeptField {
         is_lost: format!(
             "{} == '' && {} != ''",
             annotation("object", INTENT_ANNOTATION),

@@ -12,7 +12,7 @@ use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{INTENT_ANNOTATION, progress::Progress, schema::is_false};
+use super::{INTENT_ANNOTATION, schema::is_false};
 
 /// The value of the annotation. The order of the fields is part of the format: admission policies look for
 /// `"namespace":"…","name":"…"` and `"time":"…"`.
@@ -78,8 +78,12 @@ impl Intent {
 
 /// A status that takes intents into account.
 pub(super) trait IntentStatus: Default + DeserializeOwned + Serialize {
-    /// The progress of the operation.
-    fn progress_mut(&mut self) -> &mut Progress;
+    /// The time of the last intent that the status takes into account.
+    fn observed_intent(&mut self) -> &mut Option<MicroTime>;
+    /// The time of the last request.
+    fn last_attempt_time(&self) -> Option<&MicroTime>;
+    /// The intent that the object carries.
+    fn intent(&mut self) -> &mut Option<Arc<Intent>>;
     /// The id at the broker.
     fn id(&self) -> &str;
     /// Whether a create is the current operation.
@@ -99,29 +103,29 @@ pub(super) fn complete<S: IntentStatus>(metadata: &ObjectMeta, external_id: &str
         // A user may have given the copy an id of its own.
         let derived_id = derived_id && announced.id() == external_id;
         let intent = Intent { cluster, uid, derived_id, creates: false, state: IntentState::OfAnother };
-        present.progress_mut().intent = Some(Arc::new(intent));
+        *present.intent() = Some(Arc::new(intent));
         *status = Some(present);
         return;
     }
     let creates = announced.is_creating();
-    let known = present.progress_mut();
-    let is_observed = known.observed_intent.as_ref() == Some(&time)
-        // An operator of a version before intents recorded a later request in the status.
-        || known.last_attempt_time.as_ref().is_some_and(|last| *last > time);
-    let is_new = known.observed_intent.is_none() && known.last_attempt_time.is_none();
+    let observed = present.observed_intent().clone();
+    let last = present.last_attempt_time();
+    // An operator of a version before intents may have recorded a later request in the status.
+    let is_observed = observed.as_ref() == Some(&time) || last.is_some_and(|last| *last > time);
+    let is_new = observed.is_none() && last.is_none();
     let state = if is_observed {
         IntentState::Observed
     } else {
         let persisted = serde_json::to_value(&present).unwrap_or_default();
         present = announced;
-        present.progress_mut().observed_intent = Some(time);
+        *present.observed_intent() = Some(time);
         if is_new && !is_own(&metadata.uid, &uid) {
             IntentState::Restored(persisted)
         } else {
             IntentState::Pending(persisted)
         }
     };
-    present.progress_mut().intent = Some(Arc::new(Intent { cluster, uid, derived_id, creates, state }));
+    *present.intent() = Some(Arc::new(Intent { cluster, uid, derived_id, creates, state }));
     *status = Some(present);
 }
 

@@ -1,9 +1,10 @@
 //! One implementation for cluster-wide and namespaced brokers: code that is generic over [`Scope`] works with
 //! the kinds of both.
 
-use std::{fmt::Debug, hash::Hash};
+use std::{fmt::Debug, hash::Hash, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{
     Resource, ResourceExt as _,
     core::{PartialObjectMeta, object::HasStatus},
@@ -19,9 +20,8 @@ use super::{
     },
     common::{CatalogObjectStatus, LocalObjectReference, ScopeKind},
     instance::{InstanceOperation, ServiceInstance, ServiceInstanceStatus},
-    intent::{self, IntentStatus},
+    intent::{self, Intent, IntentStatus},
     plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
-    progress::Progress,
 };
 
 /// A kind that a controller watches.
@@ -52,8 +52,16 @@ impl Object for PartialObjectMeta<Secret> {}
 macro_rules! object_with_intent {
     ($kind:ty, $status:ty, $id:ident, $create:path) => {
         impl IntentStatus for $status {
-            fn progress_mut(&mut self) -> &mut Progress {
-                &mut self.progress
+            fn observed_intent(&mut self) -> &mut Option<MicroTime> {
+                &mut self.progress.observed_intent
+            }
+
+            fn last_attempt_time(&self) -> Option<&MicroTime> {
+                self.progress.last_attempt_time.as_ref()
+            }
+
+            fn intent(&mut self) -> &mut Option<Arc<Intent>> {
+                &mut self.progress.intent
             }
 
             fn id(&self) -> &str {

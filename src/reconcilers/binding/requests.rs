@@ -19,7 +19,7 @@ use crate::{
         operation::{
             Address, Call, Decoded, NextStep,
             call::RequestHooks,
-            intent::{Intent, attempt},
+            intent::{IntendedRequest, attempt},
         },
         references,
     },
@@ -102,7 +102,7 @@ pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Next
     };
     let address = address(view, &desired.resolved, desired.instance_id.clone());
     let request = BindingRequest::Bind(Box::new(body), desired.retrievable);
-    attempt(view, Intent::Request(BindingAction::Bind, record), Call::Request(address, request))
+    attempt(view, IntendedRequest::Request(BindingAction::Bind, record), Call::Request(address, request))
 }
 
 fn address(view: &BindingView<'_>, resolved: &ResolvedOffering, instance_id: InstanceId) -> Address {

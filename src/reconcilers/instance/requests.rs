@@ -24,7 +24,7 @@ use crate::{
         operation::{
             Address, Awaited, Call, NextStep, OperationStatus as _,
             call::RequestHooks,
-            intent::{Intent, attempt},
+            intent::{IntendedRequest, attempt},
             phase::CurrentOperation,
         },
         references::{self, Offering},
@@ -191,8 +191,10 @@ pub(super) fn context_update(view: &InstanceView<'_>) -> Option<NextStep<Instanc
         maintenance_info: None,
     };
     let properties = InstanceProperties { context_annotations, ..acknowledged.clone() };
-    let intent =
-        Intent::Request(InstanceAction::UpdateContext, InstanceRequestRecord { resolved: None, properties });
+    let intent = IntendedRequest::Request(
+        InstanceAction::UpdateContext,
+        InstanceRequestRecord { resolved: None, properties },
+    );
     // The user who changed an annotation is unknown.
     let address = Address { identity: None, ..address };
     Some(attempt(view, intent, Call::Request(address, InstanceRequest::Update(Box::new(body)))))
@@ -216,7 +218,7 @@ fn attempt_desired(
 ) -> NextStep<Instance> {
     let record = InstanceRequestRecord { resolved: Some(desired.offering.to_record()), properties };
     let address = address(view, desired.offering.broker.clone());
-    attempt(view, Intent::Request(action, record), Call::Request(address, request))
+    attempt(view, IntendedRequest::Request(action, record), Call::Request(address, request))
 }
 
 fn address(view: &InstanceView<'_>, broker: BrokerKey) -> Address {

@@ -23,7 +23,7 @@ use crate::{
         ConditionType::{Failed, Ready},
         INTENT_ANNOTATION,
         condition::Conditioned as _,
-        intent::{IntentRecord, IntentState},
+        intent::{Intent, IntentRecord, IntentState},
         progress::DeletionStatus,
     },
     reconcilers::reconciler::{ObjectPatch, Step, with_finalizer},
@@ -35,7 +35,7 @@ const LARGE: usize = 16 << 10;
 
 /// A request that the operator is about to send. The intent holds everything that a later DELETE or an
 /// identical repetition needs.
-pub enum Intent<R: BrokerResource> {
+pub enum IntendedRequest<R: BrokerResource> {
     /// A create or an update.
     Request(R::Operation, R::RequestRecord),
     /// The DELETE of orphan mitigation.
@@ -43,8 +43,12 @@ pub enum Intent<R: BrokerResource> {
 }
 
 /// The step that records an intent and then sends the request.
-pub fn attempt<R: StatusHooks>(view: &View<'_, R>, intent: Intent<R>, call: Call<R::Request>) -> NextStep<R> {
-    Step::Attempt { intent: patch(view, with_intent(view, intent)), call }
+pub fn attempt<R: StatusHooks>(
+    view: &View<'_, R>,
+    intended: IntendedRequest<R>,
+    call: Call<R::Request>,
+) -> NextStep<R> {
+    Step::Attempt { intent: patch(view, with_intent(view, intended)), call }
 }
 
 /// Whether an object with this status does not carry yet what the operator fills in: the finalizer, an id, the
@@ -98,7 +102,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
     progress.observed_intent = Some(time.clone());
     let (cluster, uid, derived_id) =
         (view.dependencies.cluster_id().to_owned(), view.uid().to_owned(), view.is_id_derived());
-    progress.intent = Some(Arc::new(crd::intent::Intent {
+    progress.intent = Some(Arc::new(Intent {
         cluster: cluster.clone(),
         uid: uid.clone(),
         derived_id,
@@ -133,7 +137,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
 /// The status that the API server has.
 fn persisted_status<R: StatusHooks>(view: &View<'_, R>) -> Value {
     let present = || serde_json::to_value(&*view.status).unwrap_or_default();
-    view.intent().and_then(crd::intent::Intent::persisted).cloned().unwrap_or_else(present)
+    view.intent().and_then(Intent::persisted).cloned().unwrap_or_else(present)
 }
 
 fn observe_own_change<S: OperationStatus>(status: &mut S, generation: i64) {
@@ -151,16 +155,16 @@ fn observe_own_change<S: OperationStatus>(status: &mut S, generation: i64) {
 }
 
 /// The status with the intent recorded in it.
-fn with_intent<R: StatusHooks>(view: &View<'_, R>, intent: Intent<R>) -> R::Status {
+fn with_intent<R: StatusHooks>(view: &View<'_, R>, intended: IntendedRequest<R>) -> R::Status {
     let mut status = view.status_copy();
-    match intent {
-        Intent::Request(operation, record) => {
+    match intended {
+        IntendedRequest::Request(operation, record) => {
             R::record_request(view, &mut status, record);
             begin_operation(view, &mut status, operation);
         }
         // Where v0.3 gave up orphan mitigation, only `deprovisionStatus` says that there is something to
         // delete.
-        Intent::Mitigation => status.progress_mut().orphan_mitigation_in_progress = true,
+        IntendedRequest::Mitigation => status.progress_mut().orphan_mitigation_in_progress = true,
     }
     status.progress_mut().record_attempt(view.now);
     status

@@ -7,7 +7,7 @@ use kube::{Resource as _, ResourceExt as _};
 use super::{
     NextStep,
     call::{Call, RequestHooks},
-    intent::{self, Intent, attempt},
+    intent::{self, IntendedRequest, attempt},
     phase::{Awaited, DeletePurpose, Phase},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
     status::{self, StatusHooks, is_ready_for},
@@ -351,7 +351,7 @@ fn plan_mitigation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     let Some((address, target)) = R::recorded_target(view) else {
         return Step::Wait(Wait::ForChange);
     };
-    attempt(view, Intent::Mitigation, Call::Delete(address, target, DeletePurpose::Mitigation))
+    attempt(view, IntendedRequest::Mitigation, Call::Delete(address, target, DeletePurpose::Mitigation))
 }
 
 /// Polls an operation when the next poll is due.
