@@ -50,33 +50,28 @@ impl Pace<'_> {
         since.is_some_and(|since| self.now > later(since.0, self.settings.give_up_after))
     }
 
-    /// The time at which polling ends. The plan limits it, counted from when the operation was `accepted`
+    /// The time at which polling ends. The plan limits it, counted from `since`, the time of its intent
     /// (OSB 2.17, "Polling Interval and Duration"). The setting `give_up_after` limits it as well, counted
     /// from when the operation `began`.
     #[must_use]
     pub fn polling_deadline(
         self,
-        accepted: Timestamp,
+        since: Timestamp,
         began: Option<&Time>,
         seconds_of_plan: Option<i64>,
     ) -> Timestamp {
-        let own = later(began.map_or(accepted, |began| began.0), self.settings.give_up_after);
+        let own = later(began.map_or(since, |began| began.0), self.settings.give_up_after);
         let seconds = seconds_of_plan.filter(|seconds| *seconds > 0);
-        seconds.map_or(own, |seconds| later(accepted, SignedDuration::from_secs(seconds)).min(own))
+        seconds.map_or(own, |seconds| later(since, SignedDuration::from_secs(seconds)).min(own))
     }
 
-    /// The time of the next poll of an operation that was accepted at `accepted`. It is later if the broker
+    /// The time of the next poll of an operation whose intent is of the time `since`. It is later if the broker
     /// says so (`Retry-After`), but not later than `until`, the time of the last poll. `None` means now.
     #[must_use]
-    pub fn next_poll(
-        self,
-        memory: OperationMemory,
-        accepted: Timestamp,
-        until: Timestamp,
-    ) -> Option<Timestamp> {
+    pub fn next_poll(self, memory: OperationMemory, since: Timestamp, until: Timestamp) -> Option<Timestamp> {
         // The memory has a time in the future if the clock was set back.
         let last = memory.answered.filter(|last| *last <= self.now)?;
-        let own = self.poll_at(accepted, last);
+        let own = self.poll_at(since, last);
         Some(memory.not_before.map_or(own, |at| at.min(until).max(own)))
     }
 

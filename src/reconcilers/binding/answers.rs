@@ -257,8 +257,8 @@ fn after_fetch(
     let mut status = view.status_copy();
     let reason = Reason::FetchingBindingFailed;
     let message = view.redactor().message("Fetching the binding failed", &why);
-    if let Phase::Polling(awaited, accepted) = view.phase {
-        if view.now >= polling_deadline(view, awaited, accepted) {
+    if let Phase::Polling(awaited, since) = view.phase {
+        if view.now >= polling_deadline(view, awaited, since) {
             let reasons = (reason, Reason::ErrorReconciliationRetryTimeout);
             return (vec![], Next::Record(failed_with_orphan(view, status, reasons, &message, false)));
         }

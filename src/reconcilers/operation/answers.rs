@@ -114,11 +114,11 @@ fn after_delete<R: AnswerHooks>(
 fn deletion_is_blocked<R: AnswerHooks>(view: &View<'_, R>, refusal: &Refusal) -> R::Status {
     let mut status = view.status_copy();
     let mut next = status::back_off(view, &mut status, refusal.retry_after);
-    if let Phase::Polling(awaited, accepted) = view.phase {
+    if let Phase::Polling(awaited, since) = view.phase {
         // At least one poll comes between two DELETEs.
         let answered = OperationMemory { answered: Some(view.now), ..OperationMemory::default() };
-        let until = polling_deadline(view, awaited, accepted);
-        next = view.pace().next_poll(answered, accepted, until).map_or(next, |poll| poll.max(next));
+        let until = polling_deadline(view, awaited, since);
+        next = view.pace().next_poll(answered, since, until).map_or(next, |poll| poll.max(next));
         status.progress_mut().back_off_until(next);
     }
     let refused = view.redactor().message(R::TEXTS.delete_failed_sentence, &refusal.message);
@@ -142,10 +142,10 @@ fn after_poll<R: AnswerHooks>(
     outcome: osb::Outcome<Polled>,
     memory: &mut OperationMemory,
 ) -> AfterAnswer<R> {
-    let Phase::Polling(awaited, accepted) = view.phase else {
+    let Phase::Polling(awaited, since) = view.phase else {
         return Next::Record(view.status_copy());
     };
-    let until = polling_deadline(view, awaited, accepted);
+    let until = polling_deadline(view, awaited, since);
     let overdue = view.now >= until;
     let is_lost = seems_lost(&outcome);
     let failure = (outcome.failure().cloned().unwrap_or_default(), outcome.retry_after());
@@ -287,11 +287,11 @@ const LONG_DELETION: SignedDuration = SignedDuration::from_mins(10);
 /// What happens next if the broker does not end a deletion, and what the user can do. Empty if the deletion does not
 /// take long yet.
 fn long_deletion<R: BrokerResource>(view: &View<'_, R>, awaited: Awaited<R::Operation>) -> String {
-    let Phase::Polling(_, accepted) = view.phase else { return String::new() };
-    if view.now < later(accepted, LONG_DELETION) {
+    let Phase::Polling(_, since) = view.phase else { return String::new() };
+    if view.now < later(since, LONG_DELETION) {
         return String::new();
     }
-    let until = polling_deadline(view, awaited, accepted);
+    let until = polling_deadline(view, awaited, since);
     let letting_go = status::letting_go::<R>();
     format!("; the operator asks until {until:.0}, and then sends the DELETE again; {letting_go}")
 }

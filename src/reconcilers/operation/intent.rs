@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     crd::{
-        self,
         ConditionStatus::False,
         ConditionType::{Failed, Ready},
         INTENT_ANNOTATION,

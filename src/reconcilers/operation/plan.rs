@@ -198,7 +198,7 @@ fn plan_existence<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         Phase::Deleting { .. } | Phase::Polling(Awaited::Deletion(DeletePurpose::Deletion), _) => {
             Step::Record(status::restored_from_backup(view))
         }
-        Phase::Polling(awaited, accepted) => plan_poll(view, awaited, accepted),
+        Phase::Polling(awaited, since) => plan_poll(view, awaited, since),
         Phase::OrphanMitigation { not_before } => {
             wait_until(view, not_before).unwrap_or_else(|| plan_mitigation(view))
         }
@@ -220,7 +220,7 @@ fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         Phase::Polling(Awaited::Deletion(DeletePurpose::Mitigation), _) => {
             return Step::Record(status::mitigation_becomes_deletion(view));
         }
-        Phase::Polling(awaited, accepted) => return plan_poll(view, awaited, accepted),
+        Phase::Polling(awaited, since) => return plan_poll(view, awaited, since),
         _ => {}
     }
     if !view.may_exist() {
@@ -255,8 +255,8 @@ pub fn delete_regardless_at<R: BrokerResource>(view: &View<'_, R>) -> Timestamp 
 
 /// The next step for an object that is being deleted while the broker works on a create or an update.
 fn plan_deletion_during_operation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
-    let Phase::Polling(awaited, accepted) = view.phase else { return Step::Wait(Wait::ForChange) };
-    let poll = plan_poll(view, awaited, accepted);
+    let Phase::Polling(awaited, since) = view.phase else { return Step::Wait(Wait::ForChange) };
+    let poll = plan_poll(view, awaited, since);
     let until = match R::plan_before_deletion(view) {
         Some(Step::Wait(Wait::ForChange)) => return poll,
         Some(Step::Wait(Wait::Until(at))) => at,
@@ -285,11 +285,11 @@ fn plan_deletion_during_operation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<
 /// Why an object is still there that is being deleted while the broker works on an operation, until when the operator
 /// waits for it, and what the user can do. `at` is the time of the next DELETE.
 pub fn deletion_waits<R: StatusHooks>(view: &View<'_, R>, at: Timestamp) -> String {
-    let Phase::Polling(awaited @ Awaited::Operation(operation), accepted) = view.phase else {
+    let Phase::Polling(awaited @ Awaited::Operation(operation), since) = view.phase else {
         return String::new();
     };
     let name = R::operation_name(operation);
-    let until = polling_deadline(view, awaited, accepted);
+    let until = polling_deadline(view, awaited, since);
     format!(
         "the deletion waits for the {name} at the broker: the operator polls it until {until:.0}, and then sends the DELETE; it \
          tries the DELETE at {at:.0} even if the {name} has not ended; {}",
@@ -358,10 +358,10 @@ fn plan_mitigation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
 fn plan_poll<R: RequestHooks>(
     view: &View<'_, R>,
     awaited: Awaited<R::Operation>,
-    accepted: Timestamp,
+    since: Timestamp,
 ) -> NextStep<R> {
-    let until = polling_deadline(view, awaited, accepted);
-    let due = view.pace().next_poll(view.memory, accepted, until);
+    let until = polling_deadline(view, awaited, since);
+    let due = view.pace().next_poll(view.memory, since, until);
     if let Some(wait) = wait_until(view, due) {
         return wait;
     }
@@ -380,13 +380,13 @@ fn plan_poll<R: RequestHooks>(
 pub fn polling_deadline<R: BrokerResource>(
     view: &View<'_, R>,
     awaited: Awaited<R::Operation>,
-    accepted: Timestamp,
+    since: Timestamp,
 ) -> Timestamp {
     let began = match awaited {
         Awaited::Operation(_) => view.status.progress().operation_start_time.as_ref(),
         Awaited::Deletion(_) => None,
     };
-    view.pace().polling_deadline(accepted, began, view.dependencies.maximum_polling_duration())
+    view.pace().polling_deadline(since, began, view.dependencies.maximum_polling_duration())
 }
 
 /// Records the `Ready` condition if it is not recorded yet, and waits.
