@@ -207,3 +207,42 @@ async fn what_never_reached_a_broker_goes_without_asking_one() {
     assert!(case.broker.journal().iter().all(|request| request.is(Operation::Catalog)));
     case.finish().await;
 }
+
+/// A broker that takes its time with any request is named in the status, and since when.
+#[tokio::test]
+async fn a_broker_that_has_not_answered_within_a_second_is_named() {
+    let case = namespaced("slow-answers").await;
+    let names = ["has not answered since", case.broker_name()];
+    let hang = |operation| case.broker.on(operation).once().after_effect().hang();
+
+    let hold = hang(Operation::Provision);
+    case.order("db", "small", json!({})).await;
+    case.says(INSTANCE, "db", "ProvisionRequestInFlight", &names).await;
+    hold.release();
+    case.ready(INSTANCE, "db").await;
+
+    let hold = hang(Operation::Update);
+    case.edit(INSTANCE, "db", json!({ "parameters": { "size": 2 } })).await;
+    case.says(INSTANCE, "db", "UpdateInstanceRequestInFlight", &names).await;
+    hold.release();
+    case.ready(INSTANCE, "db").await;
+
+    let hold = hang(Operation::Bind);
+    case.bind("app", "db", json!({})).await;
+    case.says(BINDING, "app", "BindingRequestInFlight", &names).await;
+    hold.release();
+    case.ready(BINDING, "app").await;
+
+    let hold = hang(Operation::Unbind);
+    case.delete(BINDING, "app").await;
+    case.says(BINDING, "app", "UnbindingRequestInFlight", &names).await;
+    hold.release();
+    case.gone(BINDING, "app").await;
+
+    let hold = hang(Operation::Deprovision);
+    case.delete(INSTANCE, "db").await;
+    case.says(INSTANCE, "db", "DeprovisionRequestInFlight", &names).await;
+    hold.release();
+    case.gone(INSTANCE, "db").await;
+    case.finish().await;
+}
