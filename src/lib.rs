@@ -12,14 +12,15 @@
 //!
 //! The operator has eleven watches. Eight are for the kinds of its own API ([`crd`]), and each of these kinds
 //! has a controller. The others are for the Secrets of namespaced brokers ([`reconcilers::credentials`]), which
-//! have one too, and for namespaces and the Secrets of bindings, which have none ([`runtime`]). A watch fills the cache of its kind ([`caches`]). Then [`runtime::triggers`] names the
-//! objects that depend on the change, and the controllers reconcile them. One reconcile takes one object as
-//! far as possible:
+//! have one too, and for namespaces and the Secrets of bindings, which have none ([`runtime`]). A watch fills
+//! the cache of its kind ([`caches`]). Then [`runtime::triggers`] names the objects that depend on the change,
+//! and the controllers reconcile them. One reconcile takes one object as far as possible:
 //!
 //! 1. [`observe`] reads what the decision depends on: other objects from the caches, and Secrets.
 //! 2. [`plan`] decides the next step. It is a pure function, without clock, cache and network.
 //! 3. If the step is an attempt ([`Step::Attempt`]), the [`runner`](reconcilers::runner) first writes the
-//!    *intent*: a status that announces the request. Then it sends the request ([`call`]).
+//!    *intent* that announces the request, to the object itself ([`crd::intent`]). Then it sends the request
+//!    ([`call`]).
 //! 4. [`absorb`], also pure, decides what the answer means: Secrets, classes and plans to write, and then a
 //!    new status. The runner writes them, and plans again, until `plan` says wait.
 //!
@@ -42,7 +43,7 @@
 //! What must never break:
 //!
 //! * Before the operator sends a request that creates or changes something, it writes the intent. This write
-//!   fails if the object has changed. The status then has everything that a later DELETE needs.
+//!   fails if the object has changed. The object then has everything that a later DELETE needs.
 //! * The operator derives the id of an instance or binding from the object. So a crash cannot lose an id.
 //! * If the operator does not know whether a create took effect, this stays in the status until a DELETE is
 //!   confirmed.
@@ -70,9 +71,9 @@
 //!   binds, writes the credentials to a Secret, and unbinds.
 //! * **Successor**: a broker object that takes the place of another one, which is gone or is being deleted
 //!   ([`caches::successors`]). Instances and bindings go on with it.
-//! * **Intent**: the status that announces a request before the operator sends it
-//!   ([`reconcilers::operation::intent`]). After a crash, the next process sees in it that the request may
-//!   have been sent, and under which id.
+//! * **Intent**: what the operator records on the object before it sends a request, in an annotation
+//!   ([`crd::intent`], [`reconcilers::operation::intent`]). After a crash, the next process sees in it that the
+//!   request may have been sent, and under which id. An intent is pending until a status takes it into account.
 //! * **Fence**: the check that a request which needs an intent follows a write of the same reconcile
 //!   ([`reconcilers::reconciler::Admitted`]). That write fails if the cache was outdated or another replica
 //!   has written, so no outdated request reaches a broker.
