@@ -215,3 +215,24 @@ async fn an_id_that_is_taken_is_told_and_nothing_is_asked_until_it_is_free() {
     wait::until(case.stage, &elsewhere, (INSTANCE, "one"), "to be gone", gone).await;
     case.finish().await;
 }
+
+/// Frameworks, gateways and clouds write errors in forms of their own.
+#[tokio::test]
+async fn the_sentence_of_an_error_is_shown_in_whatever_form_it_comes() {
+    let case = namespaced("error-forms").await;
+    for (name, body) in [
+        ("message", json!({ "message": "the quota is used up" })),
+        (
+            "nested",
+            json!({ "error": { "code": 400, "message": "the quota is used up", "status": "FAILED" } }),
+        ),
+        ("problem", json!({ "type": "about:blank", "title": "Bad", "detail": "the quota is used up" })),
+        ("list", json!({ "errors": [{ "code": "Q1", "message": "the quota is used up" }] })),
+        ("empty", json!({ "error": "", "description": "", "message": "the quota is used up" })),
+    ] {
+        case.broker.on(Operation::Provision).once().respond(400, body);
+        case.order(name, "small", json!({})).await;
+        case.says(INSTANCE, name, "ProvisionCallFailed", &["the quota is used up"]).await;
+    }
+    case.finish().await;
+}

@@ -65,13 +65,24 @@ async fn a_broker_without_authentication_gets_no_credentials() {
 // OSB 17
 #[tokio::test]
 async fn a_broker_with_a_certificate_authority_of_its_own_is_trusted_by_its_ca_bundle_only() {
-    let (broker, authority) = Broker::start_tls().await;
+    let (broker, [authority, _]) = Broker::start_tls().await;
     let case = unregistered("tls", true).await.with_broker(broker);
     case.create_broker(json!({})).await;
     case.says(CLUSTER_BROKER, "tls", "ErrorFetchingCatalog", &["certificate"]).await;
     assert!(case.broker.journal().is_empty(), "nothing is sent to whom is not trusted");
     case.edit(CLUSTER_BROKER, "tls", json!({ "caBundle": BASE64_STANDARD.encode(authority) })).await;
     case.ready(CLUSTER_BROKER, "tls").await;
+    case.provide("db", json!({})).await;
+    case.finish().await;
+}
+
+/// Its authority is unknown.
+#[tokio::test]
+async fn a_broker_whose_certificate_is_in_the_ca_bundle_is_trusted() {
+    let (broker, [_, certificate]) = Broker::start_tls().await;
+    let case = unregistered("pinned", true).await.with_broker(broker);
+    case.create_broker(json!({ "caBundle": BASE64_STANDARD.encode(certificate) })).await;
+    case.ready(CLUSTER_BROKER, "pinned").await;
     case.provide("db", json!({})).await;
     case.finish().await;
 }

@@ -108,11 +108,11 @@ impl Broker {
         Self::listen(None)
     }
 
-    /// The same over TLS, and the PEM certificate of the (otherwise unknown) authority that signed it.
+    /// The same over TLS, and as PEM the certificate of the (otherwise unknown) authority and its own.
     #[allow(clippy::unused_async, reason = "starting needs a runtime, and the signature says so")]
-    pub async fn start_tls() -> (Self, String) {
-        let (acceptor, authority) = tls::acceptor();
-        (Self::listen(Some(acceptor)), authority)
+    pub async fn start_tls() -> (Self, [String; 2]) {
+        let (acceptor, certificates) = tls::acceptor();
+        (Self::listen(Some(acceptor)), certificates)
     }
 
     fn listen(tls: Option<tokio_rustls::TlsAcceptor>) -> Self {

@@ -8,8 +8,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// An acceptor with a certificate for the loopback interface, and its authority as PEM.
-pub(super) fn acceptor() -> (TlsAcceptor, String) {
+/// An acceptor with a certificate for the loopback interface, and as PEM its authority and the certificate itself.
+pub(super) fn acceptor() -> (TlsAcceptor, [String; 2]) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,5 +29,5 @@ pub(super) fn acceptor() -> (TlsAcceptor, String) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], private_key)
         .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), authority_pem)
+    (TlsAcceptor::from(Arc::new(config)), [authority_pem, certificate.pem()])
 }

@@ -148,7 +148,7 @@ async fn a_stopped_broker_refuses_connections_and_comes_back_with_its_state() {
 
 #[tokio::test]
 async fn tls_is_trusted_only_with_its_authority() {
-    let (broker, authority) = Broker::start_tls().await;
+    let (broker, [authority, _]) = Broker::start_tls().await;
     let mut platform = Platform::of(&broker);
     let unknown = platform.request(Method::GET, "/v2/catalog").send().await.unwrap_err();
     assert!(unknown.is_connect(), "{}", causes(&unknown));
