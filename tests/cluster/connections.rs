@@ -62,6 +62,25 @@ async fn a_broker_without_authentication_gets_no_credentials() {
     case.finish().await;
 }
 
+/// Such mistakes of the Secret and of the URL are told before a request is sent.
+#[tokio::test]
+async fn credentials_and_urls_that_cannot_be_right_are_named() {
+    let case = unregistered("wrong-auth", false).await;
+    let bearer =
+        |name: &str| json!({ "authInfo": { "basic": null, "bearer": { "secretRef": { "name": name } } } });
+    case.hand.secret("of-a-file", json!({ "token": "t0ken\n" })).await.unwrap();
+    case.hand.secret("empty", json!({ "token": "" })).await.unwrap();
+    case.create_broker(bearer("of-a-file")).await;
+    case.says(BROKER, "wrong-auth", "ErrorFetchingCatalog", &["spec.authInfo", "line end"]).await;
+    case.edit(BROKER, "wrong-auth", bearer("empty")).await;
+    case.says(BROKER, "wrong-auth", "ErrorFetchingCatalog", &["spec.authInfo", "empty"]).await;
+    assert!(case.broker.journal().is_empty(), "no request is sent with such credentials");
+    let url = format!("{}/v2/catalog", case.broker.url());
+    case.edit(BROKER, "wrong-auth", case.broker_spec(json!({ "url": url }))).await;
+    case.says(BROKER, "wrong-auth", "ErrorFetchingCatalog", &["spec.url", "/v2/catalog"]).await;
+    case.finish().await;
+}
+
 // OSB 17
 #[tokio::test]
 async fn a_broker_with_a_certificate_authority_of_its_own_is_trusted_by_its_ca_bundle_only() {
