@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use testkit::{
-    broker::{self, Broker, Offering, Operation, Plan, Reply, Request, SMALL},
-    stage::objects::{BINDING, INSTANCE, Kind, condition, name, uid},
+    broker::{self, Broker, LARGE, Offering, Operation, Plan, Reply, Request, SMALL},
+    stage::objects::{BINDING, BROKER, INSTANCE, Kind, PLAN, condition, name, uid},
 };
 
 use super::{Case, cluster_wide, namespaced, unregistered};
@@ -266,5 +266,21 @@ async fn a_cluster_wide_catalog_serves_every_namespace() {
         object.is_none()
     })
     .await;
+    case.finish().await;
+}
+
+/// The plans keep their ids, and no instance uses them.
+#[tokio::test]
+async fn an_offering_that_comes_back_under_another_id_takes_over_its_plans() {
+    let case = namespaced("another-id").await;
+    let offering = Offering::new("another-id", "postgresql");
+    let plans = [Plan::new(SMALL, "small"), Plan::new(LARGE, "large")];
+    case.broker.set_catalog(broker::catalog([plans.into_iter().fold(offering, Offering::plan)]));
+    case.edit(BROKER, case.broker_name(), json!({ "relistRequests": 1 })).await;
+    for plan in [SMALL, LARGE] {
+        let taken_over = |plan: &Value| plan["spec"]["serviceClassRef"]["name"] == "another-id";
+        case.until(PLAN, plan, "to be of the other class", taken_over).await;
+    }
+    case.provide("db", json!({})).await;
     case.finish().await;
 }
