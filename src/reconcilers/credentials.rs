@@ -20,16 +20,13 @@ use super::{
     context::Context,
     error::ReconcileError,
     runner::{SAFETY_INTERVAL, traced},
-    writes::Write,
+    writes::{Write, secret::HELD},
 };
 use crate::{
     caches::Caches,
     crd::{ServiceBroker, broker::SecretAuth, scope::BrokerObject as _},
     kube_api::{namespaces, secrets::secret_metadata},
 };
-
-/// The finalizer that holds back a Secret, and the label on it.
-pub const HELD: &str = "servicecatalog.k8s.io/broker-credentials";
 
 /// The metadata of a Secret.
 pub type SecretMetadata = PartialObjectMeta<Secret>;

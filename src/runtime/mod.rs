@@ -45,8 +45,14 @@ use crate::{
     leader::{self, Candidate, Leadership, lease::Timing, store::ApiLease},
     metrics::Metrics,
     reconcilers::{
-        binding::BindingReconciler, context::Context, credentials, expectations::Expectations,
-        instance::InstanceReconciler, memory::Memories, runner, writes::secret::LABEL_BINDING,
+        binding::BindingReconciler,
+        context::Context,
+        credentials,
+        expectations::Expectations,
+        instance::InstanceReconciler,
+        memory::Memories,
+        runner,
+        writes::secret::{HELD, LABEL_BINDING},
     },
     server::{self, Readiness},
 };
@@ -185,7 +191,7 @@ fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
         kinds.watch(secrets, events, triggers::secret);
     }
     if let Some(secrets) = &caches.broker_secrets {
-        let held = watcher::Config::default().labels(credentials::HELD);
+        let held = watcher::Config::default().labels(HELD);
         let events = watcher(Api::all(client.clone()), held).default_backoff();
         kinds.add_watched(secrets, events, credentials::reconcile, triggers::broker_secret);
     }

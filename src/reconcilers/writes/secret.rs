@@ -22,7 +22,7 @@ use crate::{
         request::{ignore_missing, patch_params, post_params},
         secrets::secret_metadata,
     },
-    reconcilers::{context::Context, credentials},
+    reconcilers::context::Context,
 };
 
 /// Label on Secrets of bindings: the uid of the binding. The operator watches the Secrets with this label.
@@ -30,6 +30,10 @@ pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
 
 /// Annotation on Secrets of bindings: the id at the broker of the binding whose credentials they hold.
 pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
+
+/// The finalizer that holds back the Secret of a namespaced broker, and the label on it
+/// ([`credentials`](crate::reconcilers::credentials)).
+pub const HELD: &str = "servicecatalog.k8s.io/broker-credentials";
 
 /// How often the write of a Secret is tried. It is tried more often than other writes, as the credentials
 /// exist only in memory, and some brokers send them only once.
@@ -121,11 +125,10 @@ pub(super) async fn label_secret(context: &Context, metadata: &ObjectMeta) -> Re
 /// Removes the finalizer and the label that hold back this version of a Secret.
 pub(super) async fn release_secret(context: &Context, metadata: &ObjectMeta) -> Result<(), Error> {
     let target = target(metadata);
-    let others: Vec<&String> =
-        metadata.finalizers.iter().flatten().filter(|name| *name != credentials::HELD).collect();
+    let others: Vec<&String> = metadata.finalizers.iter().flatten().filter(|name| *name != HELD).collect();
     let patch = Patch::Merge(json!({ "metadata": {
         "finalizers": others,
-        "labels": { credentials::HELD: null },
+        "labels": { HELD: null },
         "uid": metadata.uid,
         "resourceVersion": metadata.resource_version,
     } }));
