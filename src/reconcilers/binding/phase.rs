@@ -13,7 +13,8 @@ use crate::{
     reconcilers::{
         identity::attempt_id,
         operation::{
-            Awaited, Decoded, OperationStatus, Phase, phase::CurrentOperation, status::is_ready_for,
+            Awaited, Decoded, OperationStatus, Phase, RequestProperties, phase::CurrentOperation,
+            status::is_ready_for,
         },
         reason::Reason,
         redaction::SentParameters,
@@ -27,8 +28,19 @@ pub enum BindingAction {
     Bind,
 }
 
+impl RequestProperties for BindingProperties {
+    fn sent_parameters(&self) -> SentParameters<'_> {
+        SentParameters { parameters: self.parameters.as_ref(), checksum: &self.parameter_checksum }
+    }
+
+    fn clear_parameters(&mut self) {
+        self.parameters = None;
+    }
+}
+
 impl OperationStatus for ServiceBindingStatus {
     type Operation = BindingAction;
+    type Properties = BindingProperties;
 
     fn conditions(&self) -> &[Condition] {
         &self.conditions
@@ -66,27 +78,12 @@ impl OperationStatus for ServiceBindingStatus {
         &mut self.unbind_status
     }
 
-    fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2] {
-        [&self.in_progress_properties, &self.external_properties].map(|properties| {
-            properties.as_ref().map(|properties: &BindingProperties| SentParameters {
-                parameters: properties.parameters.as_ref(),
-                checksum: &properties.parameter_checksum,
-            })
-        })
+    fn properties(&self) -> [Option<&BindingProperties>; 2] {
+        [self.in_progress_properties.as_ref(), self.external_properties.as_ref()]
     }
 
-    fn clear_in_progress(&mut self) {
-        self.in_progress_properties = None;
-    }
-
-    fn restore_in_progress(&mut self) {
-        if self.in_progress_properties.is_none() {
-            self.in_progress_properties.clone_from(&self.external_properties);
-        }
-    }
-
-    fn copy_in_progress(&mut self, from: &Self) {
-        self.in_progress_properties.clone_from(&from.in_progress_properties);
+    fn properties_mut(&mut self) -> [&mut Option<BindingProperties>; 2] {
+        [&mut self.in_progress_properties, &mut self.external_properties]
     }
 
     /// v0.3 allows properties in progress only during a bind. Those of the last bind are still needed to
@@ -101,11 +98,6 @@ impl OperationStatus for ServiceBindingStatus {
 
     fn resolved_mut(&mut self) -> &mut Option<ResolvedOffering> {
         &mut self.resolved
-    }
-
-    fn clear_parameters(&mut self) {
-        let sent = [&mut self.in_progress_properties, &mut self.external_properties];
-        sent.into_iter().flatten().for_each(|properties| properties.parameters = None);
     }
 
     fn generations_mut(&mut self) -> [&mut i64; 2] {

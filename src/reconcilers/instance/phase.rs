@@ -13,7 +13,7 @@ use crate::{
     osb::InstanceId,
     reconcilers::{
         identity::attempt_id,
-        operation::{Decoded, OperationStatus, Phase, phase::CurrentOperation},
+        operation::{Decoded, OperationStatus, Phase, RequestProperties, phase::CurrentOperation},
         redaction::SentParameters,
         references::{self, Offering, Unresolved, pinned},
     },
@@ -31,8 +31,19 @@ pub enum InstanceAction {
     UpdateContext,
 }
 
+impl RequestProperties for InstanceProperties {
+    fn sent_parameters(&self) -> SentParameters<'_> {
+        SentParameters { parameters: self.parameters.as_ref(), checksum: &self.parameter_checksum }
+    }
+
+    fn clear_parameters(&mut self) {
+        self.parameters = None;
+    }
+}
+
 impl OperationStatus for ServiceInstanceStatus {
     type Operation = InstanceAction;
+    type Properties = InstanceProperties;
 
     fn conditions(&self) -> &[Condition] {
         &self.conditions
@@ -77,27 +88,12 @@ impl OperationStatus for ServiceInstanceStatus {
         &mut self.deprovision_status
     }
 
-    fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2] {
-        [&self.in_progress_properties, &self.external_properties].map(|properties| {
-            properties.as_ref().map(|properties| SentParameters {
-                parameters: properties.parameters.as_ref(),
-                checksum: &properties.parameter_checksum,
-            })
-        })
+    fn properties(&self) -> [Option<&InstanceProperties>; 2] {
+        [self.in_progress_properties.as_ref(), self.external_properties.as_ref()]
     }
 
-    fn clear_in_progress(&mut self) {
-        self.in_progress_properties = None;
-    }
-
-    fn restore_in_progress(&mut self) {
-        if self.in_progress_properties.is_none() {
-            self.in_progress_properties.clone_from(&self.external_properties);
-        }
-    }
-
-    fn copy_in_progress(&mut self, from: &Self) {
-        self.in_progress_properties.clone_from(&from.in_progress_properties);
+    fn properties_mut(&mut self) -> [&mut Option<InstanceProperties>; 2] {
+        [&mut self.in_progress_properties, &mut self.external_properties]
     }
 
     /// v0.3 needs the properties in progress during a deprovision.
@@ -115,11 +111,6 @@ impl OperationStatus for ServiceInstanceStatus {
 
     fn resolved_mut(&mut self) -> &mut Option<ResolvedOffering> {
         &mut self.resolved
-    }
-
-    fn clear_parameters(&mut self) {
-        let sent = [&mut self.in_progress_properties, &mut self.external_properties];
-        sent.into_iter().flatten().for_each(|properties| properties.parameters = None);
     }
 
     fn generations_mut(&mut self) -> [&mut i64; 2] {

@@ -27,7 +27,7 @@ use crate::reconcilers::reconciler::{Next, Step};
 pub use call::{Address, Answer, Call};
 pub use engine::OperationReconciler;
 pub use phase::{Awaited, DeletePurpose, Phase};
-pub use resource::{BrokerResource, Decoded, KindTexts, OperationStatus, View};
+pub use resource::{BrokerResource, Decoded, KindTexts, OperationStatus, RequestProperties, View};
 
 /// The next step for an object of this kind.
 pub type NextStep<R> = Step<<R as BrokerResource>::Status, Call<<R as BrokerResource>::Request>>;

@@ -29,12 +29,22 @@ use crate::{
     },
 };
 
+/// The properties of a request to the broker, as a status records them.
+pub trait RequestProperties: Clone {
+    /// The parameters and their checksum.
+    fn sent_parameters(&self) -> SentParameters<'_>;
+    /// Removes the parameters, which only show what the checksum stands for.
+    fn clear_parameters(&mut self);
+}
+
 /// A status that records an operation. Its fields differ from kind to kind.
 pub trait OperationStatus:
     Conditioned + Clone + Debug + Default + DeserializeOwned + PartialEq + Serialize + Send + Sync + 'static
 {
     /// The operations of the kind.
     type Operation;
+    /// The properties of the requests of the kind.
+    type Properties: RequestProperties;
 
     /// The conditions.
     fn conditions(&self) -> &[Condition];
@@ -50,14 +60,10 @@ pub trait OperationStatus:
     fn deletion_status(&self) -> DeletionStatus;
     /// Whether the operator must send a DELETE when the object is deleted, for changes.
     fn deletion_status_mut(&mut self) -> &mut DeletionStatus;
-    /// The parameters of the request in progress, and those that the broker has acknowledged.
-    fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2];
-    /// Removes the record of the request in progress.
-    fn clear_in_progress(&mut self);
-    /// Makes what the broker has acknowledged the request in progress, if there is none.
-    fn restore_in_progress(&mut self);
-    /// Copies the record of the request in progress from another status.
-    fn copy_in_progress(&mut self, from: &Self);
+    /// The properties of the request in progress, and those that the broker has acknowledged.
+    fn properties(&self) -> [Option<&Self::Properties>; 2];
+    /// The properties of the request in progress, and those that the broker has acknowledged, for changes.
+    fn properties_mut(&mut self) -> [&mut Option<Self::Properties>; 2];
     /// Makes the properties those of a deletion. v0.3 goes on with a deletion only if it finds them as it
     /// records them itself.
     fn set_properties_of_deletion(&mut self);
@@ -67,10 +73,38 @@ pub trait OperationStatus:
     fn resolved_mut(&mut self) -> &mut Option<ResolvedOffering>;
     /// Whether the status has an id of the resource at the broker.
     fn has_id(&self) -> bool;
-    /// Removes the parameters, which only show what the checksum stands for.
-    fn clear_parameters(&mut self);
     /// `observedGeneration` and `reconciledGeneration`, for changes.
     fn generations_mut(&mut self) -> [&mut i64; 2];
+
+    /// The parameters of the request in progress, and those that the broker has acknowledged.
+    fn sent_parameters(&self) -> [Option<SentParameters<'_>>; 2] {
+        self.properties().map(|properties| properties.map(RequestProperties::sent_parameters))
+    }
+
+    /// Removes the record of the request in progress.
+    fn clear_in_progress(&mut self) {
+        let [in_progress, _] = self.properties_mut();
+        *in_progress = None;
+    }
+
+    /// Makes what the broker has acknowledged the request in progress, if there is none.
+    fn restore_in_progress(&mut self) {
+        let [in_progress, acknowledged] = self.properties_mut();
+        if in_progress.is_none() {
+            in_progress.clone_from(acknowledged);
+        }
+    }
+
+    /// Copies the record of the request in progress from another status.
+    fn copy_in_progress(&mut self, from: &Self) {
+        let [in_progress, _] = self.properties_mut();
+        *in_progress = from.properties()[0].cloned();
+    }
+
+    /// Removes the parameters from the records of all requests.
+    fn clear_parameters(&mut self) {
+        self.properties_mut().into_iter().flatten().for_each(RequestProperties::clear_parameters);
+    }
 }
 
 /// The part of a spec that every operation needs.
