@@ -85,7 +85,7 @@ pub fn with_deletion_status<R: BrokerResource>(view: &View<'_, R>, mut status: R
 
 /// The patch of the object that leads to this status.
 fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPatch<R::Status> {
-    let persisted = persisted_status(view);
+    let persisted = serde_json::to_value(view.persisted_status()).unwrap_or_default();
     let fields = R::operator_fields(view, &status);
     if !fields.is_empty() {
         // The API server counts the patch as a change of the spec. It is not one that the operator has to act on.
@@ -131,12 +131,6 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
         patch["spec"] = Value::Object(fields);
     }
     ObjectPatch { patch, status }
-}
-
-/// The status that the API server has.
-fn persisted_status<R: StatusHooks>(view: &View<'_, R>) -> Value {
-    let present = || serde_json::to_value(&*view.status).unwrap_or_default();
-    view.intent().and_then(Intent::persisted).cloned().unwrap_or_else(present)
 }
 
 fn observe_own_change<S: OperationStatus>(status: &mut S, generation: i64) {

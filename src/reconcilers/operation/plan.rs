@@ -16,7 +16,7 @@ use crate::{
     crd::{
         ADOPT_ANNOTATION,
         ConditionStatus::{False, Unknown},
-        ConditionType::Ready,
+        ConditionType::{Failed, Ready},
         FINALIZER, INTENT_ANNOTATION,
         condition::Conditioned as _,
         intent::IntentState,
@@ -88,7 +88,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         // What is pending is no longer answered soon.
         Step::Wait(_) if view.is_ahead() => Step::Record(view.status_copy()),
         // v0.3 writes no `Stalled`.
-        Step::Wait(wait) if !view.is_being_deleted() => {
+        Step::Wait(wait) if view.is_true(Failed) && !view.is_being_deleted() => {
             record_or(view, completed::<R>(view.status_copy()), Step::Wait(wait))
         }
         step => step,
