@@ -6,7 +6,7 @@
 //! | policy | what it does |
 //! | --- | --- |
 //! | `finalizer` | adds the finalizer to the CREATE of the user, which saves the operator a write for each object |
-//! | `…-user` | sets `spec.userInfo` to the requesting user, whatever the request has there |
+//! | `…-user` | sets `spec.userInfo` to the requesting user, and ignores the value in the request |
 //! | `servicebinding-secret-name` | sets an empty `secretName` to the name of the binding |
 //! | `servicebinding-spec` | restores the spec of a binding, because it is immutable |
 //! | `…-owner` | restores the names of the broker and the class in a class or plan |
@@ -21,13 +21,13 @@
 //! | `…-secrets` | refuses a spec that names a Secret which the requesting user may not read |
 //!
 //! The first six, `…-newer-fields`, `…-operator-fields` and `kept-finalizer` are `MutatingAdmissionPolicy`
-//! (served as v1 from Kubernetes 1.36), the others `ValidatingAdmissionPolicy`. `…-forged-user` and `…-immutable` never fail where `…-user` and
-//! `…-spec` run before them. They are for clusters without mutating policies: there they protect
-//! `spec.userInfo` and the spec of a binding.
+//! (served as v1 from Kubernetes 1.36), the others `ValidatingAdmissionPolicy`. `…-forged-user` and
+//! `…-immutable` never fail where `…-user` and `…-spec` run before them. They are for clusters without mutating
+//! policies: there they protect `spec.userInfo` and the spec of a binding.
 //!
 //! Every policy fails closed. No policy can block the operator: those that match an UPDATE of an instance or a
 //! binding leave its account alone, and no policy names the resource `status`. So a patch of the operator
-//! costs no more than a patch of the status, and nobody takes the operator for the user who asked.
+//! costs no more than a patch of the status, and `spec.userInfo` does not name the operator.
 //!
 //! An UPDATE by a user that changes neither the spec nor one of the annotations of the operator matches no
 //! policy.

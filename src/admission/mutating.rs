@@ -78,8 +78,8 @@ fn finalizer() -> Policy {
     )
 }
 
-/// An edit sets `spec.userInfo` to the requesting user. Any other update restores the previous value,
-/// whatever the request has there.
+/// An edit sets `spec.userInfo` to the requesting user. Any other update restores the previous value. The
+/// policy ignores the value in the request.
 fn user(topic: &str, plural: &str, edited: &str) -> Policy {
     policy(
         topic,
