@@ -13,6 +13,7 @@ use kube::core::Duration as GoDuration;
 pub(crate) use self::election::Election;
 use crate::{
     annotation_allowlist::Pattern,
+    memory_budget::limit,
     osb::{ApiVersion, ClientSettings},
     reconcilers::settings::ReconcileSettings,
     telemetry::LogFormat,
@@ -142,6 +143,14 @@ pub struct Config {
     #[command(flatten)]
     pub(crate) election: Election,
 
+    /// The memory for everything that comes from users and brokers, apart from the objects in the caches: Secrets,
+    /// parameters, answers, catalogs. By default it is half of the memory limit of the container, and 256Mi if there
+    /// is no limit. The least is 64Mi.
+    ///
+    /// The limit is far higher than what the operator needs, or thousands of large objects leave it less than half.
+    #[arg(long, env, value_parser = limit::bytes, value_name = "BYTES", help_heading = PROCESS)]
+    pub(crate) memory_budget: Option<u64>,
+
     /// The address of the HTTP endpoints `/livez`, `/readyz` and `/metrics`.
     ///
     /// The port is taken, or the endpoints must be reachable on one interface only.
@@ -170,6 +179,11 @@ impl Config {
             cascading_deletion: self.cascading_deletion,
             ..ReconcileSettings::default()
         }
+    }
+
+    /// The memory for what comes from users and brokers, in bytes.
+    pub(crate) fn memory_budget(&self) -> u64 {
+        self.memory_budget.unwrap_or_else(|| limit::budget_for(limit::of_container()))
     }
 
     /// The namespace of the lease. By default it is the namespace of the cluster id.

@@ -39,6 +39,7 @@
 //! | Which replica works? | [`leader`] |
 //! | Which settings, logs, metrics and HTTP endpoints are there? | [`config`], [`telemetry`], [`metrics`], [`server`] |
 //! | How is JSON of users and brokers checked, kept and searched? | [`json`], [`jsonpath`] |
+//! | How much memory may all of it take? | [`memory_budget`] |
 //!
 //! What must never break:
 //!
@@ -105,6 +106,7 @@ pub mod json;
 pub mod jsonpath;
 pub mod kube_api;
 pub mod leader;
+pub mod memory_budget;
 pub mod metrics;
 pub mod osb;
 pub mod reconcilers;

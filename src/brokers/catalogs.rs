@@ -11,10 +11,6 @@ use crate::{
     osb::{Client, Document},
 };
 
-/// The limit for all catalogs together, in bytes of their text: four of the largest, or the usual catalogs of
-/// thousands of brokers. A catalog that would exceed it is not kept, and so is fetched in full every time.
-const MAX_BYTES: usize = 64 << 20;
-
 /// One version of the spec of a broker object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Revision {
@@ -44,20 +40,29 @@ impl KeptCatalog {
 }
 
 /// The catalogs that are kept, by broker.
-#[derive(Default)]
-pub(super) struct KeptCatalogs(Mutex<HashMap<BrokerKey, KeptCatalog>>);
+pub(super) struct KeptCatalogs {
+    by_broker: Mutex<HashMap<BrokerKey, KeptCatalog>>,
+    /// The limit for all of them together, in bytes of their text. A catalog that would exceed it is not kept,
+    /// and so is fetched in full every time.
+    most: usize,
+}
 
 impl KeptCatalogs {
+    /// Keeps no catalogs yet.
+    pub fn within(most: usize) -> Self {
+        Self { by_broker: Mutex::default(), most }
+    }
+
     /// Removes a catalog and returns it.
     pub fn take(&self, key: &BrokerKey) -> Option<KeptCatalog> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+        self.by_broker.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
     }
 
     /// Keeps a catalog, if it does not exceed the limit.
     pub fn keep(&self, key: &BrokerKey, catalog: KeptCatalog) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.by_broker.lock().unwrap_or_else(PoisonError::into_inner);
         let others: usize = kept.values().map(|other| other.document.body.len()).sum();
-        if others + catalog.document.body.len() <= MAX_BYTES {
+        if others + catalog.document.body.len() <= self.most {
             kept.insert(key.clone(), catalog);
         }
     }
@@ -73,14 +78,14 @@ mod tests {
 
     #[test]
     fn kept_catalogs_are_bounded_together() {
-        let catalogs = KeptCatalogs::default();
+        let catalogs = KeptCatalogs::within(64);
         let key = |name: usize| BrokerKey::new(ScopeKind::Cluster, None, &name.to_string());
         let keep = |name: usize| {
             let validator = Validator::Tag(HeaderValue::from_static("\"v\""));
-            let document = Document { body: Arc::new(Zeroizing::new(vec![0; MAX_BYTES / 4])), validator };
+            let document = Document { body: Arc::new(Zeroizing::new(vec![0; 16])), validator };
             let revision = Revision { uid: String::new(), generation: 1 };
             catalogs.keep(&key(name), KeptCatalog { revision, client: Weak::new(), document });
-            catalogs.0.lock().unwrap().contains_key(&key(name))
+            catalogs.by_broker.lock().unwrap().contains_key(&key(name))
         };
         assert_eq!([0, 1, 2, 3, 4].map(keep), [true, true, true, true, false]);
         assert!(catalogs.take(&key(2)).is_some());

@@ -30,6 +30,7 @@ use crate::{
         scope::BrokerObject as _,
     },
     kube_api::secrets::find_secret,
+    memory_budget::MemoryBudget,
     metrics::Metrics,
     osb::{
         ApiVersion, Authentication, Catalog, Client, ClientSettings, Endpoint, InvalidCatalog, Outcome,
@@ -46,6 +47,7 @@ pub struct Brokers {
     client: KubeClient,
     settings: ClientSettings,
     concurrency: usize,
+    memory: Arc<MemoryBudget>,
     metrics: Arc<Metrics>,
     connections: Mutex<HashMap<BrokerKey, Arc<BrokerConnection>>>,
     instance_locks: InstanceLocks,
@@ -83,6 +85,7 @@ impl Brokers {
         client: KubeClient,
         settings: ClientSettings,
         concurrency: usize,
+        memory: Arc<MemoryBudget>,
         metrics: Arc<Metrics>,
     ) -> (Self, UnboundedReceiver<BrokerKey>) {
         let (outdated_sender, receiver) = unbounded();
@@ -90,10 +93,11 @@ impl Brokers {
             client,
             settings,
             concurrency,
+            catalogs: KeptCatalogs::within(memory.kept_catalogs),
+            memory,
             metrics,
             connections: Mutex::default(),
             instance_locks: InstanceLocks::default(),
-            catalogs: KeptCatalogs::default(),
             outdated: Mutex::default(),
             outdated_sender,
         };
@@ -244,6 +248,7 @@ impl Brokers {
         let client =
             Client::new(endpoint, &settings).map_err(|error| misconfigured(format!("{key}: {error}")))?;
         let (metrics, broker) = (Arc::clone(&self.metrics), key.clone());
+        let client = client.within(Arc::clone(&self.memory));
         Ok(client.observed_by(Arc::new(move |exchange| {
             metrics.broker_request(&broker, exchange);
             log(&broker, exchange);

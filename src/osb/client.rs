@@ -19,7 +19,7 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use uuid::Uuid;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::caching::{Document, Fetched, Validator};
 use super::catalog::{Catalog, InvalidCatalog};
@@ -33,11 +33,21 @@ use super::request::{LAST_OPERATION, Request};
 use super::sanitize;
 use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
+use crate::memory_budget::{MemoryBudget, hold, one_at_a_time};
 
-/// The longest catalog that is read, in bytes.
-pub const MAX_CATALOG: usize = 16 << 20;
-/// The longest other answer that is read, in bytes: a Secret cannot hold more than 1 MiB either.
-pub const MAX_BODY: usize = 1 << 20;
+mod body;
+
+use self::body::{Body, LONGEST_STALL, Limits};
+
+pub use body::{FREE_BODY, MAX_BODY, MAX_CATALOG, MAX_HEADERS};
+
+/// How many bytes are reserved for each byte of the text of a catalog: for the entries that are read, the
+/// objects that there should be, and the writes.
+const CATALOG_FACTOR: usize = 4;
+
+/// How many bytes are reserved for each byte of another large answer: for the answer, and for the Secret or the
+/// status that is written from it.
+const ANSWER_FACTOR: usize = 4;
 
 const ORIGINATING_IDENTITY: &str = "x-broker-api-originating-identity";
 const REQUEST_IDENTITY: &str = "x-broker-api-request-identity";
@@ -90,6 +100,7 @@ pub struct Client {
     tells_identity: bool,
     has_ca_bundle: bool,
     secrets: Vec<Zeroizing<String>>,
+    memory: Arc<MemoryBudget>,
     observer: Option<Observer>,
 }
 
@@ -104,8 +115,16 @@ impl Client {
             tells_identity: settings.originating_identity,
             has_ca_bundle: endpoint.ca_bundle.is_some(),
             secrets: endpoint.auth.secrets(),
+            memory: Arc::default(),
             observer: None,
         })
+    }
+
+    /// Takes the memory for answers from this budget, which clients of other brokers use too. Without this
+    /// call, the client has a budget of its own.
+    #[must_use]
+    pub fn within(self, memory: Arc<MemoryBudget>) -> Self {
+        Self { memory, ..self }
     }
 
     /// Calls `observer` after each request from now on, for metrics.
@@ -119,7 +138,7 @@ impl Client {
     /// another catalog.
     pub async fn catalog(&self, before: Option<&Document>) -> Outcome<Result<Fetched, InvalidCatalog>> {
         let request = Request::new(Operation::Catalog, &["v2", "catalog"]);
-        let request = request.conditional_on(before.map(|kept| &kept.validator));
+        let request = request.conditional_on(before);
         self.exchange(request, |response| {
             classify::catalog(response, before).map(|answer| {
                 let document = match answer {
@@ -269,22 +288,39 @@ impl Client {
         meaning: impl FnOnce(&Response<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
         let (operation, request_id, started) = (request.operation, Uuid::new_v4(), Instant::now());
+        let kept = request.kept.map_or(0, |kept| kept.body.len());
         let result = self.send(request, request_id).await;
+        let duration = started.elapsed();
         let status = result.as_ref().ok().map(|answer| answer.status);
         let outcome = match result {
             Err(fault) => classify::transport(operation, fault),
-            Ok(RawResponse { status, retry_after, version, validator, body }) => meaning(&Response {
-                status,
-                retry_after,
-                spoken: self.version,
-                version,
-                validator,
-                body: body.as_ref().map(|body| body.as_slice()).map_err(|fault| *fault),
-                secrets: &self.secrets,
-            }),
+            Ok(RawResponse { status, retry_after, version, validator, body }) => {
+                let length = body.as_ref().map_or(0, |body| body.bytes.len());
+                // The text of an unchanged catalog is the kept one.
+                let length = if status == 304 { length.max(kept) } else { length };
+                if operation == Operation::Catalog {
+                    hold(self.memory.catalogs.reserve(CATALOG_FACTOR * length).await);
+                }
+                let outcome = one_at_a_time(length, || {
+                    meaning(&Response {
+                        status,
+                        retry_after,
+                        spoken: self.version,
+                        version,
+                        validator,
+                        body: body.as_ref().map(|body| body.bytes.as_slice()).map_err(|fault| *fault),
+                        secrets: &self.secrets,
+                    })
+                });
+                if operation != Operation::Catalog
+                    && let Ok(Body { memory: Some(memory), .. }) = body
+                {
+                    hold(memory);
+                }
+                outcome
+            }
         };
         if let Some(observer) = &self.observer {
-            let duration = started.elapsed();
             observer(&Exchange { operation, request_id, status, outcome: outcome.name(), duration });
         }
         outcome
@@ -292,7 +328,7 @@ impl Client {
 
     async fn send(&self, request: Request<'_>, id: Uuid) -> Result<RawResponse, TransportFault> {
         let (operation, request) = self.prepare(request, id)?;
-        let response = self.http.execute(request).await.map_err(|error| self.fault(error))?;
+        let mut response = self.http.execute(request).await.map_err(|error| self.fault(error))?;
         if response
             .headers()
             .get(REQUEST_IDENTITY)
@@ -305,9 +341,17 @@ impl Client {
             retry_after: retry_after_of(response.headers()),
             version: version_of(response.headers()),
             validator: Validator::of(response.headers()).filter(|_| operation == Operation::Catalog),
-            body: body_of(response, if operation == Operation::Catalog { MAX_CATALOG } else { MAX_BODY })
-                .await,
+            body: body::read(&mut response, &self.body_limits(operation)).await,
         })
+    }
+
+    fn body_limits(&self, operation: Operation) -> Limits<'_> {
+        let (most, share, factor) = if operation == Operation::Catalog {
+            (MAX_CATALOG, &self.memory.downloads, 1)
+        } else {
+            (MAX_BODY, &self.memory.answers, ANSWER_FACTOR)
+        };
+        Limits { most, share, factor, stall: LONGEST_STALL.min(self.timeout / 4) }
     }
 
     fn prepare(
@@ -329,7 +373,7 @@ impl Client {
         if let Some(identity) = request.identity.filter(|_| self.tells_identity) {
             prepared.headers_mut().insert(ORIGINATING_IDENTITY, identity.header().clone());
         }
-        if let Some(validator) = request.validator {
+        if let Some(validator) = request.kept.map(|kept| &kept.validator) {
             prepared.headers_mut().extend([validator.header()]);
         }
         let id = HeaderValue::try_from(id.to_string()).map_err(|_| unsent("the request has no id"))?;
@@ -361,7 +405,7 @@ struct RawResponse {
     retry_after: Option<Duration>,
     version: Option<ApiVersion>,
     validator: Option<Validator>,
-    body: Result<Zeroizing<Vec<u8>>, BodyFault>,
+    body: Result<Body, BodyFault>,
 }
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
@@ -370,31 +414,4 @@ fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
 
 fn version_of(headers: &HeaderMap) -> Option<ApiVersion> {
     headers.get(connect::API_VERSION)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// Reads a body of at most `limit` bytes. The client's time-out includes this.
-async fn body_of(mut response: reqwest::Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, BodyFault> {
-    let mut body = Zeroizing::new(Vec::new());
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Ok(body),
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(BodyFault::TooLong),
-            Ok(Some(chunk)) => append(&mut body, &chunk),
-            Err(error) if error.is_timeout() => return Err(BodyFault::TimedOut),
-            Err(_) => return Err(BodyFault::Lost),
-        }
-    }
-}
-
-/// Appends a chunk. If the buffer must grow, the old one is wiped, so that no copy of credentials stays in
-/// memory.
-fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
-    let needed = body.len() + chunk.len();
-    if body.capacity() < needed {
-        let mut grown = Vec::with_capacity(needed.max(2 * body.capacity()));
-        grown.extend_from_slice(body);
-        body.zeroize();
-        **body = grown;
-    }
-    body.extend_from_slice(chunk);
 }

@@ -5,7 +5,7 @@ use reqwest::Url;
 use serde::Serialize;
 
 use super::{
-    caching::Validator,
+    caching::Document,
     endpoint::Identity,
     ids::{BindingId, InstanceId},
     operation::Operation,
@@ -26,7 +26,7 @@ pub(super) struct Request<'a> {
     query: Vec<(&'static str, &'a str)>,
     pub(super) body: Option<serde_json::Result<Vec<u8>>>,
     pub(super) identity: Option<&'a Identity>,
-    pub(super) validator: Option<&'a Validator>,
+    pub(super) kept: Option<&'a Document>,
 }
 
 impl<'a> Request<'a> {
@@ -37,7 +37,7 @@ impl<'a> Request<'a> {
             query: Vec::new(),
             body: None,
             identity: None,
-            validator: None,
+            kept: None,
         }
     }
 
@@ -80,9 +80,9 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Asks for a body only if the version with this validator is no longer current.
-    pub(super) fn conditional_on(mut self, validator: Option<&'a Validator>) -> Self {
-        self.validator = validator;
+    /// Asks for a body only if the kept version is no longer current.
+    pub(super) fn conditional_on(mut self, kept: Option<&'a Document>) -> Self {
+        self.kept = kept;
         self
     }
 

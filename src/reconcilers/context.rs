@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     annotation_allowlist::AnnotationAllowlist, brokers::Brokers, caches::Caches, leader::Leadership,
-    metrics::Metrics,
+    memory_budget::MemoryBudget, metrics::Metrics,
 };
 
 /// The state that all controllers share.
@@ -26,6 +26,8 @@ pub struct Context {
     pub caches: Arc<Caches>,
     /// The connections to brokers and their limits.
     pub brokers: Brokers,
+    /// The memory for what comes from users and brokers.
+    pub memory: Arc<MemoryBudget>,
     /// Publishes Events.
     pub recorder: Recorder,
     /// Counts reconciles and writes.

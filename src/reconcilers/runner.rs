@@ -37,6 +37,7 @@ use crate::{
         scope::Object,
     },
     kube_api::request::diff,
+    memory_budget::{REQUEST, holding},
 };
 
 /// Far more steps than any object needs. A reconcile with more steps has a bug, and must not loop for ever.
@@ -193,11 +194,21 @@ impl<R: Reconciler> Reconcile<'_, R> {
         if self.context.is_stopping() {
             return Ok(ControlFlow::Break(Action::await_change()));
         }
-        if permit.waited {
+        let mut waited = permit.waited;
+        let requests = &self.context.memory.requests;
+        let _memory = if let Some(memory) = requests.try_reserve(REQUEST) {
+            memory
+        } else {
+            R::release_memory(&mut self.observed.dependencies);
+            waited = true;
+            requests.reserve(REQUEST).await
+        };
+        if waited {
             // The wait may have taken minutes, and the request must use the current state.
             self.observe_again().await?;
         }
-        self.send_if_due(&key).await
+        // What answers need is reserved until everything that follows from them is written.
+        holding(self.send_if_due(&key)).await
     }
 
     /// Plans again, and sends the request if it still has this concurrency key.

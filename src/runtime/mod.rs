@@ -43,6 +43,7 @@ use crate::{
     crd::{ClusterWide, Namespaced, common::BrokerKey},
     kube_api::{self, request::MANAGER},
     leader::{self, Candidate, Leadership, lease::Timing, store::ApiLease},
+    memory_budget::MemoryBudget,
     metrics::Metrics,
     reconcilers::{
         binding::BindingReconciler,
@@ -154,11 +155,18 @@ impl Process<'_> {
             kube_api::cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name)
                 .await?;
         let metrics = Arc::clone(&self.metrics);
-        let (brokers, outdated) =
-            Brokers::new(client.clone(), config.client_settings(), config.broker_concurrency, metrics);
+        let memory = Arc::new(MemoryBudget::of(config.memory_budget()));
+        let (brokers, outdated) = Brokers::new(
+            client.clone(),
+            config.client_settings(),
+            config.broker_concurrency,
+            Arc::clone(&memory),
+            metrics,
+        );
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let context = Context {
             brokers,
+            memory,
             recorder: Recorder::new(client.clone(), reporter),
             caches: Arc::clone(&self.caches),
             metrics: Arc::clone(&self.metrics),

@@ -7,6 +7,8 @@ mod log;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod requests;
