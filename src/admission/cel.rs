@@ -31,6 +31,11 @@ impl Field {
         format!("{} != {}", self.of("object"), self.of("oldObject"))
     }
 
+    /// CEL: whether the request has a value other than zero.
+    pub(super) fn is_given(&self) -> String {
+        format!("{} != {}", self.of("object"), self.zero)
+    }
+
     /// CEL: whether the request changes the value. Zero in the request means no change.
     pub(super) fn changed_from_zero(&self) -> String {
         format!("({} != {} && {})", self.of("object"), self.zero, self.changed())

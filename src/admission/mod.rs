@@ -14,7 +14,7 @@
 //! | `…-newer-fields`, `…-dropped-fields` | keep fields that clients of v0.3 do not know |
 //! | `…-operator-fields` | puts back what the operator has written: ids, references, the intent |
 //! | `kept-finalizer` | puts back the finalizer if a manifest replaces the object |
-//! | `…-operator-only` | refuses other ids, references and intents, and a restored object without the verb `restore` |
+//! | `…-operator-only` | refuses other ids, references and intents, a restored object without the verb `restore`, and an id that a user gave without the verb `adopt` |
 //! | `…-forged-user` | refuses a `spec.userInfo` that is not the requesting user |
 //! | `servicebinding-immutable` | refuses a change of the spec of a binding |
 //! | `serviceinstance-one-editor-at-a-time` | refuses an edit while an edit by another user waits for the broker |

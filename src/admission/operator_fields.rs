@@ -8,7 +8,13 @@
 //!
 //! A new object may have the annotation too: a copy, or an object that is restored from a backup. The
 //! operator ignores the annotation of a copy, because it names another object. With the annotation of a
-//! restored object it takes over what the broker has. That needs the verb `restore`.
+//! restored object it goes on as if it had ordered itself what the annotation says. That needs the verb
+//! `restore`.
+//!
+//! A new object may also have an id that a user gave. Then the operator asks the broker for a resource with
+//! this id, and takes over the one that is there. An id is all that a broker asks for, so that needs the verb
+//! `adopt`. A policy cannot know whether the annotation of a copy makes the operator ignore the id, because it
+//! cannot read JSON as the operator does, so an id in a copy needs the verb too.
 
 use serde_json::{Value, json};
 
@@ -131,7 +137,7 @@ fn kept_finalizer() -> Policy {
     )
 }
 
-/// What only the operator may write, and what needs the verb `restore`. After the mutating policies an UPDATE
+/// What only the operator may write, and what needs the verb `restore` or `adopt`. After the mutating policies an UPDATE
 /// never lacks a field. Without them, the messages say what to keep.
 fn operator_only(topic: &str, plural: &str, references: &[&str]) -> Policy {
     let value = |root: &str, key: &str| annotation(root, key);
@@ -152,11 +158,22 @@ fn operator_only(topic: &str, plural: &str, references: &[&str]) -> Policy {
         value("object", INTENT_ANNOTATION),
         value("object", ADOPT_ANNOTATION)
     );
+    let given = cel::any(
+        std::iter::once(&id)
+            .chain(&references)
+            .map(|field| format!("(has(object.spec) && {})", field.is_given())),
+    );
     let name = "(has(object.metadata.name) ? object.metadata.name : '')";
-    let may_restore = format!(
-        "authorizer.group({}).resource({}).namespace(request.namespace).name({name}).check('restore').allowed()",
-        cel::text(GROUP),
-        cel::text(plural)
+    let may = |verb: &str| {
+        format!(
+            "authorizer.group({}).resource({}).namespace(request.namespace).name({name}).check('{verb}').allowed()",
+            cel::text(GROUP),
+            cel::text(plural)
+        )
+    };
+    let is_own = format!(
+        "(size(variables.intent) <= {MAX_INTENT}\n\
+         && variables.intent.contains('\"namespace\":\"' + request.namespace + '\",\"name\":\"' + {name} + '\"'))"
     );
     let is_update = "request.operation == 'UPDATE'";
     let mut rules = vec![
@@ -176,12 +193,9 @@ fn operator_only(topic: &str, plural: &str, references: &[&str]) -> Policy {
             ),
             &format!("the operator did not write this annotation {INTENT_ANNOTATION}: remove it"),
         ),
-        restore(
-            &format!(
-                "variables.is_update || size(variables.intent) > {MAX_INTENT}\n\
-                 || !variables.intent.contains('\"namespace\":\"' + request.namespace + '\",\"name\":\"' + {name} + '\"')\n\
-                 || variables.may_restore"
-            ),
+        needs_verb(
+            "restore",
+            "variables.is_update || !variables.is_own || variables.may_restore",
             plural,
             &format!(
                 "with the annotation {INTENT_ANNOTATION} the operator takes over what the broker already has: \
@@ -189,12 +203,35 @@ fn operator_only(topic: &str, plural: &str, references: &[&str]) -> Policy {
                  the role service-catalog-restore"
             ),
         ),
-        restore(
-            "variables.adopt == '' || variables.adopt == variables.old_adopt || variables.may_restore",
+        needs_verb(
+            "adopt",
+            "variables.adopt == '' || variables.adopt == variables.old_adopt || variables.may_adopt",
             plural,
             &format!(
                 "with the annotation {ADOPT_ANNOTATION} the operator takes over what another cluster has \
-                 ordered: remove the annotation, or ask for the role service-catalog-restore"
+                 ordered: remove the annotation, or ask for the role admin of the namespace"
+            ),
+        ),
+        needs_verb(
+            "adopt",
+            &format!(
+                "variables.is_update || !(\n{given})\n\
+                 || variables.may_adopt || (variables.is_own && variables.may_restore)"
+            ),
+            plural,
+            &format!(
+                "with {} the operator takes over what the broker already has: to order a new one, remove {} \
+                 from the manifest; to take it over, ask for the role admin of the namespace",
+                if references.is_empty() {
+                    "spec.externalID"
+                } else {
+                    "spec.externalID or a reference to a class or plan"
+                },
+                if references.is_empty() {
+                    "it"
+                } else {
+                    "spec.externalID and the fields of spec whose names end in ClassRef or PlanRef"
+                },
             ),
         ),
         invalid(
@@ -213,13 +250,18 @@ fn operator_only(topic: &str, plural: &str, references: &[&str]) -> Policy {
         topic,
         plural,
         &["CREATE", "UPDATE"],
-        &[named("concerns-the-operator", format!("{is_update}\n? (\n{changed})\n: ({annotated})"))],
+        &[named(
+            "concerns-the-operator",
+            format!("{is_update}\n? (\n{changed})\n: ({annotated}\n|| {given})"),
+        )],
         &[
             named("is_update", is_update.into()),
             named("intent", value("object", INTENT_ANNOTATION)),
             named("adopt", value("object", ADOPT_ANNOTATION)),
             named("old_adopt", format!("({is_update} ? {} : '')", value("oldObject", ADOPT_ANNOTATION))),
-            named("may_restore", may_restore),
+            named("is_own", is_own),
+            named("may_restore", may("restore")),
+            named("may_adopt", may("adopt")),
         ],
         &rules,
     )
@@ -248,12 +290,12 @@ fn invalid(expression: &str, message: &str) -> Value {
     json!({ "expression": expression, "message": message, "reason": "Invalid" })
 }
 
-/// A rule about what needs the verb `restore`.
-fn restore(expression: &str, plural: &str, message: &str) -> Value {
+/// A rule about what needs a verb of RBAC.
+fn needs_verb(verb: &str, expression: &str, plural: &str, message: &str) -> Value {
     json!({
         "expression": expression,
         "messageExpression": format!(
-            "'user \"' + request.userInfo.username + '\" may not restore {plural} in namespace \"' + \
+            "'user \"' + request.userInfo.username + '\" may not {verb} {plural} in namespace \"' + \
              request.namespace + '\": ' + {}",
             cel::text(message)
         ),

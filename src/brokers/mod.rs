@@ -19,7 +19,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use self::{
     catalogs::{KeptCatalog, KeptCatalogs, Revision},
-    permits::{ConcurrencyKey, InstanceLocks, Permit},
+    permits::{ConcurrencyKey, IdLocks, Permit},
 };
 use crate::{
     caches::{Caches, ScopeCaches},
@@ -50,7 +50,7 @@ pub struct Brokers {
     memory: Arc<MemoryBudget>,
     metrics: Arc<Metrics>,
     connections: Mutex<HashMap<BrokerKey, Arc<BrokerConnection>>>,
-    instance_locks: InstanceLocks,
+    locks: IdLocks,
     catalogs: KeptCatalogs,
     /// Brokers that have said since the last fetch that their catalog has changed.
     outdated: Mutex<HashSet<BrokerKey>>,
@@ -97,7 +97,7 @@ impl Brokers {
             memory,
             metrics,
             connections: Mutex::default(),
-            instance_locks: InstanceLocks::default(),
+            locks: IdLocks::default(),
             outdated: Mutex::default(),
             outdated_sender,
         };
@@ -106,9 +106,14 @@ impl Brokers {
 
     /// Waits for the right to send a request, and calls `before_waiting` before each wait. Call this *before*
     /// the intent is recorded, so that no time passes between the intent and the request.
-    pub async fn acquire(&self, key: &ConcurrencyKey, before_waiting: impl FnMut()) -> Permit {
+    pub async fn acquire(
+        &self,
+        caches: &Caches,
+        key: &ConcurrencyKey,
+        before_waiting: impl FnMut(),
+    ) -> Permit {
         let permits = Arc::clone(&self.connection(&key.broker).permits);
-        self.instance_locks.acquire(permits, key, before_waiting).await
+        self.locks.acquire(permits, key, &caches.reached_broker(&key.broker), before_waiting).await
     }
 
     /// Sends a request to a broker. When the broker does not accept the credentials (401, or 403 of a

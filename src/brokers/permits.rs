@@ -1,5 +1,5 @@
-//! The limits on requests at the same time: a number for each broker, and one change at a
-//! time for each instance.
+//! The limits on requests at the same time: a number for each broker, and one change at a time for each
+//! instance and each binding.
 
 use std::{
     collections::HashMap,
@@ -8,9 +8,12 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::{crd::common::BrokerKey, osb::InstanceId};
+use crate::{
+    crd::common::BrokerKey,
+    osb::{BindingId, InstanceId, ids::normal_form},
+};
 
-/// How many locks of instances are kept before the unused ones are dropped.
+/// How many locks are kept before the unused ones are dropped.
 const MIN_LOCKS: usize = 1024;
 
 /// The limits that a request is subject to.
@@ -21,58 +24,95 @@ pub struct ConcurrencyKey {
     /// Set for requests that change an instance or one of its bindings: they are sent one after the other.
     /// OSB 2.17 ("Blocking Operations") leaves it to the broker whether they may overlap.
     pub instance_id: Option<InstanceId>,
+    /// Set for requests that change a binding. A broker may look for a binding by its id alone, so two
+    /// bindings with one id are no different from one, even if their instances differ.
+    pub binding_id: Option<BindingId>,
+}
+
+impl ConcurrencyKey {
+    /// What only one request at a time may change, in the order in which the locks are taken. `reached` is
+    /// the broker as it is reached. The ids of tenants of other brokers do not block each other.
+    fn locked(&self, reached: &str) -> impl Iterator<Item = Locked> {
+        let instance = self.instance_id.as_deref().map(|id| (Resource::Instance, id));
+        let binding = self.binding_id.as_deref().map(|id| (Resource::Binding, id));
+        let locked = |(resource, id)| Locked {
+            broker: reached.to_owned(),
+            resource,
+            id: normal_form(id).into_owned(),
+        };
+        [instance, binding].into_iter().flatten().map(locked)
+    }
+}
+
+/// What only one request at a time may change.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Locked {
+    /// The broker as it is reached.
+    broker: String,
+    resource: Resource,
+    /// The id, in normal form.
+    id: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Resource {
+    Instance,
+    Binding,
 }
 
 /// The right to send one request now. It ends when it is dropped.
 pub struct Permit {
     /// Whether the task had to wait for it. What it read before may have changed.
     pub waited: bool,
-    _instance: Option<OwnedMutexGuard<()>>,
+    _locks: Vec<OwnedMutexGuard<()>>,
     _broker: Option<OwnedSemaphorePermit>,
 }
 
-type InstanceLock = Arc<AsyncMutex<()>>;
+type Lock = Arc<AsyncMutex<()>>;
 
-/// The locks of the instances that have requests in progress.
+/// The locks of the instances and bindings that have requests in progress.
 #[derive(Default)]
-pub(super) struct InstanceLocks(Mutex<Locks>);
+pub(super) struct IdLocks(Mutex<Locks>);
 
 #[derive(Default)]
 struct Locks {
-    by_id: HashMap<InstanceId, InstanceLock>,
+    by_id: HashMap<Locked, Lock>,
     /// The number of locks at which the unused ones are dropped. It doubles with the locks in use, so that
     /// dropping takes a constant time for each lock on average.
     sweep_at: usize,
 }
 
-impl InstanceLocks {
-    fn of(&self, id: &InstanceId) -> InstanceLock {
+impl IdLocks {
+    fn of(&self, locked: Locked) -> Lock {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if locks.by_id.len() >= locks.sweep_at.max(MIN_LOCKS) {
             locks.by_id.retain(|_, lock| Arc::strong_count(lock) > 1);
             locks.sweep_at = 2 * locks.by_id.len();
         }
-        Arc::clone(locks.by_id.entry(id.clone()).or_default())
+        Arc::clone(locks.by_id.entry(locked).or_default())
     }
 
-    /// Waits for the right to send a request to the broker whose permits these are. Calls `before_waiting`
-    /// before each wait.
+    /// Waits for the right to send a request to the broker whose permits these are, and which is `reached`
+    /// like this. Calls `before_waiting` before each wait.
     pub(super) async fn acquire(
         &self,
         broker_permits: Arc<Semaphore>,
         key: &ConcurrencyKey,
+        reached: &str,
         mut before_waiting: impl FnMut(),
     ) -> Permit {
         let mut waited = false;
-        let mut instance = None;
-        if let Some(id) = &key.instance_id {
-            let lock = self.of(id);
-            instance = Arc::clone(&lock).try_lock_owned().ok();
-            if instance.is_none() {
+        let mut guards = Vec::new();
+        for locked in key.locked(reached) {
+            let lock = self.of(locked);
+            let free = Arc::clone(&lock).try_lock_owned();
+            guards.push(if let Ok(guard) = free {
+                guard
+            } else {
                 before_waiting();
                 waited = true;
-                instance = Some(lock.lock_owned().await);
-            }
+                lock.lock_owned().await
+            });
         }
         let mut broker = Arc::clone(&broker_permits).try_acquire_owned().ok();
         if broker.is_none() {
@@ -82,23 +122,45 @@ impl InstanceLocks {
             // anyway.
             broker = broker_permits.acquire_owned().await.ok();
         }
-        Permit { waited, _instance: instance, _broker: broker }
+        Permit { waited, _locks: guards, _broker: broker }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crd::ScopeKind;
+
+    fn locked(reached: &str, instance: Option<&str>, binding: Option<&str>) -> Vec<Locked> {
+        let key = ConcurrencyKey {
+            broker: BrokerKey::new(ScopeKind::Cluster, None, "b"),
+            instance_id: instance.map(Into::into),
+            binding_id: binding.map(Into::into),
+        };
+        key.locked(reached).collect()
+    }
+
+    #[test]
+    fn what_is_locked_depends_on_the_broker_and_not_on_the_spelling() {
+        const A: &str = "https://a.example";
+        let uuid = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
+        let upper = uuid.to_uppercase();
+        assert_eq!(locked(A, Some(uuid), None), locked(A, Some(&upper), None));
+        assert_eq!(locked(A, Some(uuid), Some("x")).len(), 2);
+        assert_ne!(locked(A, Some(uuid), None), locked("https://b.example", Some(uuid), None));
+        assert_ne!(locked(A, Some(uuid), None), locked(A, None, Some(uuid)));
+        assert!(locked(A, None, None).is_empty());
+    }
 
     #[test]
     fn locks_are_dropped_only_when_no_task_holds_them() {
-        let locks = InstanceLocks::default();
-        let id = |number: usize| InstanceId::from(number.to_string().as_str());
-        let held: Vec<InstanceLock> = (0..2 * MIN_LOCKS).map(|number| locks.of(&id(number))).collect();
+        let locks = IdLocks::default();
+        let id = |number: usize| locked("https://b.example", Some(&number.to_string()), None).remove(0);
+        let held: Vec<Lock> = (0..2 * MIN_LOCKS).map(|number| locks.of(id(number))).collect();
         for number in 0..20 * MIN_LOCKS {
-            locks.of(&id(100 * MIN_LOCKS + number));
+            locks.of(id(100 * MIN_LOCKS + number));
         }
-        assert!(held.iter().enumerate().all(|(number, lock)| Arc::ptr_eq(lock, &locks.of(&id(number)))));
+        assert!(held.iter().enumerate().all(|(number, lock)| Arc::ptr_eq(lock, &locks.of(id(number)))));
         let kept = locks.0.lock().unwrap().by_id.len();
         assert!((held.len()..=4 * MIN_LOCKS).contains(&kept), "{kept}");
     }

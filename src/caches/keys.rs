@@ -8,6 +8,7 @@ use crate::crd::{
     common::BrokerKey,
     scope::{CatalogObject, PlanObject},
 };
+use crate::osb::ids::normal_form;
 
 /// Where a broker, a class or a plan is: in a namespace, or `None` for the cluster.
 pub(super) type Place = Option<String>;
@@ -41,9 +42,9 @@ pub(super) enum Key {
     NamesPlanOf(Place, String, String),
     /// A class of which an instance names no plan, so that every plan of it counts.
     NamesAnyPlanOf(Place, String),
-    /// An id that an instance has at its broker.
-    InstanceId(String),
-    /// Instances whose next id at the broker follows from their uid and the number of the attempt.
+    /// An id that an instance or a binding has at its broker, or its uid, in normal form.
+    Id(String),
+    /// Instances or bindings whose next id at the broker follows from their uid and the number of the attempt.
     LaterAttempt,
     /// The instance that a binding is for.
     Instance(String, String),
@@ -104,7 +105,13 @@ pub(super) fn of_plan<P: PlanObject>(plan: &P) -> Vec<Key> {
 pub(super) fn of_instance(instance: &ServiceInstance) -> Vec<Key> {
     let namespace = instance.namespace().unwrap_or_default();
     let mut keys = vec![Key::Namespace(namespace.clone())];
-    keys.extend(instance_ids(instance));
+    let status = instance.status.as_ref();
+    keys.extend(ids(
+        status.map(|status| status.instance_id.as_str()).unwrap_or_default(),
+        &instance.spec.external_id,
+        instance.metadata.uid.as_deref(),
+        status.map_or(0, |status| status.progress.attempt),
+    ));
     let resolved = resolved(instance);
     let named = named_plan(&instance.spec.plan_reference);
     let plan_of = |place: Place, class: &str, plan: Option<&str>| match plan {
@@ -141,31 +148,36 @@ pub(super) fn of_instance(instance: &ServiceInstance) -> Vec<Key> {
     keys
 }
 
-/// The id that an instance has at its broker, or gets with its first request. The id of a later attempt
-/// follows from the uid and the number of the attempt, and only the controller computes it.
-fn instance_ids(instance: &ServiceInstance) -> Vec<Key> {
-    let status = instance.status.as_ref();
-    if let Some(status) = status.filter(|status| !status.instance_id.is_empty()) {
-        return vec![Key::InstanceId(status.instance_id.as_str().to_owned())];
+/// The id that an instance or a binding has at its broker, or gets with its first request, and its uid. No
+/// other object may take an id that follows from the uid. The id of a later attempt follows from the uid and
+/// the number of the attempt, and only the controller computes it.
+fn ids(recorded: &str, external_id: &str, uid: Option<&str>, attempt: i64) -> Vec<Key> {
+    let key = |id: &str| Key::Id(normal_form(id).into_owned());
+    let first = [recorded, external_id].into_iter().find(|id| !id.is_empty());
+    let mut keys: Vec<Key> = uid.map(key).into_iter().collect();
+    match first.map(key) {
+        Some(first) if !keys.contains(&first) => keys.push(first),
+        None if attempt != 0 => keys.push(Key::LaterAttempt),
+        _ => {}
     }
-    let external_id = &instance.spec.external_id;
-    if !external_id.is_empty() {
-        return vec![Key::InstanceId(external_id.clone())];
-    }
-    if status.is_some_and(|status| status.progress.attempt != 0) {
-        return vec![Key::LaterAttempt];
-    }
-    instance.uid().map(Key::InstanceId).into_iter().collect()
+    keys
 }
 
 pub(super) fn of_binding(binding: &ServiceBinding) -> Vec<Key> {
     let namespace = binding.namespace().unwrap_or_default();
     let mut keys = vec![Key::Instance(namespace.clone(), binding.spec.instance_ref.name.clone())];
+    let status = binding.status.as_ref();
+    keys.extend(ids(
+        status.map(|status| status.binding_id.as_str()).unwrap_or_default(),
+        &binding.spec.external_id,
+        binding.metadata.uid.as_deref(),
+        status.map_or(0, |status| status.progress.attempt),
+    ));
     if !is_binding_unsettled(binding) {
         return keys;
     }
     keys.push(Key::Namespace(namespace.clone()).unsettled());
-    if let Some(record) = binding.status.as_ref().and_then(|status| status.resolved.as_ref()) {
+    if let Some(record) = status.and_then(|status| status.resolved.as_ref()) {
         let place = place(record.scope, &namespace);
         keys.extend([
             Key::Broker(place.clone(), record.broker.clone()).unsettled(),

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{ResourceExt as _, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 
-use super::{Caches, ScopeCaches, keys::Key};
-use crate::crd::{Scope, ScopeKind, ServiceBinding, ServiceInstance, common::BrokerKey};
+use super::{Caches, ScopeCaches, keys::Key, kind::Kind};
+use crate::{
+    crd::{Scope, ScopeKind, ServiceBinding, ServiceInstance, common::BrokerKey, scope::BrokerObject as _},
+    osb::{endpoint::bare_url, ids::normal_form},
+};
 
 impl Caches {
     /// The namespace of this name, without its spec.
@@ -36,6 +39,18 @@ impl Caches {
             ScopeKind::Cluster => self.cluster.broker(namespace, &key.name).is_some(),
             ScopeKind::Namespace => self.namespaced.broker(namespace, &key.name).is_some(),
         }
+    }
+
+    /// A broker as it is reached: its URL in normal form. Two objects with one URL reach the same broker. An
+    /// object without a valid URL is known by its own name.
+    #[must_use]
+    pub fn reached_broker(&self, key: &BrokerKey) -> String {
+        let namespace = key.namespace.as_deref();
+        let url = match key.scope {
+            ScopeKind::Cluster => self.cluster.broker_url(namespace, &key.name),
+            ScopeKind::Namespace => self.namespaced.broker_url(namespace, &key.name),
+        };
+        url.unwrap_or_else(|| key.to_string())
     }
 
     /// The instance of this name.
@@ -127,18 +142,18 @@ impl Caches {
         self.instances.indexed(&Key::NamesAnyPlanOf(namespace.map(str::to_owned), class.to_owned()))
     }
 
-    /// The instances that have this id at their broker, or get it. Those of
-    /// [`Caches::instances_of_later_attempts`] are not among them.
+    /// The instances that have this id at their broker, or may get it, and the one with this uid. The
+    /// spelling of a UUID does not count.
     #[must_use]
-    pub fn instances_by_external_id(&self, id: &str) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::InstanceId(id.to_owned()))
+    pub fn instances_by_id(&self, id: &str) -> Vec<Arc<ServiceInstance>> {
+        by_id(&self.instances, id)
     }
 
-    /// The instances whose next id at the broker follows from their uid and the number of the attempt, and is
-    /// not in their status yet.
+    /// The bindings that have this id at their broker, or may get it, and the one with this uid. The spelling
+    /// of a UUID does not count.
     #[must_use]
-    pub fn instances_of_later_attempts(&self) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::LaterAttempt)
+    pub fn bindings_by_id(&self, id: &str) -> Vec<Arc<ServiceBinding>> {
+        by_id(&self.bindings, id)
     }
 
     /// The bindings that refer to an instance.
@@ -182,6 +197,17 @@ impl Caches {
     }
 }
 
+/// Objects whose next id follows from their uid and the number of the attempt, and is not in their status
+/// yet, may get any id.
+fn by_id<K: kube::Resource<DynamicType = ()> + Clone + Send + Sync + 'static>(
+    kind: &Kind<K>,
+    id: &str,
+) -> Vec<Arc<K>> {
+    let mut found = kind.indexed(&Key::Id(normal_form(id).into_owned()));
+    found.extend(kind.indexed(&Key::LaterAttempt));
+    found
+}
+
 /// `namespace` is `None` for cluster-wide kinds.
 impl<S: Scope> ScopeCaches<S> {
     fn key<K: kube::Resource<DynamicType = ()>>(namespace: Option<&str>, name: &str) -> ObjectRef<K> {
@@ -195,6 +221,11 @@ impl<S: Scope> ScopeCaches<S> {
     #[must_use]
     pub fn broker(&self, namespace: Option<&str>, name: &str) -> Option<Arc<S::Broker>> {
         self.brokers.get(&Self::key(namespace, name))
+    }
+
+    /// The URL of the broker of this name in normal form, if it has a valid one.
+    fn broker_url(&self, namespace: Option<&str>, name: &str) -> Option<String> {
+        bare_url(&self.broker(namespace, name)?.common().url)
     }
 
     /// The class object of this name.

@@ -4,10 +4,18 @@
 //! The platform makes the ids of instances and bindings, the broker those of offerings and plans. An id may
 //! be any string. The empty string means that there is no id.
 
-use std::{fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An id in its normal form, in which ids are compared. A broker may read ids as UUIDs, so the case and the
+/// spelling of a UUID do not count. Any other text is its own normal form.
+#[must_use]
+pub fn normal_form(id: &str) -> Cow<'_, str> {
+    Uuid::try_parse(id).map_or(Cow::Borrowed(id), |uuid| Cow::Owned(uuid.hyphenated().to_string()))
+}
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -88,4 +96,20 @@ id! {
 id! {
     /// `plan_id`: a service plan in a broker's catalog.
     PlanId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_uuids_have_more_than_one_spelling() {
+        let uuid = "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b11";
+        for same in [uuid, "6F2F1A0E-3C67-4C5B-9D3F-0D7F2A2F5B11", "6f2f1a0e3c674c5b9d3f0d7f2a2f5b11"] {
+            assert_eq!(normal_form(same), uuid);
+        }
+        for other in ["", "mine", "MINE", "6f2f1a0e-3c67-4c5b-9d3f-0d7f2a2f5b1"] {
+            assert_eq!(normal_form(other), other);
+        }
+    }
 }

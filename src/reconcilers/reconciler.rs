@@ -68,6 +68,12 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
     /// The key of the concurrency limits for the request.
     fn concurrency_key(call: &Self::Call) -> ConcurrencyKey;
 
+    /// Whether another object may have got since what this one is about to request.
+    #[must_use]
+    fn is_contested(_: &Self::Object, _: &Context) -> bool {
+        false
+    }
+
     /// Sends one request to a broker. A refusal is an answer too.
     fn call(call: Admitted<Self::Call>, context: &Context) -> impl Future<Output = Self::Answer> + Send;
 

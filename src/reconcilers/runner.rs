@@ -190,7 +190,8 @@ impl<R: Reconciler> Reconcile<'_, R> {
         };
         // Thousands of objects may wait for one broker, so they release large values meanwhile.
         let dependencies = &mut self.observed.dependencies;
-        let permit = self.context.brokers.acquire(&key, || R::release_memory(dependencies)).await;
+        let Context { brokers, caches, .. } = self.context;
+        let permit = brokers.acquire(caches, &key, || R::release_memory(dependencies)).await;
         if self.context.is_stopping() {
             return Ok(ControlFlow::Break(Action::await_change()));
         }
@@ -203,8 +204,9 @@ impl<R: Reconciler> Reconcile<'_, R> {
             waited = true;
             requests.reserve(REQUEST).await
         };
-        if waited {
-            // The wait may have taken minutes, and the request must use the current state.
+        if waited || R::is_contested(&self.observed.object, self.context) {
+            // The wait may have taken minutes, and the request must use the current state. Another object may have got
+            // the id since, and cannot get it any more.
             self.observe_again().await?;
         }
         // What answers need is reserved until everything that follows from them is written.

@@ -227,17 +227,18 @@ pub fn instance(change: &Change<ServiceInstance>, caches: &Caches) -> Vec<Object
         let status = instance.status.as_ref();
         let id = status.map(|status| status.instance_id.as_str()).filter(|id| !id.is_empty());
         let ids = [id, Some(&*instance.spec.external_id), instance.metadata.uid.as_deref()];
-        for id in ids.into_iter().flatten().collect::<BTreeSet<_>>() {
+        for id in ids.into_iter().flatten().filter(|id| !id.is_empty()).collect::<BTreeSet<_>>() {
             let waits = |other: &&Arc<ServiceInstance>| {
-                !id.is_empty() && other.spec.external_id == id && is_instance_unsettled(other)
+                !other.spec.external_id.is_empty() && is_instance_unsettled(other)
             };
-            dependents.extend(keys(Instance, caches.instances_by_external_id(id).iter().filter(waits)));
+            dependents.extend(keys(Instance, caches.instances_by_id(id).iter().filter(waits)));
         }
     }
     dependents
 }
 
-/// After a change of a binding. An instance that is being deleted waits until its bindings are gone.
+/// After a change of a binding. An instance that is being deleted waits until its bindings are gone. Another
+/// binding may wait for its id.
 #[must_use]
 pub fn binding(change: &Change<ServiceBinding>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Binding, change);
@@ -246,6 +247,14 @@ pub fn binding(change: &Change<ServiceBinding>, caches: &Caches) -> Vec<ObjectKe
         let instance = caches.instance(&namespace, &binding.spec.instance_ref.name);
         let leaving = instance.filter(|instance| instance.metadata.deletion_timestamp.is_some());
         dependents.extend(keys(Instance, &leaving));
+        let id = binding.status.as_ref().map(|status| status.binding_id.as_str());
+        let ids = [id, Some(&*binding.spec.external_id), binding.metadata.uid.as_deref()];
+        for id in ids.into_iter().flatten().filter(|id| !id.is_empty()).collect::<BTreeSet<_>>() {
+            let waits = |other: &&Arc<ServiceBinding>| {
+                !other.spec.external_id.is_empty() && is_binding_unsettled(other)
+            };
+            dependents.extend(keys(Binding, caches.bindings_by_id(id).iter().filter(waits)));
+        }
     }
     dependents
 }

@@ -427,16 +427,85 @@ async fn a_restored_object_needs_the_right_to_restore_and_a_copy_does_not() {
     let adopted = annotated(instance("new", &json!({})), ADOPT_ANNOTATION, "c-2");
     refused(instances(&bob).create(&dry, &adopted).await, "what another cluster has ordered");
     let adopt = |id: Value| json!({ "metadata": { "annotations": { ADOPT_ANNOTATION: id } } });
-    refused(merge(&instances(&alice), "db", adopt("c-2".into())).await, "may not restore serviceinstances");
-    refused(merge(&bindings(&bob), "app", adopt("c-2".into())).await, "may not restore servicebindings");
+    refused(merge(&instances(&bob), "db", adopt("c-2".into())).await, "may not adopt serviceinstances");
+    refused(merge(&bindings(&bob), "app", adopt("c-2".into())).await, "may not adopt servicebindings");
+    instances(&alice).create(&dry, &adopted).await.unwrap();
     instances(&carol).create(&dry, &adopted).await.unwrap();
     merge(&bindings(&carol), "app", adopt("c-2".into())).await.unwrap();
     merge(&instances(&carol), "db", adopt("c-2".into())).await.unwrap();
-    refused(merge(&instances(&bob), "db", adopt("c-3".into())).await, "may not restore");
+    refused(merge(&instances(&bob), "db", adopt("c-3".into())).await, "may not adopt");
     merge(&instances(&bob), "db", json!({ "spec": { "updateRequests": 1 } })).await.unwrap_err();
     merge(&instances(&alice), "db", json!({ "spec": { "updateRequests": 1 } })).await.unwrap();
     let gone = merge(&instances(&bob), "db", adopt(Value::Null)).await.unwrap();
     assert!(!gone.annotations().contains_key(ADOPT_ANNOTATION));
+}
+
+/// An id is all that a broker asks for. `edit` may order, and `admin` may also take over what is there.
+#[tokio::test]
+async fn an_id_that_a_user_gives_needs_the_right_to_adopt() {
+    ordered("adopted").await;
+    let (post, dry) = (PostParams::default(), PostParams { dry_run: true, ..PostParams::default() });
+    let instances = async |user: &str| -> Api<ServiceInstance> { seen_by(user, "adopted").await };
+    let bindings = async |user: &str| -> Api<ServiceBinding> { seen_by(user, "adopted").await };
+    let (bob, alice) = (instances("bob").await, instances("alice").await);
+    let because = "may not adopt serviceinstances in namespace \"adopted\"";
+    for taken in [
+        json!({ "externalID": "i-1" }),
+        json!({ "clusterServiceClassRef": { "name": "class" } }),
+        json!({ "clusterServicePlanRef": { "name": "plan" } }),
+        json!({ "serviceClassRef": { "name": "class" } }),
+        json!({ "servicePlanRef": { "name": "plan" } }),
+    ] {
+        let wanted = instance("new", &taken);
+        refused(bob.create(&dry, &wanted).await, because);
+        let apply = PatchParams { dry_run: true, ..PatchParams::apply("bob") };
+        refused(bob.patch("new", &apply, &Patch::Apply(&wanted)).await, because);
+        let mut generated = wanted.clone();
+        (generated.metadata.name, generated.metadata.generate_name) = (None, Some("new-".into()));
+        refused(bob.create(&dry, &generated).await, because);
+        alice.create(&dry, &wanted).await.unwrap();
+    }
+    // An annotation that the operator does not read, or that is of another object, changes nothing.
+    let copied = intent("adopted", "db", TIME);
+    for text in [copied.clone(), copied.replace("\"uid\":", "\"derivedId\":true,\"uid\":")] {
+        let copy = annotated(instance("copy", &json!({ "externalID": "i-1" })), INTENT_ANNOTATION, &text);
+        bob.create(&dry, &copy).await.unwrap_err();
+    }
+    // What a Go client makes of nothing.
+    bob.create(&dry, &instance("zero", &json!({ "externalID": "", "clusterServiceClassRef": null })))
+        .await
+        .unwrap();
+    let said = bindings("bob").await.create(&dry, &binding("new", &json!({ "externalID": "b-1" }))).await;
+    refused(said, "may not adopt servicebindings in namespace \"adopted\"");
+    bindings("alice").await.create(&dry, &binding("new", &json!({ "externalID": "b-1" }))).await.unwrap();
+
+    // Exported manifests have the ids. An update repeats them, of whoever it is.
+    let present = bob.get("db").await.unwrap();
+    let exported = manifest(instance("db", &value(&present.spec)), &present);
+    let kept = alice.replace("db", &post, &exported).await.unwrap();
+    assert_eq!(kept.spec, present.spec);
+    bob.replace("db", &post, &manifest(exported, &kept)).await.unwrap();
+    let apply = PatchParams { dry_run: true, ..PatchParams::apply("bob").force() };
+    let mut applied = instance("db", &value(&present.spec));
+    applied.spec.user_info = None;
+    bob.patch("db", &apply, &Patch::Apply(&applied)).await.unwrap();
+    // The right of a single object.
+    plane()
+        .await
+        .apply(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: adopt-one, namespace: adopted}\n\
+             rules:\n- {apiGroups: [servicecatalog.k8s.io], resources: [serviceinstances], verbs: [adopt],\n   \
+             resourceNames: [moved]}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+             metadata: {name: adopt-one, namespace: adopted}\n\
+             roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: adopt-one}\n\
+             subjects: [{kind: User, name: bob, apiGroup: rbac.authorization.k8s.io}]\n",
+        )
+        .await
+        .unwrap();
+    let moved = instance("moved", &json!({ "externalID": "i-1" }));
+    eventually(async || bob.create(&dry, &moved).await, Result::is_ok).await.unwrap();
+    refused(bob.create(&dry, &instance("new", &json!({ "externalID": "i-1" }))).await, because);
 }
 
 /// Applies a manifest before and after the operator has written.

@@ -56,6 +56,7 @@ impl Bench {
                 instance: Some(Arc::new(instance())),
                 offering: Some(Ok(offering())),
                 precondition_error: None,
+                taken_id: None,
                 acknowledged_offering: None,
                 maximum_polling_duration: None,
                 parameters: Some(parameters::merge(None, &[])),

@@ -47,7 +47,7 @@ impl Bench {
             dependencies: InstanceDependencies {
                 offering: Ok(offering()),
                 precondition_error: None,
-                external_id_owner: None,
+                taken_id: None,
                 acknowledged_offering: None,
                 requested_offering: self.retrievable.then(offering),
                 parameters: Some(parameters),

@@ -19,6 +19,7 @@ mod connections;
 mod deletion;
 mod flows;
 mod identity;
+mod ids;
 mod instances;
 mod invalid;
 mod kubectl;

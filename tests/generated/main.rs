@@ -219,9 +219,13 @@ fn only_one_role_may_restore() {
     assert_eq!(roles[0]["metadata"], json!({"name": "service-catalog-restore"}), "no label aggregates it");
     let rule = json!({
         "apiGroups": ["servicecatalog.k8s.io"], "resources": ["serviceinstances", "servicebindings"],
-        "verbs": ["restore"],
+        "verbs": ["restore", "adopt"],
     });
     assert_eq!(roles[0]["rules"], json!([rule]));
+    let all = manifests("config/rbac/user-roles.yaml");
+    let may_adopt = all.iter().filter(|role| role["rules"].to_string().contains("\"adopt\""));
+    let names: Vec<_> = may_adopt.map(|role| &role["metadata"]["name"]).collect();
+    assert_eq!(names, ["service-catalog-restore", "service-catalog-admin"]);
 }
 
 // v0.3 Q11, Q55

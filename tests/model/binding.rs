@@ -115,6 +115,7 @@ impl Subject for BindingReconciler {
             acknowledged_offering: None,
             maximum_polling_duration: None,
             precondition_error: None,
+            taken_id: None,
             parameters: needs_parameters.then_some(parameters),
             secret,
             namespace_uid: Some("namespace-uid".into()),

@@ -175,7 +175,7 @@ impl Subject for InstanceReconciler {
             acknowledged_offering: plan_of(&status.external_properties),
             requested_offering: plan_of(&status.in_progress_properties),
             offering: offering.clone(),
-            external_id_owner: None,
+            taken_id: None,
             context_annotations: Some(annotations(around)),
             precondition_error: None,
             parameters: needs_parameters.then_some(parameters),

@@ -10,12 +10,20 @@ use super::{
 };
 use crate::{
     caches::Caches,
-    crd::{ServiceBinding, ServiceInstance, common::ResolvedOffering},
+    crd::{
+        ServiceBinding, ServiceInstance,
+        common::{BrokerKey, ResolvedOffering},
+    },
     reconcilers::{
         context::Context,
         error::ReconcileError,
         instance::Instance,
-        operation::{Decoded, engine::ObserveHooks, resource::OperationDependencies},
+        operation::{
+            Decoded,
+            engine::ObserveHooks,
+            ids::{self, IdHooks, TakenId},
+            resource::OperationDependencies,
+        },
         parameters::{self, Parameters, ParametersError},
         references::{
             self, Offering, Unresolved,
@@ -40,6 +48,8 @@ pub struct BindingDependencies {
     /// Why the operator cannot send a request to the broker, as far as it can tell without one. It is
     /// determined only when there is a request to send.
     pub precondition_error: Option<String>,
+    /// The id, if another binding has it.
+    pub taken_id: Option<TakenId>,
     /// The parameters, or `None` if no decision needs them.
     pub parameters: Option<Result<Parameters, ParametersError>>,
     /// The Secrets that transforms copy keys from. They are read only while the next answer may have
@@ -100,8 +110,31 @@ impl OperationDependencies for BindingDependencies {
         self.precondition_error.as_deref()
     }
 
+    fn taken_id(&self) -> Option<&TakenId> {
+        self.taken_id.as_ref()
+    }
+
     fn maximum_polling_duration(&self) -> Option<i64> {
         self.maximum_polling_duration
+    }
+}
+
+impl IdHooks for Binding {
+    fn id(object: &Decoded<'_, Self>) -> String {
+        object.binding_id().as_str().to_owned()
+    }
+
+    fn by_id(id: &str, caches: &Caches) -> Vec<Arc<ServiceBinding>> {
+        caches.bindings_by_id(id)
+    }
+
+    /// The broker of the instance, as long as the broker has nothing of the binding.
+    fn broker(object: &Decoded<'_, Self>, caches: &Caches) -> Option<BrokerKey> {
+        if let Some(record) = object.status.resolved.as_ref().filter(|_| object.may_exist()) {
+            return Some(references::recorded_broker(record, object.namespace()));
+        }
+        let instance = caches.instance(object.namespace(), &object.object.spec.instance_ref.name)?;
+        Instance::broker(&Decoded::of(&*instance), caches)
     }
 }
 
@@ -173,6 +206,8 @@ async fn observe(
         }
         Some(_) | None => None,
     };
+    let taken_id =
+        if needs_request || decoded.is_restored() { ids::taken(decoded, context).await? } else { None };
     let acknowledged =
         of_instance.and_then(|status| status.resolved.as_ref().zip(status.external_properties.as_ref()));
     Ok(BindingDependencies {
@@ -185,6 +220,7 @@ async fn observe(
             .and_then(|record| references::resolve_recorded(record, &record.plan_id, namespace, caches))
             .and_then(|offering| offering.maximum_polling_duration),
         precondition_error,
+        taken_id,
         parameters,
         source_secrets,
         secret,

@@ -138,7 +138,7 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
     }
 
     fn concurrency_key(call: &FetchCatalog) -> ConcurrencyKey {
-        ConcurrencyKey { broker: call.broker.clone(), instance_id: None }
+        ConcurrencyKey { broker: call.broker.clone(), instance_id: None, binding_id: None }
     }
 
     async fn call(call: Admitted<FetchCatalog>, context: &Context) -> Self::Answer {

@@ -69,23 +69,12 @@ pub(super) fn desired_instance<'a>(
         .offering
         .as_ref()
         .map_err(|unresolved| Obstacle::until_change(unresolved.reason, unresolved.message.clone()))?;
-    check_external_id(view, offering)?;
     check_same_service(view, offering)?;
     check_offered(view, offering, action)?;
     let namespace_uid = obstacle::namespace_uid(view)?;
     let maintenance_version = maintenance_version(view, offering, action)?;
     let parameters = obstacle::parameters(view)?;
     Ok(DesiredInstance { offering, parameters, namespace_uid, maintenance_version })
-}
-
-/// Only one instance at a broker can have an id that a user gave.
-fn check_external_id(view: &InstanceView<'_>, offering: &Offering) -> Result<(), Obstacle> {
-    let Some(owner) = &view.dependencies.external_id_owner else { return Ok(()) };
-    let message = format!(
-        "spec.externalID: the ServiceInstance {owner} has this id at the {} already; use another id, or none",
-        offering.broker
-    );
-    Err(Obstacle::until_recheck(Reason::ExternalIDInUse, message))
 }
 
 /// An instance keeps the broker and the service offering that it was provisioned from.

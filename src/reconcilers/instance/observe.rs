@@ -10,7 +10,7 @@ use crate::{
     caches::Caches,
     crd::{
         ServiceBinding, ServiceInstance,
-        common::ResolvedOffering,
+        common::{BrokerKey, ResolvedOffering},
         instance::{ContextAnnotations, InstanceProperties},
     },
     json::RawObject,
@@ -19,7 +19,12 @@ use crate::{
         context::Context,
         error::ReconcileError,
         legacy,
-        operation::{Decoded, engine::ObserveHooks, resource::OperationDependencies},
+        operation::{
+            Decoded,
+            engine::ObserveHooks,
+            ids::{self, IdHooks, TakenId},
+            resource::OperationDependencies,
+        },
         parameters::{self, Parameters, ParametersError},
         references::{
             self, Offering, Unresolved,
@@ -33,8 +38,8 @@ use crate::{
 pub struct InstanceDependencies {
     /// The class and plan that the references in the spec resolve to now.
     pub offering: Result<Offering, Unresolved>,
-    /// Another object, as `namespace/name`, that has the `externalID` of this one at the same broker.
-    pub external_id_owner: Option<String>,
+    /// The id, if another instance has it.
+    pub taken_id: Option<TakenId>,
     /// The class and plan that the broker has acknowledged, if the plan is still in the cluster.
     pub acknowledged_offering: Option<Offering>,
     /// The class and plan of the request in progress, if the plan is still in the cluster.
@@ -109,8 +114,29 @@ impl OperationDependencies for InstanceDependencies {
         self.precondition_error.as_deref()
     }
 
+    fn taken_id(&self) -> Option<&TakenId> {
+        self.taken_id.as_ref()
+    }
+
     fn maximum_polling_duration(&self) -> Option<i64> {
         self.requested_offering.as_ref().or(self.acknowledged_offering.as_ref())?.maximum_polling_duration
+    }
+}
+
+impl IdHooks for Instance {
+    fn id(object: &Decoded<'_, Self>) -> String {
+        object.instance_id().as_str().to_owned()
+    }
+
+    fn by_id(id: &str, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
+        caches.instances_by_id(id)
+    }
+
+    fn broker(object: &Decoded<'_, Self>, caches: &Caches) -> Option<BrokerKey> {
+        match object.status.resolved.as_ref().filter(|_| object.may_exist()) {
+            Some(record) => Some(references::recorded_broker(record, object.namespace())),
+            None => Some(object.offering(caches).ok()?.broker),
+        }
     }
 }
 
@@ -161,18 +187,22 @@ async fn observe(
     };
     let (acknowledged_offering, requested_offering) =
         (plan_of(status.external_properties.as_ref()), plan_of(status.in_progress_properties.as_ref()));
-    let (precondition_error, external_id_owner) = match &offering {
-        Ok(offering) if decoded.needs_request() => (
-            context.brokers.precondition_error(caches, &offering.broker).await,
-            external_id_owner(decoded, offering, caches),
-        ),
-        Ok(_) | Err(_) => (None, None),
+    let precondition_error = match &offering {
+        Ok(offering) if decoded.needs_request() => {
+            context.brokers.precondition_error(caches, &offering.broker).await
+        }
+        Ok(_) | Err(_) => None,
+    };
+    let taken_id = if decoded.needs_request() || decoded.is_restored() {
+        ids::taken(decoded, context).await?
+    } else {
+        None
     };
     let mut bindings = caches.bindings_of(namespace, &object.name_any());
     // The cache has no order. Without sorting, the status would change without a reason.
     bindings.sort_unstable_by_key(|binding| binding.name_any());
     Ok(InstanceDependencies {
-        external_id_owner,
+        taken_id,
         offering,
         acknowledged_offering,
         requested_offering,
@@ -192,36 +222,4 @@ async fn observe(
         replacement,
         legacy,
     })
-}
-
-/// Another instance that has the user-given id of this one at the same broker: one that may exist at the
-/// broker, or an older object. Without this check, a user of one namespace could bind to the instance of
-/// another namespace, or delete it.
-fn external_id_owner(
-    decoded: &Decoded<'_, Instance>,
-    offering: &Offering,
-    caches: &Caches,
-) -> Option<String> {
-    let object = decoded.object;
-    let id = Some(decoded.given_id()).filter(|id| !id.is_empty() && !decoded.may_exist())?;
-    let age = |instance: &ServiceInstance| {
-        (instance.metadata.creation_timestamp.clone().map(|time| time.0), instance.metadata.uid.clone())
-    };
-    let broker_of = |other: &Decoded<'_, Instance>| match &other.status.resolved {
-        Some(record) => Some(references::recorded_broker(record, other.namespace())),
-        None => references::resolve(&other.object.spec.plan_reference, other.namespace(), caches)
-            .ok()
-            .map(|offering| offering.broker),
-    };
-    let mut others = caches.instances_by_external_id(id);
-    others.extend(caches.instances_of_later_attempts());
-    let owners = others.iter().filter(|other| {
-        let other = Decoded::<Instance>::of(other);
-        other.uid() != decoded.uid()
-            && other.instance_id() == *id
-            && (other.may_exist() || age(other.object) < age(object))
-            && broker_of(&other).as_ref() == Some(&offering.broker)
-    });
-    // The cache has no order. Without `min`, the status would change without a reason.
-    owners.map(|owner| format!("{}/{}", owner.namespace().unwrap_or_default(), owner.name_any())).min()
 }

@@ -6,9 +6,10 @@ use std::{future::Future, marker::PhantomData, sync::Arc};
 use super::{
     answers::{self, AnswerHooks},
     call::{Address, Answer, Call},
+    ids,
     phase::DeletePurpose,
     plan::{self, PlanHooks},
-    resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
+    resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, View},
     status,
 };
 use crate::{
@@ -93,7 +94,12 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         };
         let address = call.address();
         let instance_id = changes.then(|| address.instance_id.clone());
-        ConcurrencyKey { broker: address.broker.clone(), instance_id }
+        let binding_id = address.binding_id.clone().filter(|_| changes);
+        ConcurrencyKey { broker: address.broker.clone(), instance_id, binding_id }
+    }
+
+    fn is_contested(object: &R::Object, context: &Context) -> bool {
+        ids::is_contested(&Decoded::<R>::of(object), &context.caches)
     }
 
     async fn call(call: Admitted<Call<R::Request>>, context: &Context) -> Answer<R::Reply> {

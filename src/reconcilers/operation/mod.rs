@@ -4,7 +4,7 @@
 //! * [`phase`]: the state of an object at its broker. [`resource`]: what each kind defines
 //!   ([`resource::BrokerResource`]), and the decoded view that all decisions use ([`resource::View`]).
 //! * [`plan`]: the next step. [`obstacle`]: why a request cannot be sent now. [`intent`]: what is recorded
-//!   before a request is sent. [`call`]: requests and answers. [`answers`]: what an answer means. [`status`]:
+//!   before a request is sent. [`ids`]: who has an id at a broker. [`call`]: requests and answers. [`answers`]: what an answer means. [`status`]:
 //!   the statuses that are written. [`engine`]: all of this as a reconciler.
 //!
 //! A kind implements hooks for what is special about it. What both kinds do in the same way is written here
@@ -13,6 +13,7 @@
 pub mod answers;
 pub mod call;
 pub mod engine;
+pub mod ids;
 pub mod intent;
 pub mod obstacle;
 pub mod phase;

@@ -7,6 +7,7 @@ use kube::{Resource as _, ResourceExt as _};
 use super::{
     NextStep,
     call::{Call, RequestHooks},
+    ids::{self, IdHooks},
     intent::{self, IntendedRequest, attempt},
     phase::{Awaited, DeletePurpose, Phase},
     resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// The part of the decisions that differs between instances and bindings.
-pub trait PlanHooks: StatusHooks + RequestHooks {
+pub trait PlanHooks: StatusHooks + RequestHooks + IdHooks {
     /// The status with the class and plan that v0.3 requested, if the status does not have them yet.
     fn legacy_record(view: &View<'_, Self>) -> Option<Self::Status>;
     /// The next step when the broker has acknowledged the last request: the spec may ask for something else.
@@ -71,6 +72,9 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         return Step::Record(completed::<R>(record));
     }
     if let Some(step) = plan_replaced(view) {
+        return step;
+    }
+    if let Some(step) = ids::plan_taken(view) {
         return step;
     }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
@@ -147,8 +151,8 @@ fn plan_foreign<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
     let noun = R::TEXTS.noun;
     let message = format!(
         "This object comes from another cluster, which may still use the {noun}, so the operator sends no request to the broker. To \
-         go on with the {noun} here, set the annotation {ADOPT_ANNOTATION} to {here:?}; the role service-catalog-restore allows \
-         it. To get a new {noun}, create the object without the annotation {INTENT_ANNOTATION} and without spec.externalID"
+         go on with the {noun} here, set the annotation {ADOPT_ANNOTATION} to {here:?}; the role admin of the namespace \
+         allows it. To get a new {noun}, create the object without the annotation {INTENT_ANNOTATION} and without spec.externalID"
     );
     // The intent stays pending until somebody says that it counts here.
     let present = view.persisted_status();

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, core::object::HasStatus};
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 
-use super::phase::{Awaited, CurrentOperation, DeletePurpose, Phase};
+use super::{
+    ids::TakenId,
+    phase::{Awaited, CurrentOperation, DeletePurpose, Phase},
+};
 use crate::{
     crd::{
         Condition, ConditionType, FINALIZER, UserInfo,
@@ -160,6 +163,8 @@ pub trait OperationDependencies: Send + Sync {
     fn cluster_id(&self) -> &str;
     /// Why the operator cannot send a request to the broker, as far as it can tell without one.
     fn precondition_error(&self) -> Option<&str>;
+    /// The id, if another object has it.
+    fn taken_id(&self) -> Option<&TakenId>;
 }
 
 /// A kind with operations at a broker: its types, its texts, and how its status is read. The parts of single

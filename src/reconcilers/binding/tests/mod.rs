@@ -212,6 +212,7 @@ impl Fixture {
                 offering: self.instance.as_ref().map(|_| self.offering.clone()),
                 acknowledged_offering: self.acknowledged_offering.clone(),
                 precondition_error: None,
+                taken_id: None,
                 maximum_polling_duration: self.maximum_polling_duration,
                 parameters: decoded.needs_parameters(needs_request).then_some(parameters),
                 source_secrets: SourceSecrets::default(),

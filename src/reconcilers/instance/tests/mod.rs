@@ -36,7 +36,7 @@ use crate::{
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
     reconcilers::{
-        operation::{Answer, Call, Decoded, DeletePurpose},
+        operation::{Answer, Call, Decoded, DeletePurpose, ids::TakenId},
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
@@ -79,7 +79,7 @@ pub(in crate::reconcilers) struct Fixture {
     /// What stands in the way of asking the broker.
     pub precondition_error: Option<String>,
     /// Another object with the same id.
-    pub external_id_owner: Option<String>,
+    pub taken_id: Option<TakenId>,
     /// The plan of the operation under way, where it matters what the catalog says of it.
     pub requested_offering: Option<Offering>,
     pub annotations: Option<ContextAnnotations>,
@@ -123,7 +123,7 @@ impl Fixture {
             offering: Ok(offering()),
             acknowledged_offering: None,
             precondition_error: None,
-            external_id_owner: None,
+            taken_id: None,
             requested_offering: None,
             annotations: None,
             legacy: None,
@@ -288,7 +288,7 @@ impl Fixture {
             dependencies: InstanceDependencies {
                 offering: self.offering.clone(),
                 precondition_error: self.precondition_error.clone(),
-                external_id_owner: self.external_id_owner.clone(),
+                taken_id: self.taken_id.clone(),
                 acknowledged_offering: self.acknowledged_offering.clone(),
                 requested_offering: self.requested_offering.clone(),
                 context_annotations: self.annotations.clone(),

@@ -7,7 +7,7 @@ use crate::{
         instance::{InstanceOperation, ProvisionStatus},
         progress::DeletionStatus,
     },
-    reconcilers::writes::Write,
+    reconcilers::{identity::attempt_id, writes::Write},
 };
 
 fn broken() -> Outcome {
@@ -202,10 +202,31 @@ fn what_stands_in_the_way_is_told_and_nothing_is_announced() {
 #[test]
 fn an_id_that_another_instance_has_is_not_asked_for() {
     let mut fixture = Fixture::new().with_external_id("mine");
-    fixture.external_id_owner = Some("other/db".into());
-    let Step::Record(said) = fixture.plan() else { panic!("says who has it") };
-    assert_eq!(said.conditions[0].reason, "ExternalIDInUse");
-    assert!(said.conditions[0].message.contains("other/db"));
+    for (by, words) in
+        [(Some("db"), "the ServiceInstance \"db\" has"), (None, "another object in this cluster has")]
+    {
+        fixture.taken_id = Some(TakenId { id: "mine".into(), by: by.map(str::to_owned) });
+        let Step::Record(said) = fixture.plan() else { panic!("says who has it") };
+        assert_eq!(said.conditions[0].reason, "ExternalIDInUse");
+        assert!(said.conditions[0].message.contains(words), "{}", said.conditions[0].message);
+    }
+    // What was taken is another id than this one.
+    fixture.taken_id = Some(TakenId { id: "another".into(), by: None });
+    assert_eq!(shown(&fixture.plan(), &fixture), "intent, PUT");
+}
+
+/// A user cannot choose the uid, so nobody can keep an instance from being ordered.
+#[test]
+fn a_derived_id_that_another_instance_has_is_left_to_it() {
+    let mut fixture = Fixture::new();
+    fixture.taken_id = Some(TakenId { id: UID.into(), by: None });
+    let Step::Record(next) = fixture.plan() else { panic!("goes on with the next id") };
+    assert_eq!(next.progress.attempt, 1);
+    assert_eq!(next.instance_id.as_str(), attempt_id("", UID, 1));
+    let fixture = fixture.with_status(&next);
+    assert_eq!(shown(&fixture.plan(), &fixture), "intent, PUT");
+    let (_, call) = fixture.asking();
+    assert_eq!(call.address().instance_id.as_str(), attempt_id("", UID, 1));
 }
 
 // v0.3 Q49
