@@ -4,9 +4,13 @@
 
 mod election;
 
-use std::{net::SocketAddr, str::FromStr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use clap::Args;
+use ipnet::IpNet;
 use jiff::SignedDuration;
 use kube::core::Duration as GoDuration;
 
@@ -14,7 +18,7 @@ pub(crate) use self::election::Election;
 use crate::{
     annotation_allowlist::Pattern,
     memory_budget::limit,
-    osb::{ApiVersion, ClientSettings},
+    osb::{ClientSettings, Limits},
     reconcilers::settings::ReconcileSettings,
     telemetry::LogFormat,
 };
@@ -62,6 +66,21 @@ pub struct Config {
     /// centre.
     #[arg(long, env, value_delimiter = ',', value_name = "KEYS", help_heading = BROKERS)]
     pub(crate) context_annotations: Vec<Pattern>,
+
+    /// The addresses that a `ServiceBroker` may have although they are private, loopback or reserved: addresses
+    /// and ranges (`10.20.0.0/16`), separated by commas. By default it may only have addresses of the public
+    /// internet. A range does not allow the API server, but its single address does.
+    ///
+    /// Namespaces have brokers inside the cluster or inside your network. Do not allow what their users must
+    /// not reach: the nodes, the pods and Services of others.
+    #[arg(long, env, value_delimiter = ',', value_parser = addresses, value_name = "CIDRS", help_heading = BROKERS)]
+    pub(crate) namespaced_broker_allowed_cidrs: Vec<IpNet>,
+
+    /// The addresses that a `ServiceBroker` may not have, although they are public or within an allowed range.
+    ///
+    /// The pods, Services or nodes of the cluster have public addresses, or an allowed range is too wide.
+    #[arg(long, env, value_delimiter = ',', value_parser = addresses, value_name = "CIDRS", help_heading = BROKERS)]
+    pub(crate) namespaced_broker_denied_cidrs: Vec<IpNet>,
 
     /// The delay before the first retry of a failed operation. Each further failure doubles the delay.
     ///
@@ -196,7 +215,13 @@ impl Config {
         // The parser accepts only positive durations, which a `std::time::Duration` can hold.
         let request_timeout = std::time::Duration::try_from(self.osb_api_request_timeout).unwrap_or_default();
         let originating_identity = self.originating_identity;
-        ClientSettings { request_timeout, api_version: ApiVersion::SPOKEN, originating_identity }
+        ClientSettings { request_timeout, originating_identity, ..ClientSettings::default() }
+    }
+
+    /// The addresses that namespaced brokers may have.
+    pub(crate) fn limits(&self, api_server: Vec<IpAddr>) -> Limits {
+        let allowed = self.namespaced_broker_allowed_cidrs.clone();
+        Limits { allowed, denied: self.namespaced_broker_denied_cidrs.clone(), api_server }
     }
 }
 
@@ -210,6 +235,12 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         Ok(_) => Err("the duration must be greater than zero".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A range of addresses, or one address.
+fn addresses(text: &str) -> Result<IpNet, String> {
+    let range = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    range.map_err(|_| "write an address or a range, as in 10.0.0.7, 10.0.0.0/8 or fd00::/8".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -324,6 +355,16 @@ mod tests {
             assert!(setting.get_help_heading().is_some(), "{}", setting.get_id());
             let paragraphs = setting.get_long_help().map(|help| help.to_string().split("\n\n").count());
             assert_eq!(paragraphs, Some(2), "{}", setting.get_id());
+        }
+    }
+
+    #[test]
+    fn ranges_of_addresses_are_read() {
+        let read = |text: &str| addresses(text).map(|range| range.to_string());
+        assert_eq!(read("10.0.0.7"), Ok("10.0.0.7/32".to_owned()));
+        assert_eq!(read("fd00::/8"), Ok("fd00::/8".to_owned()));
+        for wrong in ["", "10.0.0.0/33", "example.com", "10.0.0"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

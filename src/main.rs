@@ -58,7 +58,8 @@ fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn operate(config: &Config) -> anyhow::Result<()> {
     let listener = server::bind(config.listen).await?;
-    runtime::run(kube_api::client::connect().await?, config, listener, stop_signal()?).await
+    let (client, api_server) = kube_api::client::connect().await?;
+    runtime::run(client, api_server, config, listener, stop_signal()?).await
 }
 
 /// Ends on SIGTERM, which a container runtime sends, and on SIGINT, which a terminal sends.

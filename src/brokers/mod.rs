@@ -33,8 +33,9 @@ use crate::{
     memory_budget::MemoryBudget,
     metrics::Metrics,
     osb::{
-        ApiVersion, Authentication, Catalog, Client, ClientSettings, Endpoint, InvalidCatalog, Outcome,
-        RefusalReason, Unsent, UnsentReason, client::Exchange, sanitize::display, version::InvalidVersion,
+        ApiVersion, Authentication, Catalog, Client, ClientSettings, Egress, Endpoint, InvalidCatalog,
+        Limits, Outcome, RefusalReason, Unsent, UnsentReason, client::Exchange, sanitize::display,
+        version::InvalidVersion,
     },
 };
 
@@ -46,6 +47,7 @@ const NO_MORE_SECRETS: &str = ", and none can be created in a namespace that is 
 pub struct Brokers {
     client: KubeClient,
     settings: ClientSettings,
+    limits: Arc<Limits>,
     concurrency: usize,
     memory: Arc<MemoryBudget>,
     metrics: Arc<Metrics>,
@@ -78,12 +80,14 @@ struct BrokerAddress {
 }
 
 impl Brokers {
-    /// No connections yet. Each broker gets up to `concurrency` requests at once. The stream yields the
-    /// brokers whose catalog has to be fetched because an answer of theirs said so.
+    /// No connections yet. Each broker gets up to `concurrency` requests at once. `limits` are those of
+    /// namespaced brokers. The stream yields the brokers whose catalog has to be fetched because an answer of
+    /// theirs said so.
     #[must_use]
     pub fn new(
         client: KubeClient,
         settings: ClientSettings,
+        limits: Limits,
         concurrency: usize,
         memory: Arc<MemoryBudget>,
         metrics: Arc<Metrics>,
@@ -92,6 +96,7 @@ impl Brokers {
         let brokers = Self {
             client,
             settings,
+            limits: Arc::new(limits),
             concurrency,
             catalogs: KeptCatalogs::within(memory.kept_catalogs),
             memory,
@@ -249,7 +254,11 @@ impl Brokers {
         endpoint: &Endpoint,
         version: ApiVersion,
     ) -> Result<Client, Unsent> {
-        let settings = ClientSettings { api_version: version, ..self.settings.clone() };
+        let egress = match key.scope {
+            ScopeKind::Cluster => Egress::Open,
+            ScopeKind::Namespace => Egress::Limited(Arc::clone(&self.limits)),
+        };
+        let settings = ClientSettings { api_version: version, egress, ..self.settings.clone() };
         let client =
             Client::new(endpoint, &settings).map_err(|error| misconfigured(format!("{key}: {error}")))?;
         let (metrics, broker) = (Arc::clone(&self.metrics), key.clone());

@@ -25,11 +25,13 @@ use super::caching::{Document, Fetched, Validator};
 use super::catalog::{Catalog, InvalidCatalog};
 use super::classify::{self, BodyFault, CatalogAnswer, Response, TransportFault};
 use super::connect;
+use super::egress::Egress;
 use super::endpoint::{self, ClientSettings, Endpoint, EndpointError, Identity};
 use super::ids::{BindingId, InstanceId};
 use super::operation::Operation;
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
+use super::resolve;
 use super::sanitize;
 use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
@@ -98,6 +100,8 @@ pub struct Client {
     timeout: Duration,
     version: ApiVersion,
     tells_identity: bool,
+    egress: Egress,
+    has_proxy: bool,
     has_ca_bundle: bool,
     secrets: Vec<Zeroizing<String>>,
     memory: Arc<MemoryBudget>,
@@ -113,6 +117,8 @@ impl Client {
             timeout: settings.request_timeout,
             version: settings.api_version,
             tells_identity: settings.originating_identity,
+            has_proxy: resolve::has_proxy(&endpoint::base(&endpoint.url)?),
+            egress: settings.egress.clone(),
             has_ca_bundle: endpoint.ca_bundle.is_some(),
             secrets: endpoint.auth.secrets(),
             memory: Arc::default(),
@@ -310,6 +316,7 @@ impl Client {
                         validator,
                         body: body.as_ref().map(|body| body.bytes.as_slice()).map_err(|fault| *fault),
                         secrets: &self.secrets,
+                        quotes_errors: operation != Operation::Catalog || self.egress.is_open(),
                     })
                 });
                 if operation != Operation::Catalog
@@ -328,6 +335,10 @@ impl Client {
 
     async fn send(&self, request: Request<'_>, id: Uuid) -> Result<RawResponse, TransportFault> {
         let (operation, request) = self.prepare(request, id)?;
+        if self.has_proxy {
+            let checked = resolve::check_before_proxy(&self.egress, &self.base).await;
+            checked.map_err(|error| self.unsent(&error.to_string()))?;
+        }
         let mut response = self.http.execute(request).await.map_err(|error| self.fault(error))?;
         if response
             .headers()
@@ -387,15 +398,18 @@ impl Client {
     fn fault(&self, error: reqwest::Error) -> TransportFault {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
-            let cause = connect::failure(&error, self.has_ca_bundle);
-            let host = self.base.host_str().unwrap_or_default();
-            let port = self.base.port_or_known_default().unwrap_or_default();
-            TransportFault::Unsent(format!("cannot connect to the broker at {host}:{port}: {cause}"))
+            self.unsent(&connect::failure(&error, self.has_ca_bundle))
         } else if error.is_timeout() {
             TransportFault::TimedOut(self.timeout)
         } else {
             TransportFault::Lost(connect::cause(&error))
         }
+    }
+
+    fn unsent(&self, cause: &str) -> TransportFault {
+        let host = self.base.host_str().unwrap_or_default();
+        let port = self.base.port_or_known_default().unwrap_or_default();
+        TransportFault::Unsent(format!("cannot connect to the broker at {host}:{port}: {cause}"))
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
     endpoint::{ClientSettings, Endpoint, EndpointError, base},
+    resolve::{NoAddress, Resolver, check_literal, has_proxy},
     tls::{explain, trusting},
 };
 
@@ -27,8 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// connections only serve bursts.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The client with its connection pool: certificates are verified; no redirects, replays, compression or
-/// HTTP/2.
+/// The client with its connection pool: certificates are verified, and so are addresses ([`Resolver`]); no
+/// redirects, replays, compression or HTTP/2.
 ///
 /// # Replays
 ///
@@ -43,7 +44,13 @@ pub(super) fn http_client(
     settings: &ClientSettings,
 ) -> Result<reqwest::Client, EndpointError> {
     let url = base(&endpoint.url)?;
+    check_literal(&settings.egress, &url)?;
     let builder = builder(endpoint, settings)?;
+    let builder = if has_proxy(&url) {
+        builder
+    } else {
+        builder.no_proxy().dns_resolver(Resolver(settings.egress.clone()))
+    };
     let builder = match &endpoint.ca_bundle {
         Some(_) if endpoint.insecure_skip_tls_verify => return Err(EndpointError::CaBundleUnused),
         Some(bundle) => {
@@ -95,6 +102,8 @@ fn certificates(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, EndpointE
 pub(super) fn failure(error: &reqwest::Error, has_bundle: bool) -> String {
     let cause = if error.is_timeout() {
         "no connection in time".to_owned()
+    } else if let Some(none) = chain(error).find_map(|error| error.downcast_ref::<NoAddress>()) {
+        none.to_string()
     } else if let Some(error) = tls_error(error) {
         explain(error, has_bundle)
     } else {

@@ -3,14 +3,14 @@
 //! All of it is checked when a client is built. So a mistake in a broker object causes one message about one
 //! field, and not a failure of every request.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Url, header::HeaderValue};
 use serde_json::json;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{version::ApiVersion, wire::PLATFORM};
+use super::{egress::Egress, version::ApiVersion, wire::PLATFORM};
 
 /// A broker's address and how to authenticate to it. No `Debug`: it holds a password or token.
 #[derive(Clone, PartialEq)]
@@ -68,6 +68,8 @@ pub struct ClientSettings {
     pub api_version: ApiVersion,
     /// Whether `X-Broker-API-Originating-Identity` is sent.
     pub originating_identity: bool,
+    /// Which addresses the broker may have.
+    pub egress: Egress,
 }
 
 impl Default for ClientSettings {
@@ -76,6 +78,7 @@ impl Default for ClientSettings {
             request_timeout: Duration::from_secs(60),
             api_version: ApiVersion::SPOKEN,
             originating_identity: true,
+            egress: Egress::default(),
         }
     }
 }
@@ -132,6 +135,16 @@ pub enum EndpointError {
     /// A token that no header can carry.
     #[error("spec.authInfo: the token holds characters that a header cannot carry: {RECREATE_SECRET}")]
     Token,
+    /// The host is an address that no broker may have ([`Egress`]).
+    #[error(
+        "spec.url: the operator never connects to link-local addresses and to the metadata services of clouds; give the address of the broker"
+    )]
+    LinkLocal,
+    /// The host is an address that a broker of a namespace may not have ([`Egress`]).
+    #[error(
+        "spec.url: a ServiceBroker may not have a private, loopback or reserved address, or that of the API server; give a public address, or ask an administrator to allow this one (--namespaced-broker-allowed-cidrs)"
+    )]
+    Denied,
     /// The TLS stack cannot be set up, for example as the system has no root certificates.
     #[error("cannot set up the connection: {0}")]
     Setup(String),
@@ -183,6 +196,11 @@ pub(super) fn base(url: &str) -> Result<Url, EndpointError> {
     }
     url.set_path(&path);
     Ok(url)
+}
+
+/// The host of a URL, if it is an address. The parser has turned all spellings of an IPv4 address into one.
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// `spec.url` in the form in which it is recorded and compared. It has no credentials. `None` if it is not

@@ -4,23 +4,26 @@
 //!   the URLs, [`version`] the version of the API.
 //! * Sending: [`client`] has one method for each request and sends it once. [`endpoint`] holds address,
 //!   credentials and identity, `connect` and `tls` make the HTTP client and decide which servers it trusts.
+//!   [`egress`] decides which addresses a broker may have, and `resolve` checks them.
 //! * Answers: [`outcome`] has the four kinds of result, [`classify`] the rules from a status and a body to
 //!   one of them. [`catalog`] reads the catalog, [`caching`] makes the request for it conditional.
 //! * Messages: `error_body` finds code and message of an error, [`sanitize`] makes them safe to show.
 //!
-//! Everything but [`client`] and `connect` is pure: no I/O and no clock.
+//! Everything but [`client`], `connect` and `resolve` is pure: no I/O and no clock.
 
 pub mod caching;
 pub mod catalog;
 pub mod classify;
 pub mod client;
 mod connect;
+pub mod egress;
 pub mod endpoint;
 mod error_body;
 pub mod ids;
 pub mod operation;
 pub mod outcome;
 mod request;
+mod resolve;
 mod response;
 pub mod sanitize;
 mod tls;
@@ -30,6 +33,7 @@ pub mod wire;
 pub use caching::{Document, Fetched};
 pub use catalog::{Catalog, InvalidCatalog};
 pub use client::Client;
+pub use egress::{Egress, Limits};
 pub use endpoint::{Authentication, ClientSettings, Endpoint, EndpointError, Identity};
 pub use ids::{BindingId, InstanceId, PlanId, ServiceId};
 pub use operation::Operation;

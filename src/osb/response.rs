@@ -32,6 +32,9 @@ pub struct Response<'a> {
     /// Texts that must not be shown although the broker may repeat them: the password or token that it
     /// received.
     pub secrets: &'a [Zeroizing<String>],
+    /// Whether messages have the text of an error body. A user who chooses the address of a broker could
+    /// otherwise read what only the operator can reach.
+    pub quotes_errors: bool,
 }
 
 /// Why a body is not complete.
@@ -60,6 +63,7 @@ impl<'a> Response<'a> {
             validator: None,
             body: Ok(body),
             secrets: &[],
+            quotes_errors: true,
         }
     }
 
@@ -215,8 +219,8 @@ impl<'a> Response<'a> {
     /// operation is in progress`.
     fn sentence(&self, operation: Operation) -> Explanation {
         let ErrorText { code, message, unreadable } = match self.body {
-            Ok(body) => error_body::read(body, !operation.is_confidential()),
-            Err(_) => ErrorText::default(),
+            Ok(body) if self.quotes_errors => error_body::read(body, !operation.is_confidential()),
+            Ok(_) | Err(_) => ErrorText::default(),
         };
         let parts = [
             code.map(|code| quote(&code, self.secrets, MAX_CODE)),

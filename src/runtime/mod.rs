@@ -12,6 +12,7 @@ mod watch;
 
 use std::{
     future::Future,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -45,6 +46,7 @@ use crate::{
     leader::{self, Candidate, Leadership, lease::Timing, store::ApiLease},
     memory_budget::MemoryBudget,
     metrics::Metrics,
+    osb::Limits,
     reconcilers::{
         binding::BindingReconciler,
         context::Context,
@@ -59,12 +61,14 @@ use crate::{
 };
 
 /// Runs the operator until `stop` ends. Then it finishes the requests that it has sent, and starts no others.
+/// `api_server` has the addresses of the API server, which namespaced brokers may not have.
 ///
 /// # Errors
 /// The settings contradict each other, the cluster id cannot be read or written, the port is not available,
 /// this replica has lost the lease, or a part of the operator has ended.
 pub async fn run(
     client: Client,
+    api_server: Vec<IpAddr>,
     config: &Config,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -78,7 +82,8 @@ pub async fn run(
         move || Ok(metrics.render(&snapshot::snapshot(&caches))?)
     };
     let mut probes = tokio::spawn(server::serve(listener, shown_state, shown, stop.clone()));
-    let process = Process { client, config, caches, metrics, state, stop: stop.clone() };
+    let limits = config.limits(api_server);
+    let process = Process { client, limits, config, caches, metrics, state, stop: stop.clone() };
     let mut operation = std::pin::pin!(process.operate_while_leading(timing));
     tokio::select! {
         operated = &mut operation => operated?,
@@ -97,6 +102,7 @@ type Stop = future::Shared<BoxFuture<'static, ()>>;
 /// The parts of which a process has exactly one.
 struct Process<'a> {
     client: Client,
+    limits: Limits,
     config: &'a Config,
     caches: Arc<Caches>,
     metrics: Arc<Metrics>,
@@ -159,6 +165,7 @@ impl Process<'_> {
         let (brokers, outdated) = Brokers::new(
             client.clone(),
             config.client_settings(),
+            self.limits.clone(),
             config.broker_concurrency,
             Arc::clone(&memory),
             metrics,

@@ -5,7 +5,7 @@ use testkit::{
     broker::{Auth, Operation, Reply},
     stage::{
         case::CREDENTIALS,
-        objects::{BROKER, CLUSTER_BROKER, SECRET, condition},
+        objects::{BROKER, CLUSTER_BROKER, INSTANCE, SECRET, condition},
     },
 };
 
@@ -42,6 +42,45 @@ async fn a_url_with_nobody_behind_it_is_reported_until_it_is_mended() {
     case.finish().await;
 }
 
+/// The stage allows 127.0.0.1 and no other address that is not public.
+#[tokio::test]
+async fn a_broker_of_a_namespace_is_not_looked_for_inside_the_cluster() {
+    let case = unregistered("inside", false).await;
+    let elsewhere = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let port = elsewhere.local_addr().unwrap().port();
+    case.create_broker(json!({ "url": format!("http://127.0.0.2:{port}") })).await;
+    let flag = "--namespaced-broker-allowed-cidrs";
+    case.says(BROKER, "inside", "ErrorFetchingCatalog", &["spec.url", "ServiceBroker may not have", flag])
+        .await;
+    for (host, words) in [
+        ("169.254.169.254", ["spec.url", "never connects to link-local"]),
+        ("[::ffff:10.0.0.1]", ["spec.url", flag]),
+        ("no-such-host.invalid", ["the name of the host is not known, or it has only addresses", flag]),
+    ] {
+        case.edit(BROKER, "inside", json!({ "url": format!("http://{host}:{port}") })).await;
+        case.says(BROKER, "inside", "ErrorFetchingCatalog", &words).await;
+    }
+    assert!(elsewhere.accept().is_err(), "the operator has connected");
+    case.edit(BROKER, "inside", json!({ "url": case.broker.url() })).await;
+    case.ready(BROKER, "inside").await;
+    case.broker.on(Operation::Catalog).times(2).respond(500, json!({ "description": "internal words" }));
+    case.edit(BROKER, "inside", json!({ "relistRequests": 1 })).await;
+    let said = case.says(BROKER, "inside", "ErrorFetchingCatalog", &["500"]).await;
+    assert!(!said.to_string().contains("internal words"), "{said}");
+    case.ready(BROKER, "inside").await;
+    // An order does not come by, once the broker has gone inside.
+    let moved = format!("http://127.0.0.2:{port}");
+    case.edit(BROKER, "inside", json!({ "url": moved })).await;
+    case.order("db", "small", json!({})).await;
+    let words = ["spec.url", "ServiceBroker may not have"];
+    case.says(INSTANCE, "db", "ErrorGettingAuthCredentials", &words).await;
+    assert!(elsewhere.accept().is_err(), "the operator has connected");
+    case.edit(BROKER, "inside", json!({ "url": case.broker.url() })).await;
+    case.ready(INSTANCE, "db").await;
+    case.finish().await;
+}
+
 #[tokio::test]
 async fn refused_credentials_are_reported_until_the_secret_is_mended() {
     let case = unregistered("refused", true).await;
@@ -57,12 +96,12 @@ async fn refused_credentials_are_reported_until_the_secret_is_mended() {
 
 #[tokio::test]
 async fn nonsense_and_server_errors_are_told_in_words() {
-    let case = unregistered("nonsense", false).await;
+    let case = unregistered("nonsense", true).await;
     let on = || case.broker.on(Operation::Catalog);
     on().once().reply(Reply::bytes(200, "<html>It works!</html>"));
     case.create_broker(json!({})).await;
-    case.says(BROKER, "nonsense", "ErrorFetchingCatalog", &["not JSON"]).await;
-    case.ready(BROKER, "nonsense").await;
+    case.says(CLUSTER_BROKER, "nonsense", "ErrorFetchingCatalog", &["not JSON"]).await;
+    case.ready(CLUSTER_BROKER, "nonsense").await;
     for (reply, words) in [
         (Reply::json(500, json!({ "description": "disk on fire" })), ["500", "disk on fire"]),
         (Reply::json(404, json!({})), ["404", "catalog"]),
@@ -70,10 +109,11 @@ async fn nonsense_and_server_errors_are_told_in_words() {
         (Reply::json(200, json!({})), ["services is missing", "catalog"]),
     ] {
         case.broker.on(Operation::Catalog).times(2).reply(reply);
-        let before = case.get(BROKER, "nonsense").await["spec"]["relistRequests"].as_i64().unwrap_or(0);
-        case.edit(BROKER, "nonsense", json!({ "relistRequests": before + 1 })).await;
-        case.says(BROKER, "nonsense", "ErrorFetchingCatalog", &words).await;
-        case.ready(BROKER, "nonsense").await;
+        let before =
+            case.get(CLUSTER_BROKER, "nonsense").await["spec"]["relistRequests"].as_i64().unwrap_or(0);
+        case.edit(CLUSTER_BROKER, "nonsense", json!({ "relistRequests": before + 1 })).await;
+        case.says(CLUSTER_BROKER, "nonsense", "ErrorFetchingCatalog", &words).await;
+        case.ready(CLUSTER_BROKER, "nonsense").await;
     }
     case.finish().await;
 }
@@ -112,20 +152,20 @@ async fn a_broker_that_goes_down_keeps_its_classes() {
 // v0.3 H3
 #[tokio::test]
 async fn a_broker_of_another_version_says_which_and_is_spoken_to_in_it_at_once() {
-    let case = unregistered("other-version", false).await;
+    let case = unregistered("other-version", true).await;
     case.broker.set_api_version("2.14");
     case.create_broker(json!({})).await;
     let annotation = "servicecatalog.k8s.io/broker-api-version";
     let words = ["412", "version 2.14", annotation];
-    case.says(BROKER, "other-version", "ErrorFetchingCatalog", &words).await;
+    case.says(CLUSTER_BROKER, "other-version", "ErrorFetchingCatalog", &words).await;
     let annotate = async |version: &str| {
         let patch = json!({ "metadata": { "annotations": { annotation: version } } });
-        case.hand.edit(BROKER, "other-version", patch).await.unwrap();
+        case.hand.edit(CLUSTER_BROKER, "other-version", patch).await.unwrap();
     };
     annotate("latest").await;
-    case.says(BROKER, "other-version", "ErrorFetchingCatalog", &[annotation, "\"latest\""]).await;
+    case.says(CLUSTER_BROKER, "other-version", "ErrorFetchingCatalog", &[annotation, "\"latest\""]).await;
     annotate("2.14").await;
-    case.ready(BROKER, "other-version").await;
+    case.ready(CLUSTER_BROKER, "other-version").await;
     case.provide("db", json!({})).await;
     case.finish().await;
 }

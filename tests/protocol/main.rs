@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod malformed;

@@ -20,13 +20,15 @@ pub const ACCOUNT: &str = "service-catalog";
 /// The name by which the API server knows it.
 pub const USER: &str = "system:serviceaccount:service-catalog:service-catalog";
 
-/// Short delays, so that tests do not wait for what a cluster has time for.
-const FAST: [&str; 6] = [
+/// Short delays, so that tests do not wait for what a cluster has time for, and brokers on this machine.
+const FAST: [&str; 7] = [
     "--operation-retry-delay=50ms",
     "--operation-polling-delay=50ms",
     "--operation-polling-maximum-backoff-duration=1s",
     "--secret-recheck-interval=200ms",
     "--osb-api-request-timeout=2s",
+    // Brokers of namespaces, too, run on this machine. So does the API server.
+    "--namespaced-broker-allowed-cidrs=127.0.0.1",
     // As the Deployment says it.
     "--cluster-id-configmap-namespace=service-catalog",
 ];

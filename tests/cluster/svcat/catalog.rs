@@ -111,10 +111,10 @@ async fn what_register_can_say_is_taken() {
 async fn a_broker_that_does_not_answer_is_shown_with_its_reason_and_waited_for() {
     let case = unregistered("svcat-down", false).await;
     let svcat = Svcat(&case);
-    case.broker.on(Operation::Catalog).times(2).respond(500, json!({ "description": "disk on fire" }));
+    case.broker.on(Operation::Catalog).times(2).respond(500, json!({}));
     let url = case.broker.url();
     svcat.register(case.broker_name(), (&url, CREDENTIALS), json!({}), Scope::Namespace).await.unwrap();
-    case.says(case.broker_kind(), case.broker_name(), "ErrorFetchingCatalog", &["disk on fire"]).await;
+    case.says(case.broker_kind(), case.broker_name(), "ErrorFetchingCatalog", &["500"]).await;
     // As with the original, a broker is never given up, so `--wait` goes on until it answers.
     let ready = svcat.wait(case.broker_kind(), case.broker_name()).await;
     assert_eq!(status(&ready).0, "Ready");
