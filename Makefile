@@ -75,8 +75,8 @@ fuzz: ## look for inputs that break a promise: SECONDS (60) at each kind of inpu
 	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(or $(SECONDS),60) * 1000 )) $(CARGO) test --locked --test fuzz
 
 .PHONY: bench
-bench: ## measure single steps in a small and in a large cluster
-	$(CARGO) bench --locked --bench growth
+bench: ## measure single steps in a small and in a large cluster, and the memory of an object
+	$(CARGO) bench --locked --bench growth --bench footprint
 
 .PHONY: generated crds
 crds: generated

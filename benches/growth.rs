@@ -8,11 +8,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench is no product code")]
 
-use std::{fs, hint::black_box, sync::Arc, time::Duration};
+use std::{fs, hint::black_box, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Resource,
     core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt as _},
     runtime::watcher::Event,
 };
@@ -30,7 +29,7 @@ use service_catalog::{
         common::{LocalObjectReference, ResolvedOffering},
         instance::{InstanceProperties, PlanReference},
         plan::CommonServicePlanSpec,
-        scope::{ClassObject as _, PlanObject as _},
+        scope::{ClassObject as _, Object, PlanObject as _},
     },
     reconcilers::references,
     runtime::triggers,
@@ -184,10 +183,10 @@ fn namespace(number: usize) -> PartialObjectMeta<Namespace> {
 }
 
 /// A change of an object that is in the cache: somebody has edited it.
-fn edited<K: Resource + Clone>(object: K) -> Change<K> {
+fn edited<K: Object>(object: K) -> Change<K> {
     let mut after = object.clone();
     after.meta_mut().generation = Some(2);
-    Change { before: Some(Arc::new(object)), after: Some(Arc::new(after)) }
+    Change::new(Some(object), Some(after))
 }
 
 /// The time that this thread has had a processor for.
@@ -215,21 +214,13 @@ fn measure(below: usize, mut step: impl FnMut(usize)) -> f64 {
 type Interested<K> = fn(&Change<K>, &Caches) -> Vec<ObjectKey>;
 
 /// What one change costs: the objects that look again after it.
-fn interested<K: Resource + Clone>(
-    cluster: &Cluster,
-    below: usize,
-    make: fn(usize) -> K,
-    of: Interested<K>,
-) -> f64 {
+fn interested<K: Object>(cluster: &Cluster, below: usize, make: fn(usize) -> K, of: Interested<K>) -> f64 {
     let changes: Vec<_> = (0..below).map(|number| edited(make(number))).collect();
     measure(below, |number| drop(black_box(of(&changes[number], &cluster.caches))))
 }
 
 /// What one event of the watch costs: store and index.
-fn applied<K>(kind: &Kind<K>, below: usize, make: fn(usize) -> K) -> f64
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+fn applied<K: Object>(kind: &Kind<K>, below: usize, make: fn(usize) -> K) -> f64 {
     let events: Vec<_> = (0..below).map(|number| Event::Apply(make(number))).collect();
     measure(below, |number| drop(black_box(kind.apply(&events[number]))))
 }

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{ResourceExt as _, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 
-use super::{Caches, ScopeCaches, keys::Key, kind::Kind};
+use super::{Caches, ScopeCaches, cached::Cached, keys::Key, kind::Kind};
 use crate::{
-    crd::{Scope, ScopeKind, ServiceBinding, ServiceInstance, common::BrokerKey, scope::BrokerObject as _},
+    crd::{
+        Scope, ScopeKind, ServiceBinding, ServiceInstance,
+        common::BrokerKey,
+        scope::{BrokerObject as _, Object},
+    },
     osb::{endpoint::bare_url, ids::normal_form},
 };
 
@@ -61,26 +65,30 @@ impl Caches {
 
     /// The instances of a namespace.
     #[must_use]
-    pub fn instances_in(&self, namespace: &str) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::Namespace(namespace.to_owned()))
+    pub fn instances_in(&self, namespace: &str) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::Namespace(namespace.to_owned()))
     }
 
     /// The instances of a namespace that may wait for another object.
     #[must_use]
-    pub fn unsettled_instances_in(&self, namespace: &str) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::Namespace(namespace.to_owned()).unsettled())
+    pub fn unsettled_instances_in(&self, namespace: &str) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::Namespace(namespace.to_owned()).unsettled())
     }
 
     /// The instances that have this broker on record.
     #[must_use]
-    pub fn instances_of_broker(&self, broker: &BrokerKey) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::of_broker(broker))
+    pub fn instances_of_broker(&self, broker: &BrokerKey) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::of_broker(broker))
     }
 
     /// The instances that have a broker of this URL on record.
     #[must_use]
-    pub fn instances_of_broker_url(&self, namespace: Option<&str>, url: &str) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::BrokerUrl(namespace.map(str::to_owned), url.to_owned()))
+    pub fn instances_of_broker_url(
+        &self,
+        namespace: Option<&str>,
+        url: &str,
+    ) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::BrokerUrl(namespace.map(str::to_owned), url.to_owned()))
     }
 
     /// The bindings that have a broker of this URL on record and may wait for it.
@@ -89,16 +97,16 @@ impl Caches {
         &self,
         namespace: Option<&str>,
         url: &str,
-    ) -> Vec<Arc<ServiceBinding>> {
+    ) -> Vec<Cached<ServiceBinding>> {
         let key = Key::BrokerUrl(namespace.map(str::to_owned), url.to_owned());
-        self.bindings.indexed(&key.unsettled())
+        self.bindings.group(&key.unsettled())
     }
 
     /// The instances that name a class of a namespace, or (`None`) of the cluster. `class` is the name of the
     /// object, or the name or id in the catalog.
     #[must_use]
-    pub fn instances_of_class(&self, namespace: Option<&str>, class: &str) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::NamesClass(namespace.map(str::to_owned), class.to_owned()))
+    pub fn instances_of_class(&self, namespace: Option<&str>, class: &str) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::NamesClass(namespace.map(str::to_owned), class.to_owned()))
     }
 
     /// Those of [`Caches::instances_of_class`] that may wait for the class, and those that may wait for such
@@ -108,15 +116,15 @@ impl Caches {
         &self,
         namespace: Option<&str>,
         class: &str,
-    ) -> Vec<Arc<ServiceInstance>> {
+    ) -> Vec<Cached<ServiceInstance>> {
         let key = Key::NamesClass(namespace.map(str::to_owned), class.to_owned());
-        self.instances.indexed(&key.unsettled())
+        self.instances.group(&key.unsettled())
     }
 
     /// The instances that have the plan object of this name on record.
     #[must_use]
-    pub fn instances_of_plan(&self, namespace: Option<&str>, plan: &str) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::NamesPlan(namespace.map(str::to_owned), plan.to_owned()))
+    pub fn instances_of_plan(&self, namespace: Option<&str>, plan: &str) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::NamesPlan(namespace.map(str::to_owned), plan.to_owned()))
     }
 
     /// The instances that name this plan of this class. Both are names of objects, or names or ids in the
@@ -127,9 +135,9 @@ impl Caches {
         namespace: Option<&str>,
         class: &str,
         plan: &str,
-    ) -> Vec<Arc<ServiceInstance>> {
+    ) -> Vec<Cached<ServiceInstance>> {
         let namespace = namespace.map(str::to_owned);
-        self.instances.indexed(&Key::NamesPlanOf(namespace, class.to_owned(), plan.to_owned()))
+        self.instances.group(&Key::NamesPlanOf(namespace, class.to_owned(), plan.to_owned()))
     }
 
     /// The instances that name this class and none of its plans.
@@ -138,40 +146,40 @@ impl Caches {
         &self,
         namespace: Option<&str>,
         class: &str,
-    ) -> Vec<Arc<ServiceInstance>> {
-        self.instances.indexed(&Key::NamesAnyPlanOf(namespace.map(str::to_owned), class.to_owned()))
+    ) -> Vec<Cached<ServiceInstance>> {
+        self.instances.group(&Key::NamesAnyPlanOf(namespace.map(str::to_owned), class.to_owned()))
     }
 
     /// The instances that have this id at their broker, or may get it, and the one with this uid. The
     /// spelling of a UUID does not count.
     #[must_use]
-    pub fn instances_by_id(&self, id: &str) -> Vec<Arc<ServiceInstance>> {
+    pub fn instances_by_id(&self, id: &str) -> Vec<Cached<ServiceInstance>> {
         by_id(&self.instances, id)
     }
 
     /// The bindings that have this id at their broker, or may get it, and the one with this uid. The spelling
     /// of a UUID does not count.
     #[must_use]
-    pub fn bindings_by_id(&self, id: &str) -> Vec<Arc<ServiceBinding>> {
+    pub fn bindings_by_id(&self, id: &str) -> Vec<Cached<ServiceBinding>> {
         by_id(&self.bindings, id)
     }
 
     /// The bindings that refer to an instance.
     #[must_use]
-    pub fn bindings_of(&self, namespace: &str, instance: &str) -> Vec<Arc<ServiceBinding>> {
-        self.bindings.indexed(&Key::Instance(namespace.to_owned(), instance.to_owned()))
+    pub fn bindings_of(&self, namespace: &str, instance: &str) -> Vec<Cached<ServiceBinding>> {
+        self.bindings.group(&Key::Instance(namespace.to_owned(), instance.to_owned()))
     }
 
     /// The bindings of a namespace that may wait for another object.
     #[must_use]
-    pub fn unsettled_bindings_in(&self, namespace: &str) -> Vec<Arc<ServiceBinding>> {
-        self.bindings.indexed(&Key::Namespace(namespace.to_owned()).unsettled())
+    pub fn unsettled_bindings_in(&self, namespace: &str) -> Vec<Cached<ServiceBinding>> {
+        self.bindings.group(&Key::Namespace(namespace.to_owned()).unsettled())
     }
 
     /// The bindings that have this broker on record and may wait for it.
     #[must_use]
-    pub fn unsettled_bindings_of_broker(&self, broker: &BrokerKey) -> Vec<Arc<ServiceBinding>> {
-        self.bindings.indexed(&Key::of_broker(broker).unsettled())
+    pub fn unsettled_bindings_of_broker(&self, broker: &BrokerKey) -> Vec<Cached<ServiceBinding>> {
+        self.bindings.group(&Key::of_broker(broker).unsettled())
     }
 
     /// The bindings that have this class object on record and may wait for it.
@@ -180,9 +188,9 @@ impl Caches {
         &self,
         namespace: Option<&str>,
         class: &str,
-    ) -> Vec<Arc<ServiceBinding>> {
+    ) -> Vec<Cached<ServiceBinding>> {
         let key = Key::NamesClass(namespace.map(str::to_owned), class.to_owned());
-        self.bindings.indexed(&key.unsettled())
+        self.bindings.group(&key.unsettled())
     }
 
     /// The bindings that have this plan object on record and may wait for it.
@@ -191,20 +199,17 @@ impl Caches {
         &self,
         namespace: Option<&str>,
         plan: &str,
-    ) -> Vec<Arc<ServiceBinding>> {
+    ) -> Vec<Cached<ServiceBinding>> {
         let key = Key::NamesPlan(namespace.map(str::to_owned), plan.to_owned());
-        self.bindings.indexed(&key.unsettled())
+        self.bindings.group(&key.unsettled())
     }
 }
 
 /// Objects whose next id follows from their uid and the number of the attempt, and is not in their status
 /// yet, may get any id.
-fn by_id<K: kube::Resource<DynamicType = ()> + Clone + Send + Sync + 'static>(
-    kind: &Kind<K>,
-    id: &str,
-) -> Vec<Arc<K>> {
-    let mut found = kind.indexed(&Key::Id(normal_form(id).into_owned()));
-    found.extend(kind.indexed(&Key::LaterAttempt));
+fn by_id<K: Object>(kind: &Kind<K>, id: &str) -> Vec<Cached<K>> {
+    let mut found = kind.group(&Key::Id(normal_form(id).into_owned()));
+    found.extend(kind.group(&Key::LaterAttempt));
     found
 }
 

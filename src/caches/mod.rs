@@ -1,18 +1,21 @@
 //! What the operator knows of the cluster: one [`Kind`] for each watched kind, filled by `runtime`.
 //!
-//! * [`kind`]: the objects of one kind, and the queue of its controller (`queue`).
+//! * [`kind`]: the objects of one kind. [`queue`]: the queue of its controller.
+//! * [`cached`], `packed`: how an object is kept, so that it takes little memory.
 //! * `index`, `keys`: what the objects are looked up by. `lookups`: the questions that the rest of the
 //!   operator asks.
 //! * [`successors`]: which broker object takes the place of another one.
 //! * [`named`]: what instances and bindings name. [`object_key`]: which object of which kind.
 
+pub mod cached;
 mod index;
 mod keys;
 pub mod kind;
 mod lookups;
 pub mod named;
 pub mod object_key;
-mod queue;
+mod packed;
+pub mod queue;
 pub mod successors;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,7 +25,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 
-use self::kind::Kind;
+use self::{cached::Standing, kind::Kind};
 use crate::crd::{ClusterWide, Namespaced, Scope, ServiceBinding, ServiceInstance};
 
 /// All kinds.
@@ -78,9 +81,9 @@ impl Caches {
         Self {
             cluster: ScopeCaches::new(),
             namespaced: ScopeCaches::new(),
-            instances: Arc::new(Kind::new(keys::of_instance)),
-            bindings: Arc::new(Kind::new(keys::of_binding)),
-            secrets: watch_secrets.then(|| Arc::new(Kind::new(keys::none))),
+            instances: Arc::new(Kind::packed(keys::of_instance, named::standing_of_instance)),
+            bindings: Arc::new(Kind::packed(keys::of_binding, named::standing_of_binding)),
+            secrets: watch_secrets.then(|| Arc::new(Kind::packed(keys::none, |_| Standing::default()))),
             broker_secrets: watch_secrets.then(|| Arc::new(Kind::new(keys::none))),
             namespaces: Arc::new(Kind::new(keys::none)),
         }

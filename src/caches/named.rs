@@ -3,6 +3,7 @@
 
 use kube::core::ObjectMeta;
 
+use super::cached::{Health, Standing};
 use crate::crd::{
     Condition, ConditionType, ScopeKind, ServiceBinding, ServiceInstance,
     common::{LocalObjectReference, ResolvedOffering},
@@ -118,6 +119,32 @@ pub fn is_binding_unsettled(binding: &ServiceBinding) -> bool {
     let status = binding.status.as_ref();
     let conditions = status.map(|status| &status.conditions[..]).unwrap_or_default();
     is_unsettled(&binding.metadata, conditions, status.and_then(|status| status.resolved.as_ref()))
+}
+
+/// How an instance stands.
+pub(super) fn standing_of_instance(instance: &ServiceInstance) -> Standing {
+    let conditions = instance.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
+    Standing { unsettled: is_instance_unsettled(instance), health: health(&instance.metadata, conditions) }
+}
+
+/// How a binding stands.
+pub(super) fn standing_of_binding(binding: &ServiceBinding) -> Standing {
+    let conditions = binding.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
+    Standing { unsettled: is_binding_unsettled(binding), health: health(&binding.metadata, conditions) }
+}
+
+/// How an object with this metadata and these conditions stands.
+#[must_use]
+pub fn health(meta: &ObjectMeta, conditions: &[Condition]) -> Health {
+    if meta.deletion_timestamp.is_some() {
+        Health::Deleting
+    } else if is_true(conditions, ConditionType::Failed) {
+        Health::Failed
+    } else if is_true(conditions, ConditionType::Ready) {
+        Health::Ready
+    } else {
+        Health::NotReady
+    }
 }
 
 fn is_unsettled(meta: &ObjectMeta, conditions: &[Condition], record: Option<&ResolvedOffering>) -> bool {

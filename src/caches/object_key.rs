@@ -4,7 +4,7 @@ use std::fmt;
 
 use kube::{Resource, runtime::reflector::ObjectRef};
 
-use super::{Caches, ScopeCaches, kind::Kind};
+use super::{Caches, ScopeCaches, cached::ObjectName, kind::Kind};
 use crate::crd::{Scope, common::BrokerKey, scope::Object};
 
 /// A kind that has a controller. Brokers, classes and plans of a namespace are another kind than those of the
@@ -42,6 +42,12 @@ impl ObjectKey {
     pub fn of<K: Resource>(kind: ObjectKind, object: &K) -> Self {
         let meta = object.meta();
         Self { kind, namespace: meta.namespace.clone(), name: meta.name.clone().unwrap_or_default() }
+    }
+
+    /// The key of an object of this name.
+    #[must_use]
+    pub fn named(kind: ObjectKind, name: &ObjectName) -> Self {
+        Self { kind, namespace: name.namespace().map(str::to_owned), name: name.name().to_owned() }
     }
 
     /// The key of a broker.
@@ -92,7 +98,7 @@ impl<S: Scope> ScopeCaches<S> {
 fn push<K: Object>(kind: &Kind<K>, ObjectKey { namespace, name, .. }: ObjectKey) {
     let mut object = ObjectRef::new(&name);
     object.namespace = namespace;
-    kind.enqueue(object);
+    kind.enqueue(&object);
 }
 
 #[cfg(test)]
@@ -118,14 +124,14 @@ mod tests {
             (queued(&cluster.classes), "ClusterServiceClass"),
             (queued(&cluster.plans), "ClusterServicePlan"),
         ] {
-            assert_eq!(queued, [format!("{kind}.v1beta1.servicecatalog.k8s.io/a")]);
+            assert_eq!(queued, ["a"], "{kind}");
         }
         for (queued, kind) in [
             (queued(&namespaced.brokers), "ServiceBroker"),
             (queued(&namespaced.classes), "ServiceClass"),
             (queued(&namespaced.plans), "ServicePlan"),
         ] {
-            assert_eq!(queued, [format!("{kind}.v1beta1.servicecatalog.k8s.io/a.ns")]);
+            assert_eq!(queued, ["ns/a"], "{kind}");
         }
         assert_eq!((queued(instances).len(), queued(bindings).len()), (2, 2));
     }

@@ -3,26 +3,24 @@
 use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{
-    Resource, ResourceExt as _,
-    runtime::{reflector::ObjectRef, watcher::Event},
-};
+use kube::{Resource, ResourceExt as _, runtime::watcher::Event};
 
-use super::{keys::Key, *};
+use super::{
+    cached::{Cached, ObjectName},
+    keys::Key,
+    *,
+};
 use crate::crd::{
-    ClusterServiceClass, Condition, ConditionStatus, ConditionType, ScopeKind, ServiceBindingSpec,
-    ServiceBindingStatus, ServiceInstanceSpec, ServiceInstanceStatus, ServicePlan,
+    ClusterServiceClass, Condition, ConditionStatus, ConditionType, INTENT_ANNOTATION, ScopeKind,
+    ServiceBindingSpec, ServiceBindingStatus, ServiceInstanceSpec, ServiceInstanceStatus, ServicePlan,
     class::CommonServiceClassSpec,
     common::{LocalObjectReference, ResolvedOffering},
     instance::{InstanceProperties, PlanReference},
     plan::CommonServicePlanSpec,
-    scope::{ClassObject as _, PlanObject as _},
+    scope::{ClassObject as _, Object, PlanObject as _},
 };
 
-fn fill<K>(kind: &Kind<K>, objects: Vec<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+fn fill<K: Object>(kind: &Kind<K>, objects: Vec<K>) {
     for object in objects {
         kind.apply(&Event::Apply(object));
     }
@@ -154,14 +152,11 @@ impl Random {
 
 /// What an object is called in the assertions, unique among the objects of a kind.
 fn called<K: Resource>(object: &K) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    ObjectName::new(object.meta().namespace.as_deref(), &object.name_any()).to_string()
 }
 
 /// The groups that a scan of all objects finds.
-fn scanned<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static>(
-    kind: &Kind<K>,
-    keys: fn(&K) -> Vec<Key>,
-) -> HashMap<Key, BTreeSet<String>> {
+fn scanned<K: Object>(kind: &Kind<K>, keys: fn(&K) -> Vec<Key>) -> HashMap<Key, BTreeSet<String>> {
     let mut groups: HashMap<Key, BTreeSet<String>> = HashMap::new();
     for object in kind.state() {
         for key in keys(&object) {
@@ -172,14 +167,11 @@ fn scanned<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static>(
 }
 
 /// Sends random events of a watch, and compares the index with a scan after each of them.
-fn index_is_as_a_scan<K>(keys: fn(&K) -> Vec<Key>, make: fn(&mut Random) -> K)
-where
-    K: crate::crd::scope::Object,
-{
+fn index_is_as_a_scan<K: Object>(keys: fn(&K) -> Vec<Key>, packed: bool, make: fn(&mut Random) -> K) {
     for seed in 1..16 {
         let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
-        let kind = Kind::new(keys);
-        let mut known: HashMap<String, Option<String>> = HashMap::new();
+        let kind = if packed { Kind::packed(keys, |_| Standing::default()) } else { Kind::new(keys) };
+        let mut known: HashMap<String, String> = HashMap::new();
         for step in 0..80 {
             let event = match random.below(12) {
                 0 => Event::Init,
@@ -189,31 +181,32 @@ where
                 _ => Event::Apply(make(&mut random)),
             };
             let changes = kind.apply(&event);
-            let found: HashMap<Key, Vec<Arc<K>>> = kind.groups();
-            let sizes: HashMap<&Key, usize> = found.iter().map(|(key, group)| (key, group.len())).collect();
-            let names: HashMap<Key, BTreeSet<String>> = found
-                .iter()
-                .map(|(key, group)| (key.clone(), group.iter().map(|object| called(&**object)).collect()))
-                .collect();
             let at = format!("seed {seed}, step {step}: {event:?}");
-            assert_eq!(names, scanned(&kind, keys), "{at}");
-            assert!(names.iter().all(|(key, group)| sizes[key] == group.len()), "two versions at once; {at}");
-            for object in found.values().flatten() {
-                let stored = kind.get(&ObjectRef::from_obj(&**object));
-                assert!(stored.is_some_and(|stored| Arc::ptr_eq(&stored, object)), "an old version; {at}");
+            let expected = scanned(&kind, keys);
+            let objects = expected.values().map(BTreeSet::len).sum();
+            assert_eq!(kind.index_size(), (expected.len(), objects), "something is left over; {at}");
+            for (key, names) in expected {
+                let found = kind.group(&key);
+                let stored = |object: &Cached<K>| kind.cached(object.name()).unwrap().address();
+                assert!(
+                    found.iter().all(|object| object.address() == stored(object)),
+                    "an old version; {at}"
+                );
+                let found: BTreeSet<String> = found.iter().map(|object| called(&*object.read())).collect();
+                assert_eq!(found, names, "{key:?}; {at}");
             }
             // The changes lead from what was known to what is there.
             for change in changes {
                 if let Some(gone) = change.gone() {
-                    let uid = known.remove(&called(&**gone));
-                    assert!(uid.is_none_or(|uid| uid == gone.meta().uid), "another one is gone; {at}");
+                    let uid = known.remove(gone.name().as_str());
+                    assert!(uid.is_none_or(|uid| uid == gone.uid()), "another one is gone; {at}");
                 }
                 if let Some(new) = change.added() {
-                    let before = known.insert(called(&**new), new.meta().uid.clone());
+                    let before = known.insert(new.name().to_string(), new.uid().to_owned());
                     assert_eq!(before, None, "it is not new; {at}");
                 }
             }
-            let present = |object: Arc<K>| (called(&*object), object.meta().uid.clone());
+            let present = |object: Arc<K>| (called(&*object), object.uid().unwrap_or_default());
             assert_eq!(known, kind.state().into_iter().map(present).collect(), "{at}");
         }
     }
@@ -221,8 +214,65 @@ where
 
 #[test]
 fn an_index_finds_the_same_as_a_scan_after_every_event() {
-    index_is_as_a_scan(keys::of_class, Random::class);
-    index_is_as_a_scan(keys::of_plan, Random::plan);
-    index_is_as_a_scan(keys::of_instance, Random::instance);
-    index_is_as_a_scan(keys::of_binding, Random::binding);
+    index_is_as_a_scan(keys::of_class, false, Random::class);
+    index_is_as_a_scan(keys::of_plan, false, Random::plan);
+    index_is_as_a_scan(keys::of_instance, true, Random::instance);
+    index_is_as_a_scan(keys::of_binding, true, Random::binding);
+}
+
+/// A kind of instances, and an instance as the API server has it while an intent is pending.
+fn pending() -> (Kind<ServiceInstance>, ServiceInstance) {
+    let record = serde_json::json!({
+        "cluster": "c", "namespace": "ns", "name": "db", "uid": "u", "time": "2026-01-01T00:00:00.000000Z",
+        "derivedId": true,
+        "status": { "conditions": [], "instanceID": "id", "currentOperation": "Provision" },
+    });
+    let object = serde_json::json!({
+        "metadata": {
+            "namespace": "ns", "name": "db", "uid": "u", "resourceVersion": "7",
+            "annotations": { INTENT_ANNOTATION: record.to_string() },
+        },
+        "spec": { "parameters": { "b": [1.50, null], "a": 1 } },
+        "status": { "conditions": [], "userSpecifiedPlanName": "small" },
+    });
+    let kind = Kind::packed(keys::of_instance, named::standing_of_instance);
+    (kind, serde_json::from_value::<ServiceInstance>(object).unwrap().complete())
+}
+
+#[test]
+fn an_object_is_kept_whole() {
+    let (kind, instance) = pending();
+    assert!(instance.persisted_status().is_some());
+    let name = ObjectName::new(Some("ns"), "db");
+    kind.apply(&Event::Apply(instance.clone()));
+    let kept = kind.cached(&name).unwrap();
+    // So many others that the object is not among those that are still decoded.
+    for number in 0..1000 {
+        let mut other = instance.clone();
+        other.metadata.name = Some(number.to_string());
+        kind.apply(&Event::Apply(other));
+    }
+    for object in [&kept, &kind.cached(&name).unwrap()] {
+        let read = object.read();
+        assert_eq!((&read.metadata, &read.spec), (&instance.metadata, &instance.spec));
+        assert_eq!((&read.status, read.persisted_status()), (&instance.status, instance.persisted_status()));
+    }
+    assert_eq!((kept.uid(), kept.standing().unsettled), ("u", true));
+}
+
+#[test]
+fn a_list_keeps_known_versions_once() {
+    let (kind, instance) = pending();
+    let name = ObjectName::new(Some("ns"), "db");
+    kind.apply(&Event::Apply(instance.clone()));
+    let known = kind.cached(&name).unwrap().address();
+    let list = |version: &str| {
+        let mut instance = instance.clone();
+        instance.metadata.resource_version = Some(version.into());
+        for event in [Event::Init, Event::InitApply(instance), Event::InitDone] {
+            kind.apply(&event);
+        }
+        kind.cached(&name).unwrap().address() == known
+    };
+    assert_eq!((list("7"), list("8")), (true, false));
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{
     Resource, ResourceExt as _,
@@ -46,6 +46,7 @@ impl Object for ClusterServicePlan {}
 impl Object for ServiceBroker {}
 impl Object for ServiceClass {}
 impl Object for ServicePlan {}
+impl Object for PartialObjectMeta<Namespace> {}
 impl Object for PartialObjectMeta<Secret> {}
 
 /// Implements [`Object`] for a kind whose objects carry an intent.

@@ -13,17 +13,18 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{
     ResourceExt as _,
     core::{ObjectMeta, PartialObjectMeta},
-    runtime::{controller::Action, reflector::ObjectRef},
+    runtime::reflector::ObjectRef,
 };
 
 use super::{
+    action::Action,
     context::Context,
     error::ReconcileError,
     runner::{SAFETY_INTERVAL, traced},
     writes::{Write, secret::HELD},
 };
 use crate::{
-    caches::Caches,
+    caches::{Caches, queue::Slot},
     crd::{ServiceBroker, broker::SecretAuth, scope::BrokerObject as _},
     kube_api::{namespaces, secrets::secret_metadata},
 };
@@ -114,7 +115,11 @@ fn need(secret: &ObjectMeta, brokers: &[Arc<ServiceBroker>]) -> Need {
 ///
 /// # Errors
 /// The API server did not answer, or refuses the write.
-pub async fn reconcile(secret: Arc<SecretMetadata>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    secret: Arc<SecretMetadata>,
+    context: Arc<Context>,
+    _slot: Slot,
+) -> Result<Action, ReconcileError> {
     traced(&*secret, &context, async {
         let namespace = secret.namespace().unwrap_or_default();
         let can_go = match need(&secret.metadata, &brokers_in(&namespace, &context.caches)) {

@@ -9,6 +9,7 @@
 //!   several reconcilers use.
 //! * [`writes`], [`events`]: writes to the API server. [`context`]: the state that all controllers share.
 
+pub mod action;
 pub mod backoff;
 pub mod binding;
 pub mod broker;

@@ -15,12 +15,13 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
-use kube::{Resource as _, ResourceExt as _, core::object::HasStatus, runtime::controller::Action};
+use kube::{Resource as _, ResourceExt as _, core::object::HasStatus};
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::{
+    action::Action,
     backoff::Pace,
     context::Context,
     error::ReconcileError,
@@ -31,6 +32,7 @@ use super::{
 };
 use crate::{
     brokers::permits::ConcurrencyKey,
+    caches::queue::Slot,
     crd::{
         Condition, FINALIZER,
         condition::{ConditionType, find},
@@ -69,10 +71,11 @@ const CONCURRENT_WRITES: usize = 16;
 pub async fn reconcile<R: Reconciler>(
     object: Arc<R::Object>,
     context: Arc<Context>,
+    slot: Slot,
 ) -> Result<Action, ReconcileError> {
     traced(&*object, &context, async {
         match fresh(Arc::clone(&object), &context).await? {
-            Fresh::Object(object) => run::<R>(object, &context).await,
+            Fresh::Object(object) => run::<R>(object, &context, slot).await,
             Fresh::Wait(action) => Ok(action),
         }
     })
@@ -132,30 +135,36 @@ pub async fn fresh<K: Object>(object: Arc<K>, context: &Context) -> Result<Fresh
     })
 }
 
-/// When an object whose reconcile failed is reconciled again.
+/// When the object of this uid, whose reconcile failed, is reconciled again.
 #[must_use]
-pub fn after_error<K: Object>(object: &K, error: &ReconcileError, context: &Context) -> Action {
+pub fn after_error(uid: &str, error: &ReconcileError, context: &Context) -> Action {
     if error.is_conflict() {
         return Action::requeue(CONFLICT_RETRY_DELAY);
     }
-    let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), Timestamp::now());
-    let failures = context.expectations.record_failure(&uid);
-    let pace = Pace { now, settings: &context.settings, uid: &uid };
+    let now = Timestamp::now();
+    let failures = context.expectations.record_failure(uid);
+    let pace = Pace { now, settings: &context.settings, uid };
     requeue(pace.retry_at(now, failures - 1), now)
 }
 
-async fn run<R: Reconciler>(object: Arc<R::Object>, context: &Context) -> Result<Action, ReconcileError> {
+async fn run<R: Reconciler>(
+    object: Arc<R::Object>,
+    context: &Context,
+    slot: Slot,
+) -> Result<Action, ReconcileError> {
     let dependencies = R::observe(&object, context).await?;
     let memory = R::memories(context).get(&uid(&*object));
     let observed =
         Observed { object, dependencies, memory, settings: context.settings, now: Timestamp::now() };
-    Reconcile::<R> { context, observed, source: ObjectSource::Cache }.run().await
+    Reconcile::<R> { context, observed, source: ObjectSource::Cache, slot: Some(slot) }.run().await
 }
 
 struct Reconcile<'a, R: Reconciler> {
     context: &'a Context,
     observed: Observed<R>,
     source: ObjectSource,
+    /// The slot, until a request needs a permit: from then on, the permits are the limit.
+    slot: Option<Slot>,
 }
 
 impl<R: Reconciler> Reconcile<'_, R> {
@@ -188,6 +197,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
             }
             Step::Attempt { call, .. } | Step::Call { call, .. } => R::concurrency_key(&call),
         };
+        self.slot = None;
         // Thousands of objects may wait for one broker, so they release large values meanwhile.
         let dependencies = &mut self.observed.dependencies;
         let Context { brokers, caches, .. } = self.context;

@@ -11,21 +11,14 @@ use anyhow::Context as _;
 use futures::{
     FutureExt as _, Stream, StreamExt as _,
     future::{BoxFuture, join_all, ready},
-    stream,
 };
-use kube::{
-    Api, Resource, ResourceExt as _,
-    runtime::{
-        Controller,
-        controller::{self, Action},
-        reflector::ObjectRef,
-        watcher,
-    },
-};
+use kube::{Api, runtime::watcher};
 use tokio::task::JoinSet;
 
 use super::{
-    Stop, triggers,
+    Stop,
+    controller::control,
+    triggers,
     watch::{ReadResult, readable_events, run_watch},
 };
 use crate::{
@@ -33,10 +26,12 @@ use crate::{
         Caches, Watched,
         kind::{Change, Kind},
         object_key::ObjectKey,
+        queue::Slot,
     },
     crd::{common::BrokerKey, scope::Object},
     reconcilers::{
         ReconcileError,
+        action::Action,
         broker::BrokerReconciler,
         catalog_object::{self, Classes, Plans},
         context::Context,
@@ -75,8 +70,8 @@ impl Kinds {
         let caches = S::stores(&context.caches);
         let of_brokers = Arc::clone(&context);
         self.add(&caches.brokers, runner::reconcile::<BrokerReconciler<S>>, move |change, caches| {
-            if let (Some(gone), None) = (&change.before, &change.after) {
-                let key = BrokerKey::new(S::KIND, gone.namespace().as_deref(), &gone.name_any());
+            if let Some(gone) = change.name().filter(|_| change.is_deletion()) {
+                let key = BrokerKey::new(S::KIND, gone.namespace(), gone.name());
                 of_brokers.brokers.forget(&key);
             }
             triggers::broker::<S>(change, caches)
@@ -89,18 +84,18 @@ impl Kinds {
     pub fn add<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
         &mut self,
         kind: &Arc<Kind<K>>,
-        reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
+        reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F + Send + 'static,
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         let context = Arc::clone(&self.context);
         let api: Api<ReadResult<K>> = Api::all(context.client.clone());
         self.watch(kind, readable_events(api), move |change, caches| {
             if let Some(gone) = change.gone() {
-                context.forget(gone.uid().as_deref().unwrap_or_default());
+                context.forget(gone.uid());
             }
             triggers(change, caches)
         });
-        self.controllers.push(control(&self.context, kind, reconcile, &self.stop).boxed());
+        self.control(kind, reconcile);
     }
 
     /// Adds a kind with a controller and with its own watch.
@@ -108,22 +103,29 @@ impl Kinds {
         &mut self,
         kind: &Arc<Kind<K>>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
+        reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F + Send + 'static,
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         self.watch(kind, events, triggers);
-        self.controllers.push(control(&self.context, kind, reconcile, &self.stop).boxed());
+        self.control(kind, reconcile);
+    }
+
+    fn control<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
+        &mut self,
+        kind: &Arc<Kind<K>>,
+        reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F + Send + 'static,
+    ) {
+        let (context, kind) = (Arc::clone(&self.context), Arc::clone(kind));
+        self.controllers.push(control(context, kind, reconcile, self.stop.clone()).boxed());
     }
 
     /// Adds a kind without a controller.
-    pub fn watch<K>(
+    pub fn watch<K: Object>(
         &mut self,
         kind: &Arc<Kind<K>>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
-    ) where
-        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    {
+    ) {
         let (kind, context) = (Arc::clone(kind), Arc::clone(&self.context));
         self.filled.push(kind.filled().boxed());
         let on_change = move |change: &Change<K>| {
@@ -171,53 +173,4 @@ impl Kinds {
 fn watch_ended(ended: Option<Result<(), tokio::task::JoinError>>) -> anyhow::Result<()> {
     ended.transpose().context("a watch ended in a panic")?;
     anyhow::bail!("a watch has ended")
-}
-
-/// Runs one controller. Its concurrency has no limit here: kube's queue is not first in, first out, so with a
-/// limit some objects could wait for a long time. The limits are on requests to brokers and on writes.
-fn control<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
-    context: &Arc<Context>,
-    kind: &Arc<Kind<K>>,
-    reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static,
-    stop: &Stop,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (begun, missing) = (Arc::clone(kind), Arc::clone(kind));
-    Controller::for_stream(stream::pending(), kind.store())
-        .with_config(controller::Config::default().concurrency(0))
-        .reconcile_on(kind.queue())
-        .graceful_shutdown_on(stop.clone())
-        .run(
-            move |object, context| {
-                begun.begin(&ObjectRef::from_obj(&*object));
-                reconcile(object, context)
-            },
-            |object, error, context| runner::after_error(&*object, error, &context),
-            Arc::clone(context),
-        )
-        .for_each(move |result| {
-            log_result(&missing, result.map(drop));
-            ready(())
-        })
-}
-
-fn log_result<K: Object>(
-    kind: &Kind<K>,
-    result: Result<(), controller::Error<ReconcileError, watcher::Error>>,
-) {
-    match result {
-        Ok(()) => {}
-        Err(controller::Error::ObjectNotFound(object)) => {
-            let mut key = ObjectRef::new(&object.name);
-            key.namespace = object.namespace;
-            kind.begin(&key);
-        }
-        Err(controller::Error::ReconcilerFailed(error, object)) => {
-            let namespace = object.namespace.as_deref().unwrap_or_default();
-            let (kind, name, category) = (K::kind(&()), &object.name, error.category());
-            tracing::warn!(%kind, namespace, name, category, %error, "a reconcile failed; the operator tries again");
-        }
-        Err(error) => {
-            tracing::error!(kind = %K::kind(&()), %error, "a controller cannot read its queue");
-        }
-    }
 }

@@ -1,10 +1,11 @@
 //! Runs the operator: assembles it, waits until this replica leads, operates, and shuts down.
 //!
-//! * [`kind`]: one watch for each kind, its cache, its queue and its controller. `watch`: the events of a
-//!   watch.
+//! * [`kind`]: one watch for each kind, its cache and its queue. `watch`: the events of a watch.
+//!   `controller`: reconciles what the queue has.
 //! * [`triggers`]: which objects are reconciled when an object changes.
 //! * `snapshot`: the numbers for the metrics.
 
+mod controller;
 mod kind;
 mod snapshot;
 pub mod triggers;

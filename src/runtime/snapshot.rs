@@ -1,14 +1,13 @@
 //! The numbers for the metrics that are counted when the metrics are read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use kube::{Resource as _, core::object::HasStatus};
 
 use crate::{
-    caches::{Caches, ScopeCaches, kind::Kind},
+    caches::{Caches, ScopeCaches, cached::Health, kind::Kind, named::health},
     crd::{
-        Condition, ConditionType, Scope,
-        condition::is_true,
+        Condition, Scope,
         scope::{CatalogObject, Object},
     },
     metrics::{Offered, Snapshot},
@@ -21,8 +20,8 @@ pub fn snapshot(caches: &Caches) -> Snapshot {
     count_scope(&caches.namespaced, &mut snapshot);
     count_queue(&caches.instances, &mut snapshot);
     count_queue(&caches.bindings, &mut snapshot);
-    count_objects(&caches.instances, &mut snapshot, |status| &status.conditions);
-    count_objects(&caches.bindings, &mut snapshot, |status| &status.conditions);
+    count_many(&caches.instances, &mut snapshot);
+    count_many(&caches.bindings, &mut snapshot);
     snapshot
 }
 
@@ -61,21 +60,27 @@ fn count_objects<K: Object + HasStatus>(
     snapshot: &mut Snapshot,
     conditions: impl Fn(&K::Status) -> &[Condition],
 ) {
-    let state = |object: &Arc<K>| {
-        let conditions = object.status().map(&conditions).unwrap_or_default();
-        if object.meta().deletion_timestamp.is_some() {
-            "deleting"
-        } else if is_true(conditions, ConditionType::Failed) {
-            "failed"
-        } else if is_true(conditions, ConditionType::Ready) {
-            "ready"
-        } else {
-            "not-ready"
-        }
-    };
     for object in kind.state() {
-        *snapshot.objects.entry((K::kind(&()), state(&object))).or_default() += 1;
+        let conditions = object.status().map(&conditions).unwrap_or_default();
+        count::<K>(health(object.meta(), conditions), snapshot);
     }
+}
+
+/// The same for a kind with very many objects: decodes none of them.
+fn count_many<K: Object>(kind: &Kind<K>, snapshot: &mut Snapshot) {
+    for object in kind.all() {
+        count::<K>(object.standing().health, snapshot);
+    }
+}
+
+fn count<K: Object>(health: Health, snapshot: &mut Snapshot) {
+    let state = match health {
+        Health::Deleting => "deleting",
+        Health::Failed => "failed",
+        Health::Ready => "ready",
+        Health::NotReady => "not-ready",
+    };
+    *snapshot.objects.entry((K::kind(&()), state)).or_default() += 1;
 }
 
 #[cfg(test)]
@@ -91,7 +96,7 @@ mod tests {
         for name in ["a", "b"] {
             let mut instance = ServiceInstance::new(name, ServiceInstanceSpec::default());
             instance.metadata.namespace = Some("ns".into());
-            caches.instances.enqueue(ObjectRef::from_obj(&instance));
+            caches.instances.enqueue(&ObjectRef::from_obj(&instance));
             caches.instances.apply(&Event::Apply(instance));
         }
         let Snapshot { queued, objects, .. } = snapshot(&caches);

@@ -13,14 +13,18 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Resource, ResourceExt as _, core::PartialObjectMeta};
 
 use crate::{
     caches::{
         Caches, Watched,
+        cached::Cached,
         kind::Change,
-        named::{Resolved, is_binding_unsettled, is_instance_unsettled, plan_ids, resolved},
+        named::{Resolved, plan_ids, resolved},
         object_key::{
             ObjectKey,
             ObjectKind::{self, Binding, Broker, Class, Instance, Plan},
@@ -45,7 +49,7 @@ use crate::{
 #[must_use]
 pub fn broker<S: Watched>(change: &Change<S::Broker>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Broker, change);
-    let Some(broker) = change.versions().last().filter(|_| concerns_others(change)) else {
+    let Some(broker) = change.latest().filter(|_| concerns_others(change)) else {
         return dependents;
     };
     let (namespace, name) = (broker.namespace(), broker.name_any());
@@ -63,10 +67,10 @@ pub fn broker<S: Watched>(change: &Change<S::Broker>, caches: &Caches) -> Vec<Ob
         instances.extend(caches.unsettled_instances_of_class(place, value));
     }
     dependents.extend(instances_and_bindings(&instances, caches, |_| is_new));
-    dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker(&key)));
-    dependents.extend(successors::<S>(&**broker, &instances, caches));
+    dependents.extend(names(Binding, &caches.unsettled_bindings_of_broker(&key)));
+    dependents.extend(successors::<S>(&*broker, &instances, caches));
     for version in change.versions() {
-        dependents.extend(replaced::<S>(&**version, caches));
+        dependents.extend(replaced::<S>(&*version, caches));
     }
     dependents.extend(secrets::<S>(change));
     dependents
@@ -90,7 +94,7 @@ fn secrets<S: Watched>(change: &Change<S::Broker>) -> Vec<ObjectKey> {
 /// take over its classes and plans, and all its instances, because their records follow.
 fn successors<S: Watched>(
     broker: &S::Broker,
-    instances: &[Arc<ServiceInstance>],
+    instances: &[Cached<ServiceInstance>],
     caches: &Caches,
 ) -> Vec<ObjectKey> {
     let (namespace, name) = (broker.namespace(), broker.name_any());
@@ -98,7 +102,7 @@ fn successors<S: Watched>(
     let successors = S::stores(caches).successors(namespace.as_deref(), &name, url.as_deref());
     let mut dependents = keys(Broker, &successors);
     if !successors.is_empty() {
-        dependents.extend(keys(Instance, instances));
+        dependents.extend(names(Instance, instances));
     }
     dependents
 }
@@ -111,11 +115,13 @@ fn replaced<S: Watched>(broker: &S::Broker, caches: &Caches) -> Vec<ObjectKey> {
     let url = bare_url(&broker.common().url);
     let named = replaced_by_name(broker);
     let mut dependents = Vec::new();
-    let mut names: BTreeSet<String> = named.map(str::to_owned).into_iter().collect();
+    let mut left: BTreeSet<String> = named.map(str::to_owned).into_iter().collect();
     if let Some(url) = &url {
         let of_url = caches.instances_of_broker_url(place, url);
-        names.extend(of_url.iter().filter_map(|instance| resolved(instance)?.broker.map(str::to_owned)));
-        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker_url(place, url)));
+        let broker_of =
+            |instance: &Cached<_>| resolved(&instance.read()).and_then(|held| held.broker.map(str::to_owned));
+        left.extend(of_url.iter().filter_map(broker_of));
+        dependents.extend(names(Binding, &caches.unsettled_bindings_of_broker_url(place, url)));
     }
     for leaving in scope.brokers_in(place) {
         let is_named = named == Some(&*leaving.name_any());
@@ -123,13 +129,13 @@ fn replaced<S: Watched>(broker: &S::Broker, caches: &Caches) -> Vec<ObjectKey> {
             && (is_named || (url.is_some() && bare_url(&leaving.common().url) == url))
         {
             dependents.push(ObjectKey::of(Broker, &*leaving));
-            names.insert(leaving.name_any());
+            left.insert(leaving.name_any());
         }
     }
-    for left in names.iter().filter(|left| **left != name && scope.is_broker_leaving(place, left)) {
+    for left in left.iter().filter(|left| **left != name && scope.is_broker_leaving(place, left)) {
         let key = BrokerKey::new(S::KIND, place, left);
         dependents.extend(instances_and_bindings(&caches.instances_of_broker(&key), caches, |_| true));
-        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_broker(&key)));
+        dependents.extend(names(Binding, &caches.unsettled_bindings_of_broker(&key)));
     }
     dependents
 }
@@ -137,7 +143,7 @@ fn replaced<S: Watched>(broker: &S::Broker, caches: &Caches) -> Vec<ObjectKey> {
 /// Whether other objects depend on what has changed in a broker: its existence, its address and credentials,
 /// and whether it is Ready. Most changes concern only the time of the last catalog or the text of a failure.
 fn concerns_others<B: BrokerObject>(change: &Change<B>) -> bool {
-    let (Some(before), Some(after), None) = (&change.before, &change.after, change.added()) else {
+    let (Some(before), Some(after), None) = (change.before(), change.after(), change.added()) else {
         return true;
     };
     let read = |broker: &B| {
@@ -145,7 +151,7 @@ fn concerns_others<B: BrokerObject>(change: &Change<B>) -> bool {
         let (meta, ready) = (broker.meta(), is_true(conditions, ConditionType::Ready));
         (meta.generation, meta.annotations.clone(), meta.deletion_timestamp.clone(), ready)
     };
-    read(before) != read(after)
+    read(&before) != read(&after)
 }
 
 /// After a change of a class. Instances may wait for it or use it. Unsettled bindings may wait for the class
@@ -154,18 +160,18 @@ fn concerns_others<B: BrokerObject>(change: &Change<B>) -> bool {
 pub fn class<S: Watched>(change: &Change<S::Class>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Class, change);
     for class in change.versions() {
-        dependents.extend(broker_being_deleted::<S, _>(&**class, caches));
+        dependents.extend(broker_being_deleted::<S, _>(&*class, caches));
         let (namespace, name) = (class.namespace(), class.name_any());
         let place = namespace.as_deref();
-        for value in reference_values(&**class) {
+        for value in reference_values(&*class) {
             let uses = |held: &Resolved<'_>| held.scope == S::KIND && held.class == name;
             let named = caches.instances_of_class(place, value);
             dependents.extend(instances_and_bindings(&named, caches, |instance| {
                 resolved(instance).is_some_and(|held| uses(&held))
             }));
-            dependents.extend(keys(Instance, &caches.unsettled_instances_of_class(place, value)));
+            dependents.extend(names(Instance, &caches.unsettled_instances_of_class(place, value)));
         }
-        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_class(place, &name)));
+        dependents.extend(names(Binding, &caches.unsettled_bindings_of_class(place, &name)));
     }
     dependents
 }
@@ -175,7 +181,7 @@ pub fn class<S: Watched>(change: &Change<S::Class>, caches: &Caches) -> Vec<Obje
 pub fn plan<S: Watched>(change: &Change<S::Plan>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Plan, change);
     for plan in change.versions() {
-        dependents.extend(broker_being_deleted::<S, _>(&**plan, caches));
+        dependents.extend(broker_being_deleted::<S, _>(&*plan, caches));
         let (namespace, name) = (plan.namespace(), plan.name_any());
         let place = namespace.as_deref();
         let class = S::stores(caches).class(place, plan.class_name());
@@ -184,7 +190,7 @@ pub fn plan<S: Watched>(change: &Change<S::Plan>, caches: &Caches) -> Vec<Object
         let mut named = caches.instances_of_plan(place, &name);
         for class in classes {
             named.extend(caches.instances_of_any_plan_in_class(place, class));
-            for value in reference_values(&**plan) {
+            for value in reference_values(&*plan) {
                 named.extend(caches.instances_of_plan_in_class(place, class, value));
             }
         }
@@ -196,7 +202,7 @@ pub fn plan<S: Watched>(change: &Change<S::Plan>, caches: &Caches) -> Vec<Object
                             && plan_ids(instance).any(|id| id == plan.external_id())))
             })
         }));
-        dependents.extend(keys(Binding, &caches.unsettled_bindings_of_plan(place, &name)));
+        dependents.extend(names(Binding, &caches.unsettled_bindings_of_plan(place, &name)));
     }
     dependents
 }
@@ -209,14 +215,14 @@ pub fn instance(change: &Change<ServiceInstance>, caches: &Caches) -> Vec<Object
     let mut dependents = changed_object(Instance, change);
     for instance in change.versions() {
         let namespace = instance.namespace().unwrap_or_default();
-        dependents.extend(keys(Binding, &caches.bindings_of(&namespace, &instance.name_any())));
-        match resolved(instance) {
+        dependents.extend(names(Binding, &caches.bindings_of(&namespace, &instance.name_any())));
+        match resolved(&instance) {
             Some(held) if held.scope == ScopeKind::Cluster => {
-                dependents.extend(waiting_for_release::<ClusterWide>(instance, &held, None, caches));
+                dependents.extend(waiting_for_release::<ClusterWide>(&instance, &held, None, caches));
             }
             Some(held) => {
                 dependents.extend(waiting_for_release::<Namespaced>(
-                    instance,
+                    &instance,
                     &held,
                     Some(&namespace),
                     caches,
@@ -228,10 +234,10 @@ pub fn instance(change: &Change<ServiceInstance>, caches: &Caches) -> Vec<Object
         let id = status.map(|status| status.instance_id.as_str()).filter(|id| !id.is_empty());
         let ids = [id, Some(&*instance.spec.external_id), instance.metadata.uid.as_deref()];
         for id in ids.into_iter().flatten().filter(|id| !id.is_empty()).collect::<BTreeSet<_>>() {
-            let waits = |other: &&Arc<ServiceInstance>| {
-                !other.spec.external_id.is_empty() && is_instance_unsettled(other)
+            let waits = |other: &&Cached<ServiceInstance>| {
+                other.standing().unsettled && !other.read().spec.external_id.is_empty()
             };
-            dependents.extend(keys(Instance, caches.instances_by_id(id).iter().filter(waits)));
+            dependents.extend(names(Instance, caches.instances_by_id(id).iter().filter(waits)));
         }
     }
     dependents
@@ -250,10 +256,10 @@ pub fn binding(change: &Change<ServiceBinding>, caches: &Caches) -> Vec<ObjectKe
         let id = binding.status.as_ref().map(|status| status.binding_id.as_str());
         let ids = [id, Some(&*binding.spec.external_id), binding.metadata.uid.as_deref()];
         for id in ids.into_iter().flatten().filter(|id| !id.is_empty()).collect::<BTreeSet<_>>() {
-            let waits = |other: &&Arc<ServiceBinding>| {
-                !other.spec.external_id.is_empty() && is_binding_unsettled(other)
+            let waits = |other: &&Cached<ServiceBinding>| {
+                other.standing().unsettled && !other.read().spec.external_id.is_empty()
             };
-            dependents.extend(keys(Binding, caches.bindings_by_id(id).iter().filter(waits)));
+            dependents.extend(names(Binding, caches.bindings_by_id(id).iter().filter(waits)));
         }
     }
     dependents
@@ -265,11 +271,12 @@ pub fn binding(change: &Change<ServiceBinding>, caches: &Caches) -> Vec<ObjectKe
 pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<ObjectKey> {
     let owners = change.versions().flat_map(|secret| {
         let owners = secret.owner_references().iter().filter(|owner| owner.kind == ServiceBinding::kind(&()));
-        owners.map(|owner| ObjectKey {
+        let key = |owner: &OwnerReference| ObjectKey {
             kind: Binding,
             namespace: secret.namespace(),
             name: owner.name.clone(),
-        })
+        };
+        owners.map(key).collect::<Vec<_>>()
     });
     owners.collect()
 }
@@ -279,8 +286,8 @@ pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<Obj
 #[must_use]
 pub fn broker_secret(change: &Change<PartialObjectMeta<Secret>>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(ObjectKind::Secret, change);
-    if let Some(secret) = change.versions().last() {
-        dependents.extend(keys(Broker, &credentials::brokers_of(secret, caches)));
+    if let Some(secret) = change.latest() {
+        dependents.extend(keys(Broker, &credentials::brokers_of(&secret, caches)));
     }
     dependents
 }
@@ -290,20 +297,24 @@ pub fn broker_secret(change: &Change<PartialObjectMeta<Secret>>, caches: &Caches
 /// brokers may have to get the annotations.
 #[must_use]
 pub fn namespace(change: &Change<PartialObjectMeta<Namespace>>, caches: &Caches) -> Vec<ObjectKey> {
-    let annotations = |version: &Option<Arc<PartialObjectMeta<Namespace>>>| {
-        version.as_ref().map(|namespace| namespace.annotations().clone())
+    let annotations = |version: Option<Arc<PartialObjectMeta<Namespace>>>| {
+        version.map(|namespace| namespace.annotations().clone())
     };
-    let is_same = annotations(&change.before) == annotations(&change.after) && change.added().is_none();
-    let Some(namespace) = change.versions().last() else { return Vec::new() };
+    let is_same = annotations(change.before()) == annotations(change.after()) && change.added().is_none();
+    let Some(namespace) = change.latest() else { return Vec::new() };
     let name = namespace.name_any();
     let instances = if is_same { caches.unsettled_instances_in(&name) } else { caches.instances_in(&name) };
-    let mut dependents = keys(Instance, &instances);
-    dependents.extend(keys(Binding, &caches.unsettled_bindings_in(&name)));
+    let mut dependents = names(Instance, &instances);
+    dependents.extend(names(Binding, &caches.unsettled_bindings_in(&name)));
     dependents
 }
 
-fn changed_object<K: Resource<DynamicType = ()>>(kind: ObjectKind, change: &Change<K>) -> Vec<ObjectKey> {
-    change.versions().last().map(|object| ObjectKey::of(kind, &**object)).into_iter().collect()
+fn changed_object<K>(kind: ObjectKind, change: &Change<K>) -> Vec<ObjectKey> {
+    change.name().map(|name| ObjectKey::named(kind, name)).into_iter().collect()
+}
+
+fn names<'a, K: 'a>(kind: ObjectKind, objects: impl IntoIterator<Item = &'a Cached<K>>) -> Vec<ObjectKey> {
+    objects.into_iter().map(|object| ObjectKey::named(kind, object.name())).collect()
 }
 
 fn keys<'a, K: Resource + 'a>(
@@ -323,17 +334,18 @@ fn reference_values<E: CatalogObject>(object: &E) -> BTreeSet<&str> {
 /// Of these instances, those that are unsettled or use the changed class or plan. Of all of them, the
 /// unsettled bindings.
 fn instances_and_bindings(
-    named: &[Arc<ServiceInstance>],
+    named: &[Cached<ServiceInstance>],
     caches: &Caches,
     uses: impl Fn(&ServiceInstance) -> bool,
 ) -> Vec<ObjectKey> {
     let mut dependents = Vec::new();
     for instance in named {
-        if is_instance_unsettled(instance) || uses(instance) {
-            dependents.push(ObjectKey::of(Instance, &**instance));
+        if instance.standing().unsettled || uses(&instance.read()) {
+            dependents.push(ObjectKey::named(Instance, instance.name()));
         }
-        let bindings = caches.bindings_of(&instance.namespace().unwrap_or_default(), &instance.name_any());
-        dependents.extend(keys(Binding, bindings.iter().filter(|binding| is_binding_unsettled(binding))));
+        let name = instance.name();
+        let bindings = caches.bindings_of(name.namespace().unwrap_or_default(), name.name());
+        dependents.extend(names(Binding, bindings.iter().filter(|binding| binding.standing().unsettled)));
     }
     dependents
 }

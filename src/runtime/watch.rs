@@ -114,13 +114,11 @@ fn read<K: Object>(ReadResult(object): ReadResult<K>) -> Option<K> {
 
 /// Fills the cache with the events of a watch, for as long as there are any. Passes on each change once the
 /// cache shows it.
-pub async fn run_watch<K>(
+pub async fn run_watch<K: Object>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
     kind: &Kind<K>,
     on_change: impl Fn(&Change<K>),
-) where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {

@@ -9,7 +9,7 @@ use super::{
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
-    caches::Caches,
+    caches::{Caches, cached::Cached},
     crd::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
@@ -125,7 +125,7 @@ impl IdHooks for Binding {
     }
 
     fn by_id(id: &str, caches: &Caches) -> Vec<Arc<ServiceBinding>> {
-        caches.bindings_by_id(id)
+        caches.bindings_by_id(id).iter().map(Cached::read).collect()
     }
 
     /// The broker of the instance, as long as the broker has nothing of the binding.

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     brokers::{catalogs::Revision, permits::ConcurrencyKey},
-    caches::{Caches, ScopeCaches, Watched},
+    caches::{Caches, ScopeCaches, Watched, cached::Cached},
     crd::common::BrokerKey,
     crd::{
         Condition, Scope, ScopeKind, ServiceBrokerStatus, ServiceInstance,
@@ -59,7 +59,7 @@ pub struct BrokerDependencies<S: Scope> {
     /// get a request when they are deleted. Empty while the broker is not being deleted.
     pub blocking_instances: Vec<String>,
     /// The instances that use a class and a plan of this scope (see [`usage::held`]).
-    pub instances: Vec<Arc<ServiceInstance>>,
+    pub instances: Vec<Cached<ServiceInstance>>,
     /// Whether the broker has said that its catalog has changed since the last fetch.
     pub outdated: bool,
     /// The names of broker objects that have classes or plans here, and are gone or in deletion, and whose
@@ -196,35 +196,33 @@ fn replaced<S: Watched>(
     others.into_iter().filter(is_replaced).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// The instances that may have been ordered from a broker.
-fn instances<S: Watched>(key: &BrokerKey, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
+/// The instances that may have been ordered from a broker. There may be very many, so they are decoded only
+/// where they are needed.
+fn instances<S: Watched>(key: &BrokerKey, caches: &Caches) -> Vec<Cached<ServiceInstance>> {
     let place = key.namespace.as_deref();
     let mut instances = caches.instances_of_broker(key);
     // Instances of v0.3 have only their class on record.
     for class in S::stores(caches).classes_of_broker(place, &key.name) {
         instances.extend(caches.instances_of_class(place, &class.name_any()));
     }
-    instances.retain(|instance| usage::held(instance).is_some_and(|held| held.scope == S::KIND));
     instances
 }
 
 /// The names of those instances of which the broker must get a request when they are deleted.
 fn blocking_instances<S: Watched>(
     key: &BrokerKey,
-    instances: &[Arc<ServiceInstance>],
+    instances: &[Cached<ServiceInstance>],
     caches: &ScopeCaches<S>,
 ) -> Vec<String> {
     let needs = |instance: &ServiceInstance| {
-        let Some(held) = usage::held(instance).filter(|held| held.at_broker) else { return false };
+        let held = usage::held(instance).filter(|held| held.at_broker && held.scope == S::KIND);
+        let Some(held) = held else { return false };
         let namespace = key.namespace.as_deref().and(instance.meta().namespace.as_deref());
         let of_class = || caches.class(namespace, held.class).map(|class| class.broker_name().to_owned());
         let broker = held.broker.map(str::to_owned).or_else(of_class);
         broker.is_some_and(|broker| BrokerKey::new(S::KIND, namespace, &broker) == *key)
     };
-    let name = |instance: &Arc<ServiceInstance>| {
-        format!("{}/{}", instance.namespace().unwrap_or_default(), instance.name_any())
-    };
-    let blocking_instances: BTreeSet<String> =
-        instances.iter().filter(|instance| needs(instance)).map(name).collect();
+    let blocking = instances.iter().filter(|instance| needs(&instance.read()));
+    let blocking_instances: BTreeSet<String> = blocking.map(|instance| instance.name().to_string()).collect();
     blocking_instances.into_iter().collect()
 }

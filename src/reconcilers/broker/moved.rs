@@ -14,6 +14,7 @@ use super::{
     desired::Desired,
 };
 use crate::{
+    caches::cached::{Cached, ObjectName},
     crd::{Scope, ServiceInstance, scope::PlanObject},
     reconcilers::catalog_object::usage,
 };
@@ -39,7 +40,7 @@ pub(super) fn plans<S: Scope>(
     if moved.is_empty() {
         return moved;
     }
-    let users = Users::of(&dependencies.instances);
+    let users = Users::of::<S>(&dependencies.instances);
     moved.retain(|name, plan| {
         let users = users.of_plan(&**plan);
         if let Some(users) = list_of(&users) {
@@ -63,29 +64,31 @@ fn kind<S: Scope>() -> String {
 }
 
 /// Which instances use which plan.
-struct Users<'a> {
+struct Users {
     /// By name of the plan object.
-    of_object: HashMap<&'a str, Vec<String>>,
+    of_object: HashMap<String, Vec<ObjectName>>,
     /// By name of the class object and id of the plan.
-    of_id: HashMap<(&'a str, &'a str), Vec<String>>,
+    of_id: HashMap<(String, String), Vec<ObjectName>>,
 }
 
-impl<'a> Users<'a> {
-    fn of(instances: &'a [Arc<ServiceInstance>]) -> Self {
+impl Users {
+    fn of<S: Scope>(instances: &[Cached<ServiceInstance>]) -> Self {
         let mut users = Self { of_object: HashMap::new(), of_id: HashMap::new() };
-        for instance in instances {
-            let Some(held) = usage::held(instance) else { continue };
-            let name = format!("{}/{}", instance.namespace().unwrap_or_default(), instance.name_any());
-            users.of_id.entry((held.class, held.present_plan)).or_default().push(name.clone());
-            users.of_object.entry(held.plan).or_default().push(name);
+        for cached in instances {
+            let instance = cached.read();
+            let Some(held) = usage::held(&instance).filter(|held| held.scope == S::KIND) else { continue };
+            let id = (held.class.to_owned(), held.present_plan.to_owned());
+            users.of_id.entry(id).or_default().push(cached.name().clone());
+            users.of_object.entry(held.plan.to_owned()).or_default().push(cached.name().clone());
         }
         users
     }
 
-    fn of_plan<P: PlanObject>(&'a self, plan: &'a P) -> Vec<&'a str> {
+    fn of_plan<P: PlanObject>(&self, plan: &P) -> Vec<&str> {
         let of_object = self.of_object.get(plan.name_any().as_str());
-        let of_id = self.of_id.get(&(plan.class_name(), plan.external_id()));
-        let mut users: Vec<&str> = of_object.into_iter().chain(of_id).flatten().map(String::as_str).collect();
+        let of_id = self.of_id.get(&(plan.class_name().to_owned(), plan.external_id().to_owned()));
+        let mut users: Vec<&str> =
+            of_object.into_iter().chain(of_id).flatten().map(ObjectName::as_str).collect();
         users.sort_unstable();
         users.dedup();
         users

@@ -12,17 +12,18 @@ pub mod usage;
 
 use std::sync::Arc;
 
-use kube::{Resource as _, ResourceExt as _, runtime::controller::Action};
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Map, json};
 
 use super::{
+    action::Action,
     context::Context,
     error::ReconcileError,
     runner::{Fresh, SAFETY_INTERVAL, fresh, traced},
     writes::{RejectedWrite, Write, WriteTarget},
 };
 use crate::{
-    caches::{Caches, Watched},
+    caches::{Caches, Watched, cached::Cached, queue::Slot},
     crd::{
         Scope, ServiceInstance,
         scope::{CatalogObject, PlanObject as _},
@@ -35,7 +36,7 @@ pub trait CatalogKind<S: Scope>: Send + Sync + 'static {
     /// The class or the plan.
     type Object: CatalogObject;
     /// The instances that may use an object of this kind.
-    fn users(object: &Self::Object, caches: &Caches) -> Vec<Arc<ServiceInstance>>;
+    fn users(object: &Self::Object, caches: &Caches) -> Vec<Cached<ServiceInstance>>;
     /// Whether an instance of the same scope uses an object of this kind.
     fn is_held(object: &Self::Object, held: &usage::Held<'_>) -> bool;
 }
@@ -49,7 +50,7 @@ pub struct Plans;
 impl<S: Scope> CatalogKind<S> for Classes {
     type Object = S::Class;
 
-    fn users(class: &S::Class, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
+    fn users(class: &S::Class, caches: &Caches) -> Vec<Cached<ServiceInstance>> {
         caches.instances_of_class(class.namespace().as_deref(), &class.name_any())
     }
 
@@ -61,7 +62,7 @@ impl<S: Scope> CatalogKind<S> for Classes {
 impl<S: Scope> CatalogKind<S> for Plans {
     type Object = S::Plan;
 
-    fn users(plan: &S::Plan, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
+    fn users(plan: &S::Plan, caches: &Caches) -> Vec<Cached<ServiceInstance>> {
         let (namespace, name) = (plan.namespace(), plan.name_any());
         let (place, class, id) = (namespace.as_deref(), plan.class_name(), plan.external_id());
         let mut users = caches.instances_of_plan(place, &name);
@@ -91,6 +92,7 @@ pub struct Dependencies {
 pub async fn reconcile<S: Watched, E: CatalogKind<S>>(
     object: Arc<E::Object>,
     context: Arc<Context>,
+    _slot: Slot,
 ) -> Result<Action, ReconcileError> {
     traced(&*object, &context, async {
         let object = match fresh(Arc::clone(&object), &context).await? {
@@ -117,8 +119,8 @@ fn observe<S: Watched, E: CatalogKind<S>>(object: &E::Object, context: &Context)
 
 /// Whether an instance uses a class or plan.
 fn is_in_use<S: Scope, E: CatalogKind<S>>(object: &E::Object, caches: &Caches) -> bool {
-    let holds = |instance: &Arc<ServiceInstance>| {
-        usage::held(instance).is_some_and(|held| held.scope == S::KIND && E::is_held(object, &held))
+    let holds = |instance: &Cached<ServiceInstance>| {
+        usage::held(&instance.read()).is_some_and(|held| held.scope == S::KIND && E::is_held(object, &held))
     };
     E::users(object, caches).iter().any(holds)
 }

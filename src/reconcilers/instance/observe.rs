@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::{Instance, defaults};
 use crate::{
-    caches::Caches,
+    caches::{Caches, cached::Cached},
     crd::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
@@ -129,7 +129,7 @@ impl IdHooks for Instance {
     }
 
     fn by_id(id: &str, caches: &Caches) -> Vec<Arc<ServiceInstance>> {
-        caches.instances_by_id(id)
+        caches.instances_by_id(id).iter().map(Cached::read).collect()
     }
 
     fn broker(object: &Decoded<'_, Self>, caches: &Caches) -> Option<BrokerKey> {
@@ -198,7 +198,12 @@ async fn observe(
     } else {
         None
     };
-    let mut bindings = caches.bindings_of(namespace, &object.name_any());
+    // They are asked for only by a deletion.
+    let bindings = match object.metadata.deletion_timestamp {
+        Some(_) => caches.bindings_of(namespace, &object.name_any()),
+        None => Vec::new(),
+    };
+    let mut bindings: Vec<_> = bindings.iter().map(Cached::read).collect();
     // The cache has no order. Without sorting, the status would change without a reason.
     bindings.sort_unstable_by_key(|binding| binding.name_any());
     Ok(InstanceDependencies {

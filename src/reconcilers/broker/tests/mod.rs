@@ -81,7 +81,7 @@ impl TestCluster {
                 classes: self.classes.iter().cloned().map(Arc::new).collect(),
                 plans: self.plans.iter().cloned().map(Arc::new).collect(),
                 blocking_instances: self.blocking_instances.clone(),
-                instances: self.instances.iter().cloned().map(Arc::new).collect(),
+                instances: self.instances.iter().cloned().map(Arc::new).map(Cached::decoded).collect(),
                 outdated: self.outdated,
                 replaced: self.replaced.clone(),
                 unheld: self.unheld.clone(),

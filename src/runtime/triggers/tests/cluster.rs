@@ -18,7 +18,7 @@ use crate::{
         common::{LocalObjectReference, ResolvedOffering},
         instance::{InstanceProperties, PlanReference},
         plan::CommonServicePlanSpec,
-        scope::ClassObject as _,
+        scope::{ClassObject as _, Object},
     },
 };
 
@@ -223,10 +223,7 @@ pub fn namespace(annotation: &str) -> Metadata<Namespace> {
     metadata.into_response_partial()
 }
 
-fn fill<K>(kind: &Kind<K>, objects: impl IntoIterator<Item = K>)
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+fn fill<K: Object>(kind: &Kind<K>, objects: impl IntoIterator<Item = K>) {
     for object in objects {
         kind.apply(&Event::Apply(object));
     }

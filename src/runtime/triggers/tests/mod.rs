@@ -16,7 +16,8 @@ use super::*;
 use crate::{
     caches::kind::Kind,
     crd::{
-        ClusterServiceBroker, ClusterServiceClass, ClusterServicePlan, ServiceClass, scope::ClassObject as _,
+        ClusterServiceBroker, ClusterServiceClass, ClusterServicePlan, ServiceClass,
+        scope::{ClassObject as _, Object},
     },
 };
 
@@ -30,10 +31,12 @@ impl Case {
         Self(cluster(), Vec::new())
     }
 
-    fn after<K>(self, kind: impl Fn(&Caches) -> &Kind<K>, interested: Interested<K>, event: &Event<K>) -> Self
-    where
-        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    {
+    fn after<K: Object>(
+        self,
+        kind: impl Fn(&Caches) -> &Kind<K>,
+        interested: Interested<K>,
+        event: &Event<K>,
+    ) -> Self {
         let Self(caches, _) = self;
         let changes = kind(&caches).apply(event);
         let looks = changes.iter().flat_map(|change| interested(change, &caches)).collect();
