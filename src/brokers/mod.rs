@@ -13,7 +13,6 @@ use std::{
 };
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::Secret;
 use kube::{Client as KubeClient, ResourceExt as _};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
@@ -29,7 +28,7 @@ use crate::{
         common::BrokerKey,
         scope::BrokerObject as _,
     },
-    kube_api::secrets::find_secret,
+    kube_api::secrets::{Keys, SecretValues, read_secret},
     memory_budget::MemoryBudget,
     metrics::Metrics,
     osb::{
@@ -289,7 +288,11 @@ impl Brokers {
             return Err(misconfigured(message));
         }
         let place = display(&format!("{}/{}", auth.namespace, auth.name));
-        let secret = find_secret(&self.client, &auth.namespace, &auth.name)
+        let keys = match auth.method {
+            AuthMethod::Basic => Keys::Only(&["username", "password"]),
+            AuthMethod::Bearer => Keys::Only(&["token"]),
+        };
+        let secret = read_secret(&self.client, &self.memory.secrets, (&auth.namespace, &auth.name), keys)
             .await
             .map_err(|error| misconfigured(format!("{key}: {field}: {error}")))?;
         let secret = secret.ok_or_else(|| {
@@ -366,8 +369,15 @@ fn misconfigured(message: String) -> Unsent {
     Unsent { message: message.into(), reason: UnsentReason::Configuration }
 }
 
-fn credential(secret: &Secret, key: &str) -> Result<String, &'static str> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or("lacks a key")?;
-    let text = std::str::from_utf8(&bytes.0).map_err(|_| "has a value that is not UTF-8")?;
+/// The longest user name, password or token, in bytes. Servers refuse headers of far less, and a broker keeps its
+/// credentials in memory.
+const MAX_CREDENTIAL: usize = 16 << 10;
+
+fn credential(secret: &SecretValues, key: &str) -> Result<String, &'static str> {
+    let bytes = secret.get(key).ok_or("lacks a key")?;
+    if bytes.len() > MAX_CREDENTIAL {
+        return Err("has a value of more than 16 KiB");
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "has a value that is not UTF-8")?;
     Ok(text.to_owned())
 }

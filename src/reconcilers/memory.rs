@@ -19,6 +19,8 @@ pub struct OperationMemory {
     pub not_before: Option<Timestamp>,
     /// The last answer of a broker to a request for credentials had none.
     pub without_credentials: bool,
+    /// The generation of the spec whose Secrets were missing or wrong when they were last read, and when that was.
+    pub unreadable: Option<(i64, Timestamp)>,
     /// When a description from the broker was last written to the status.
     pub described: Option<Timestamp>,
 }

@@ -5,7 +5,11 @@
 //! of both depend on their arguments only: time, settings and the state of the cluster are arguments. All
 //! effects are in the runner (`super::runner`), in [`Reconciler::observe`] and in [`Reconciler::call`].
 
-use std::{fmt::Debug, future::Future, sync::Arc};
+use std::{
+    fmt::Debug,
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::object::HasStatus};
@@ -45,6 +49,17 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         object: &Arc<Self::Object>,
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
+
+    /// Reads what [`Step::Read`] asks for, which takes memory. If there is none now, waits for it if it may;
+    /// otherwise the result is `false`, and nothing was read.
+    #[must_use]
+    fn read_secrets(
+        _: &mut Observed<Self>,
+        _may_wait: bool,
+        _: &Context,
+    ) -> impl Future<Output = Result<bool, ReconcileError>> + Send {
+        ready(Ok(true))
+    }
 
     /// Releases large values before a wait. The runner observes again before it decides anything.
     fn release_memory(_: &mut Self::Dependencies) {}
@@ -126,6 +141,9 @@ pub enum Step<S, C> {
     Claim(ObjectPatch<S>),
     /// Remove our finalizer.
     RemoveFinalizer,
+    /// Read the Secrets that the spec names, and merge the parameters. The decision depends on them, and nothing
+    /// else prevents it.
+    Read,
     /// Write this status, which differs from the current one.
     Record(S),
     /// Write this intent, and then send the request that it announces.

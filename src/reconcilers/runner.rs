@@ -178,6 +178,10 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 return Ok(ControlFlow::Continue(()));
             }
             Step::RemoveFinalizer => return self.remove_finalizer().await,
+            Step::Read => {
+                R::read_secrets(&mut self.observed, true, self.context).await?;
+                return Ok(ControlFlow::Continue(()));
+            }
             Step::Record(status) => {
                 self.record(&status).await?;
                 return Ok(ControlFlow::Continue(()));
@@ -216,7 +220,15 @@ impl<R: Reconciler> Reconcile<'_, R> {
     /// Plans again, and sends the request if it still has this concurrency key.
     async fn send_if_due(&mut self, key: &ConcurrencyKey) -> Result<ControlFlow<Action>, ReconcileError> {
         self.observed.now = Timestamp::now();
-        match R::plan(&self.observed) {
+        let mut step = R::plan(&self.observed);
+        if matches!(step, Step::Read) {
+            if !R::read_secrets(&mut self.observed, false, self.context).await? {
+                // The next iteration waits for memory. Others use the permit meanwhile.
+                return Ok(ControlFlow::Continue(()));
+            }
+            step = R::plan(&self.observed);
+        }
+        match step {
             Step::Attempt { intent, call } if R::concurrency_key(&call) == *key => {
                 self.patch(intent).await?;
                 let writing = Timestamp::now().duration_since(self.observed.now);

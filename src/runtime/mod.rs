@@ -88,7 +88,7 @@ pub async fn run(
     tokio::select! {
         operated = &mut operation => operated?,
         served = &mut probes => {
-            served.context("the probes ended in a panic")??;
+            served.context("the probes ended in a panic")?;
             // These tasks end as soon as `stop` ends, but the operator still has requests to finish.
             operation.await?;
         }

@@ -91,7 +91,10 @@ impl PlanHooks for Binding {
         }
         let desired = match desired_binding(view) {
             Ok(desired) => desired,
-            Err(obstacle) => return obstacle::report(view, &obstacle),
+            Err(obstacle) => {
+                let wait = if view.spec_has_changed() { None } else { wait_until(view, not_before) };
+                return obstacle::report_or_wait(view, &obstacle, wait);
+            }
         };
         if conflicts_with_earlier_request(view, &desired) {
             // The request may have taken effect. The broker would refuse another request with the same id

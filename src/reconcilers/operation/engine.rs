@@ -9,12 +9,14 @@ use super::{
     ids,
     phase::DeletePurpose,
     plan::{self, PlanHooks},
+    reading,
     resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, View},
     status,
 };
 use crate::{
     brokers::permits::ConcurrencyKey,
     crd::Condition,
+    memory_budget::Reservation,
     osb::{
         self,
         outcome::{Deleted, Polled},
@@ -36,6 +38,14 @@ pub trait ObserveHooks: BrokerResource {
         object: &Arc<Self::Object>,
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
+
+    /// Reads the Secrets that the spec names, and merges the parameters. `memory` is for what is read.
+    fn read_secrets(
+        object: &Self::Object,
+        dependencies: &mut Self::Dependencies,
+        memory: Option<Reservation>,
+        context: &Context,
+    ) -> impl Future<Output = Result<(), ReconcileError>> + Send;
 }
 
 /// The reconciler of a kind that has operations at a broker: instances and bindings.
@@ -53,6 +63,21 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         R::observe(object, context).await
     }
 
+    async fn read_secrets(
+        observed: &mut Observed<Self>,
+        may_wait: bool,
+        context: &Context,
+    ) -> Result<bool, ReconcileError> {
+        let object = Arc::clone(&observed.object);
+        let Some(memory) = reading::reserve::<R>(&object, may_wait, &context.memory.parameters).await else {
+            return Ok(false);
+        };
+        R::read_secrets(&object, &mut observed.dependencies, memory, context).await?;
+        observed.memory.unreadable = reading::unreadable(&View::<R>::of(observed));
+        context.operations.set(View::<R>::of(observed).uid(), observed.memory);
+        Ok(true)
+    }
+
     fn release_memory(dependencies: &mut R::Dependencies) {
         dependencies.release_memory();
     }
@@ -62,7 +87,8 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
     }
 
     fn plan(observed: &Observed<Self>) -> StepOf<Self> {
-        plan::plan::<R>(&View::of(observed))
+        let view = View::of(observed);
+        reading::first(&view, plan::plan::<R>(&view))
     }
 
     fn needs_intent(call: &Call<R::Request>) -> bool {
