@@ -26,7 +26,7 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         broker::{AuthMethod, SecretAuth},
         common::BrokerKey,
-        scope::BrokerObject as _,
+        scope::{BrokerObject as _, Object as _},
     },
     kube_api::secrets::{Keys, SecretValues, read_secret},
     memory_budget::MemoryBudget,
@@ -34,7 +34,6 @@ use crate::{
     osb::{
         ApiVersion, Authentication, Catalog, Client, ClientSettings, Egress, Endpoint, InvalidCatalog,
         Limits, Outcome, RefusalReason, Unsent, UnsentReason, client::Exchange, sanitize::display,
-        version::InvalidVersion,
     },
 };
 
@@ -342,9 +341,12 @@ fn is_refused_for<T>(outcome: &Outcome<T>, reason: RefusalReason) -> bool {
 }
 
 fn address(caches: &Caches, key: &BrokerKey) -> Result<BrokerAddress, Unsent> {
-    type Found = Option<Result<BrokerAddress, InvalidVersion>>;
+    type Found = Option<Result<BrokerAddress, String>>;
     fn of<S: Scope>(caches: &ScopeCaches<S>, key: &BrokerKey) -> Found {
         let broker = caches.broker(key.namespace.as_deref(), &key.name)?;
+        if let Some(defects) = broker.defects().filter(|defects| !defects.spec.is_empty()) {
+            return Some(Err(format!("the operator cannot read {defects}; correct the object")));
+        }
         let common = broker.common();
         let endpoint = Endpoint {
             url: common.url.clone(),
@@ -352,7 +354,7 @@ fn address(caches: &Caches, key: &BrokerKey) -> Result<BrokerAddress, Unsent> {
             ca_bundle: common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
             insecure_skip_tls_verify: common.insecure_skip_tls_verify,
         };
-        let version = ApiVersion::of_annotations(broker.annotations());
+        let version = ApiVersion::of_annotations(broker.annotations()).map_err(|invalid| invalid.to_string());
         Some(version.map(|version| BrokerAddress { endpoint, version, auth: broker.auth() }))
     }
     let address = match key.scope {

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::backoff::later;
-use crate::crd::common::BrokerKey;
+use crate::crd::{Defects, common::BrokerKey};
 
 /// The shortest time between two messages about one operation that have the same reason.
 const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -15,6 +15,16 @@ pub const RETRY_TIMEOUT: &str = "Stopping reconciliation retries because too muc
 
 /// The message when orphan mitigation has ended.
 pub const MITIGATION_COMPLETED: &str = "Orphan mitigation was completed successfully";
+
+/// The message for an object that cannot be read in full.
+#[must_use]
+pub fn unreadable(defects: &Defects) -> String {
+    let subresource =
+        if defects.status.is_empty() { "" } else { " (for a status: with --subresource=status)" };
+    format!(
+        "The operator cannot read {defects}. It sends no request for this object until you correct this{subresource}"
+    )
+}
 
 /// The message when orphan mitigation starts: its cause, and the time from which on the DELETE is sent.
 /// `noun` is `instance` or `binding`.

@@ -89,6 +89,10 @@ reasons! {
     ErrorAsyncOperationInProgress,
     ServiceBindingNeedsOrphanMitigation,
 
+    // All
+    /// The object has what the operator cannot read.
+    Unreadable,
+
     // Both
     /// A person has removed the finalizer.
     Abandoned,

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Stop, triggers,
-    watch::{ReadResult, readable_events, run_watch},
+    watch::{readable_events, run_watch},
 };
 use crate::{
     caches::{
@@ -34,7 +34,7 @@ use crate::{
         kind::{Change, Kind},
         object_key::ObjectKey,
     },
-    crd::{common::BrokerKey, scope::Object},
+    crd::{Readable, common::BrokerKey, scope::Object},
     reconcilers::{
         ReconcileError,
         broker::BrokerReconciler,
@@ -93,7 +93,7 @@ impl Kinds {
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         let context = Arc::clone(&self.context);
-        let api: Api<ReadResult<K>> = Api::all(context.client.clone());
+        let api: Api<Readable<K>> = Api::all(context.client.clone());
         self.watch(kind, readable_events(api), move |change, caches| {
             if let Some(gone) = change.gone() {
                 context.forget(gone.uid().as_deref().unwrap_or_default());

@@ -201,6 +201,7 @@ fn is_too_large(fields: &impl serde::Serialize) -> bool {
 /// The fields of a class ("Service Offering Object").
 fn class_fields(offering: &CatalogOffering) -> CommonServiceClassSpec {
     CommonServiceClassSpec {
+        defects: None,
         external_name: offering.name.clone(),
         external_id: offering.id.clone(),
         description: offering.description.clone(),
@@ -219,6 +220,7 @@ fn class_fields(offering: &CatalogOffering) -> CommonServiceClassSpec {
 /// The fields of a plan ("Service Plan Object").
 fn plan_fields(plan: &CatalogPlan) -> CommonServicePlanSpec {
     CommonServicePlanSpec {
+        defects: None,
         external_name: plan.name.clone(),
         external_id: plan.id.clone(),
         description: plan.description.clone(),

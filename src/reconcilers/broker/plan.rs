@@ -22,11 +22,12 @@ use crate::{
     crd::{
         FINALIZER, ServiceBrokerStatus,
         broker::RelistBehavior,
-        scope::{BrokerObject, CatalogObject},
+        scope::{BrokerObject, CatalogObject, Object as _},
     },
     reconcilers::{
         backoff::{self, Pace},
         credentials::Unheld,
+        messages,
         reconciler::{ObjectPatch, Observed, Step, StepOf, Wait, with_finalizer},
         references::replaced::ambiguous,
         writes::Write,
@@ -54,6 +55,10 @@ pub(super) fn plan<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Step
 
 fn plan_fetch<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf<BrokerReconciler<S>> {
     let broker = &*observed.object;
+    // The status of a broker can be made anew from its catalog.
+    if let Some(defects) = broker.defects().filter(|defects| !defects.spec.is_empty()) {
+        return record_and_wait(observed, status::unreadable::<S>(observed, &messages::unreadable(defects)));
+    }
     if let Err(invalid) = Restrictions::parse(broker.common().catalog_restrictions.as_ref(), S::KIND) {
         return record_and_wait(observed, status::not_synced::<S>(observed, &invalid.to_string()));
     }
