@@ -27,11 +27,7 @@ use futures::{
 };
 use kube::{
     Api, Client,
-    runtime::{
-        WatchStreamExt as _,
-        events::{Recorder, Reporter},
-        watcher,
-    },
+    runtime::{WatchStreamExt as _, watcher},
 };
 use tokio::{net::TcpListener, sync::watch as signal};
 
@@ -42,7 +38,7 @@ use crate::{
     caches::Caches,
     config::Config,
     crd::{ClusterWide, Namespaced, common::BrokerKey},
-    kube_api::{self, request::MANAGER},
+    kube_api,
     leader::{self, Candidate, Leadership, lease::Timing, store::ApiLease},
     memory_budget::MemoryBudget,
     metrics::Metrics,
@@ -51,11 +47,15 @@ use crate::{
         binding::BindingReconciler,
         context::Context,
         credentials,
+        events::lane::EventLane,
         expectations::Expectations,
         instance::InstanceReconciler,
         memory::Memories,
         runner,
-        writes::secret::{HELD, LABEL_BINDING},
+        writes::{
+            permits::WritePermits,
+            secret::{HELD, LABEL_BINDING},
+        },
     },
     server::{self, Readiness},
 };
@@ -147,7 +147,11 @@ impl Process<'_> {
             tracing::info!(instances, bindings, "the caches are filled");
             self.state.send_replace(Readiness::Working);
         };
-        kinds.run(on_filled).await
+        tokio::select! {
+            ended = kinds.run(on_filled) => ended,
+            // Events that still wait when the operator stops are lost.
+            never = context.events.run(&context) => never,
+        }
     }
 
     /// The context of all controllers, and the stream of brokers that report a changed catalog.
@@ -170,11 +174,10 @@ impl Process<'_> {
             Arc::clone(&memory),
             metrics,
         );
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let context = Context {
             brokers,
             memory,
-            recorder: Recorder::new(client.clone(), reporter),
+            events: EventLane::default(),
             caches: Arc::clone(&self.caches),
             metrics: Arc::clone(&self.metrics),
             cluster_id,
@@ -183,7 +186,7 @@ impl Process<'_> {
             expectations: Expectations::default(),
             operations: Memories::default(),
             catalogs: Memories::default(),
-            writes: tokio::sync::Semaphore::new(config.write_concurrency),
+            writes: WritePermits::new(config.write_concurrency),
             stopping: AtomicBool::new(false),
             leadership,
             client: client.clone(),

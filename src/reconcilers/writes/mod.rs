@@ -2,6 +2,7 @@
 //! decision was based on, a field manager, and a time limit. A write is sent at most once: the client does
 //! not retry, and the next reconcile decides again.
 
+pub mod permits;
 mod rejection;
 pub mod secret;
 
@@ -265,8 +266,7 @@ pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K
 
 /// Waits for a permit to write. Fails if this replica is not the leader.
 async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, ReconcileError> {
-    // The semaphore is never closed.
-    let permit = context.writes.acquire().await.ok();
+    let permit = context.writes.acquire().await;
     if context.leadership.is_valid() { Ok(permit) } else { Err(ReconcileError::NotLeader) }
 }
 
