@@ -41,7 +41,8 @@ pub struct Config {
     #[arg(long, env, default_value = "60s", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
     pub(crate) osb_api_request_timeout: SignedDuration,
 
-    /// The largest number of requests to one broker at the same time.
+    /// The largest number of requests to one broker at the same time. One namespace gets three quarters of them at
+    /// most, so that a broker that does not answer one namespace can still serve the others.
     ///
     /// A broker is overloaded (lower it), or many operations wait for a broker that can do more (raise it).
     #[arg(long, env, default_value_t = 16, value_parser = at_least_one, value_name = "COUNT", help_heading = BROKERS)]

@@ -1,9 +1,10 @@
 //! The connections to brokers: one client for each broker object, made when it is first needed, with the
-//! credentials from its Secret. [`permits`]: the limits on requests at the same time. [`catalogs`]: the last
+//! credentials from its Secret. [`permits`]: the limits on requests at the same time; `turns`: whose is next. [`catalogs`]: the last
 //! catalog of each broker.
 
 pub mod catalogs;
 pub mod permits;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,11 +15,13 @@ use std::{
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::{Client as KubeClient, ResourceExt as _};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::Mutex as AsyncMutex;
 
+pub use self::turns::Lane;
 use self::{
     catalogs::{KeptCatalog, KeptCatalogs, Revision},
     permits::{ConcurrencyKey, IdLocks, Permit},
+    turns::BrokerTurns,
 };
 use crate::{
     caches::{Caches, ScopeCaches},
@@ -58,7 +61,7 @@ pub struct Brokers {
 }
 
 struct BrokerConnection {
-    permits: Arc<Semaphore>,
+    turns: Arc<BrokerTurns>,
     current: AsyncMutex<Option<Connection>>,
 }
 
@@ -107,16 +110,30 @@ impl Brokers {
         (brokers, receiver)
     }
 
-    /// Waits for the right to send a request, and calls `before_waiting` before each wait. Call this *before*
-    /// the intent is recorded, so that no time passes between the intent and the request.
-    pub async fn acquire(
-        &self,
-        caches: &Caches,
-        key: &ConcurrencyKey,
-        before_waiting: impl FnMut(),
-    ) -> Permit {
-        let permits = Arc::clone(&self.connection(&key.broker).permits);
-        self.locks.acquire(permits, key, &caches.reached_broker(&key.broker), before_waiting).await
+    /// The right to send a request, if there is no need to wait for it. Call this or [`Self::acquire`] *before* the
+    /// intent is recorded, so that no time passes between the intent and the request.
+    pub fn try_acquire(&self, caches: &Caches, key: &ConcurrencyKey) -> Option<Permit> {
+        let locks = self.locks.try_lock(key, &caches.reached_broker(&key.broker))?;
+        let place = self.connection(&key.broker).turns.try_take(&key.lane)?;
+        Some(Permit { waited: false, _locks: locks, _place: place })
+    }
+
+    /// Waits for the right to send a request.
+    pub async fn acquire(&self, caches: &Caches, key: &ConcurrencyKey) -> Permit {
+        let turns = Arc::clone(&self.connection(&key.broker).turns);
+        let locks = self.locks.lock(key, &caches.reached_broker(&key.broker)).await;
+        let place = match turns.try_take(&key.lane) {
+            Some(place) => place,
+            None => turns.wait(&key.lane).await,
+        };
+        Permit { waited: true, _locks: locks, _place: place }
+    }
+
+    /// Ends when somebody who begins to wait now for this broker has to say so. Returns how many requests are under way.
+    pub async fn long_wait(&self, key: &ConcurrencyKey) -> usize {
+        let turns = Arc::clone(&self.connection(&key.broker).turns);
+        turns.notice().await;
+        turns.under_way()
     }
 
     /// Sends a request to a broker. When the broker does not accept the credentials (401, or 403 of a
@@ -321,7 +338,7 @@ impl Brokers {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             Arc::new(BrokerConnection {
-                permits: Arc::new(Semaphore::new(self.concurrency)),
+                turns: BrokerTurns::new(self.concurrency),
                 current: AsyncMutex::default(),
             })
         };

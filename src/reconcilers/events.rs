@@ -17,7 +17,7 @@ use crate::crd::{Condition, ConditionStatus, ConditionType};
 const NOTE_LIMIT: usize = 1000;
 
 /// Reasons without an Event: intermediate steps, and waits that end by themselves. The conditions show them.
-const WITHOUT_EVENT: [Reason; 13] = [
+const WITHOUT_EVENT: [Reason; 14] = [
     Reason::Provisioning,
     Reason::UpdatingInstance,
     Reason::Deprovisioning,
@@ -30,6 +30,7 @@ const WITHOUT_EVENT: [Reason; 13] = [
     Reason::BindingRequestInFlight,
     Reason::UnbindingRequestInFlight,
     Reason::ErrorInstanceNotReady,
+    Reason::WaitingForTurn,
     Reason::OrphanMitigationSuccessful,
 ];
 

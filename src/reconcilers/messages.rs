@@ -58,6 +58,25 @@ pub fn waiting(broker: &BrokerKey, since: Timestamp) -> String {
     format!("the {broker} has not answered since {since:.0}")
 }
 
+/// The part of a message that says that a request waits for its turn, and since when it has not been sent.
+#[must_use]
+pub fn waiting_for_turn(broker: &BrokerKey, under_way: usize, now: Timestamp) -> String {
+    format!(
+        "{WAITS_FOR_TURN} at the {broker}: at {now:.0} the broker had not answered {under_way} other requests; the operator sends \
+         the request as soon as it may"
+    )
+}
+
+/// The start of [`waiting_for_turn`].
+pub const WAITS_FOR_TURN: &str = "the request waits for its turn";
+
+/// The part of a message before [`waiting_for_turn`]. `None`: the message does not say that.
+#[must_use]
+pub fn before_turn(message: &str) -> Option<&str> {
+    let (before, _) = message.split_once(WAITS_FOR_TURN)?;
+    Some(before.trim_end_matches("; "))
+}
+
 /// Whether a message about an operation in progress is written to the status. `shown` are the messages of the
 /// conditions that have the same reason. If there are none, the reason is new, and the message is written at
 /// once. Otherwise a different message is written every 30 s at most. `described` is the time of the last

@@ -109,6 +109,8 @@ reasons! {
     ReferencesNonexistentServicePlan,
     ReferencesNonexistentBroker,
     ErrorWithParameters,
+    /// The request is not sent yet, because the broker has not answered others.
+    WaitingForTurn,
     ErrorFindingNamespaceForInstance,
 }
 

@@ -80,8 +80,15 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         None
     }
 
-    /// The key of the concurrency limits for the request.
-    fn concurrency_key(call: &Self::Call) -> ConcurrencyKey;
+    /// The status to write while the request waits for its turn behind a broker that has not answered `under_way` others.
+    /// It does not depend on what [`Self::release_memory`] releases. `None`: the present one says it all. Pure.
+    #[must_use]
+    fn queued(_: &Observed<Self>, _: &ConcurrencyKey, _under_way: usize) -> Option<Self::Status> {
+        None
+    }
+
+    /// The key of the concurrency limits for the request about this object.
+    fn concurrency_key(object: &Self::Object, call: &Self::Call) -> ConcurrencyKey;
 
     /// Whether another object may have got since what this one is about to request.
     #[must_use]

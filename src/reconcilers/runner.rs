@@ -30,7 +30,7 @@ use super::{
     writes::{self, RejectedWrite, Write},
 };
 use crate::{
-    brokers::permits::ConcurrencyKey,
+    brokers::permits::{ConcurrencyKey, Permit},
     crd::{
         Condition, FINALIZER,
         condition::{ConditionType, find},
@@ -190,12 +190,14 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 self.write_or_fail(writes).await?;
                 return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL)));
             }
-            Step::Attempt { call, .. } | Step::Call { call, .. } => R::concurrency_key(&call),
+            Step::Attempt { call, .. } | Step::Call { call, .. } => {
+                R::concurrency_key(&self.observed.object, &call)
+            }
         };
-        // Thousands of objects may wait for one broker, so they release large values meanwhile.
-        let dependencies = &mut self.observed.dependencies;
-        let Context { brokers, caches, .. } = self.context;
-        let permit = brokers.acquire(caches, &key, || R::release_memory(dependencies)).await;
+        let permit = match self.context.brokers.try_acquire(&self.context.caches, &key) {
+            Some(permit) => permit,
+            None => self.wait_for_turn(&key).await,
+        };
         if self.context.is_stopping() {
             return Ok(ControlFlow::Break(Action::await_change()));
         }
@@ -217,6 +219,22 @@ impl<R: Reconciler> Reconcile<'_, R> {
         holding(self.send_if_due(&key)).await
     }
 
+    /// Waits for the right to send a request. After a long wait the status says so, once.
+    async fn wait_for_turn(&mut self, key: &ConcurrencyKey) -> Permit {
+        // Thousands of objects may wait for one broker, so they release large values meanwhile.
+        R::release_memory(&mut self.observed.dependencies);
+        let Context { brokers, caches, .. } = self.context;
+        let mut turn = pin!(brokers.acquire(caches, key));
+        let under_way = tokio::select! {
+            biased;
+            permit = &mut turn => return permit,
+            under_way = brokers.long_wait(key) => under_way,
+        };
+        self.observed.now = Timestamp::now();
+        self.show_waiting(R::queued(&self.observed, key, under_way)).await;
+        turn.await
+    }
+
     /// Plans again, and sends the request if it still has this concurrency key.
     async fn send_if_due(&mut self, key: &ConcurrencyKey) -> Result<ControlFlow<Action>, ReconcileError> {
         self.observed.now = Timestamp::now();
@@ -229,7 +247,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
             step = R::plan(&self.observed);
         }
         match step {
-            Step::Attempt { intent, call } if R::concurrency_key(&call) == *key => {
+            Step::Attempt { intent, call } if R::concurrency_key(&self.observed.object, &call) == *key => {
                 self.patch(intent).await?;
                 let writing = Timestamp::now().duration_since(self.observed.now);
                 if writing > self.context.settings.request_timeout / 2 {
@@ -238,7 +256,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 }
                 self.send(call).await
             }
-            Step::Call { before, call } if R::concurrency_key(&call) == *key => {
+            Step::Call { before, call } if R::concurrency_key(&self.observed.object, &call) == *key => {
                 self.write_or_fail(before).await?;
                 self.send(call).await
             }

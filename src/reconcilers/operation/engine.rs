@@ -3,6 +3,8 @@
 
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
+use kube::ResourceExt as _;
+
 use super::{
     answers::{self, AnswerHooks},
     call::{Address, Answer, Call},
@@ -14,7 +16,7 @@ use super::{
     status,
 };
 use crate::{
-    brokers::permits::ConcurrencyKey,
+    brokers::{Lane, permits::ConcurrencyKey},
     crd::Condition,
     memory_budget::Reservation,
     osb::{
@@ -112,16 +114,22 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         }
     }
 
-    fn concurrency_key(call: &Call<R::Request>) -> ConcurrencyKey {
-        let changes = match call {
-            Call::Request(_, request) => R::is_mutating(request),
-            Call::Delete(..) => true,
-            Call::Poll(..) => false,
+    fn queued(observed: &Observed<Self>, key: &ConcurrencyKey, under_way: usize) -> Option<R::Status> {
+        let changes = key.instance_id.is_some();
+        changes.then(|| status::waiting_for_turn(&View::<R>::of(observed), &key.broker, under_way)).flatten()
+    }
+
+    fn concurrency_key(object: &R::Object, call: &Call<R::Request>) -> ConcurrencyKey {
+        let namespace = object.namespace().unwrap_or_default();
+        let (changes, lane) = match call {
+            Call::Request(_, request) if R::is_mutating(request) => (true, Lane::Orders(namespace)),
+            Call::Delete(..) => (true, Lane::Others(namespace)),
+            Call::Request(..) | Call::Poll(..) => (false, Lane::Others(namespace)),
         };
         let address = call.address();
         let instance_id = changes.then(|| address.instance_id.clone());
         let binding_id = address.binding_id.clone().filter(|_| changes);
-        ConcurrencyKey { broker: address.broker.clone(), instance_id, binding_id }
+        ConcurrencyKey { broker: address.broker.clone(), instance_id, binding_id, lane }
     }
 
     fn is_contested(object: &R::Object, context: &Context) -> bool {

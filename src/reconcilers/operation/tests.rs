@@ -1,10 +1,15 @@
 //! What instances and bindings do alike: each rule is tried with both kinds.
 
-use super::{Decoded, OperationStatus};
+use super::{Decoded, OperationStatus, resource::View, status};
 use crate::{
-    crd::{ConditionType::Ready, condition},
+    crd::{ConditionType::Ready, ScopeKind, common::BrokerKey, condition},
     osb::{self, outcome::Deleted},
+    reconcilers::messages::WAITS_FOR_TURN,
 };
+
+fn broker() -> BrokerKey {
+    BrokerKey::new(ScopeKind::Cluster, None, "busy")
+}
 
 /// The message of `Ready`.
 fn message(status: &impl OperationStatus) -> &str {
@@ -75,6 +80,47 @@ macro_rules! rules_for {
                         message(&status)
                     );
                     assert_eq!(status.progress().mitigation_cause, None);
+                }
+            }
+
+            /// What waits for its turn says so once. What a failed try has left to say stays, and once the request is sent
+            /// the status says that instead.
+            #[test]
+            fn a_wait_for_a_turn_is_said_until_the_request_is_sent() {
+                let failed =
+                    fixtures::Fixture::new().answered(fixtures::Outcome::$created(doubt(None, false, false)));
+                for (fixture, reason) in [
+                    (fixtures::Fixture::new().claimed(), "WaitingForTurn"),
+                    (failed.clone(), ""),
+                    (mitigating(), ""),
+                ] {
+                    let waits = |fixture: &fixtures::Fixture| {
+                        let observed = fixture.observed();
+                        status::waiting_for_turn(&View::<Resource>::of(&observed), &broker(), 12)
+                    };
+                    let said = waits(&fixture).expect("a status");
+                    let before = condition::find(&fixture.status().conditions, Ready).cloned();
+                    let after = condition::find(&said.conditions, Ready).expect("Ready is set");
+                    assert!(
+                        after.message.contains("had not answered 12 other requests"),
+                        "{}",
+                        after.message
+                    );
+                    match before.filter(|_| reason.is_empty()) {
+                        None => assert_eq!(after.reason, reason),
+                        Some(before) => {
+                            assert_eq!((&after.reason, after.status), (&before.reason, before.status));
+                            assert!(after.message.starts_with(&before.message), "{}", after.message);
+                        }
+                    }
+                    let waiting = fixture.with_status(&said);
+                    assert_eq!(waits(&waiting), None, "said twice");
+                    let (sent, _) = waiting.asking();
+                    let observed = sent.observed();
+                    let unanswered = status::waiting_for_answer(&View::<Resource>::of(&observed), &broker());
+                    let message = message(&unanswered);
+                    assert!(message.contains("has not answered since"), "{message}");
+                    assert!(!message.contains(WAITS_FOR_TURN), "{message}");
                 }
             }
 
