@@ -54,6 +54,21 @@ pub struct Config {
     #[arg(long, env, default_value = "24h", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
     pub(crate) broker_relist_interval: SignedDuration,
 
+    /// The shortest time between two reads of a broker's catalog that nobody has asked for. A shorter
+    /// `spec.relistDuration` counts as this time.
+    ///
+    /// Changes of catalogs must be seen sooner (lower it), or tenants set intervals that load the API server (raise it).
+    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
+    pub(crate) broker_minimum_relist_interval: SignedDuration,
+
+    /// The largest number of classes and plans together that one broker gets. The operator leaves out further entries of
+    /// its catalog, and names them in the condition. It removes nothing that exists.
+    ///
+    /// A broker offers more (raise it), or tenants register brokers that offer too much (lower it). A class or plan takes
+    /// about as much memory and room in etcd as its text.
+    #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one, value_name = "COUNT", help_heading = BROKERS)]
+    pub(crate) broker_max_catalog_entries: usize,
+
     /// Send the user who created or changed an object to the broker (originating identity).
     ///
     /// Brokers must not learn the names of users.
@@ -194,6 +209,8 @@ impl Config {
             poll_base: self.operation_polling_delay,
             give_up_after: self.reconciliation_retry_duration,
             relist_interval: self.broker_relist_interval,
+            relist_minimum: self.broker_minimum_relist_interval,
+            max_catalog_entries: self.broker_max_catalog_entries,
             recheck_interval: self.secret_recheck_interval,
             service_plan_defaults: self.service_plan_defaults,
             cascading_deletion: self.cascading_deletion,

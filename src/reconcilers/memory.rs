@@ -43,6 +43,8 @@ pub struct BrokerMemory {
     /// How many other broker objects this one could take the place of. When there are more, the operator
     /// tries again at once.
     pub replaced: usize,
+    /// How many writes the catalogs have caused that count still (`super::broker`).
+    pub owed: i64,
 }
 
 /// The memories of all objects of one type, by uid.

@@ -19,6 +19,10 @@ pub struct ReconcileSettings {
     pub give_up_after: SignedDuration,
     /// The interval at which a catalog is read again if the broker object does not say.
     pub relist_interval: SignedDuration,
+    /// The shortest interval between two reads of a catalog that nobody has asked for.
+    pub relist_minimum: SignedDuration,
+    /// The largest number of classes and plans that one broker gets.
+    pub max_catalog_entries: usize,
     /// The interval at which objects are read again that no watch covers: Secrets that a spec names.
     pub recheck_interval: SignedDuration,
     /// Whether a new instance gets the `defaultProvisionParameters` of its class and plan.
@@ -37,6 +41,8 @@ impl Default for ReconcileSettings {
             poll_limit: SignedDuration::from_secs(60),
             give_up_after: SignedDuration::from_hours(7 * 24),
             relist_interval: SignedDuration::from_hours(24),
+            relist_minimum: SignedDuration::from_secs(10),
+            max_catalog_entries: 10_000,
             recheck_interval: SignedDuration::from_secs(10),
             service_plan_defaults: false,
             cascading_deletion: false,
