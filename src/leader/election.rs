@@ -62,7 +62,7 @@ impl Election {
             .context("cannot start a thread for the leader election")?;
         let thread = Thread(Some(runtime));
         // The connections of a client belong to the thread on which it is made.
-        let client = thread.spawn(kube_api::client::connect())?.await.context(PANIC)??;
+        let (client, _) = thread.spawn(kube_api::client::connect())?.await.context(PANIC)??;
         let lease = ApiLease::new(client, namespace, LEASE_NAME);
         Ok(Self { thread, candidate: Some(Candidate::new(lease, identity(), timing)) })
     }

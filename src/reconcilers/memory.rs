@@ -21,6 +21,10 @@ pub struct OperationMemory {
     pub without_credentials: bool,
     /// The generation of the spec whose Secrets were missing or wrong when they were last read, and when that was.
     pub unreadable: Option<(i64, Timestamp)>,
+    /// The version of the binding's Secret whose data was read last, and whether somebody had changed it.
+    pub judged: Option<(u64, bool)>,
+    /// When the operator last wrote the credentials again because somebody had changed them.
+    pub put_right: Option<Timestamp>,
     /// When a description from the broker was last written to the status.
     pub described: Option<Timestamp>,
 }

@@ -79,6 +79,8 @@ reasons! {
     ErrorInjectingBindResult,
     FetchingBindingFailed,
     ErrorNonbindableServiceClass,
+    /// Somebody has changed the credentials in the Secret.
+    CredentialsEdited,
     /// The credentials have expired.
     CredentialsExpired,
     /// The broker wants the credentials to be renewed.

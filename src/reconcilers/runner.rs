@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     brokers::permits::{ConcurrencyKey, Permit},
+    clock,
     crd::{
         Condition, FINALIZER,
         condition::{ConditionType, find},
@@ -138,7 +139,7 @@ pub fn after_error<K: Object>(object: &K, error: &ReconcileError, context: &Cont
     if error.is_conflict() {
         return Action::requeue(CONFLICT_RETRY_DELAY);
     }
-    let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), Timestamp::now());
+    let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), clock::now());
     let failures = context.expectations.record_failure(&uid);
     let pace = Pace { now, settings: &context.settings, uid: &uid };
     requeue(pace.retry_at(now, failures - 1), now)
@@ -147,8 +148,7 @@ pub fn after_error<K: Object>(object: &K, error: &ReconcileError, context: &Cont
 async fn run<R: Reconciler>(object: Arc<R::Object>, context: &Context) -> Result<Action, ReconcileError> {
     let dependencies = R::observe(&object, context).await?;
     let memory = R::memories(context).get(&uid(&*object));
-    let observed =
-        Observed { object, dependencies, memory, settings: context.settings, now: Timestamp::now() };
+    let observed = Observed { object, dependencies, memory, settings: context.settings, now: clock::now() };
     Reconcile::<R> { context, observed, source: ObjectSource::Cache }.run().await
 }
 
@@ -161,7 +161,7 @@ struct Reconcile<'a, R: Reconciler> {
 impl<R: Reconciler> Reconcile<'_, R> {
     async fn run(mut self) -> Result<Action, ReconcileError> {
         for _ in 0..STEP_LIMIT {
-            self.observed.now = Timestamp::now();
+            self.observed.now = clock::now();
             if let ControlFlow::Break(action) = self.step().await? {
                 return Ok(action);
             }
@@ -230,14 +230,14 @@ impl<R: Reconciler> Reconcile<'_, R> {
             permit = &mut turn => return permit,
             under_way = brokers.long_wait(key) => under_way,
         };
-        self.observed.now = Timestamp::now();
+        self.observed.now = clock::now();
         self.show_waiting(R::queued(&self.observed, key, under_way)).await;
         turn.await
     }
 
     /// Plans again, and sends the request if it still has this concurrency key.
     async fn send_if_due(&mut self, key: &ConcurrencyKey) -> Result<ControlFlow<Action>, ReconcileError> {
-        self.observed.now = Timestamp::now();
+        self.observed.now = clock::now();
         let mut step = R::plan(&self.observed);
         if matches!(step, Step::Read) {
             if !R::read_secrets(&mut self.observed, false, self.context).await? {
@@ -249,7 +249,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
         match step {
             Step::Attempt { intent, call } if R::concurrency_key(&self.observed.object, &call) == *key => {
                 self.patch(intent).await?;
-                let writing = Timestamp::now().duration_since(self.observed.now);
+                let writing = clock::now().duration_since(self.observed.now);
                 if writing > self.context.settings.request_timeout / 2 {
                     // The quiet period is computed for a request that is sent soon after its intent.
                     return Err(ReconcileError::IntentExpired);
@@ -287,7 +287,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 self.show_waiting(waiting).await;
                 answering.await
             };
-            self.observed.now = Timestamp::now();
+            self.observed.now = clock::now();
             let Absorbed { writes, next, memory } = R::absorb(&self.observed, answer);
             self.remember(memory);
             let mut rejected = Vec::new();

@@ -37,11 +37,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::kind::Kinds;
+use self::{kind::Kinds, watch::drop_managed_fields};
 use crate::{
     annotation_allowlist::AnnotationAllowlist,
     brokers::Brokers,
     caches::Caches,
+    clock,
     config::Config,
     crd::{ClusterWide, Namespaced, common::BrokerKey},
     kube_api,
@@ -58,7 +59,9 @@ use crate::{
         instance::InstanceReconciler,
         memory::Memories,
         runner,
+        settings::ReconcileSettings,
         writes::{
+            digest,
             permits::WritePermits,
             secret::{HELD, LABEL_BINDING},
         },
@@ -253,7 +256,7 @@ impl Process<'_> {
             metrics: Arc::clone(&self.metrics),
             cluster_id,
             annotation_allowlist: AnnotationAllowlist::new(&config.context_annotations),
-            settings: config.reconcile_settings(),
+            settings: ReconcileSettings { begun: clock::now(), ..config.reconcile_settings() },
             expectations: Expectations::default(),
             operations: Memories::default(),
             catalogs: Memories::default(),
@@ -277,14 +280,16 @@ fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
     if let Some(secrets) = &caches.secrets {
         let labelled = watcher::Config::default().labels(LABEL_BINDING);
         let events = watcher(Api::all(client.clone()), labelled).default_backoff();
+        let events = events.modify(digest::reduce_managed_fields);
         kinds.watch(secrets, events, triggers::secret);
     }
     if let Some(secrets) = &caches.broker_secrets {
         let held = watcher::Config::default().labels(HELD);
-        let events = watcher(Api::all(client.clone()), held).default_backoff();
+        let events = watcher(Api::all(client.clone()), held).default_backoff().modify(drop_managed_fields);
         kinds.add_watched(secrets, events, credentials::reconcile, triggers::broker_secret);
     }
     let events = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
+    let events = events.modify(drop_managed_fields);
     kinds.watch(&caches.namespaces, events, triggers::namespace);
     kinds
 }

@@ -23,6 +23,7 @@ const PAGE: u32 = 100;
 pub fn readable_events<K: Object>(api: Api<Readable<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {
     watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
+        .modify(drop_managed_fields)
         .map(|event| event.map(readable))
 }
 
@@ -57,7 +58,7 @@ pub async fn run_watch<K>(
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => kind.apply(&event.modify(drop_managed_fields)).iter().for_each(&on_change),
+            Ok(event) => kind.apply(&event).iter().for_each(&on_change),
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), error = describe_watch(&error), "a watch failed; the operator starts it again");
             }
@@ -66,6 +67,6 @@ pub async fn run_watch<K>(
 }
 
 /// Removes `metadata.managedFields`: the operator never reads it, and it takes much memory.
-fn drop_managed_fields<K: Resource>(object: &mut K) {
+pub fn drop_managed_fields<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }

@@ -123,7 +123,8 @@ fn wanted<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Timest
         Some(at) if observed.dependencies.outdated => Some(backoff::later(at, settings.relist_minimum)),
         None if observed.dependencies.outdated => Some(*now),
         Some(_) | None => {
-            let fetched = status.last_catalog_retrieval_time.map(|time| time.0).max(last_attempt);
+            let recorded = status.last_catalog_retrieval_time.map(|time| settings.past(time.0, *now));
+            let fetched = recorded.max(last_attempt);
             let interval = interval(observed)?;
             Some(fetched.map_or(*now, |fetched| backoff::later(fetched, interval)))
         }

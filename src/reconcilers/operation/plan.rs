@@ -278,7 +278,7 @@ const DELETION_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// "Deprovisioning", "Unbinding").
 pub fn delete_regardless_at<R: BrokerResource>(view: &View<'_, R>) -> Timestamp {
     let deleted = view.object.meta().deletion_timestamp.as_ref().map_or(view.now, |time| time.0);
-    later(deleted, DELETION_GRACE)
+    later(view.settings.past(deleted, view.now), DELETION_GRACE)
 }
 
 /// The next step for an object that is being deleted while the broker works on a create or an update.
@@ -328,7 +328,7 @@ pub fn deletion_waits<R: StatusHooks>(view: &View<'_, R>, at: Timestamp) -> Stri
 /// The operator sends no DELETE before this time. An unanswered create may still take effect after a DELETE,
 /// so the operator waits for it. After a failed DELETE, the operator backs off.
 fn earliest_delete_time<R: PlanHooks>(view: &View<'_, R>) -> Option<Timestamp> {
-    let quiet = |sent| later(sent, view.settings.quiet_period());
+    let quiet = |sent| view.settings.quiet_until(sent, view.now);
     let progress = view.status.progress();
     match view.phase {
         Phase::RequestInFlight(operation, sent) => (operation == R::CREATE).then(|| quiet(sent)),

@@ -388,8 +388,11 @@ impl<'a, R: BrokerResource> View<'a, R> {
                 Memory = OperationMemory,
             >,
     {
+        let mut decoded: Decoded<'a, R> = Decoded::of(&*observed.object);
+        let sent = decoded.status.progress().sent();
+        decoded.phase = decoded.phase.counted(&observed.settings, sent, observed.now);
         Self {
-            decoded: Decoded::of(&*observed.object),
+            decoded,
             dependencies: &observed.dependencies,
             memory: observed.memory,
             settings: &observed.settings,

@@ -2,6 +2,7 @@
 //! decision was based on, a field manager, and a time limit. A write is sent at most once: the client does
 //! not retry, and the next reconcile decides again.
 
+pub mod digest;
 pub mod permits;
 mod rejection;
 pub mod secret;
