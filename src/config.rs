@@ -41,7 +41,8 @@ pub struct Config {
     #[arg(long, env, default_value = "60s", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
     pub(crate) osb_api_request_timeout: SignedDuration,
 
-    /// The largest number of requests to one broker at the same time.
+    /// The largest number of requests to one broker at the same time. One namespace gets three quarters of them at
+    /// most, so that a broker that does not answer one namespace can still serve the others.
     ///
     /// A broker is overloaded (lower it), or many operations wait for a broker that can do more (raise it).
     #[arg(long, env, default_value_t = 16, value_parser = at_least_one, value_name = "COUNT", help_heading = BROKERS)]
@@ -52,6 +53,21 @@ pub struct Config {
     /// Catalogs change more often than once a day and the brokers do not set `spec.relistDuration`.
     #[arg(long, env, default_value = "24h", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
     pub(crate) broker_relist_interval: SignedDuration,
+
+    /// The shortest time between two reads of a broker's catalog that nobody has asked for. A shorter
+    /// `spec.relistDuration` counts as this time.
+    ///
+    /// Changes of catalogs must be seen sooner (lower it), or tenants set intervals that load the API server (raise it).
+    #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION", help_heading = BROKERS)]
+    pub(crate) broker_minimum_relist_interval: SignedDuration,
+
+    /// The largest number of classes and plans together that one broker gets. The operator leaves out further entries of
+    /// its catalog, and names them in the condition. It removes nothing that exists.
+    ///
+    /// A broker offers more (raise it), or tenants register brokers that offer too much (lower it). A class or plan takes
+    /// about as much memory and room in etcd as its text.
+    #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one, value_name = "COUNT", help_heading = BROKERS)]
+    pub(crate) broker_max_catalog_entries: usize,
 
     /// Send the user who created or changed an object to the broker (originating identity).
     ///
@@ -193,6 +209,8 @@ impl Config {
             poll_base: self.operation_polling_delay,
             give_up_after: self.reconciliation_retry_duration,
             relist_interval: self.broker_relist_interval,
+            relist_minimum: self.broker_minimum_relist_interval,
+            max_catalog_entries: self.broker_max_catalog_entries,
             recheck_interval: self.secret_recheck_interval,
             service_plan_defaults: self.service_plan_defaults,
             cascading_deletion: self.cascading_deletion,

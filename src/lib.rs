@@ -37,6 +37,7 @@
 //! | Which annotations does a broker get? | [`annotation_allowlist`] |
 //! | How do requests to the API server work? | [`kube_api`] |
 //! | Which replica works? | [`leader`] |
+//! | What time is it? | [`clock`] |
 //! | Which settings, logs, metrics and HTTP endpoints are there? | [`config`], [`telemetry`], [`metrics`], [`server`] |
 //! | How is JSON of users and brokers checked, kept and searched? | [`json`], [`jsonpath`] |
 //! | How much memory may all of it take? | [`memory_budget`] |
@@ -99,6 +100,7 @@ pub mod admission;
 pub mod annotation_allowlist;
 pub mod brokers;
 pub mod caches;
+pub mod clock;
 pub mod config;
 pub mod crd;
 pub mod generate;

@@ -51,7 +51,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
     telemetry::init(config.log_format)?;
     let threads = tokio::runtime::Runtime::new().context("cannot start threads")?;
     let result = threads.block_on(operate(config));
-    // A replica that lost its leadership must end at once, so no task is waited for.
+    // What has not ended by now is not waited for.
     threads.shutdown_background();
     result
 }

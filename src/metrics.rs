@@ -10,6 +10,7 @@
 //! | `servicecatalog_osb_request_duration_seconds` | how long requests to brokers take (histogram) | `broker`, `namespace`, `operation`, `outcome`: `answered`, `refused`, `unsent`, `unknown` |
 //! | `servicecatalog_reconcile_duration_seconds` | how long reconciles take, waiting for brokers included (histogram) | `kind`, `result`: `success` or the category of the error |
 //! | `servicecatalog_api_write_count` | writes to the API server | `kind` of the written object, `verb`, `result`: `success`, `rejected` or the category of the error |
+//! | `servicecatalog_dropped_event_count` | Events that were not published, because too many waited | `type`: `Normal`, `Warning` |
 //! | `servicecatalog_queue_depth` | objects that wait for their reconcile to begin | `kind` |
 //! | `servicecatalog_objects` | objects | `kind`, `state`: `ready`, `not-ready`, `failed`, `deleting` |
 //!
@@ -41,6 +42,7 @@ pub struct Metrics {
     request_durations: HistogramVec,
     reconciles: HistogramVec,
     writes: IntCounterVec,
+    dropped_events: IntCounterVec,
     leads: IntGaugeVec,
     /// The brokers that have series, by name.
     brokers: Mutex<HashMap<String, HashSet<BrokerKey>>>,
@@ -110,6 +112,11 @@ impl Metrics {
                 "Writes to the API server",
                 &["kind", "verb", "result"],
             )?,
+            dropped_events: counter(
+                "servicecatalog_dropped_event_count",
+                "Events that were not published, because too many waited",
+                &["type"],
+            )?,
             leads,
             brokers: Mutex::default(),
             registry,
@@ -168,6 +175,11 @@ impl Metrics {
     /// Counts a write to the API server that has ended. `verb` and `result` are of closed lists.
     pub fn api_write(&self, kind: &str, verb: &str, result: &str) {
         self.writes.with_label_values(&[kind, verb, result]).inc();
+    }
+
+    /// Counts an Event that is not published.
+    pub fn dropped_event(&self, type_: &str) {
+        self.dropped_events.with_label_values(&[type_]).inc();
     }
 
     /// All metrics as text.

@@ -2,6 +2,8 @@
 //! (`/healthz/ready` in v0.3) succeeds when every cache is filled or another replica leads; `/metrics` has
 //! the metrics.
 
+mod connections;
+
 use std::{future::Future, net::SocketAddr};
 
 use anyhow::Context as _;
@@ -50,7 +52,7 @@ pub(crate) async fn serve(
     state: watch::Receiver<Readiness>,
     metrics: impl Fn() -> anyhow::Result<String> + Clone + Send + Sync + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
+) {
     let live = || async { "ok" };
     let readiness = move || {
         let state = *state.borrow();
@@ -74,12 +76,69 @@ pub(crate) async fn serve(
         .route("/healthz", get(live))
         .route("/readyz", get(readiness.clone()))
         .route("/healthz/ready", get(readiness));
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the HTTP endpoints have failed")
+    connections::serve(listener, router, stop).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::timeout,
+    };
+
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    async fn started() -> SocketAddr {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_, seen) = watch::channel(Readiness::Working);
+        tokio::spawn(serve(listener, seen, || Ok("counted 1\n".to_owned()), std::future::pending()));
+        address
+    }
+
+    /// A connection on which a client has sent this.
+    async fn open(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// What the server sends until it ends the connection, within the patience of a kubelet for `/livez`.
+    async fn said(mut stream: TcpStream, patience: Duration) -> String {
+        let mut text = Vec::new();
+        // A reset is an end as well.
+        let _ = timeout(patience, stream.read_to_end(&mut text)).await.expect("the connection does not end");
+        String::from_utf8(text).unwrap()
+    }
+
+    const PROBE: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn clients_that_say_nothing_keep_nobody_from_an_answer() {
+        let address = started().await;
+        let mut silent = Vec::new();
+        for text in ["", "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "].repeat(100) {
+            silent.push(open(address, text).await);
+        }
+        assert!(said(open(address, PROBE).await, PATIENCE).await.starts_with("HTTP/1.1 200"));
+        // The oldest had to go at once, and the newest after the time for a head.
+        said(silent.remove(0), PATIENCE).await;
+        for stream in silent.into_iter().rev().take(2) {
+            said(stream, PATIENCE).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_long_is_refused() {
+        let address = started().await;
+        let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}", "y".repeat(17 << 10));
+        assert!(said(open(address, &long).await, PATIENCE).await.starts_with("HTTP/1.1 431"));
+    }
 
     // v0.3 K9, M2, M5
     #[tokio::test]

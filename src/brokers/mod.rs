@@ -1,9 +1,10 @@
 //! The connections to brokers: one client for each broker object, made when it is first needed, with the
-//! credentials from its Secret. [`permits`]: the limits on requests at the same time. [`catalogs`]: the last
+//! credentials from its Secret. [`permits`]: the limits on requests at the same time; `turns`: whose is next. [`catalogs`]: the last
 //! catalog of each broker.
 
 pub mod catalogs;
 pub mod permits;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,13 +14,14 @@ use std::{
 };
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::Secret;
 use kube::{Client as KubeClient, ResourceExt as _};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::Mutex as AsyncMutex;
 
+pub use self::turns::Lane;
 use self::{
     catalogs::{KeptCatalog, KeptCatalogs, Revision},
     permits::{ConcurrencyKey, IdLocks, Permit},
+    turns::BrokerTurns,
 };
 use crate::{
     caches::{Caches, ScopeCaches},
@@ -27,15 +29,14 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         broker::{AuthMethod, SecretAuth},
         common::BrokerKey,
-        scope::BrokerObject as _,
+        scope::{BrokerObject as _, Object as _},
     },
-    kube_api::secrets::find_secret,
+    kube_api::secrets::{Keys, SecretValues, read_secret},
     memory_budget::MemoryBudget,
     metrics::Metrics,
     osb::{
         ApiVersion, Authentication, Catalog, Client, ClientSettings, Egress, Endpoint, InvalidCatalog,
         Limits, Outcome, RefusalReason, Unsent, UnsentReason, client::Exchange, sanitize::display,
-        version::InvalidVersion,
     },
 };
 
@@ -60,7 +61,7 @@ pub struct Brokers {
 }
 
 struct BrokerConnection {
-    permits: Arc<Semaphore>,
+    turns: Arc<BrokerTurns>,
     current: AsyncMutex<Option<Connection>>,
 }
 
@@ -109,16 +110,30 @@ impl Brokers {
         (brokers, receiver)
     }
 
-    /// Waits for the right to send a request, and calls `before_waiting` before each wait. Call this *before*
-    /// the intent is recorded, so that no time passes between the intent and the request.
-    pub async fn acquire(
-        &self,
-        caches: &Caches,
-        key: &ConcurrencyKey,
-        before_waiting: impl FnMut(),
-    ) -> Permit {
-        let permits = Arc::clone(&self.connection(&key.broker).permits);
-        self.locks.acquire(permits, key, &caches.reached_broker(&key.broker), before_waiting).await
+    /// The right to send a request, if there is no need to wait for it. Call this or [`Self::acquire`] *before* the
+    /// intent is recorded, so that no time passes between the intent and the request.
+    pub fn try_acquire(&self, caches: &Caches, key: &ConcurrencyKey) -> Option<Permit> {
+        let locks = self.locks.try_lock(key, &caches.reached_broker(&key.broker))?;
+        let place = self.connection(&key.broker).turns.try_take(&key.lane)?;
+        Some(Permit { waited: false, _locks: locks, _place: place })
+    }
+
+    /// Waits for the right to send a request.
+    pub async fn acquire(&self, caches: &Caches, key: &ConcurrencyKey) -> Permit {
+        let turns = Arc::clone(&self.connection(&key.broker).turns);
+        let locks = self.locks.lock(key, &caches.reached_broker(&key.broker)).await;
+        let place = match turns.try_take(&key.lane) {
+            Some(place) => place,
+            None => turns.wait(&key.lane).await,
+        };
+        Permit { waited: true, _locks: locks, _place: place }
+    }
+
+    /// Ends when somebody who begins to wait now for this broker has to say so. Returns how many requests are under way.
+    pub async fn long_wait(&self, key: &ConcurrencyKey) -> usize {
+        let turns = Arc::clone(&self.connection(&key.broker).turns);
+        turns.notice().await;
+        turns.under_way()
     }
 
     /// Sends a request to a broker. When the broker does not accept the credentials (401, or 403 of a
@@ -289,7 +304,11 @@ impl Brokers {
             return Err(misconfigured(message));
         }
         let place = display(&format!("{}/{}", auth.namespace, auth.name));
-        let secret = find_secret(&self.client, &auth.namespace, &auth.name)
+        let keys = match auth.method {
+            AuthMethod::Basic => Keys::Only(&["username", "password"]),
+            AuthMethod::Bearer => Keys::Only(&["token"]),
+        };
+        let secret = read_secret(&self.client, &self.memory.secrets, (&auth.namespace, &auth.name), keys)
             .await
             .map_err(|error| misconfigured(format!("{key}: {field}: {error}")))?;
         let secret = secret.ok_or_else(|| {
@@ -319,7 +338,7 @@ impl Brokers {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             Arc::new(BrokerConnection {
-                permits: Arc::new(Semaphore::new(self.concurrency)),
+                turns: BrokerTurns::new(self.concurrency),
                 current: AsyncMutex::default(),
             })
         };
@@ -339,9 +358,12 @@ fn is_refused_for<T>(outcome: &Outcome<T>, reason: RefusalReason) -> bool {
 }
 
 fn address(caches: &Caches, key: &BrokerKey) -> Result<BrokerAddress, Unsent> {
-    type Found = Option<Result<BrokerAddress, InvalidVersion>>;
+    type Found = Option<Result<BrokerAddress, String>>;
     fn of<S: Scope>(caches: &ScopeCaches<S>, key: &BrokerKey) -> Found {
         let broker = caches.broker(key.namespace.as_deref(), &key.name)?;
+        if let Some(defects) = broker.defects().filter(|defects| !defects.spec.is_empty()) {
+            return Some(Err(format!("the operator cannot read {defects}; correct the object")));
+        }
         let common = broker.common();
         let endpoint = Endpoint {
             url: common.url.clone(),
@@ -349,7 +371,7 @@ fn address(caches: &Caches, key: &BrokerKey) -> Result<BrokerAddress, Unsent> {
             ca_bundle: common.ca_bundle.as_ref().map(|bytes| bytes.0.clone()),
             insecure_skip_tls_verify: common.insecure_skip_tls_verify,
         };
-        let version = ApiVersion::of_annotations(broker.annotations());
+        let version = ApiVersion::of_annotations(broker.annotations()).map_err(|invalid| invalid.to_string());
         Some(version.map(|version| BrokerAddress { endpoint, version, auth: broker.auth() }))
     }
     let address = match key.scope {
@@ -366,8 +388,15 @@ fn misconfigured(message: String) -> Unsent {
     Unsent { message: message.into(), reason: UnsentReason::Configuration }
 }
 
-fn credential(secret: &Secret, key: &str) -> Result<String, &'static str> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or("lacks a key")?;
-    let text = std::str::from_utf8(&bytes.0).map_err(|_| "has a value that is not UTF-8")?;
+/// The longest user name, password or token, in bytes. Servers refuse headers of far less, and a broker keeps its
+/// credentials in memory.
+const MAX_CREDENTIAL: usize = 16 << 10;
+
+fn credential(secret: &SecretValues, key: &str) -> Result<String, &'static str> {
+    let bytes = secret.get(key).ok_or("lacks a key")?;
+    if bytes.len() > MAX_CREDENTIAL {
+        return Err("has a value of more than 16 KiB");
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "has a value that is not UTF-8")?;
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The limits on requests at the same time: a number for each broker, and one change at a time for each
+//! The limits on requests at the same time: a number for each broker (`turns`), and one change at a time for each
 //! instance and each binding.
 
 use std::{
@@ -6,8 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use super::turns::{Lane, Place};
 use crate::{
     crd::common::BrokerKey,
     osb::{BindingId, InstanceId, ids::normal_form},
@@ -27,6 +28,8 @@ pub struct ConcurrencyKey {
     /// Set for requests that change a binding. A broker may look for a binding by its id alone, so two
     /// bindings with one id are no different from one, even if their instances differ.
     pub binding_id: Option<BindingId>,
+    /// Who takes turns with others behind the broker.
+    pub lane: Lane,
 }
 
 impl ConcurrencyKey {
@@ -64,8 +67,8 @@ enum Resource {
 pub struct Permit {
     /// Whether the task had to wait for it. What it read before may have changed.
     pub waited: bool,
-    _locks: Vec<OwnedMutexGuard<()>>,
-    _broker: Option<OwnedSemaphorePermit>,
+    pub(super) _locks: Vec<OwnedMutexGuard<()>>,
+    pub(super) _place: Place,
 }
 
 type Lock = Arc<AsyncMutex<()>>;
@@ -92,37 +95,18 @@ impl IdLocks {
         Arc::clone(locks.by_id.entry(locked).or_default())
     }
 
-    /// Waits for the right to send a request to the broker whose permits these are, and which is `reached`
-    /// like this. Calls `before_waiting` before each wait.
-    pub(super) async fn acquire(
-        &self,
-        broker_permits: Arc<Semaphore>,
-        key: &ConcurrencyKey,
-        reached: &str,
-        mut before_waiting: impl FnMut(),
-    ) -> Permit {
-        let mut waited = false;
+    /// Locks what a request changes at a broker that is `reached` like this, if nobody else has it locked.
+    pub(super) fn try_lock(&self, key: &ConcurrencyKey, reached: &str) -> Option<Vec<OwnedMutexGuard<()>>> {
+        key.locked(reached).map(|locked| self.of(locked).try_lock_owned().ok()).collect()
+    }
+
+    /// Locks what a request changes. Who came first is first.
+    pub(super) async fn lock(&self, key: &ConcurrencyKey, reached: &str) -> Vec<OwnedMutexGuard<()>> {
         let mut guards = Vec::new();
         for locked in key.locked(reached) {
-            let lock = self.of(locked);
-            let free = Arc::clone(&lock).try_lock_owned();
-            guards.push(if let Ok(guard) = free {
-                guard
-            } else {
-                before_waiting();
-                waited = true;
-                lock.lock_owned().await
-            });
+            guards.push(self.of(locked).lock_owned().await);
         }
-        let mut broker = Arc::clone(&broker_permits).try_acquire_owned().ok();
-        if broker.is_none() {
-            before_waiting();
-            waited = true;
-            // The semaphore is never closed, so this cannot fail; without a permit the request would be sent
-            // anyway.
-            broker = broker_permits.acquire_owned().await.ok();
-        }
-        Permit { waited, _locks: guards, _broker: broker }
+        guards
     }
 }
 
@@ -136,6 +120,7 @@ mod tests {
             broker: BrokerKey::new(ScopeKind::Cluster, None, "b"),
             instance_id: instance.map(Into::into),
             binding_id: binding.map(Into::into),
+            lane: Lane::Catalog,
         };
         key.locked(reached).collect()
     }

@@ -36,7 +36,7 @@ pub(crate) struct Election {
     #[arg(long, env, default_value = "15s", value_parser = duration, value_name = "DURATION", help_heading = ELECTION)]
     pub(crate) leader_elect_lease_duration: SignedDuration,
 
-    /// A leader that cannot renew its lease for this time ends.
+    /// A leader that cannot renew its lease for this time stops its work and becomes a candidate again.
     ///
     /// You change the lease duration. It must be longer than 1.2 times the retry period.
     #[arg(long, env, default_value = "10s", value_parser = duration, value_name = "DURATION", help_heading = ELECTION)]

@@ -1,7 +1,9 @@
 //! `ServiceBinding`: a binding of an instance, with its credentials in a Secret.
 
+use std::sync::Arc;
+
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use super::{
     condition::Conditioned,
     definition::{self, Column, text, wide},
     progress::{DeletionStatus, Progress},
+    readable::Defects,
     rule,
     schema::{self, is_false, is_zero, null_default},
 };
@@ -20,7 +23,7 @@ use crate::{
 };
 
 /// The spec of a binding.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "servicecatalog.k8s.io",
     version = "v1beta1",
@@ -37,9 +40,7 @@ use crate::{
     selectable = ".status.lastConditionState"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rule::required_reference("instanceRef", "name the ServiceInstance that the credentials are for"))]
-#[x_kube(validation = rule::immutable_object("instanceRef"))]
-#[x_kube(validation = rule::set_once("secretName"))]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct ServiceBindingSpec {
     /// The instance of the binding, in the same namespace.
     pub instance_ref: LocalObjectReference,
@@ -73,6 +74,18 @@ pub struct ServiceBindingSpec {
     /// The user who created the binding. An admission policy writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
+    /// The parts of the object that cannot be read. They are not part of the API.
+    #[serde(skip)]
+    pub defects: Option<Arc<Defects>>,
+}
+
+/// The CEL rules of the spec.
+fn rules() -> [Rule; 3] {
+    [
+        rule::required_reference("instanceRef", "name the ServiceInstance that the credentials are for"),
+        rule::immutable_object("instanceRef"),
+        rule::set_once("secretName"),
+    ]
 }
 
 /// The columns of kubectl for a binding.
@@ -131,7 +144,7 @@ pub struct AddKeyTransform {
     #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
     /// The value as bytes in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "schema::lenient_bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub value: Option<ByteString>,
     /// The value as text.

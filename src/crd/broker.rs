@@ -1,5 +1,7 @@
 //! `ClusterServiceBroker` and `ServiceBroker`: registered brokers.
 
+use std::sync::Arc;
+
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
@@ -10,6 +12,7 @@ use super::{
     common::{LocalObjectReference, ObjectReference},
     condition::Conditioned,
     definition::{self, Column, text, time, wide},
+    readable::Defects,
     rule,
     schema::{self, is_false, is_zero, null_default},
 };
@@ -106,7 +109,7 @@ pub struct CommonServiceBrokerSpec {
     pub insecure_skip_tls_verify: bool,
     /// The certificate authorities that may issue the TLS certificate of the broker, in place of those of the
     /// system: PEM, encoded in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "schema::lenient_bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub ca_bundle: Option<ByteString>,
     /// When the operator fetches the catalog again: after `relistDuration` (`Duration`, the default), or only
@@ -125,6 +128,9 @@ pub struct CommonServiceBrokerSpec {
     /// Which classes and plans of the catalog the cluster offers. Without it, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog_restrictions: Option<CatalogRestrictions>,
+    /// The parts of the object that cannot be read. They are not part of the API.
+    #[serde(skip)]
+    pub defects: Option<Arc<Defects>>,
 }
 
 /// When the operator fetches the catalog again.

@@ -1,5 +1,7 @@
 //! `ClusterServiceClass` and `ServiceClass`: service offerings of brokers.
 
+use std::sync::Arc;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     CatalogObjectStatus,
     definition::{self, Column, flag, text, wide},
+    readable::Defects,
     rule,
     schema::{self, is_false, null_default},
 };
@@ -141,4 +144,7 @@ pub struct CommonServiceClassSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<RawObject>,
+    /// The parts of the object that cannot be read. They are not part of the API.
+    #[serde(skip)]
+    pub defects: Option<Arc<Defects>>,
 }

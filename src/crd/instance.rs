@@ -2,6 +2,8 @@
 
 mod status;
 
+use std::sync::Arc;
+
 use kube::{CustomResource, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use super::{
     UserInfo,
     common::{LocalObjectReference, ParametersFromSource},
     definition::{self, Column, text, wide},
+    readable::Defects,
     rule,
     schema::{self, is_zero, null_default},
 };
@@ -94,6 +97,9 @@ pub struct ServiceInstanceSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub update_requests: i64,
+    /// The parts of the object that cannot be read. They are not part of the API.
+    #[serde(skip)]
+    pub defects: Option<Arc<Defects>>,
 }
 
 /// The columns of kubectl for an instance.

@@ -4,7 +4,7 @@
 //! that its manifests and its `svcat` client continue to work. Fields that v0.3 does not have are optional.
 //! The structural schemas accept what Go clients of v0.3 send: zero values, empty strings, nulls.
 //!
-//! The kinds are data. [`scope`] has the traits over both scopes, [`condition`] and [`progress`] the parts
+//! The kinds are data. [`readable`] reads objects that do not fit them. [`scope`] has the traits over both scopes, [`condition`] and [`progress`] the parts
 //! that statuses share.
 
 pub mod binding;
@@ -17,6 +17,7 @@ pub mod instance;
 pub mod intent;
 pub mod plan;
 pub mod progress;
+pub mod readable;
 mod rule;
 mod schema;
 pub mod scope;
@@ -32,6 +33,7 @@ pub use common::{CatalogObjectStatus, ScopeKind, UserInfo};
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use instance::{ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus};
 pub use plan::{ClusterServicePlan, ClusterServicePlanSpec, ServicePlan, ServicePlanSpec};
+pub use readable::{Defects, Readable};
 pub use scope::{ClusterWide, Namespaced, Scope};
 
 /// The API group of all kinds.

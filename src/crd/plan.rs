@@ -1,5 +1,7 @@
 //! `ClusterServicePlan` and `ServicePlan`: plans of service offerings.
 
+use std::sync::Arc;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,7 @@ use super::{
     CatalogObjectStatus,
     common::LocalObjectReference,
     definition::{self, Column, flag, text, wide},
+    readable::Defects,
     rule,
     schema::{self, is_false, null_default},
 };
@@ -169,4 +172,7 @@ pub struct CommonServicePlanSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub default_provision_parameters: Option<RawObject>,
+    /// The parts of the object that cannot be read. They are not part of the API.
+    #[serde(skip)]
+    pub defects: Option<Arc<Defects>>,
 }

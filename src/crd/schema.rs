@@ -1,18 +1,31 @@
 //! Schemas of single fields: what serde and schemars cannot derive, and strings with CEL rules of their own.
 
+use base64::{
+    Engine as _, alphabet,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
+};
+use k8s_openapi::ByteString;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Value, json};
 
+pub(super) use crate::json::null_default;
 use crate::osb::catalog::MAX_ID;
 
-/// Reads `null` as the default, because Go clients of v0.3 send `null` for empty lists and maps.
-pub(super) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+/// Reads bytes as Go does, which also accepts unused bits at the end (`QR==`), as the API server does.
+pub(super) fn lenient_bytes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ByteString>, D::Error> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    let text = Option::<String>::deserialize(deserializer)?;
+    let bytes = text.map(|text| {
+        let lines: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        LENIENT.decode(lines).map(ByteString)
+    });
+    bytes.transpose().map_err(|_| D::Error::custom("this is not base64"))
 }
 
 /// Whether a flag has the value that its absence means.

@@ -22,6 +22,7 @@ use super::{
     instance::{InstanceOperation, ServiceInstance, ServiceInstanceStatus},
     intent::{self, Intent, IntentStatus},
     plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
+    readable::Defects,
 };
 
 /// A kind that a controller watches.
@@ -38,20 +39,43 @@ pub trait Object:
     fn persisted_status(&self) -> Option<&Value> {
         None
     }
+
+    /// The members that a spec must have to be read, as JSON.
+    const LEAST_SPEC: &'static str = "";
+
+    /// The parts of the object that cannot be read, if there are any.
+    fn defects(&self) -> Option<&Defects> {
+        None
+    }
+
+    /// Notes the parts of the object that cannot be read.
+    fn set_defects(&mut self, _: Arc<Defects>) {}
 }
 
-impl Object for ClusterServiceBroker {}
-impl Object for ClusterServiceClass {}
-impl Object for ClusterServicePlan {}
-impl Object for ServiceBroker {}
-impl Object for ServiceClass {}
-impl Object for ServicePlan {}
 impl Object for PartialObjectMeta<Namespace> {}
 impl Object for PartialObjectMeta<Secret> {}
 
+/// Implements [`Object`] for the kinds whose scopes share a part of the spec.
+macro_rules! object_with_common_spec {
+    ($($kind:ty),*) => {
+        $(impl Object for $kind {
+            fn defects(&self) -> Option<&Defects> {
+                self.spec.common.defects.as_deref()
+            }
+
+            fn set_defects(&mut self, defects: Arc<Defects>) {
+                self.spec.common.defects = Some(defects);
+            }
+        })*
+    };
+}
+
+object_with_common_spec!(ClusterServiceBroker, ClusterServiceClass, ClusterServicePlan);
+object_with_common_spec!(ServiceBroker, ServiceClass, ServicePlan);
+
 /// Implements [`Object`] for a kind whose objects carry an intent.
 macro_rules! object_with_intent {
-    ($kind:ty, $status:ty, $id:ident, $create:path) => {
+    ($kind:ty, $status:ty, $id:ident, $create:path, $least:literal) => {
         impl IntentStatus for $status {
             fn observed_intent(&mut self) -> &mut Option<MicroTime> {
                 &mut self.progress.observed_intent
@@ -75,6 +99,8 @@ macro_rules! object_with_intent {
         }
 
         impl Object for $kind {
+            const LEAST_SPEC: &'static str = $least;
+
             fn complete(mut self) -> Self {
                 intent::complete(&self.metadata, &self.spec.external_id, &mut self.status);
                 self
@@ -83,12 +109,26 @@ macro_rules! object_with_intent {
             fn persisted_status(&self) -> Option<&Value> {
                 self.status.as_ref()?.progress.intent.as_ref()?.persisted()
             }
+
+            fn defects(&self) -> Option<&Defects> {
+                self.spec.defects.as_deref()
+            }
+
+            fn set_defects(&mut self, defects: Arc<Defects>) {
+                self.spec.defects = Some(defects);
+            }
         }
     };
 }
 
-object_with_intent!(ServiceInstance, ServiceInstanceStatus, instance_id, InstanceOperation::Provision);
-object_with_intent!(ServiceBinding, ServiceBindingStatus, binding_id, BindingOperation::Bind);
+object_with_intent!(ServiceInstance, ServiceInstanceStatus, instance_id, InstanceOperation::Provision, "");
+object_with_intent!(
+    ServiceBinding,
+    ServiceBindingStatus,
+    binding_id,
+    BindingOperation::Bind,
+    r#""instanceRef":{}"#
+);
 
 /// One of the two scopes, with its kinds.
 pub trait Scope: Clone + Copy + Debug + Eq + Hash + Send + Sync + 'static {

@@ -8,6 +8,8 @@
 mod pieces;
 mod raw;
 
+use serde::{Deserialize, Deserializer};
+
 pub use pieces::{member, pieces};
 pub use raw::{RawObject, text_of};
 
@@ -20,6 +22,18 @@ pub const MAX_VALUES: usize = 100_000;
 /// inside other levels, and again in `managedFields`. Many JSON readers, also `serde_json`, fail on a whole
 /// list if anything in it has 128 levels.
 pub const MAX_DEPTH: usize = 64;
+
+/// Reads `null` as the default, because Go clients send `null` for what is empty.
+///
+/// # Errors
+/// The value has another type.
+pub fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
 
 /// The position of a reader of JSON text, which may be given in parts.
 #[derive(Clone, Copy, Debug, Default)]

@@ -22,7 +22,7 @@ pub(crate) const JITTER: f64 = 0.2;
 pub(crate) struct Timing {
     /// A candidate does not take a lease before it has seen it unchanged for this long.
     pub(crate) lease_duration: Duration,
-    /// A leader that cannot renew its lease for this long ends.
+    /// A leader that cannot renew its lease for this long stops its work.
     pub(crate) renew_deadline: Duration,
     /// The leader renews the lease, and the candidates read it, once in this period.
     pub(crate) retry_period: Duration,

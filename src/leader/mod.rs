@@ -5,14 +5,17 @@
 //!   measures this with its own monotonic clock.
 //! * A write takes or renews the version of the lease that was read, so of two candidates one fails.
 //! * The leadership ends one renew deadline after the leader *sent* its last successful renewal. So the
-//!   leader knows that it has lost the lease before another replica can take it. The process then ends at
-//!   once, like in a crash. A crash leaves nothing that the next leader cannot continue.
+//!   leader knows that it has lost the lease before another replica can take it. It then drops all its work
+//!   at once, like in a crash, and becomes a candidate again. A crash leaves nothing that the next leader
+//!   cannot continue.
 //! * A process that was suspended and continues may still be about to send requests. Before each of them it
 //!   asks `Leadership::is_valid`.
 //! * A leader that receives a stop signal finishes its work and then releases the lease.
 //!
-//! `lease` decides, `store` reads and writes, and `Candidate` connects the two.
+//! `lease` decides, `store` reads and writes, and `Candidate` connects the two. `election` runs a candidate
+//! on a thread of its own.
 
+pub(crate) mod election;
 pub(crate) mod lease;
 pub(crate) mod store;
 #[cfg(test)]
@@ -68,13 +71,13 @@ impl Leadership {
 pub(crate) enum LeadershipLost {
     /// Another process holds the lease, or no process does.
     #[error(
-        "this replica no longer leads and ends: {} the lease {lease}",
+        "this replica no longer leads and stops its work: {} the lease {lease}",
         .holder.as_deref().map_or_else(|| "no replica holds".to_owned(), |holder| format!("{holder} holds"))
     )]
     NotHolder { lease: String, holder: Option<String> },
     /// The lease was not renewed in time, so another replica may take it soon.
     #[error(
-        "this replica no longer leads and ends: the lease {lease} was not renewed within {renew_deadline:?}; check the \
+        "this replica no longer leads and stops its work: the lease {lease} was not renewed within {renew_deadline:?}; check the \
          connection to the API server"
     )]
     Expired { lease: String, renew_deadline: Duration },
@@ -126,6 +129,8 @@ impl<L: Leases> Candidate<L> {
         mut on_standby: impl FnMut(),
     ) -> Option<Leadership> {
         let (mut stop, mut known_holder) = (pin!(stop), None);
+        // What is left of an earlier leadership stays invalid.
+        self.valid_until = watch::Sender::new(Instant::now());
         let lease = self.leases.describe();
         loop {
             let retry = Instant::now() + self.timing.retry_period.mul_f64(1.0 + JITTER * random_fraction());

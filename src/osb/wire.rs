@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{PlanId, ServiceId};
-use crate::json::RawObject;
+use crate::json::{RawObject, null_default};
 
 /// The `platform` of every context and of the originating identity (Kubernetes profile).
 pub const PLATFORM: &str = "kubernetes";
@@ -36,10 +36,10 @@ pub struct ContextObject {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct MaintenanceInfo {
     /// The version, as in `2.1.0`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_default")]
     pub version: String,
     /// What is new in this version. Requests do not have it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub description: String,
 }
 

@@ -41,7 +41,7 @@ impl Pace<'_> {
     #[must_use]
     pub fn quiet_until(self, sent: Option<&MicroTime>) -> Timestamp {
         let sent = sent.map_or(self.now, |time| time.0);
-        later(sent, self.settings.quiet_period()).max(later(self.now, self.settings.request_timeout))
+        self.settings.quiet_until(sent, self.now).max(later(self.now, self.settings.request_timeout))
     }
 
     /// Whether an operation that began at `since` has taken longer than the limit.

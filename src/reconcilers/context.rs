@@ -6,12 +6,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 
 use super::{
+    events::lane::EventLane,
     expectations::Expectations,
     memory::{BrokerMemory, Memories, OperationMemory},
     settings::ReconcileSettings,
+    writes::permits::WritePermits,
 };
 use crate::{
     annotation_allowlist::AnnotationAllowlist, brokers::Brokers, caches::Caches, leader::Leadership,
@@ -28,8 +30,8 @@ pub struct Context {
     pub brokers: Brokers,
     /// The memory for what comes from users and brokers.
     pub memory: Arc<MemoryBudget>,
-    /// Publishes Events.
-    pub recorder: Recorder,
+    /// The Events that wait to be published.
+    pub events: EventLane,
     /// Counts reconciles and writes.
     pub metrics: Arc<Metrics>,
     /// The persisted id of this cluster. Requests to brokers hold it.
@@ -45,7 +47,7 @@ pub struct Context {
     /// The memories of broker objects.
     pub catalogs: Memories<BrokerMemory>,
     /// Limits how many writes are in progress at the API server.
-    pub writes: tokio::sync::Semaphore,
+    pub writes: WritePermits,
     /// Whether the operator is shutting down. If so, it starts no more requests to brokers.
     pub stopping: AtomicBool,
     /// Until when this process is the leader. It sends and writes nothing after that.

@@ -1,9 +1,15 @@
 //! Which Events does the operator publish? They follow from the changes of conditions, for users of
 //! `kubectl describe`.
+//!
+//! * [`queue`]: the Events that wait. [`lane`]: the task that publishes them, after all other writes.
 
+pub mod lane;
+pub mod queue;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType};
 
+use self::queue::{EventType, Pending};
 use super::{context::Context, reason::Reason};
 use crate::crd::{Condition, ConditionStatus, ConditionType};
 
@@ -11,7 +17,7 @@ use crate::crd::{Condition, ConditionStatus, ConditionType};
 const NOTE_LIMIT: usize = 1000;
 
 /// Reasons without an Event: intermediate steps, and waits that end by themselves. The conditions show them.
-const WITHOUT_EVENT: [Reason; 13] = [
+const WITHOUT_EVENT: [Reason; 14] = [
     Reason::Provisioning,
     Reason::UpdatingInstance,
     Reason::Deprovisioning,
@@ -24,6 +30,7 @@ const WITHOUT_EVENT: [Reason; 13] = [
     Reason::BindingRequestInFlight,
     Reason::UnbindingRequestInFlight,
     Reason::ErrorInstanceNotReady,
+    Reason::WaitingForTurn,
     Reason::OrphanMitigationSuccessful,
 ];
 
@@ -61,22 +68,17 @@ fn has_other_faults(old: &Condition, new: &Condition) -> bool {
     new.reason == Reason::FetchedCatalog.to_string() && old.message != new.message
 }
 
-/// Publishes Events in the background. No reconcile waits for an Event, or fails because of one.
+/// Queues the Events about a change. No reconcile waits for an Event, or fails because of one.
 pub fn publish(context: &Context, object: &ObjectReference, from: &[Condition], to: &[Condition]) {
     for (type_, condition) in events_for(from, to) {
-        let event = Event {
+        let event = Pending {
+            object: object.clone(),
             type_,
             reason: condition.reason.clone(),
-            note: Some(crate::osb::sanitize::clip(&condition.message, NOTE_LIMIT)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
+            note: crate::osb::sanitize::clip(&condition.message, NOTE_LIMIT),
+            time: Timestamp::now(),
         };
-        let (recorder, reference) = (context.recorder.clone(), object.clone());
-        tokio::spawn(async move {
-            if let Err(error) = recorder.publish(&event, &reference).await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "cannot publish an Event");
-            }
-        });
+        context.events.push(event, &context.metrics);
     }
 }
 

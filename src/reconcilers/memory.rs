@@ -19,6 +19,12 @@ pub struct OperationMemory {
     pub not_before: Option<Timestamp>,
     /// The last answer of a broker to a request for credentials had none.
     pub without_credentials: bool,
+    /// The generation of the spec whose Secrets were missing or wrong when they were last read, and when that was.
+    pub unreadable: Option<(i64, Timestamp)>,
+    /// The version of the binding's Secret whose data was read last, and whether somebody had changed it.
+    pub judged: Option<(u64, bool)>,
+    /// When the operator last wrote the credentials again because somebody had changed them.
+    pub put_right: Option<Timestamp>,
     /// When a description from the broker was last written to the status.
     pub described: Option<Timestamp>,
 }
@@ -41,6 +47,8 @@ pub struct BrokerMemory {
     /// How many other broker objects this one could take the place of. When there are more, the operator
     /// tries again at once.
     pub replaced: usize,
+    /// How many writes the catalogs have caused that count still (`super::broker`).
+    pub owed: i64,
 }
 
 /// The memories of all objects of one type, by uid.

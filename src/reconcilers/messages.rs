@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::backoff::later;
-use crate::crd::common::BrokerKey;
+use crate::crd::{Defects, common::BrokerKey};
 
 /// The shortest time between two messages about one operation that have the same reason.
 const DESCRIPTION_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -15,6 +15,16 @@ pub const RETRY_TIMEOUT: &str = "Stopping reconciliation retries because too muc
 
 /// The message when orphan mitigation has ended.
 pub const MITIGATION_COMPLETED: &str = "Orphan mitigation was completed successfully";
+
+/// The message for an object that cannot be read in full.
+#[must_use]
+pub fn unreadable(defects: &Defects) -> String {
+    let subresource =
+        if defects.status.is_empty() { "" } else { " (for a status: with --subresource=status)" };
+    format!(
+        "The operator cannot read {defects}. It sends no request for this object until you correct this{subresource}"
+    )
+}
 
 /// The message when orphan mitigation starts: its cause, and the time from which on the DELETE is sent.
 /// `noun` is `instance` or `binding`.
@@ -46,6 +56,25 @@ pub fn with_next_try(message: &str, next: Timestamp) -> String {
 #[must_use]
 pub fn waiting(broker: &BrokerKey, since: Timestamp) -> String {
     format!("the {broker} has not answered since {since:.0}")
+}
+
+/// The part of a message that says that a request waits for its turn, and since when it has not been sent.
+#[must_use]
+pub fn waiting_for_turn(broker: &BrokerKey, under_way: usize, now: Timestamp) -> String {
+    format!(
+        "{WAITS_FOR_TURN} at the {broker}: at {now:.0} the broker had not answered {under_way} other requests; the operator sends \
+         the request as soon as it may"
+    )
+}
+
+/// The start of [`waiting_for_turn`].
+pub const WAITS_FOR_TURN: &str = "the request waits for its turn";
+
+/// The part of a message before [`waiting_for_turn`]. `None`: the message does not say that.
+#[must_use]
+pub fn before_turn(message: &str) -> Option<&str> {
+    let (before, _) = message.split_once(WAITS_FOR_TURN)?;
+    Some(before.trim_end_matches("; "))
 }
 
 /// Whether a message about an operation in progress is written to the status. `shown` are the messages of the

@@ -5,29 +5,27 @@
 //! Parameters are a tree of values only while they are merged, and only after the values were counted.
 //! Reconciles keep them as text, because many reconciles may wait for brokers.
 
-use std::collections::HashSet;
+mod sources;
 
-use kube::Client;
+use std::{collections::HashSet, sync::Arc};
+
 use serde::Deserialize as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{error::ReconcileError, hex::hex, legacy::checksum};
+pub use self::sources::{MAX_SECRET_BYTES, Source, SourceValue, read};
+use super::{hex::hex, legacy::checksum};
 use crate::{
-    crd::common::{JsonObject, ParametersFromSource, SecretKeyReference},
+    crd::common::JsonObject,
     json::{MAX_DEPTH, MAX_VALUES, RawObject, depth, values},
-    kube_api::secrets::find_secret,
+    memory_budget::{Reservation, one_at_a_time},
     osb::sanitize::{clip, display, redact},
 };
 
 /// How much of a name or key a message quotes, in bytes. A key of JSON in a Secret may be as long as the
 /// Secret.
 const QUOTE_LIMIT: usize = 256;
-
-/// How many bytes are read from Secrets for one request: four of the largest Secrets. A spec may name one
-/// Secret many times.
-const MAX_SECRET_BYTES: usize = 4 << 20;
 
 /// The status has this text in place of a value from a Secret.
 pub const REDACTED: &str = "<redacted>";
@@ -40,6 +38,8 @@ pub struct Parameters {
     /// The same, with [`REDACTED`] in place of each value from a Secret.
     shown: Option<RawObject>,
     checksum: String,
+    /// The memory for it, if it was reserved. Copies share it.
+    _memory: Option<Arc<Reservation>>,
 }
 
 /// Why the parameters cannot be merged. The message names the field and what to do.
@@ -49,60 +49,22 @@ pub struct ParametersError {
     pub message: String,
 }
 
-/// A value in a Secret that `parametersFrom` names.
-pub struct Source {
-    /// The entry of the spec.
-    pub reference: SecretKeyReference,
-    /// The value, or why there is none.
-    pub value: SourceValue,
-}
-
-/// The result of reading an entry of `parametersFrom`.
-pub enum SourceValue {
-    /// The Secret does not exist.
-    NoSecret,
-    /// The Secret does not have the key.
-    NoKey,
-    /// The value.
-    Bytes(Zeroizing<Vec<u8>>),
-    /// Together with the values before it, the value exceeds the limit for one request.
-    TooLarge,
-}
-
-/// Reads the Secrets that `parametersFrom` names.
-///
-/// # Errors
-/// The API server did not answer. A missing Secret is not an error here, as [`merge`] reports it.
-pub async fn read(
-    client: &Client,
-    namespace: &str,
-    sources: &[ParametersFromSource],
-) -> Result<Vec<Source>, ReconcileError> {
-    let mut read = Vec::with_capacity(sources.len());
-    let mut budget = MAX_SECRET_BYTES;
-    for ParametersFromSource { secret_key_ref: reference } in sources {
-        let value = match find_secret(client, namespace, &reference.name).await? {
-            None => SourceValue::NoSecret,
-            Some(secret) => match secret.data.and_then(|mut data| data.remove(&reference.key)) {
-                None => SourceValue::NoKey,
-                Some(bytes) if bytes.0.len() > budget => SourceValue::TooLarge,
-                Some(bytes) => {
-                    budget -= bytes.0.len();
-                    SourceValue::Bytes(Zeroizing::new(bytes.0))
-                }
-            },
-        };
-        read.push(Source { reference: reference.clone(), value });
-    }
-    Ok(read)
-}
-
 /// Merges the parameters of the spec and those from Secrets. No key may occur twice. Pure.
 ///
 /// # Errors
 /// A Secret or key is missing; a value is not a JSON object, or is too deep or too large; or a key occurs
 /// twice.
 pub fn merge(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameters, ParametersError> {
+    let of_secret = |source: &Source| match &source.value {
+        SourceValue::Bytes(bytes) => bytes.len(),
+        SourceValue::NoSecret | SourceValue::NoKey | SourceValue::TooLarge => 0,
+    };
+    let length =
+        sources.iter().map(of_secret).sum::<usize>() + inline.map_or(0, |inline| inline.text().len());
+    one_at_a_time(length, || merge_now(inline, sources))
+}
+
+fn merge_now(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameters, ParametersError> {
     let mut budget = ValueBudget::default();
     let mut merged = Merged::default();
     if let Some(inline) = inline {
@@ -228,7 +190,7 @@ impl Merged {
             hidden.for_each(|(_, value)| *value = REDACTED.into());
             serialized(&all)?
         };
-        Ok(Parameters { sent: Some(sent), shown: Some(shown), checksum })
+        Ok(Parameters { sent: Some(sent), shown: Some(shown), checksum, _memory: None })
     }
 }
 
@@ -298,6 +260,10 @@ impl Parameters {
         let Some(defaults) = defaults else {
             return Ok(self);
         };
+        one_at_a_time(self.length() + defaults.text().len(), || self.with_given_defaults(defaults))
+    }
+
+    fn with_given_defaults(self, defaults: &RawObject) -> Result<Self, ParametersError> {
         let mut budget = ValueBudget::default();
         if let Some(sent) = &self.sent {
             budget.take(sent.text().as_bytes()).map_err(|excess| error_at("the parameters", &excess))?;
@@ -308,6 +274,18 @@ impl Parameters {
         defaults.retain(|key, _| !secret_keys.contains(key));
         let all = merge_objects(Some(&defaults), Some(&all)).unwrap_or_default();
         Merged { all, secret_keys }.finish()
+    }
+
+    /// The length of the text for the broker, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.sent.as_ref().map_or(0, |sent| sent.text().len())
+    }
+
+    /// These parameters with the memory that was reserved for them.
+    #[must_use]
+    pub fn keeping(self, memory: Option<Arc<Reservation>>) -> Self {
+        Self { _memory: memory, ..self }
     }
 
     /// The parameters for the broker. `None` if there are none.
@@ -334,6 +312,10 @@ impl Parameters {
     /// text would remain.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
+        one_at_a_time(self.length(), || self.redact_now(text))
+    }
+
+    fn redact_now(&self, text: &str) -> String {
         let Ok(Merged { all, secret_keys }) = self.tree() else {
             return REDACTED.to_owned();
         };

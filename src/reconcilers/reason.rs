@@ -79,6 +79,8 @@ reasons! {
     ErrorInjectingBindResult,
     FetchingBindingFailed,
     ErrorNonbindableServiceClass,
+    /// Somebody has changed the credentials in the Secret.
+    CredentialsEdited,
     /// The credentials have expired.
     CredentialsExpired,
     /// The broker wants the credentials to be renewed.
@@ -88,6 +90,10 @@ reasons! {
     ReferencesNonexistentInstance,
     ErrorAsyncOperationInProgress,
     ServiceBindingNeedsOrphanMitigation,
+
+    // All
+    /// The object has what the operator cannot read.
+    Unreadable,
 
     // Both
     /// A person has removed the finalizer.
@@ -105,6 +111,8 @@ reasons! {
     ReferencesNonexistentServicePlan,
     ReferencesNonexistentBroker,
     ErrorWithParameters,
+    /// The request is not sent yet, because the broker has not answered others.
+    WaitingForTurn,
     ErrorFindingNamespaceForInstance,
 }
 

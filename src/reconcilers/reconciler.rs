@@ -5,7 +5,11 @@
 //! of both depend on their arguments only: time, settings and the state of the cluster are arguments. All
 //! effects are in the runner (`super::runner`), in [`Reconciler::observe`] and in [`Reconciler::call`].
 
-use std::{fmt::Debug, future::Future, sync::Arc};
+use std::{
+    fmt::Debug,
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::object::HasStatus};
@@ -46,6 +50,17 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
 
+    /// Reads what [`Step::Read`] asks for, which takes memory. If there is none now, waits for it if it may;
+    /// otherwise the result is `false`, and nothing was read.
+    #[must_use]
+    fn read_secrets(
+        _: &mut Observed<Self>,
+        _may_wait: bool,
+        _: &Context,
+    ) -> impl Future<Output = Result<bool, ReconcileError>> + Send {
+        ready(Ok(true))
+    }
+
     /// Releases large values before a wait. The runner observes again before it decides anything.
     fn release_memory(_: &mut Self::Dependencies) {}
 
@@ -65,8 +80,15 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         None
     }
 
-    /// The key of the concurrency limits for the request.
-    fn concurrency_key(call: &Self::Call) -> ConcurrencyKey;
+    /// The status to write while the request waits for its turn behind a broker that has not answered `under_way` others.
+    /// It does not depend on what [`Self::release_memory`] releases. `None`: the present one says it all. Pure.
+    #[must_use]
+    fn queued(_: &Observed<Self>, _: &ConcurrencyKey, _under_way: usize) -> Option<Self::Status> {
+        None
+    }
+
+    /// The key of the concurrency limits for the request about this object.
+    fn concurrency_key(object: &Self::Object, call: &Self::Call) -> ConcurrencyKey;
 
     /// Whether another object may have got since what this one is about to request.
     #[must_use]
@@ -126,6 +148,9 @@ pub enum Step<S, C> {
     Claim(ObjectPatch<S>),
     /// Remove our finalizer.
     RemoveFinalizer,
+    /// Read the Secrets that the spec names, and merge the parameters. The decision depends on them, and nothing
+    /// else prevents it.
+    Read,
     /// Write this status, which differs from the current one.
     Record(S),
     /// Write this intent, and then send the request that it announces.

@@ -97,7 +97,6 @@ pub fn holds_secret(shown: Option<&RawObject>) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use zeroize::Zeroizing;
 
     use super::*;
     use crate::{
@@ -118,7 +117,7 @@ mod tests {
             advice: " (advice)".into(),
         };
         let text = json!({"password": "hunter2"}).to_string().into_bytes();
-        let value = SourceValue::Bytes(Zeroizing::new(text));
+        let value = SourceValue::of(text);
         let read = merge(None, &[Source { reference: source(), value }]);
         let lost = merge(None, &[Source { reference: source(), value: SourceValue::NoSecret }]);
         let sum = read.as_ref().ok().unwrap().checksum().to_owned();

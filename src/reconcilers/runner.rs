@@ -31,8 +31,9 @@ use super::{
     writes::{self, RejectedWrite, Write},
 };
 use crate::{
-    brokers::permits::ConcurrencyKey,
+    brokers::permits::{ConcurrencyKey, Permit},
     caches::queue::Slot,
+    clock,
     crd::{
         Condition, FINALIZER,
         condition::{ConditionType, find},
@@ -141,7 +142,7 @@ pub fn after_error(uid: &str, error: &ReconcileError, context: &Context) -> Acti
     if error.is_conflict() {
         return Action::requeue(CONFLICT_RETRY_DELAY);
     }
-    let now = Timestamp::now();
+    let now = clock::now();
     let failures = context.expectations.record_failure(uid);
     let pace = Pace { now, settings: &context.settings, uid };
     requeue(pace.retry_at(now, failures - 1), now)
@@ -154,8 +155,7 @@ async fn run<R: Reconciler>(
 ) -> Result<Action, ReconcileError> {
     let dependencies = R::observe(&object, context).await?;
     let memory = R::memories(context).get(&uid(&*object));
-    let observed =
-        Observed { object, dependencies, memory, settings: context.settings, now: Timestamp::now() };
+    let observed = Observed { object, dependencies, memory, settings: context.settings, now: clock::now() };
     Reconcile::<R> { context, observed, source: ObjectSource::Cache, slot: Some(slot) }.run().await
 }
 
@@ -163,14 +163,14 @@ struct Reconcile<'a, R: Reconciler> {
     context: &'a Context,
     observed: Observed<R>,
     source: ObjectSource,
-    /// The slot, until a request needs a permit: from then on, the permits are the limit.
+    /// The slot, until something must be waited for: from then on, permits and memory are the limit.
     slot: Option<Slot>,
 }
 
 impl<R: Reconciler> Reconcile<'_, R> {
     async fn run(mut self) -> Result<Action, ReconcileError> {
         for _ in 0..STEP_LIMIT {
-            self.observed.now = Timestamp::now();
+            self.observed.now = clock::now();
             if let ControlFlow::Break(action) = self.step().await? {
                 return Ok(action);
             }
@@ -187,6 +187,12 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 return Ok(ControlFlow::Continue(()));
             }
             Step::RemoveFinalizer => return self.remove_finalizer().await,
+            Step::Read => {
+                // It may wait for memory that requests to a slow broker hold.
+                self.slot = None;
+                R::read_secrets(&mut self.observed, true, self.context).await?;
+                return Ok(ControlFlow::Continue(()));
+            }
             Step::Record(status) => {
                 self.record(&status).await?;
                 return Ok(ControlFlow::Continue(()));
@@ -195,13 +201,15 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 self.write_or_fail(writes).await?;
                 return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL)));
             }
-            Step::Attempt { call, .. } | Step::Call { call, .. } => R::concurrency_key(&call),
+            Step::Attempt { call, .. } | Step::Call { call, .. } => {
+                R::concurrency_key(&self.observed.object, &call)
+            }
         };
         self.slot = None;
-        // Thousands of objects may wait for one broker, so they release large values meanwhile.
-        let dependencies = &mut self.observed.dependencies;
-        let Context { brokers, caches, .. } = self.context;
-        let permit = brokers.acquire(caches, &key, || R::release_memory(dependencies)).await;
+        let permit = match self.context.brokers.try_acquire(&self.context.caches, &key) {
+            Some(permit) => permit,
+            None => self.wait_for_turn(&key).await,
+        };
         if self.context.is_stopping() {
             return Ok(ControlFlow::Break(Action::await_change()));
         }
@@ -223,20 +231,44 @@ impl<R: Reconciler> Reconcile<'_, R> {
         holding(self.send_if_due(&key)).await
     }
 
+    /// Waits for the right to send a request. After a long wait the status says so, once.
+    async fn wait_for_turn(&mut self, key: &ConcurrencyKey) -> Permit {
+        // Thousands of objects may wait for one broker, so they release large values meanwhile.
+        R::release_memory(&mut self.observed.dependencies);
+        let Context { brokers, caches, .. } = self.context;
+        let mut turn = pin!(brokers.acquire(caches, key));
+        let under_way = tokio::select! {
+            biased;
+            permit = &mut turn => return permit,
+            under_way = brokers.long_wait(key) => under_way,
+        };
+        self.observed.now = clock::now();
+        self.show_waiting(R::queued(&self.observed, key, under_way)).await;
+        turn.await
+    }
+
     /// Plans again, and sends the request if it still has this concurrency key.
     async fn send_if_due(&mut self, key: &ConcurrencyKey) -> Result<ControlFlow<Action>, ReconcileError> {
-        self.observed.now = Timestamp::now();
-        match R::plan(&self.observed) {
-            Step::Attempt { intent, call } if R::concurrency_key(&call) == *key => {
+        self.observed.now = clock::now();
+        let mut step = R::plan(&self.observed);
+        if matches!(step, Step::Read) {
+            if !R::read_secrets(&mut self.observed, false, self.context).await? {
+                // The next iteration waits for memory. Others use the permit meanwhile.
+                return Ok(ControlFlow::Continue(()));
+            }
+            step = R::plan(&self.observed);
+        }
+        match step {
+            Step::Attempt { intent, call } if R::concurrency_key(&self.observed.object, &call) == *key => {
                 self.patch(intent).await?;
-                let writing = Timestamp::now().duration_since(self.observed.now);
+                let writing = clock::now().duration_since(self.observed.now);
                 if writing > self.context.settings.request_timeout / 2 {
                     // The quiet period is computed for a request that is sent soon after its intent.
                     return Err(ReconcileError::IntentExpired);
                 }
                 self.send(call).await
             }
-            Step::Call { before, call } if R::concurrency_key(&call) == *key => {
+            Step::Call { before, call } if R::concurrency_key(&self.observed.object, &call) == *key => {
                 self.write_or_fail(before).await?;
                 self.send(call).await
             }
@@ -267,7 +299,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 self.show_waiting(waiting).await;
                 answering.await
             };
-            self.observed.now = Timestamp::now();
+            self.observed.now = clock::now();
             let Absorbed { writes, next, memory } = R::absorb(&self.observed, answer);
             self.remember(memory);
             let mut rejected = Vec::new();

@@ -19,7 +19,7 @@ use super::{
     Stop,
     controller::control,
     triggers,
-    watch::{ReadResult, readable_events, run_watch},
+    watch::{readable_events, run_watch},
 };
 use crate::{
     caches::{
@@ -28,7 +28,7 @@ use crate::{
         object_key::ObjectKey,
         queue::Slot,
     },
-    crd::{common::BrokerKey, scope::Object},
+    crd::{Readable, common::BrokerKey, scope::Object},
     reconcilers::{
         ReconcileError,
         action::Action,
@@ -88,7 +88,7 @@ impl Kinds {
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         let context = Arc::clone(&self.context);
-        let api: Api<ReadResult<K>> = Api::all(context.client.clone());
+        let api: Api<Readable<K>> = Api::all(context.client.clone());
         self.watch(kind, readable_events(api), move |change, caches| {
             if let Some(gone) = change.gone() {
                 context.forget(gone.uid());

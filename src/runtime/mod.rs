@@ -12,12 +12,14 @@ pub mod triggers;
 mod watch;
 
 use std::{
-    future::Future,
+    future::{Future, pending},
     net::IpAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -28,23 +30,24 @@ use futures::{
 };
 use kube::{
     Api, Client,
-    runtime::{
-        WatchStreamExt as _,
-        events::{Recorder, Reporter},
-        watcher,
-    },
+    runtime::{WatchStreamExt as _, watcher},
 };
-use tokio::{net::TcpListener, sync::watch as signal};
+use tokio::{
+    net::TcpListener,
+    sync::watch as signal,
+    time::{sleep, timeout},
+};
 
-use self::kind::Kinds;
+use self::{kind::Kinds, watch::drop_managed_fields};
 use crate::{
     annotation_allowlist::AnnotationAllowlist,
     brokers::Brokers,
     caches::Caches,
+    clock,
     config::Config,
     crd::{ClusterWide, Namespaced, common::BrokerKey},
-    kube_api::{self, request::MANAGER},
-    leader::{self, Candidate, Leadership, lease::Timing, store::ApiLease},
+    kube_api,
+    leader::{self, Leadership, election::Election, lease::Timing},
     memory_budget::MemoryBudget,
     metrics::Metrics,
     osb::Limits,
@@ -52,21 +55,32 @@ use crate::{
         binding::BindingReconciler,
         context::Context,
         credentials,
+        events::lane::EventLane,
         expectations::Expectations,
         instance::InstanceReconciler,
         memory::Memories,
         runner,
-        writes::secret::{HELD, LABEL_BINDING},
+        settings::ReconcileSettings,
+        writes::{
+            digest,
+            permits::WritePermits,
+            secret::{HELD, LABEL_BINDING},
+        },
     },
     server::{self, Readiness},
 };
+
+/// How long the work of a leadership that was lost may take to end. It has only to notice it.
+const ABORT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest delay between two attempts to read the id of the cluster.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// Runs the operator until `stop` ends. Then it finishes the requests that it has sent, and starts no others.
 /// `api_server` has the addresses of the API server, which namespaced brokers may not have.
 ///
 /// # Errors
-/// The settings contradict each other, the cluster id cannot be read or written, the port is not available,
-/// this replica has lost the lease, or a part of the operator has ended.
+/// The settings contradict each other, the port is not available, or a part of the operator has ended.
 pub async fn run(
     client: Client,
     api_server: Vec<IpAddr>,
@@ -77,19 +91,24 @@ pub async fn run(
     let timing = config.election.timing()?;
     let stop = stop.boxed().shared();
     let (state, shown_state) = signal::channel(Readiness::Starting);
-    let (caches, metrics) = (Arc::new(Caches::new(!config.no_secret_watch)), Arc::new(Metrics::new()?));
+    let caches = signal::Sender::new(Arc::new(Caches::new(!config.no_secret_watch)));
+    let metrics = Arc::new(Metrics::new()?);
     let shown = {
-        let (caches, metrics) = (Arc::clone(&caches), Arc::clone(&metrics));
-        move || Ok(metrics.render(&snapshot::snapshot(&caches))?)
+        let (caches, metrics) = (caches.subscribe(), Arc::clone(&metrics));
+        move || {
+            let caches = Arc::clone(&caches.borrow());
+            Ok(metrics.render(&snapshot::snapshot(&caches))?)
+        }
     };
     let mut probes = tokio::spawn(server::serve(listener, shown_state, shown, stop.clone()));
     let limits = config.limits(api_server);
+    let state = Arc::new(state);
     let process = Process { client, limits, config, caches, metrics, state, stop: stop.clone() };
-    let mut operation = std::pin::pin!(process.operate_while_leading(timing));
+    let mut operation = pin!(process.operate_while_leading(timing));
     tokio::select! {
         operated = &mut operation => operated?,
         served = &mut probes => {
-            served.context("the probes ended in a panic")??;
+            served.context("the probes ended in a panic")?;
             // These tasks end as soon as `stop` ends, but the operator still has requests to finish.
             operation.await?;
         }
@@ -105,62 +124,121 @@ struct Process<'a> {
     client: Client,
     limits: Limits,
     config: &'a Config,
-    caches: Arc<Caches>,
+    /// The caches of the present leadership. Each leadership fills its own.
+    caches: signal::Sender<Arc<Caches>>,
     metrics: Arc<Metrics>,
-    state: signal::Sender<Readiness>,
+    state: Arc<signal::Sender<Readiness>>,
     stop: Stop,
 }
 
 impl Process<'_> {
-    /// Operates as long as this replica leads, if there is an election. Before it leads it reads and writes
-    /// only the lease: a new leader lists all objects, so there is no need to watch them earlier.
+    /// Operates whenever this replica leads, if there is an election. Before it leads it reads and writes only the
+    /// lease: a new leader lists all objects, so there is no need to watch them earlier.
+    ///
+    /// A replica that loses the lease does not end: the kubelet starts a container that ends again and again later and
+    /// later, and a cluster with one replica would have no operator for minutes.
     async fn operate_while_leading(self, timing: Option<Timing>) -> anyhow::Result<()> {
-        let Some(timing) = timing else { return self.operate(Leadership::without_election()).await };
-        let lease = ApiLease::new(self.client.clone(), self.config.election_namespace(), leader::LEASE_NAME);
-        let mut candidate = Candidate::new(lease, leader::identity(), timing);
-        self.metrics.set_leader(leader::LEASE_NAME, false);
-        let stand_by = || {
-            self.state.send_replace(Readiness::StandingBy);
+        let Some(timing) = timing else {
+            return self.operate(Leadership::without_election(), pending::<()>()).await.map(drop);
         };
-        let Some(leadership) = candidate.campaign(self.stop.clone(), stand_by).await else { return Ok(()) };
-        self.metrics.set_leader(leader::LEASE_NAME, true);
-        self.state.send_replace(Readiness::Starting);
-        tokio::select! {
-            biased;
-            lost = candidate.renew_until_lost() => return Err(lost.into()),
-            operated = self.operate(leadership) => operated?,
-        }
-        // All requests have ended.
-        candidate.release().await;
+        let mut election = Election::new(self.config.election_namespace(), timing).await?;
         self.metrics.set_leader(leader::LEASE_NAME, false);
-        Ok(())
+        loop {
+            let state = Arc::clone(&self.state);
+            let stand_by = move || {
+                state.send_replace(Readiness::StandingBy);
+            };
+            let campaign = election.campaign(self.stop.clone(), stand_by).await?;
+            let Some((leadership, mut term)) = campaign else { return Ok(()) };
+            self.metrics.set_leader(leader::LEASE_NAME, true);
+            self.state.send_replace(Readiness::Starting);
+            let ended = self.operate(leadership, term.lost()).await?;
+            self.metrics.set_leader(leader::LEASE_NAME, false);
+            let Some(lost) = ended else {
+                // All requests have ended.
+                term.release().await;
+                return Ok(());
+            };
+            self.state.send_replace(Readiness::Starting);
+            tracing::warn!("{}", lost?);
+            election.again(term).await?;
+        }
     }
 
-    /// Fills the caches, then runs the controllers until `stop` ends and their requests have ended.
-    async fn operate(&self, leadership: Leadership) -> anyhow::Result<()> {
-        let (context, outdated) = self.context(leadership).await?;
+    /// Fills the caches, then runs the controllers until `stop` ends and their requests have ended, or until the
+    /// leadership is lost. Returns why it was lost.
+    async fn operate<T>(
+        &self,
+        leadership: Leadership,
+        lost: impl Future<Output = T>,
+    ) -> anyhow::Result<Option<T>> {
+        let mut lost = pin!(lost);
+        let cluster_id = tokio::select! {
+            biased;
+            lost = &mut lost => return Ok(Some(lost)),
+            () = self.stop.clone() => return Ok(None),
+            cluster_id = self.cluster_id() => cluster_id,
+        };
+        let (context, outdated) = self.context(leadership, cluster_id);
         let mut kinds = assemble(&context, &self.stop);
         kinds.add_outdated(outdated);
-        let (stop, stopping) = (self.stop.clone(), Arc::clone(&context));
-        tokio::spawn(stop.map(move |()| stopping.stopping.store(true, Ordering::Relaxed)));
+        let (stop, stopping) = (self.stop.clone(), Arc::downgrade(&context));
+        tokio::spawn(stop.map(move |()| {
+            if let Some(context) = stopping.upgrade() {
+                context.stopping.store(true, Ordering::Relaxed);
+            }
+        }));
+        let caches = Arc::clone(&context.caches);
         let on_filled = || {
-            let (instances, bindings) = (self.caches.instances.len(), self.caches.bindings.len());
+            let (instances, bindings) = (caches.instances.len(), caches.bindings.len());
             tracing::info!(instances, bindings, "the caches are filled");
             self.state.send_replace(Readiness::Working);
         };
-        kinds.run(on_filled).await
+        let lost = tokio::select! {
+            biased;
+            lost = lost => lost,
+            ran = kinds.run(on_filled) => return ran.map(|()| None),
+            // Events that still wait when the operator stops are lost.
+            never = context.events.run(&context) => never,
+        };
+        // The tasks of the watches and controllers were told to end. Each of them holds the context until it has ended.
+        let work = Arc::downgrade(&context);
+        drop(context);
+        let ended = async {
+            while work.strong_count() > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(ABORT_LIMIT, ended)
+            .await
+            .context("this replica no longer leads, and its work does not end")?;
+        Ok(Some(lost))
+    }
+
+    /// The id of the cluster. Tries until the API server answers.
+    async fn cluster_id(&self) -> String {
+        let Self { client, config, .. } = self;
+        let (namespace, name) = (&config.cluster_id_configmap_namespace, &config.cluster_id_configmap_name);
+        let mut delay = Duration::from_secs(1);
+        loop {
+            match kube_api::cluster_id::ensure(client.clone(), namespace, name).await {
+                Ok(id) => return id,
+                Err(error) => tracing::error!(%error, ?delay, "the operator cannot begin; it tries again"),
+            }
+            sleep(delay).await;
+            delay = LONGEST_DELAY.min(delay * 2);
+        }
     }
 
     /// The context of all controllers, and the stream of brokers that report a changed catalog.
-    async fn context(
+    fn context(
         &self,
         leadership: Leadership,
-    ) -> anyhow::Result<(Arc<Context>, UnboundedReceiver<BrokerKey>)> {
+        cluster_id: String,
+    ) -> (Arc<Context>, UnboundedReceiver<BrokerKey>) {
         let Self { client, config, .. } = self;
-        let namespace = &config.cluster_id_configmap_namespace;
-        let cluster_id =
-            kube_api::cluster_id::ensure(client.clone(), namespace, &config.cluster_id_configmap_name)
-                .await?;
+        let caches = Arc::new(Caches::new(!config.no_secret_watch));
+        self.caches.send_replace(Arc::clone(&caches));
         let metrics = Arc::clone(&self.metrics);
         let memory = Arc::new(MemoryBudget::of(config.memory_budget()));
         let (brokers, outdated) = Brokers::new(
@@ -171,25 +249,24 @@ impl Process<'_> {
             Arc::clone(&memory),
             metrics,
         );
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let context = Context {
             brokers,
             memory,
-            recorder: Recorder::new(client.clone(), reporter),
-            caches: Arc::clone(&self.caches),
+            events: EventLane::default(),
+            caches,
             metrics: Arc::clone(&self.metrics),
             cluster_id,
             annotation_allowlist: AnnotationAllowlist::new(&config.context_annotations),
-            settings: config.reconcile_settings(),
+            settings: ReconcileSettings { begun: clock::now(), ..config.reconcile_settings() },
             expectations: Expectations::default(),
             operations: Memories::default(),
             catalogs: Memories::default(),
-            writes: tokio::sync::Semaphore::new(config.write_concurrency),
+            writes: WritePermits::new(config.write_concurrency),
             stopping: AtomicBool::new(false),
             leadership,
             client: client.clone(),
         };
-        Ok((Arc::new(context), outdated))
+        (Arc::new(context), outdated)
     }
 }
 
@@ -204,14 +281,16 @@ fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
     if let Some(secrets) = &caches.secrets {
         let labelled = watcher::Config::default().labels(LABEL_BINDING);
         let events = watcher(Api::all(client.clone()), labelled).default_backoff();
+        let events = events.modify(digest::reduce_managed_fields);
         kinds.watch(secrets, events, triggers::secret);
     }
     if let Some(secrets) = &caches.broker_secrets {
         let held = watcher::Config::default().labels(HELD);
-        let events = watcher(Api::all(client.clone()), held).default_backoff();
+        let events = watcher(Api::all(client.clone()), held).default_backoff().modify(drop_managed_fields);
         kinds.add_watched(secrets, events, credentials::reconcile, triggers::broker_secret);
     }
     let events = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
+    let events = events.modify(drop_managed_fields);
     kinds.watch(&caches.namespaces, events, triggers::namespace);
     kinds
 }

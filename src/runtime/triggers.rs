@@ -8,6 +8,7 @@
 //! An object is *settled* when it is Ready, has the record of its class and plan in its status, and is not
 //! being deleted. A settled object is reconciled only when something changes that it uses.
 
+mod relevance;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt as _, core::PartialObjectMeta};
 
+use self::relevance::{class_matters, plan_matters};
 use crate::{
     caches::{
         Caches, Watched,
@@ -155,10 +157,14 @@ fn concerns_others<B: BrokerObject>(change: &Change<B>) -> bool {
 }
 
 /// After a change of a class. Instances may wait for it or use it. Unsettled bindings may wait for the class
-/// of their instance. A broker that is being deleted waits until its classes are gone.
+/// of their instance. A broker that is being deleted waits until its classes are gone. Nobody waits for a change that
+/// is only for people (`relevance`).
 #[must_use]
 pub fn class<S: Watched>(change: &Change<S::Class>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Class, change);
+    if !class_matters(change) {
+        return dependents;
+    }
     for class in change.versions() {
         dependents.extend(broker_being_deleted::<S, _>(&*class, caches));
         let (namespace, name) = (class.namespace(), class.name_any());
@@ -180,6 +186,9 @@ pub fn class<S: Watched>(change: &Change<S::Class>, caches: &Caches) -> Vec<Obje
 #[must_use]
 pub fn plan<S: Watched>(change: &Change<S::Plan>, caches: &Caches) -> Vec<ObjectKey> {
     let mut dependents = changed_object(Plan, change);
+    if !plan_matters(change) {
+        return dependents;
+    }
     for plan in change.versions() {
         dependents.extend(broker_being_deleted::<S, _>(&*plan, caches));
         let (namespace, name) = (plan.namespace(), plan.name_any());

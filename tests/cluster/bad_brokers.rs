@@ -169,3 +169,19 @@ async fn a_broker_of_another_version_says_which_and_is_spoken_to_in_it_at_once()
     case.provide("db", json!({})).await;
     case.finish().await;
 }
+
+/// The API server accepts base64 with bits that mean nothing. It is read as Go reads it.
+#[tokio::test]
+async fn bytes_with_unused_bits_are_read() {
+    let case = namespaced("unused-bits").await;
+    case.edit(BROKER, "unused-bits", json!({ "caBundle": "QR==" })).await;
+    let words = ["spec.caBundle holds no PEM certificate"];
+    case.says(BROKER, "unused-bits", "ErrorFetchingCatalog", &words).await;
+    case.edit(BROKER, "unused-bits", json!({ "caBundle": null })).await;
+    case.ready(BROKER, "unused-bits").await;
+    case.provide("db", json!({})).await;
+    let added = json!([{ "addKey": { "key": "letter", "value": "QR==" } }]);
+    case.connect("app", "db", json!({ "secretTransforms": added })).await;
+    assert_eq!(case.content("app").await["letter"], "A");
+    case.finish().await;
+}

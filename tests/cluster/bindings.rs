@@ -1,8 +1,8 @@
 //! Bindings: credentials and their Secret, at once and asynchronously, and what keeps the Secret as it should be.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{
-    broker::{AsyncScript, Hold, Operation},
+    broker::{AsyncScript, Hold, Operation, catalog},
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE, SECRET, condition, uid},
@@ -186,6 +186,90 @@ async fn a_secret_deleted_by_hand_comes_back() {
     assert_eq!(case.content("app").await, content);
     assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "it is fetched, not bound again");
     case.finish().await;
+}
+
+/// A Secret is ours by its label if somebody has removed its owner.
+#[tokio::test]
+async fn a_secret_without_its_owner_gets_it_back_and_goes_with_its_binding() {
+    let case = namespaced("secret-stripped").await;
+    case.provide("db", json!({})).await;
+    case.connect("app", "db", json!({})).await;
+    let before = case.get(SECRET, "app").await;
+    let stripped = json!({ "metadata": { "ownerReferences": null } });
+    case.hand.edit(SECRET, "app", stripped.clone()).await.unwrap();
+    let owner = &before["metadata"]["ownerReferences"];
+    let is_owned = |secret: &Value| secret["metadata"]["ownerReferences"] == *owner;
+    let after = case.until(SECRET, "app", "to be owned again", is_owned).await;
+    assert_eq!((uid(&after), &after["data"]), (uid(&before), &before["data"]));
+    // Without everything but the label.
+    let mut bare = stripped;
+    let annotations = before["metadata"]["annotations"].as_object().unwrap().keys();
+    bare["metadata"]["annotations"] = annotations.map(|key| (key.clone(), Value::Null)).collect();
+    case.hand.edit(SECRET, "app", bare).await.unwrap();
+    case.until(SECRET, "app", "to be owned again", is_owned).await;
+    case.remove(BINDING, "app").await;
+    case.gone(SECRET, "app").await;
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "{}", case.broker.summary());
+    case.finish().await;
+}
+
+fn edit(key: &str, value: &Value) -> Value {
+    json!({ "data": { key: value } })
+}
+
+/// Somebody changes, removes and adds keys of the Secret. The broker has the credentials.
+#[tokio::test]
+async fn credentials_that_somebody_has_changed_are_put_right() {
+    let case = namespaced("secret-edited").await;
+    case.provide("db", json!({})).await;
+    case.connect("app", "db", json!({})).await;
+    let before = case.get(SECRET, "app").await;
+    let is_right = |secret: &Value| secret["data"] == before["data"];
+    case.hand.edit(SECRET, "app", edit("password", &json!("b3RoZXI="))).await.unwrap();
+    case.until(SECRET, "app", "to be put right", is_right).await;
+    case.until(BINDING, "app", "to say what has happened", |binding| {
+        condition(binding, "Ready").is_some_and(|(status, _, message)| {
+            status == "True" && message.contains("somebody had changed the credentials")
+        })
+    })
+    .await;
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "{}", case.broker.summary());
+    assert_eq!(case.broker.requests_of(Operation::GetBinding).len(), 1, "{}", case.broker.summary());
+    assert!(case.broker.requests_of(Operation::Unbind).is_empty(), "{}", case.broker.summary());
+    // Labels and annotations are the user's.
+    case.hand.edit(SECRET, "app", json!({ "metadata": { "labels": { "a": "b" } } })).await.unwrap();
+    case.provide("after", json!({})).await;
+    assert_eq!(case.broker.requests_of(Operation::GetBinding).len(), 1, "{}", case.broker.summary());
+    case.finish().await;
+}
+
+/// The broker gives its credentials once, so the status says what has happened, and nothing is bound or revoked.
+#[tokio::test]
+async fn credentials_that_somebody_has_changed_are_named_if_the_broker_cannot_be_asked() {
+    for (name, change) in
+        [("changed", edit("password", &json!("b3RoZXI="))), ("removed", edit("password", &Value::Null))]
+    {
+        let case = Case::new(super::stage().await, &format!("secret-{name}"), false).await;
+        case.broker.set_catalog(catalog([case.offering().with("bindings_retrievable", false)]));
+        case.register(json!({})).await;
+        case.provide("db", json!({})).await;
+        case.connect("app", "db", json!({})).await;
+        let before = case.get(SECRET, "app").await;
+        case.hand.edit(SECRET, "app", change).await.unwrap();
+        let words = [
+            "Somebody has changed the credentials in Secret \"app\"",
+            "Undo the change",
+            "delete the Secret",
+        ];
+        case.says(BINDING, "app", "CredentialsEdited", &words).await;
+        let edited = case.get(SECRET, "app").await;
+        assert_ne!(edited["data"], before["data"], "it is as the user wants it");
+        case.hand.edit(SECRET, "app", edit("password", &before["data"]["password"])).await.unwrap();
+        case.ready(BINDING, "app").await;
+        assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "{}", case.broker.summary());
+        assert!(case.broker.requests_of(Operation::Unbind).is_empty(), "{}", case.broker.summary());
+        case.finish().await;
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,20 @@ async fn requests_classes_and_plans_are_counted_under_the_names_of_the_original(
     case.finish().await;
 }
 
+#[tokio::test]
+async fn an_event_is_counted_as_a_write_and_none_is_dropped_without_need() {
+    let case = namespaced("event-writes").await;
+    case.provide("db", json!({})).await;
+    case.connect("app", "db", json!({})).await;
+    // They are published one after the other, so the first one has been counted.
+    case.told("app", "InjectedBindResult").await;
+    let metrics = case.stage.operator.metrics().await.unwrap();
+    let counted = r#"servicecatalog_api_write_count{kind="Event",result="success",verb="create"}"#;
+    assert!(metrics.lines().any(|line| line.starts_with(counted)), "{metrics}");
+    assert!(!metrics.contains("servicecatalog_dropped_event_count{"), "{metrics}");
+    case.finish().await;
+}
+
 // v0.3 M1
 #[tokio::test]
 async fn a_broker_that_offers_nothing_counts_none_and_one_that_is_gone_is_not_counted() {

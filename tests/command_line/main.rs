@@ -63,13 +63,6 @@ fn a_fatal_error_is_one_line_that_says_what_to_do() {
             vec![("HTTPS_PROXY", "http://user:hunter2@proxy.example")],
             "the operator cannot use a proxy for the API server",
         ),
-        (
-            "no API server",
-            &kubeconfig,
-            vec!["--leader-elect=false"],
-            vec![],
-            "cannot read or write the id of this cluster in ConfigMap default/cluster-info (see",
-        ),
     ] {
         let output = run(kubeconfig, &arguments, &environment);
         let text = stderr(&output);

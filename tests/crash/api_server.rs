@@ -1,11 +1,18 @@
 //! An API server that goes away and comes back, as when it is upgraded.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use testkit::{
     broker::Operation,
-    stage::objects::{INSTANCE, SECRET},
+    stage::{
+        objects::{INSTANCE, SECRET},
+        operator::ACCOUNT,
+        wait::PATIENCE,
+    },
 };
 use tokio::{
     io::copy_bidirectional,
@@ -52,6 +59,30 @@ impl Gate {
     pub fn open(&self, open: bool) {
         self.open.send_replace(open);
     }
+}
+
+/// Without an election nothing else is asked for first, so this is about what the operator reads before it begins.
+#[tokio::test]
+async fn an_operator_that_finds_no_api_server_at_its_start_waits_for_it() {
+    let (stage, _turn) = turn().await;
+    let gate = Gate::before(stage.plane.url()).await;
+    assert!(stage.operator.stop().await.unwrap(), "{}", stage.operator.log_tail());
+    let operator = stage.operator.replica("early-start", &["--leader-elect=false"]);
+    let account = stage.plane.service_account(ACCOUNT, ACCOUNT).await.unwrap();
+    gate.open(false);
+    let opens = async {
+        let deadline = Instant::now() + PATIENCE;
+        while !operator.was_started() || !operator.logs().unwrap().contains("cannot begin") {
+            assert!(Instant::now() < deadline, "it does not say that it waits: {}", operator.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gate.open(true);
+    };
+    let url = gate.url();
+    let (begun, ()) = tokio::join!(operator.begin_as(&account, &url), opens);
+    begun.unwrap();
+    assert!(operator.stop().await.unwrap(), "{}", operator.log_tail());
+    stage.operator.restart().await.unwrap();
 }
 
 // v0.3 P2

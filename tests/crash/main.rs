@@ -13,6 +13,7 @@ mod replicas;
 mod restart;
 mod too_deep;
 mod too_many;
+mod turns;
 
 use serde_json::json;
 use testkit::{

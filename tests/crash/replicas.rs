@@ -77,10 +77,14 @@ impl Replicas {
         while matches!(timeout(Duration::from_millis(300), self.first.metrics()).await, Ok(Ok(_))) {}
     }
 
-    /// The first has ended because it leads no more.
+    /// The first has noticed that it leads no more.
     async fn deposed(&self) {
-        let status = self.first.ended().await.unwrap();
-        assert_eq!(status.code(), Some(1), "{}", self.first.log_tail());
+        let deadline = Instant::now() + PATIENCE;
+        while self.first.leads().await.unwrap() {
+            assert!(Instant::now() < deadline, "it leads:\n{}", self.first.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(self.first.logs().unwrap().contains("no longer leads"), "{}", self.first.log_tail());
     }
 
     async fn finish(self) {
@@ -255,7 +259,7 @@ async fn a_leader_that_was_suspended_past_its_lease_wakes_up_and_does_nothing_mo
 
 // v0.3 K7
 #[tokio::test]
-async fn a_leader_that_is_cut_off_from_the_api_server_ends_though_it_could_reach_the_broker() {
+async fn a_leader_that_is_cut_off_from_the_api_server_stops_and_stands_by_when_it_is_back() {
     let (stage, _turn) = turn().await;
     let gate = Gate::before(stage.plane.url()).await;
     let replicas = Replicas::idle(stage, "cut-off", &SHORT).await;
@@ -270,13 +274,60 @@ async fn a_leader_that_is_cut_off_from_the_api_server_ends_though_it_could_reach
     case.says(INSTANCE, "db", "Provisioning", &[]).await;
     gate.open(false);
     replicas.deposed().await;
-    let log = replicas.first.log_tail();
-    let last = log.trim_end().lines().last().unwrap_or_default();
-    assert!(last.contains("was not renewed within 4s"), "one line, without a backtrace:\n{log}");
+    let log = replicas.first.logs().unwrap();
+    assert!(log.contains("was not renewed within 4s"), "{log}");
     replicas.taken_over().await;
     running.release();
     case.ready(INSTANCE, "db").await;
     assert_eq!(case.broker.requests_of(Operation::Provision).len(), 1, "{}", case.broker.summary());
+    // It is a candidate again, in the same process.
+    gate.open(true);
+    replicas.second.kill();
+    let deadline = Instant::now() + PATIENCE;
+    while !replicas.first.leads().await.unwrap() {
+        assert!(Instant::now() < deadline, "it does not lead:\n{}", replicas.first.log_tail());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    case.provide("after", json!({})).await;
     case.finish().await;
+    replicas.second.begin().await.unwrap();
+    replicas.first.kill();
     replicas.finish().await;
+}
+
+/// The only replica loses its lease, and has it again as soon as it can: the process does not end, so no kubelet waits
+/// before it starts it. What was under way is done once.
+#[tokio::test]
+async fn the_only_replica_goes_on_in_the_same_process_after_it_has_lost_its_lease() {
+    let (stage, _turn) = turn().await;
+    let gate = Gate::before(stage.plane.url()).await;
+    let replicas = Replicas::idle(stage, "only", &SHORT).await;
+    let account = stage.plane.service_account(ACCOUNT, ACCOUNT).await.unwrap();
+    replicas.first.begin_as(&account, &gate.url()).await.unwrap();
+    let case = namespaced(stage, "only").await;
+    case.provide("there", json!({})).await;
+    let hold = case.broker.on(Operation::Provision).once().after_effect().hang();
+    case.order("db", "small", json!({})).await;
+    case.broker_shows("the request", |broker| broker.requests_of(Operation::Provision).get(1).cloned()).await;
+    for _ in 0..2 {
+        gate.open(false);
+        replicas.deposed().await;
+        gate.open(true);
+        let deadline = Instant::now() + PATIENCE;
+        while !replicas.first.leads().await.unwrap() {
+            assert!(Instant::now() < deadline, "it does not lead:\n{}", replicas.first.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    hold.release();
+    case.ready(INSTANCE, "db").await;
+    let provisions = case.broker.requests_of(Operation::Provision);
+    assert!(
+        provisions[1..].iter().all(|again| again.body_bytes == provisions[1].body_bytes),
+        "the same request"
+    );
+    case.provide("next", json!({})).await;
+    case.finish().await;
+    assert!(replicas.first.stop().await.unwrap(), "{}", replicas.first.log_tail());
+    stage.operator.restart().await.unwrap();
 }

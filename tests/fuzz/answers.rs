@@ -244,6 +244,6 @@ fn confidential(message: &str, body: &[u8]) -> Check {
 fn parameters() -> Parameters {
     let value = serde_json::json!({ "secret": [PARAMETER] }).to_string().into_bytes();
     let reference = SecretKeyReference { name: "s".to_owned(), key: "k".to_owned() };
-    let source = Source { reference, value: SourceValue::Bytes(Zeroizing::new(value)) };
+    let source = Source { reference, value: SourceValue::of(value) };
     merge(None, &[source]).unwrap_or_default()
 }

@@ -11,7 +11,6 @@ use service_catalog::{
     osb::sanitize::display,
     reconcilers::parameters::{Parameters, ParametersError, Source, SourceValue, merge},
 };
-use zeroize::Zeroizing;
 
 use crate::{
     MARK,
@@ -55,7 +54,7 @@ impl Given {
         let reference = |index| SecretKeyReference { name: format!("s{index}"), key: "k".to_owned() };
         let source = |(index, bytes): (usize, &Vec<u8>)| Source {
             reference: reference(index),
-            value: SourceValue::Bytes(Zeroizing::new(bytes.clone())),
+            value: SourceValue::of(bytes.clone()),
         };
         let sources: Vec<Source> = self.sources.iter().enumerate().map(source).collect();
         merge(self.inline.clone().map(RawObject::from).as_ref(), &sources)

@@ -9,6 +9,7 @@
 mod early;
 mod restored;
 mod settings;
+mod unreadable;
 mod way_back;
 mod without_policies;
 

@@ -16,7 +16,7 @@ use service_catalog::{
     reconcilers::{
         binding::{
             Binding, BindingAction, BindingDependencies, BindingReconciler, BindingReply, BindingRequest,
-            SecretState, credentials::SourceSecrets, is_secret_lost,
+            SecretState, credentials::SourceSecrets,
         },
         instance::InstanceReconciler,
         operation::{
@@ -103,9 +103,6 @@ impl Subject for BindingReconciler {
                 SecretState::Owned { binding_id: id.clone().into(), uid: None, lifetime: Lifetime::default() }
             }
         };
-        let decoded = Decoded::<Binding>::of(&object);
-        let needs_parameters =
-            decoded.needs_parameters(decoded.needs_request(is_secret_lost(&secret, &decoded)));
         let parameters = merged(object.spec.parameters.as_ref(), around);
         let instance = instance(around);
         let dependencies = BindingDependencies {
@@ -116,7 +113,7 @@ impl Subject for BindingReconciler {
             maximum_polling_duration: None,
             precondition_error: None,
             taken_id: None,
-            parameters: needs_parameters.then_some(parameters),
+            parameters: Some(parameters),
             secret,
             namespace_uid: Some("namespace-uid".into()),
             cluster_id: "cluster-id".into(),

@@ -167,8 +167,6 @@ impl Subject for InstanceReconciler {
             let (plan, offering) = properties.as_ref().zip(offering.as_ref().ok())?;
             Some(Offering { plan_id: plan.plan_id().to_owned(), ..offering.clone() })
         };
-        let decoded = Decoded::<Instance>::of(&object);
-        let needs_parameters = decoded.needs_parameters(decoded.needs_request());
         let binding = Arc::new(ServiceBinding::new("creds", ServiceBindingSpec::default()));
         let dependencies = InstanceDependencies {
             legacy: None,
@@ -178,7 +176,7 @@ impl Subject for InstanceReconciler {
             taken_id: None,
             context_annotations: Some(annotations(around)),
             precondition_error: None,
-            parameters: needs_parameters.then_some(parameters),
+            parameters: Some(parameters),
             defaults: None,
             bindings: if around.bound { vec![binding] } else { vec![] },
             namespace_uid: Some("namespace-uid".into()),

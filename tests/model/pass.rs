@@ -107,9 +107,12 @@ impl<M: Subject> Walker<'_, M> {
         match step {
             Step::Call { .. } | Step::RemoveFinalizer => self.carry_out(&acting, &eyes, step),
             Step::Attempt { .. } if !self.operator.compares => self.carry_out(&acting, &eyes, step),
-            Step::Claim(_) | Step::Record(_) | Step::Attempt { .. } | Step::Write(_) | Step::Wait(_) => {
-                Ok(vec![])
-            }
+            Step::Claim(_)
+            | Step::Read
+            | Step::Record(_)
+            | Step::Attempt { .. }
+            | Step::Write(_)
+            | Step::Wait(_) => Ok(vec![]),
         }
     }
 
@@ -120,7 +123,8 @@ impl<M: Subject> Walker<'_, M> {
         step: StepOf<M>,
     ) -> Found<M::Status> {
         match step {
-            Step::Write(_) => Ok(vec![]),
+            // The parameters are always read here.
+            Step::Read | Step::Write(_) => Ok(vec![]),
             Step::Claim(patch) => {
                 let claimed = self.patched(state.then("the operator fills in ids"), &patch)?;
                 self.judge(rules::claims_once(&state.around.carried, &claimed.around.carried), state)?;

@@ -104,6 +104,7 @@ pub fn undoing<M: Subject>(operator: &Operator<M>, announced: &State<M::Status>)
                 return matches!(request.kind, Kind::Delete { .. }).then_some(request);
             }
             Step::Claim(_)
+            | Step::Read
             | Step::RemoveFinalizer
             | Step::Attempt { .. }
             | Step::Write(_)

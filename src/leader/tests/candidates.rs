@@ -258,6 +258,21 @@ async fn a_label_on_the_lease_does_not_depose_its_holder() {
     assert_eq!(labels.get("a").map(String::as_str), Some("b"), "it stays");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_process_that_leads_again_does_not_make_its_earlier_leadership_valid() {
+    let shared = SharedLease::default();
+    let line = shared.access("a");
+    let (mut candidate, old) = leader(&line, "a").await;
+    line.set(Network::Down);
+    candidate.renew_until_lost().await;
+    assert!(!old.is_valid());
+    line.set(Network::Up);
+    let back = Instant::now();
+    let new = candidate.campaign(pending(), || ()).await.unwrap();
+    assert_eq!(back.elapsed(), TAKEN, "nobody else holds the lease, so it waits for nothing");
+    assert!(new.is_valid() && !old.is_valid());
+}
+
 // v0.3 Q58
 #[tokio::test(start_paused = true)]
 async fn a_process_that_wakes_up_too_late_does_not_lead() {

@@ -7,8 +7,8 @@ use super::{
     Binding, BindingReply, BindingRequest, BindingView,
     phase::BindingAction,
     plan::is_retrievable,
-    secret::{self, no_credentials},
-    status::{BINDING, bind_had_no_effect, credentials_lost, injected, not_injected, ready},
+    secret::{self, SecretState, no_credentials},
+    status::{BINDING, PUT_RIGHT, bind_had_no_effect, credentials_lost, injected, not_injected, ready},
 };
 use crate::{
     crd::{
@@ -225,12 +225,16 @@ fn inject(
     // The API server may reject the Secret.
     memory.without_credentials = without_credentials;
     let outcome = injected(without_credentials);
-    let message = match unserved.join(", ").as_str() {
+    let mut message = match unserved.join(", ").as_str() {
         "" => outcome.to_owned(),
         what => {
             format!("{outcome}; the broker also gave {what}, which means nothing to a Kubernetes cluster")
         }
     };
+    if matches!(view.dependencies.secret, SecretState::Edited { .. }) {
+        memory.put_right = Some(view.now);
+        message = format!("{message}; {PUT_RIGHT}");
+    }
     match secret::with_credentials(view, lifetime, &credentials) {
         Ok(secret) => {
             let status = ready(view, lifetime, &message);

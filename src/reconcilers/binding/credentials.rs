@@ -1,18 +1,22 @@
 //! How do the credentials of a binding become the data of a Secret? The credentials may pass through
 //! `spec.secretTransforms`. All functions except `read` are pure.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use k8s_openapi::ByteString;
-use kube::Client;
 use serde_json::{Map, Value};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::{
     crd::binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
     jsonpath,
-    kube_api::{Error, secrets::find_secret},
+    kube_api::{
+        Error,
+        secrets::{Keys, SecretValues, read_secret},
+    },
+    memory_budget::Reservation,
     osb::{outcome::Credentials, sanitize::clip},
+    reconcilers::context::Context,
 };
 
 /// The largest Secret that the API server accepts: the size of all values together.
@@ -129,7 +133,7 @@ fn apply(
     }
     if let Some(from) = add_keys_from {
         for (key, value) in sources.data_of(from)? {
-            values.add(key, value.0.clone()).map_err(immutable)?;
+            values.add(key, value.to_vec()).map_err(immutable)?;
         }
     }
     if let Some(remove) = remove_key {
@@ -158,10 +162,25 @@ fn added_value(
     })
 }
 
-/// The data of the Secrets that `addKeysFrom` names. `None` for a Secret that does not exist. It has no
-/// `Debug`.
+/// The data of the Secrets that `addKeysFrom` names. It has no `Debug`.
 #[derive(Clone, Default)]
-pub struct SourceSecrets(BTreeMap<String, Option<BTreeMap<String, ByteString>>>);
+pub struct SourceSecrets {
+    /// By name. `None` for a Secret that does not exist.
+    secrets: Arc<BTreeMap<String, Option<SecretValues>>>,
+    /// Whether there is more than one binding may copy. What is over the limit is not kept.
+    is_too_large: bool,
+    /// The memory for it. Copies share it.
+    _memory: Option<Arc<Reservation>>,
+}
+
+/// The most that is read from the Secrets of one binding, in bytes: four of the largest Secrets.
+pub const MAX_SOURCE_BYTES: usize = 4 * SIZE_LIMIT;
+
+/// Whether transforms copy keys from Secrets.
+#[must_use]
+pub fn names_secrets(transforms: &[SecretTransform]) -> bool {
+    transforms.iter().any(|transform| transform.add_keys_from.is_some())
+}
 
 impl SourceSecrets {
     /// Reads the Secrets from the namespace of the binding, never from another one. The operator may read the
@@ -170,24 +189,35 @@ impl SourceSecrets {
     /// # Errors
     /// The API server did not answer.
     pub async fn read(
-        client: &Client,
+        context: &Context,
         namespace: &str,
         transforms: &[SecretTransform],
+        memory: Option<Arc<Reservation>>,
     ) -> Result<Self, Error> {
-        let mut read = BTreeMap::new();
+        let (mut read, mut left) = (BTreeMap::new(), MAX_SOURCE_BYTES);
         for from in transforms.iter().filter_map(|transform| transform.add_keys_from.as_ref()) {
             let name = from.secret_ref.as_ref().map(|secret| secret.name.clone()).unwrap_or_default();
             if !name.is_empty() && !read.contains_key(&name) {
-                let secret = find_secret(client, namespace, &name).await?;
-                read.insert(name, secret.map(|secret| secret.data.unwrap_or_default()));
+                let address = (namespace, &*name);
+                let secret =
+                    read_secret(&context.client, &context.memory.secrets, address, Keys::All).await?;
+                let length: usize = secret.iter().flatten().map(|(_, value)| value.len()).sum();
+                let Some(rest) = left.checked_sub(length) else {
+                    return Ok(Self { is_too_large: true, ..Self::default() });
+                };
+                left = rest;
+                read.insert(name, secret);
             }
         }
-        Ok(Self(read))
+        Ok(Self { secrets: Arc::new(read), is_too_large: false, _memory: memory })
     }
 
-    fn data_of(&self, from: &AddKeysFromTransform) -> Result<&BTreeMap<String, ByteString>, String> {
+    fn data_of(&self, from: &AddKeysFromTransform) -> Result<&SecretValues, String> {
         let name = from.secret_ref.as_ref().map(|secret| &*secret.name).unwrap_or_default();
-        match self.0.get(name) {
+        match self.secrets.get(name) {
+            _ if self.is_too_large => Err(format!(
+                "addKeysFrom: the Secrets have more than {MAX_SOURCE_BYTES} bytes; make them smaller"
+            )),
             _ if name.is_empty() => {
                 Err("addKeysFrom.secretRef names no Secret; delete this binding and create another"
                     .to_owned())
@@ -198,12 +228,6 @@ impl SourceSecrets {
                 clip(name, KEY_LIMIT)
             )),
         }
-    }
-}
-
-impl Drop for SourceSecrets {
-    fn drop(&mut self) {
-        self.0.values_mut().flatten().flat_map(BTreeMap::values_mut).for_each(|value| value.0.zeroize());
     }
 }
 
@@ -259,8 +283,9 @@ mod tests {
 
     fn sources() -> SourceSecrets {
         let data = [("ca.crt", "PEM"), ("port", "1")];
-        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
-        SourceSecrets([("other".to_owned(), Some(data.into())), ("gone".to_owned(), None)].into())
+        let data = data.map(|(key, value)| (key.to_owned(), Zeroizing::new(value.as_bytes().to_vec())));
+        let secrets = [("other".to_owned(), Some(data.into())), ("gone".to_owned(), None)];
+        SourceSecrets { secrets: Arc::new(secrets.into()), ..SourceSecrets::default() }
     }
 
     fn data(credentials: &Value) -> Result<BTreeMap<String, String>, String> {

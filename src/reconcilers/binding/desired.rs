@@ -64,6 +64,9 @@ pub(super) fn desired_binding<'a>(view: &'a BindingView<'_>) -> Result<DesiredBi
     let namespace_uid = obstacle::namespace_uid(view)?;
     check_secret(view)?;
     let parameters = obstacle::parameters(view)?;
+    // These Secrets are read with the parameters.
+    credentials::check_secrets(&view.object.spec.secret_transforms, &dependencies.source_secrets)
+        .map_err(|message| Obstacle::until_recheck(Reason::ErrorInjectingBindResult, message))?;
     // The status of an instance of v0.3 does not have its class and plan.
     let resolved = instance.status.resolved.clone().unwrap_or_else(|| offering.to_record());
     Ok(DesiredBinding {
@@ -118,7 +121,5 @@ fn check_secret(view: &BindingView<'_>) -> Result<(), Obstacle> {
     let transforms = &view.object.spec.secret_transforms;
     credentials::check(transforms, view.namespace()).map_err(|message| {
         Obstacle::until_spec_change(reason, format!("{message}; {}", Binding::TEXTS.after_giving_up))
-    })?;
-    credentials::check_secrets(transforms, &view.dependencies.source_secrets)
-        .map_err(|message| Obstacle::until_recheck(reason, message))
+    })
 }

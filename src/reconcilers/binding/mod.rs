@@ -29,7 +29,11 @@ use super::{
     reason::Reason,
 };
 use crate::{
-    crd::{ServiceBinding, ServiceBindingStatus, binding::BindingProperties, common::ResolvedOffering},
+    crd::{
+        ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, binding::BindingProperties,
+        common::ResolvedOffering,
+    },
+    json::RawObject,
     osb::{
         self, InstanceId,
         outcome::{BindingAnswer, Bound},
@@ -106,6 +110,21 @@ impl BrokerResource for Binding {
             user_info: object.spec.user_info.as_ref(),
             parameters_from: &object.spec.parameters_from,
         }
+    }
+
+    fn inline_parameters(object: &ServiceBinding) -> Option<&RawObject> {
+        object.spec.parameters.as_ref()
+    }
+
+    fn names_secrets(object: &ServiceBinding) -> bool {
+        let ServiceBindingSpec { parameters_from, secret_transforms, .. } = &object.spec;
+        !parameters_from.is_empty() || credentials::names_secrets(secret_transforms)
+    }
+
+    fn is_readable(dependencies: &BindingDependencies, object: &ServiceBinding) -> bool {
+        let (transforms, sources) = (&object.spec.secret_transforms, &dependencies.source_secrets);
+        dependencies.parameters.as_ref().is_none_or(Result::is_ok)
+            && credentials::check_secrets(transforms, sources).is_ok()
     }
 
     fn exists(status: &ServiceBindingStatus) -> bool {

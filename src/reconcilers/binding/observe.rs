@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Binding,
-    credentials::SourceSecrets,
+    credentials::{self, SourceSecrets},
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
     },
+    memory_budget::Reservation,
     reconcilers::{
         context::Context,
         error::ReconcileError,
@@ -22,6 +23,7 @@ use crate::{
             Decoded,
             engine::ObserveHooks,
             ids::{self, IdHooks, TakenId},
+            reading,
             resource::OperationDependencies,
         },
         parameters::{self, Parameters, ParametersError},
@@ -50,10 +52,10 @@ pub struct BindingDependencies {
     pub precondition_error: Option<String>,
     /// The id, if another binding has it.
     pub taken_id: Option<TakenId>,
-    /// The parameters, or `None` if no decision needs them.
+    /// The parameters, or `None` while they are not read.
     pub parameters: Option<Result<Parameters, ParametersError>>,
-    /// The Secrets that transforms copy keys from. They are read only while the next answer may have
-    /// credentials.
+    /// The Secrets that transforms copy keys from. They are read with the parameters, while the next answer may
+    /// have credentials.
     pub source_secrets: SourceSecrets,
     /// The state of the Secret.
     pub secret: SecretState,
@@ -84,6 +86,7 @@ impl BindingDependencies {
 impl OperationDependencies for BindingDependencies {
     fn release_memory(&mut self) {
         self.parameters = None;
+        self.source_secrets = SourceSecrets::default();
     }
 
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>> {
@@ -151,6 +154,32 @@ impl ObserveHooks for Binding {
         }
         observe(&decoded, replacement, context).await
     }
+
+    async fn read_secrets(
+        object: &ServiceBinding,
+        dependencies: &mut BindingDependencies,
+        memory: Option<Reservation>,
+        context: &Context,
+    ) -> Result<(), ReconcileError> {
+        let decoded = Decoded::<Self>::of(object);
+        let namespace = decoded.namespace();
+        let sources = parameters::read(context, namespace, &object.spec.parameters_from).await?;
+        let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
+        drop(sources);
+        let needs_request = decoded.needs_request(is_secret_lost(&dependencies.secret, &decoded));
+        if decoded.awaits_credentials(needs_request)
+            && credentials::names_secrets(&object.spec.secret_transforms)
+        {
+            let memory = memory.map(Arc::new);
+            let transforms = &object.spec.secret_transforms;
+            dependencies.source_secrets =
+                SourceSecrets::read(context, namespace, transforms, memory.clone()).await?;
+            dependencies.parameters = Some(given.map(|given| given.keeping(memory)));
+        } else {
+            dependencies.parameters = Some(given.map(|given| reading::keep::<Self>(given, object, memory)));
+        }
+        Ok(())
+    }
 }
 
 /// The class and plan of the broker object that replaces the recorded one. A binding goes where its instance
@@ -184,17 +213,6 @@ async fn observe(
     let instance = caches.instance(namespace, &object.spec.instance_ref.name);
     let secret = secret::observe(decoded, context).await?;
     let needs_request = decoded.needs_request(is_secret_lost(&secret, decoded));
-    let parameters = if decoded.needs_parameters(needs_request) {
-        let sources = parameters::read(&context.client, namespace, &object.spec.parameters_from).await?;
-        Some(parameters::merge(object.spec.parameters.as_ref(), &sources))
-    } else {
-        None
-    };
-    let source_secrets = if decoded.awaits_credentials(needs_request) {
-        SourceSecrets::read(&context.client, namespace, &object.spec.secret_transforms).await?
-    } else {
-        SourceSecrets::default()
-    };
     let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
     // The status of a binding of v0.3 does not have its class and plan until the status of its instance has
     // them.
@@ -221,8 +239,8 @@ async fn observe(
             .and_then(|offering| offering.maximum_polling_duration),
         precondition_error,
         taken_id,
-        parameters,
-        source_secrets,
+        parameters: None,
+        source_secrets: SourceSecrets::default(),
         secret,
         namespace_uid: caches.namespace_uid(namespace),
         cluster_id: context.cluster_id.clone(),

@@ -1,14 +1,14 @@
 //! What is the next step for a binding? This file has the decisions that only bindings have. All functions
 //! are pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
     lifetime, requests,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
-    status::{self, injected},
+    status::{self, edited, injected},
 };
 use crate::{
     crd::{ConditionStatus::False, ConditionType::Ready, ServiceBindingStatus, common::ResolvedOffering},
@@ -48,6 +48,8 @@ impl PlanHooks for Binding {
             state if secret::is_secret_lost(state, view) => {
                 wait_until(view, not_before).unwrap_or_else(|| plan_restore(view))
             }
+            // `is_secret_lost` says so too.
+            SecretState::Edited { .. } => plan_restore(view),
             SecretState::Owned { binding_id, uid, .. } if binding_id.is_empty() => {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
@@ -91,7 +93,10 @@ impl PlanHooks for Binding {
         }
         let desired = match desired_binding(view) {
             Ok(desired) => desired,
-            Err(obstacle) => return obstacle::report(view, &obstacle),
+            Err(obstacle) => {
+                let wait = if view.spec_has_changed() { None } else { wait_until(view, not_before) };
+                return obstacle::report_or_wait(view, &obstacle, wait);
+            }
         };
         if conflicts_with_earlier_request(view, &desired) {
             // The request may have taken effect. The broker would refuse another request with the same id
@@ -153,6 +158,10 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
     }
 }
 
+/// How often the credentials are put right. Somebody who changes them again at once, as tools do that know another content,
+/// must not keep the broker busy.
+const PUT_RIGHT_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+
 /// Whether bindings of the offering can be fetched.
 pub(super) fn is_retrievable(view: &BindingView<'_>) -> bool {
     let offering = view.dependencies.offering.as_ref().and_then(|offering| offering.as_ref().ok());
@@ -163,12 +172,21 @@ pub(super) fn is_retrievable(view: &BindingView<'_>) -> bool {
 /// offering cannot be fetched, it binds again with the same id. If the binding has no credentials, there is
 /// nothing to ask for.
 fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
+    let is_edited = matches!(view.dependencies.secret, SecretState::Edited { .. });
     if !is_retrievable(view) {
         return if view.status.without_credentials {
             plan_empty_secret(view)
+        } else if is_edited {
+            // Another bind could replace credentials that somebody needs.
+            let message = edited(&secret_name(view.object));
+            record_ready_and_wait(view, (False, Reason::CredentialsEdited, &message), Wait::ForChange)
         } else {
             Binding::plan_request(view, BindingAction::Bind, None)
         };
+    }
+    let next = view.memory.put_right.filter(|_| is_edited).map(|at| later(at, PUT_RIGHT_INTERVAL));
+    if let Some(wait) = wait_until(view, next) {
+        return wait;
     }
     match Binding::recorded_target(view) {
         Some((address, target)) => {

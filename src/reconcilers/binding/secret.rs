@@ -1,15 +1,22 @@
 //! What is the state of a binding's Secret, and what does the operator write to it?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{Resource as _, ResourceExt as _, core::ObjectMeta, runtime::reflector::ObjectRef};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Resource as _, ResourceExt as _,
+    core::{ObjectMeta, PartialObjectMeta},
+    runtime::reflector::ObjectRef,
+};
 
 use super::{Binding, BindingView, credentials, lifetime};
 use crate::{
     crd::{ServiceBinding, ServiceBindingStatus},
-    kube_api::{owner::is_owned, secrets::secret_metadata},
+    kube_api::{
+        owner::is_owned,
+        secrets::{find_secret, secret_metadata},
+    },
     osb::{
         BindingId,
         outcome::{Credentials, Lifetime},
@@ -20,8 +27,8 @@ use crate::{
         error::ReconcileError,
         operation::{Decoded, Phase, status::StatusHooks as _},
         writes::{
-            Write,
-            secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret},
+            Write, digest,
+            secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, belongs_to},
         },
     },
 };
@@ -45,8 +52,15 @@ pub enum SecretState {
         /// How long the credentials are valid.
         lifetime: Lifetime,
     },
-    /// The Secret was restored from a backup. It has the credentials of this binding, but belongs to the object that was
-    /// backed up.
+    /// The Secret belongs to the binding object, but somebody has changed its credentials.
+    Edited {
+        /// Uid of the Secret.
+        uid: Option<String>,
+        /// How long the credentials are valid.
+        lifetime: Lifetime,
+    },
+    /// The Secret has the credentials of this binding, but not its owner: it was restored from a backup, or somebody has
+    /// removed the owner.
     Adoptable {
         /// Uid of the Secret.
         uid: Option<String>,
@@ -57,13 +71,13 @@ pub enum SecretState {
     NotOwned,
 }
 
-/// Whether the Secret with the credentials of the current binding is missing. A Secret of the binding object
+/// Whether the credentials of the current binding are not in their Secret any more. A Secret of the binding object
 /// may still have the credentials of an earlier attempt. v0.3 did not record in the Secret to which binding
 /// id it belongs.
 #[must_use]
 pub fn is_secret_lost(state: &SecretState, decoded: &Decoded<'_, Binding>) -> bool {
     match state {
-        SecretState::Missing => true,
+        SecretState::Missing | SecretState::Edited { .. } => true,
         SecretState::Unchecked | SecretState::Adoptable { .. } | SecretState::NotOwned => false,
         SecretState::Owned { binding_id, .. } => {
             !binding_id.is_empty() && *binding_id != decoded.binding_id()
@@ -112,9 +126,21 @@ pub(super) async fn observe(
         // cannot write.
         Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => read_from_api(decoded, context).await,
         Phase::Present { .. } => match cached {
-            Some(state @ SecretState::Owned { .. }) => Ok(state),
+            Some(state @ SecretState::Owned { .. }) => {
+                let present = cached_secret(decoded, context);
+                match &present {
+                    Some(secret) => judged(state, &secret.metadata, decoded, context).await,
+                    None => Ok(state),
+                }
+            }
             _ if was_just_written(decoded, context) => Ok(SecretState::Unchecked),
-            _ => read_from_api(decoded, context).await,
+            _ => match read_metadata(decoded, context).await? {
+                Some(secret) => {
+                    let state = classify(&secret.metadata, decoded);
+                    judged(state, &secret.metadata, decoded, context).await
+                }
+                None => Ok(SecretState::Missing),
+            },
         },
         Phase::Absent { .. }
         | Phase::BackingOff(..)
@@ -129,21 +155,68 @@ fn was_just_written(decoded: &Decoded<'_, Binding>, context: &Context) -> bool {
     // If the write was rejected, there is no Secret to wait for.
     let was_written = !Binding::shows_injection_failure(&decoded.status);
     let answered = context.operations.get(decoded.uid()).answered.filter(|_| was_written);
-    answered.is_some_and(|at| jiff::Timestamp::now() < later(at, SECRET_WATCH_DELAY))
+    answered.is_some_and(|at| crate::clock::now() < later(at, SECRET_WATCH_DELAY))
+}
+
+fn cached_secret(
+    decoded: &Decoded<'_, Binding>,
+    context: &Context,
+) -> Option<Arc<PartialObjectMeta<Secret>>> {
+    let key = ObjectRef::new(&secret_name(decoded.object)).within(decoded.namespace());
+    context.caches.secrets.as_ref()?.get(&key)
 }
 
 fn read_from_cache(decoded: &Decoded<'_, Binding>, context: &Context) -> Option<SecretState> {
-    let key = ObjectRef::new(&secret_name(decoded.object)).within(decoded.namespace());
-    let secret = context.caches.secrets.as_ref()?.get(&key)?;
-    Some(classify(&secret.metadata, decoded))
+    cached_secret(decoded, context).map(|secret| classify(&secret.metadata, decoded))
+}
+
+async fn read_metadata(
+    decoded: &Decoded<'_, Binding>,
+    context: &Context,
+) -> Result<Option<PartialObjectMeta<Secret>>, ReconcileError> {
+    let name = secret_name(decoded.object);
+    let mut secret = secret_metadata(&context.client, decoded.namespace(), &name).await?;
+    secret.iter_mut().for_each(digest::reduce_managed_fields);
+    Ok(secret)
 }
 
 async fn read_from_api(
     decoded: &Decoded<'_, Binding>,
     context: &Context,
 ) -> Result<SecretState, ReconcileError> {
-    let secret = secret_metadata(&context.client, decoded.namespace(), &secret_name(decoded.object)).await?;
+    let secret = read_metadata(decoded, context).await?;
     Ok(secret.map_or(SecretState::Missing, |secret| classify(&secret.metadata, decoded)))
+}
+
+/// The state with the knowledge whether somebody has changed the credentials. The data is read only if somebody may have,
+/// and once for each version of the Secret.
+async fn judged(
+    state: SecretState,
+    metadata: &ObjectMeta,
+    decoded: &Decoded<'_, Binding>,
+    context: &Context,
+) -> Result<SecretState, ReconcileError> {
+    let SecretState::Owned { binding_id, uid, lifetime } = &state else { return Ok(state) };
+    if *binding_id != decoded.binding_id() || !digest::may_be_changed(metadata) {
+        return Ok(state);
+    }
+    let mut memory = context.operations.get(decoded.uid());
+    let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref().and_then(|it| it.parse().ok());
+    let is_edited = if let Some((_, is_edited)) =
+        memory.judged.filter(|(judged, _)| Some(*judged) == version(metadata))
+    {
+        is_edited
+    } else {
+        let name = secret_name(decoded.object);
+        let Some(present) = find_secret(&context.client, decoded.namespace(), &name).await? else {
+            return Ok(SecretState::Missing);
+        };
+        let is_edited = digest::is_as_written(&present) == Some(false);
+        memory.judged = version(&present.metadata).map(|version: u64| (version, is_edited));
+        context.operations.set(decoded.uid(), memory);
+        is_edited
+    };
+    Ok(if is_edited { SecretState::Edited { uid: uid.clone(), lifetime: *lifetime } } else { state })
 }
 
 fn classify(metadata: &ObjectMeta, decoded: &Decoded<'_, Binding>) -> SecretState {
@@ -151,9 +224,13 @@ fn classify(metadata: &ObjectMeta, decoded: &Decoded<'_, Binding>) -> SecretStat
     let binding_id: BindingId =
         annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default().into();
     let (uid, lifetime) = (metadata.uid.clone(), lifetime::read(annotations));
-    if is_owned(metadata, decoded.uid()) {
+    // Without its owner, a Secret of an earlier attempt is replaced, like one with its owner.
+    let is_of_other_attempt = || !binding_id.is_empty() && binding_id != decoded.binding_id();
+    if is_owned(metadata, decoded.uid()) || (belongs_to(metadata, decoded.uid()) && is_of_other_attempt()) {
         SecretState::Owned { binding_id, uid, lifetime }
-    } else if binding_id == decoded.binding_id() && was_owned(metadata, decoded.object) {
+    } else if belongs_to(metadata, decoded.uid())
+        || (binding_id == decoded.binding_id() && was_owned(metadata, decoded.object))
+    {
         SecretState::Adoptable { uid, lifetime }
     } else {
         SecretState::NotOwned
@@ -233,14 +310,17 @@ pub(super) fn label(decoded: &Decoded<'_, Binding>, uid: Option<String>) -> Writ
     }))
 }
 
-/// The write that makes a restored Secret belong to the binding. Its data does not change.
+/// The write that makes a Secret belong to the binding that was restored, or whose owner somebody has removed. Its data does
+/// not change.
 pub(super) fn adopt(decoded: &Decoded<'_, Binding>, uid: Option<String>) -> Write {
+    let id = decoded.binding_id().to_string();
     Write::LabelSecret(Box::new(ObjectMeta {
         name: Some(secret_name(decoded.object)),
         namespace: decoded.object.namespace(),
         uid,
         labels: Some(labels(decoded.uid())),
         owner_references: Some(vec![owner(decoded.object)]),
+        annotations: Some([(ANNOTATION_BINDING_ID.to_owned(), id)].into()),
         ..ObjectMeta::default()
     }))
 }
@@ -249,7 +329,9 @@ pub(super) fn adopt(decoded: &Decoded<'_, Binding>, uid: Option<String>) -> Writ
 pub(super) fn remove(object: &ServiceBinding, state: &SecretState) -> Vec<Write> {
     let uid = match state {
         SecretState::Missing | SecretState::NotOwned => return vec![],
-        SecretState::Owned { uid, .. } | SecretState::Adoptable { uid, .. } => uid.clone(),
+        SecretState::Owned { uid, .. }
+        | SecretState::Edited { uid, .. }
+        | SecretState::Adoptable { uid, .. } => uid.clone(),
         SecretState::Unchecked => None,
     };
     vec![Write::DeleteSecret {

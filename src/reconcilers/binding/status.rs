@@ -32,6 +32,19 @@ pub(super) fn injected(without_credentials: bool) -> &'static str {
     if without_credentials { INJECTED_EMPTY } else { INJECTED }
 }
 
+/// The end of the message of `Ready` after the operator has put right the credentials.
+pub(super) const PUT_RIGHT: &str =
+    "somebody had changed the credentials in the Secret, and the operator has written them again";
+
+/// The message of `Ready` when somebody has changed credentials that the operator cannot ask for.
+pub(super) fn edited(secret: &str) -> String {
+    format!(
+        "Somebody has changed the credentials in Secret {secret:?}, and the broker cannot be asked for them (bindings_retrievable). \
+         The binding at the broker is as it was. Undo the change; or delete the Secret, and the operator binds again; or delete \
+         this binding and create another"
+    )
+}
+
 /// The message of `Ready` after the object was restored from a backup without its status.
 const RESTORED: &str =
     "The object was restored from a backup; the operator continues with the binding that it created before";
@@ -59,7 +72,9 @@ impl StatusHooks for Binding {
 
     fn restored_status(view: &BindingView<'_>) -> ServiceBindingStatus {
         let lifetime = match view.dependencies.secret {
-            SecretState::Owned { lifetime, .. } | SecretState::Adoptable { lifetime, .. } => lifetime,
+            SecretState::Owned { lifetime, .. }
+            | SecretState::Edited { lifetime, .. }
+            | SecretState::Adoptable { lifetime, .. } => lifetime,
             SecretState::Unchecked | SecretState::Missing | SecretState::NotOwned => Lifetime::default(),
         };
         ready(view, lifetime, RESTORED)

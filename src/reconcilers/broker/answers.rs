@@ -54,7 +54,9 @@ pub(super) fn absorb<S: Watched>(
         Ok(Synced { writes, status, conflicts }) => {
             let unchanged = !conflicts && writes.is_empty() && status == observed.status();
             let failures = if unchanged { 0 } else { attempt.failures };
-            (writes, status, BrokerMemory { failures, ..attempt })
+            let written: usize = writes.iter().map(Vec::len).sum();
+            let owed = attempt.owed.saturating_add(i64::try_from(written).unwrap_or(i64::MAX));
+            (writes, status, BrokerMemory { failures, owed, ..attempt })
         }
     };
     Absorbed { writes, next: Next::Record(status), memory }
@@ -73,7 +75,8 @@ fn synced<S: Watched>(observed: &Observed<BrokerReconciler<S>>, catalog: &Catalo
     let broker = &*observed.object;
     let restrictions = Restrictions::parse(broker.common().catalog_restrictions.as_ref(), S::KIND)
         .map_err(|invalid| invalid.to_string())?;
-    let desired = desired(catalog, &restrictions, broker, &observed.dependencies);
+    let limit = observed.settings.max_catalog_entries;
+    let desired = desired(catalog, &restrictions, broker, &observed.dependencies, limit);
     let remarks = desired.remarks();
     let Changes { stages: writes, conflicts } = sync::changes(desired, &observed.dependencies, broker)?;
     let status = if conflicts.is_empty() {

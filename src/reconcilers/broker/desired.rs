@@ -59,14 +59,38 @@ impl<S: Scope> Desired<S> {
     }
 }
 
-/// The objects for a catalog, without those that the restrictions exclude, and without classes that have no
-/// plans left.
+/// How many objects can still be created for a broker. Objects that exist have their place, so that nothing in use
+/// goes, and so that a catalog with other entries each time does not add more and more of them.
+struct Room {
+    left: usize,
+    limit: usize,
+}
+
+impl Room {
+    fn take(&mut self) -> bool {
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+
+    fn fault(&self) -> String {
+        format!(
+            "the limit of {} classes and plans of one broker is reached (--broker-max-catalog-entries); exclude others with \
+             spec.catalogRestrictions, or ask the administrator of the cluster to raise the limit",
+            self.limit
+        )
+    }
+}
+
+/// The objects for a catalog, without those that the restrictions exclude, without classes that have no plans left, and
+/// without new ones over the `limit` on the classes and plans of a broker.
 #[must_use]
 pub fn desired<S: Scope>(
     catalog: &Catalog,
     restrictions: &Restrictions,
     broker: &S::Broker,
     dependencies: &BrokerDependencies<S>,
+    limit: usize,
 ) -> Desired<S> {
     let broker_name = broker.name_any();
     let mut desired = Desired {
@@ -78,6 +102,7 @@ pub fn desired<S: Scope>(
     };
     let class_names = Names::of(&dependencies.classes, &broker_name);
     let plan_names = Names::of(&dependencies.plans, &broker_name);
+    let mut room = Room { left: limit.saturating_sub(class_names.count() + plan_names.count()), limit };
     for offering in &catalog.offerings {
         let name = class_names.for_id(offering.id.as_str());
         let properties =
@@ -91,8 +116,14 @@ pub fn desired<S: Scope>(
             keep_class(&name, dependencies, &mut desired.kept);
             continue;
         }
-        let plans = plans::<S>(offering, &name, restrictions, broker, &plan_names, &mut desired);
-        if !plans.is_empty() {
+        if !class_names.has(&name) && !room.take() {
+            desired.skipped.push(&format!("offering {:?}", offering.name), room.fault());
+            continue;
+        }
+        let plans = plans::<S>(offering, &name, restrictions, broker, (&plan_names, &mut room), &mut desired);
+        if plans.is_empty() {
+            room.left += usize::from(!class_names.has(&name));
+        } else {
             desired
                 .classes
                 .push(with_namespace_labels_and_owner(S::Class::build(&name, &broker_name, common), broker));
@@ -107,7 +138,7 @@ fn plans<S: Scope>(
     class: &str,
     restrictions: &Restrictions,
     broker: &S::Broker,
-    names: &Names<'_>,
+    (names, room): (&Names<'_>, &mut Room),
     desired: &mut Desired<S>,
 ) -> Vec<S::Plan> {
     let broker_name = broker.name_any();
@@ -129,6 +160,11 @@ fn plans<S: Scope>(
             let place = format!("plan {:?} of offering {:?}", plan.name, offering.name);
             desired.skipped.push(&place, TOO_LARGE);
             desired.kept.plans.insert(name);
+            continue;
+        }
+        if !names.has(&name) && !room.take() {
+            let place = format!("plan {:?} of offering {:?}", plan.name, offering.name);
+            desired.skipped.push(&place, room.fault());
             continue;
         }
         plans.push(with_namespace_labels_and_owner(
@@ -201,6 +237,7 @@ fn is_too_large(fields: &impl serde::Serialize) -> bool {
 /// The fields of a class ("Service Offering Object").
 fn class_fields(offering: &CatalogOffering) -> CommonServiceClassSpec {
     CommonServiceClassSpec {
+        defects: None,
         external_name: offering.name.clone(),
         external_id: offering.id.clone(),
         description: offering.description.clone(),
@@ -219,6 +256,7 @@ fn class_fields(offering: &CatalogOffering) -> CommonServiceClassSpec {
 /// The fields of a plan ("Service Plan Object").
 fn plan_fields(plan: &CatalogPlan) -> CommonServicePlanSpec {
     CommonServicePlanSpec {
+        defects: None,
         external_name: plan.name.clone(),
         external_id: plan.id.clone(),
         description: plan.description.clone(),

@@ -1,6 +1,6 @@
 //! What the process remembers of the attempts to fetch a catalog, and how far the status confirms it. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::BrokerReconciler;
@@ -8,8 +8,11 @@ use crate::{
     caches::Watched,
     crd::{ConditionType, ServiceBrokerStatus, condition},
     osb::ApiVersion,
-    reconcilers::{memory::BrokerMemory, reconciler::Observed},
+    reconcilers::{backoff, memory::BrokerMemory, reconciler::Observed},
 };
+
+/// How many classes and plans may be written for one broker in a second, in the long run.
+const WRITES_PER_SECOND: i64 = 10;
 
 /// The memory of an attempt. It counts as failed until the status proves that it has succeeded.
 pub(super) fn failed_attempt<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> BrokerMemory {
@@ -20,7 +23,25 @@ pub(super) fn failed_attempt<S: Watched>(observed: &Observed<BrokerReconciler<S>
         generation: observed.object.meta().generation.unwrap_or_default(),
         api_version: api_version::<S>(&observed.object),
         replaced: observed.dependencies.replaced.len(),
+        owed: owed(observed),
     }
+}
+
+/// How many of the writes for the last catalogs count still.
+fn owed<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> i64 {
+    let BrokerMemory { owed, answered, .. } = observed.memory;
+    let elapsed = answered.map_or(0, |at| observed.now.duration_since(at).as_secs().max(0));
+    (owed - elapsed.saturating_mul(WRITES_PER_SECOND)).max(0)
+}
+
+/// Before this time no further catalog is fetched, because the last ones have changed too much: a catalog that has other
+/// entries each time must not keep the API server busy. Two catalogs of the largest size can change completely before the
+/// operator slows down, so this delays nobody who edits a broker.
+pub(super) fn fetch_not_before<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Timestamp> {
+    let burst = i64::try_from(observed.settings.max_catalog_entries).unwrap_or(i64::MAX).saturating_mul(2);
+    let excess = observed.memory.owed.saturating_sub(burst).max(0);
+    let pause = SignedDuration::from_secs(excess / WRITES_PER_SECOND);
+    observed.memory.answered.map(|at| backoff::later(at, pause))
 }
 
 /// How often the operator has failed to fetch the catalog and write its objects since the last success.

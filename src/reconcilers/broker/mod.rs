@@ -36,7 +36,7 @@ use super::{
     writes::RejectedWrite,
 };
 use crate::{
-    brokers::{catalogs::Revision, permits::ConcurrencyKey},
+    brokers::{Lane, catalogs::Revision, permits::ConcurrencyKey},
     caches::{Caches, ScopeCaches, Watched, cached::Cached},
     crd::common::BrokerKey,
     crd::{
@@ -137,8 +137,9 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
         false
     }
 
-    fn concurrency_key(call: &FetchCatalog) -> ConcurrencyKey {
-        ConcurrencyKey { broker: call.broker.clone(), instance_id: None, binding_id: None }
+    fn concurrency_key(_: &S::Broker, call: &FetchCatalog) -> ConcurrencyKey {
+        let broker = call.broker.clone();
+        ConcurrencyKey { broker, instance_id: None, binding_id: None, lane: Lane::Catalog }
     }
 
     async fn call(call: Admitted<FetchCatalog>, context: &Context) -> Self::Answer {

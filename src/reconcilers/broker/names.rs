@@ -25,6 +25,18 @@ impl<'a> Names<'a> {
         Self(ours.filter_map(|entry| entry.meta().name.as_deref()).collect())
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is an object of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
     /// The name of the object for an id. Service Catalog before 0.1.40 used the id itself, so an object whose
     /// name is the id keeps it.
     #[must_use]

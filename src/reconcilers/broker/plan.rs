@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     BrokerDependencies, BrokerReconciler, FetchCatalog,
-    memory::{failures, is_current, is_ready},
+    memory::{failures, fetch_not_before, is_current, is_ready},
     owner::{self, Ownership},
     restrictions::Restrictions,
     status,
@@ -22,11 +22,12 @@ use crate::{
     crd::{
         FINALIZER, ServiceBrokerStatus,
         broker::RelistBehavior,
-        scope::{BrokerObject, CatalogObject},
+        scope::{BrokerObject, CatalogObject, Object as _},
     },
     reconcilers::{
         backoff::{self, Pace},
         credentials::Unheld,
+        messages,
         reconciler::{ObjectPatch, Observed, Step, StepOf, Wait, with_finalizer},
         references::replaced::ambiguous,
         writes::Write,
@@ -54,6 +55,10 @@ pub(super) fn plan<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Step
 
 fn plan_fetch<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> StepOf<BrokerReconciler<S>> {
     let broker = &*observed.object;
+    // The status of a broker can be made anew from its catalog.
+    if let Some(defects) = broker.defects().filter(|defects| !defects.spec.is_empty()) {
+        return record_and_wait(observed, status::unreadable::<S>(observed, &messages::unreadable(defects)));
+    }
     if let Err(invalid) = Restrictions::parse(broker.common().catalog_restrictions.as_ref(), S::KIND) {
         return record_and_wait(observed, status::not_synced::<S>(observed, &invalid.to_string()));
     }
@@ -89,6 +94,12 @@ fn record_and_wait<S: Watched>(
 
 /// When the catalog is fetched next. `None`: not before the spec changes.
 pub(super) fn due<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Timestamp> {
+    let due = wanted(observed)?;
+    Some(fetch_not_before(observed).map_or(due, |not_before| not_before.max(due)))
+}
+
+/// When the catalog would be fetched next if it had not changed.
+fn wanted<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Timestamp> {
     let Observed { object: broker, memory, settings, now, .. } = observed;
     let status = observed.status();
     let generation = broker.meta().generation.unwrap_or_default();
@@ -104,12 +115,16 @@ pub(super) fn due<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Optio
             let retry = pace.retry_at(at, failures - 1);
             Some(memory.not_before.map_or(retry, |not_before| not_before.max(retry)))
         }
-        None if !is_synced || memory.answered.is_some() => Some(*now),
+        // A spec that changes all the time must not overload the broker.
+        None if !is_synced || memory.answered.is_some() => {
+            Some(memory.answered.map_or(*now, |at| backoff::later(at, settings.retry_base)))
+        }
         // This limits how often a broker is asked that always says that its catalog has changed.
-        Some(at) if observed.dependencies.outdated => Some(backoff::later(at, settings.retry_base)),
+        Some(at) if observed.dependencies.outdated => Some(backoff::later(at, settings.relist_minimum)),
         None if observed.dependencies.outdated => Some(*now),
         Some(_) | None => {
-            let fetched = status.last_catalog_retrieval_time.map(|time| time.0).max(last_attempt);
+            let recorded = status.last_catalog_retrieval_time.map(|time| settings.past(time.0, *now));
+            let fetched = recorded.max(last_attempt);
             let interval = interval(observed)?;
             Some(fetched.map_or(*now, |fetched| backoff::later(fetched, interval)))
         }
@@ -127,8 +142,8 @@ fn interval<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Sign
                 .and_then(|duration| SignedDuration::try_from(std::time::Duration::from(duration)).ok());
             let interval =
                 wanted.filter(SignedDuration::is_positive).unwrap_or(observed.settings.relist_interval);
-            // A very short interval must not overload the broker.
-            Some(interval.max(observed.settings.retry_base))
+            // A very short interval must overload neither the broker nor the API server.
+            Some(interval.max(observed.settings.relist_minimum))
         }
     }
 }

@@ -45,6 +45,14 @@ pub(super) fn not_fetched<S: Watched>(
     failed(observed, Reason::ErrorFetchingCatalog, &message)
 }
 
+/// The object cannot be read in full.
+pub(super) fn unreadable<S: Watched>(
+    observed: &Observed<BrokerReconciler<S>>,
+    message: &str,
+) -> ServiceBrokerStatus {
+    failed(observed, Reason::Unreadable, message)
+}
+
 /// The catalog cannot be turned into objects.
 pub(super) fn not_synced<S: Watched>(
     observed: &Observed<BrokerReconciler<S>>,

@@ -135,6 +135,10 @@ fn plan<E: CatalogObject>(entry: &E, dependencies: &Dependencies) -> Option<Writ
     if entry.is_removed() && is_ours && !dependencies.in_use {
         return Some(Write::delete_if_unchanged(entry));
     }
+    if entry.defects().is_some() {
+        // The labels would say something wrong. The next fetch of the catalog writes the object anew.
+        return None;
+    }
     let wrong = labels::missing_or_wrong(entry);
     let meta = entry.meta();
     (!wrong.is_empty()).then(|| {

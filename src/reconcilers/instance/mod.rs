@@ -28,6 +28,7 @@ use crate::{
         instance::{InstanceProperties, ProvisionStatus},
         progress::DeletionStatus,
     },
+    json::RawObject,
     osb::{
         self,
         outcome::{Explanation, InstanceAnswer, Provisioned},
@@ -119,6 +120,10 @@ impl BrokerResource for Instance {
             user_info: object.spec.user_info.as_ref(),
             parameters_from: &object.spec.parameters_from,
         }
+    }
+
+    fn inline_parameters(object: &ServiceInstance) -> Option<&RawObject> {
+        object.spec.parameters.as_ref()
     }
 
     fn exists(status: &ServiceInstanceStatus) -> bool {

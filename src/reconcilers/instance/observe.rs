@@ -14,6 +14,7 @@ use crate::{
         instance::{ContextAnnotations, InstanceProperties},
     },
     json::RawObject,
+    memory_budget::Reservation,
     osb,
     reconcilers::{
         context::Context,
@@ -23,6 +24,7 @@ use crate::{
             Decoded,
             engine::ObserveHooks,
             ids::{self, IdHooks, TakenId},
+            reading,
             resource::OperationDependencies,
         },
         parameters::{self, Parameters, ParametersError},
@@ -49,7 +51,7 @@ pub struct InstanceDependencies {
     /// Why the operator cannot send a request to the broker, as far as it can tell without one. It is
     /// determined only when there is a request to send.
     pub precondition_error: Option<String>,
-    /// The parameters, or `None` if no decision needs them.
+    /// The parameters, or `None` while they are not read.
     pub parameters: Option<Result<Parameters, ParametersError>>,
     /// The default parameters of the instance.
     pub defaults: Option<RawObject>,
@@ -158,6 +160,23 @@ impl ObserveHooks for Instance {
         }
         observe(&decoded, replacement, context).await
     }
+
+    async fn read_secrets(
+        object: &ServiceInstance,
+        dependencies: &mut InstanceDependencies,
+        memory: Option<Reservation>,
+        context: &Context,
+    ) -> Result<(), ReconcileError> {
+        let decoded = Decoded::<Self>::of(object);
+        let sources = parameters::read(context, decoded.namespace(), &object.spec.parameters_from).await?;
+        let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
+        let offering = dependencies.offering.as_ref().ok();
+        let given = given.and_then(|given| {
+            given.with_defaults(defaults::effective(&decoded, offering, &context.settings)?.as_ref())
+        });
+        dependencies.parameters = Some(given.map(|given| reading::keep::<Self>(given, object, memory)));
+        Ok(())
+    }
 }
 
 async fn observe(
@@ -174,13 +193,6 @@ async fn observe(
     let recorded = status.resolved.as_ref().or(legacy.as_ref());
     let offering = decoded.offering(caches);
     let defaults = defaults::effective(decoded, offering.as_ref().ok(), &context.settings);
-    let parameters = if decoded.needs_parameters(decoded.needs_request()) {
-        let sources = parameters::read(&context.client, namespace, &object.spec.parameters_from).await?;
-        let given = parameters::merge(object.spec.parameters.as_ref(), &sources);
-        Some(given.and_then(|given| given.with_defaults(defaults.clone()?.as_ref())))
-    } else {
-        None
-    };
     let plan_of = |properties: Option<&InstanceProperties>| {
         let (record, properties) = recorded.zip(properties)?;
         references::resolve_recorded(record, properties.plan_id(), namespace, caches)
@@ -212,7 +224,7 @@ async fn observe(
         acknowledged_offering,
         requested_offering,
         precondition_error,
-        parameters,
+        parameters: None,
         // With invalid defaults nothing is provisioned.
         defaults: defaults.unwrap_or_default(),
         bindings,

@@ -60,12 +60,12 @@ impl PlanHooks for Instance {
         {
             return step;
         }
-        let desired = match desired_instance(view, action) {
-            Ok(desired) => desired,
-            Err(obstacle) => return obstacle::report(view, &obstacle),
-        };
         // A change of the spec ends the wait.
         let wait = if view.spec_has_changed() { None } else { wait_until(view, not_before) };
+        let desired = match desired_instance(view, action) {
+            Ok(desired) => desired,
+            Err(obstacle) => return obstacle::report_or_wait(view, &obstacle, wait),
+        };
         match action {
             InstanceAction::Provision => plan_provision(view, &desired, wait),
             InstanceAction::Update | InstanceAction::UpdateContext => plan_update(view, &desired, wait),

@@ -3,18 +3,22 @@
 
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
+use kube::ResourceExt as _;
+
 use super::{
     answers::{self, AnswerHooks},
     call::{Address, Answer, Call},
     ids,
     phase::DeletePurpose,
     plan::{self, PlanHooks},
+    reading,
     resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, View},
     status,
 };
 use crate::{
-    brokers::permits::ConcurrencyKey,
+    brokers::{Lane, permits::ConcurrencyKey},
     crd::Condition,
+    memory_budget::Reservation,
     osb::{
         self,
         outcome::{Deleted, Polled},
@@ -36,6 +40,14 @@ pub trait ObserveHooks: BrokerResource {
         object: &Arc<Self::Object>,
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
+
+    /// Reads the Secrets that the spec names, and merges the parameters. `memory` is for what is read.
+    fn read_secrets(
+        object: &Self::Object,
+        dependencies: &mut Self::Dependencies,
+        memory: Option<Reservation>,
+        context: &Context,
+    ) -> impl Future<Output = Result<(), ReconcileError>> + Send;
 }
 
 /// The reconciler of a kind that has operations at a broker: instances and bindings.
@@ -53,6 +65,21 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         R::observe(object, context).await
     }
 
+    async fn read_secrets(
+        observed: &mut Observed<Self>,
+        may_wait: bool,
+        context: &Context,
+    ) -> Result<bool, ReconcileError> {
+        let object = Arc::clone(&observed.object);
+        let Some(memory) = reading::reserve::<R>(&object, may_wait, &context.memory.parameters).await else {
+            return Ok(false);
+        };
+        R::read_secrets(&object, &mut observed.dependencies, memory, context).await?;
+        observed.memory.unreadable = reading::unreadable(&View::<R>::of(observed));
+        context.operations.set(View::<R>::of(observed).uid(), observed.memory);
+        Ok(true)
+    }
+
     fn release_memory(dependencies: &mut R::Dependencies) {
         dependencies.release_memory();
     }
@@ -62,7 +89,8 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
     }
 
     fn plan(observed: &Observed<Self>) -> StepOf<Self> {
-        plan::plan::<R>(&View::of(observed))
+        let view = View::of(observed);
+        reading::first(&view, plan::plan::<R>(&view))
     }
 
     fn needs_intent(call: &Call<R::Request>) -> bool {
@@ -86,16 +114,22 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         }
     }
 
-    fn concurrency_key(call: &Call<R::Request>) -> ConcurrencyKey {
-        let changes = match call {
-            Call::Request(_, request) => R::is_mutating(request),
-            Call::Delete(..) => true,
-            Call::Poll(..) => false,
+    fn queued(observed: &Observed<Self>, key: &ConcurrencyKey, under_way: usize) -> Option<R::Status> {
+        let changes = key.instance_id.is_some();
+        changes.then(|| status::waiting_for_turn(&View::<R>::of(observed), &key.broker, under_way)).flatten()
+    }
+
+    fn concurrency_key(object: &R::Object, call: &Call<R::Request>) -> ConcurrencyKey {
+        let namespace = object.namespace().unwrap_or_default();
+        let (changes, lane) = match call {
+            Call::Request(_, request) if R::is_mutating(request) => (true, Lane::Orders(namespace)),
+            Call::Delete(..) => (true, Lane::Others(namespace)),
+            Call::Request(..) | Call::Poll(..) => (false, Lane::Others(namespace)),
         };
         let address = call.address();
         let instance_id = changes.then(|| address.instance_id.clone());
         let binding_id = address.binding_id.clone().filter(|_| changes);
-        ConcurrencyKey { broker: address.broker.clone(), instance_id, binding_id }
+        ConcurrencyKey { broker: address.broker.clone(), instance_id, binding_id, lane }
     }
 
     fn is_contested(object: &R::Object, context: &Context) -> bool {

@@ -18,6 +18,7 @@ pub mod intent;
 pub mod obstacle;
 pub mod phase;
 pub mod plan;
+pub(in crate::reconcilers) mod reading;
 pub mod resource;
 pub mod status;
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub enum ClearsOn {
     Recheck,
     /// A change of the spec. No change of other objects helps.
     SpecChange,
+    /// Nothing: it is no obstacle, but the Secrets and parameters are not read yet.
+    Read,
 }
 
 impl Obstacle {
@@ -91,13 +93,28 @@ pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Param
             Err(Obstacle::until_change(reason, error.message.clone()))
         }
         Some(Err(error)) => Err(Obstacle::until_recheck(reason, error.message.clone())),
-        None => Err(Obstacle::until_recheck(reason, "the parameters are not read yet".to_owned())),
+        None => Err(Obstacle { reason, message: String::new(), clears_on: ClearsOn::Read }),
+    }
+}
+
+/// Reports the obstacle. `pending`: what the next request waits for anyway. Until then nothing is read.
+pub fn report_or_wait<R: StatusHooks>(
+    view: &View<'_, R>,
+    obstacle: &Obstacle,
+    pending: Option<NextStep<R>>,
+) -> NextStep<R> {
+    match pending {
+        Some(wait) if obstacle.clears_on == ClearsOn::Read => wait,
+        _ => report(view, obstacle),
     }
 }
 
 /// Records the obstacle in `Ready`, and waits. The status does not record the generation as observed, as the
 /// operator acts on it when the obstacle is gone.
 pub fn report<R: StatusHooks>(view: &View<'_, R>, obstacle: &Obstacle) -> NextStep<R> {
+    if obstacle.clears_on == ClearsOn::Read {
+        return Step::Read;
+    }
     let mut status = view.status_copy();
     R::record_printer_columns(view, &mut status);
     status.set_condition(Ready, False, obstacle.reason, &obstacle.message, view.now);
@@ -110,7 +127,7 @@ pub fn report<R: StatusHooks>(view: &View<'_, R>, obstacle: &Obstacle) -> NextSt
     }
     status.set_conditions_generation(view.generation());
     let wait = match obstacle.clears_on {
-        ClearsOn::Change | ClearsOn::SpecChange => Wait::ForChange,
+        ClearsOn::Change | ClearsOn::SpecChange | ClearsOn::Read => Wait::ForChange,
         ClearsOn::Recheck => Wait::Until(later(view.now, view.settings.recheck_interval)),
     };
     record_or(view, status, Step::Wait(wait))

@@ -3,6 +3,8 @@
 
 use jiff::Timestamp;
 
+use crate::reconcilers::settings::ReconcileSettings;
+
 /// The state of an object at its broker. `O` is the type of the operations of its kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase<O> {
@@ -39,6 +41,30 @@ pub enum Phase<O> {
 }
 
 impl<O> Phase<O> {
+    /// The phase with its times as this process has to count them. `sent` is the time of the last intent on record. If it is
+    /// in the future, the clock of the process that wrote it was fast, and so are the other times.
+    #[must_use]
+    pub fn counted(self, settings: &ReconcileSettings, sent: Timestamp, now: Timestamp) -> Self {
+        let counted = settings.past(sent, now);
+        if counted == sent {
+            return self;
+        }
+        let fast = sent.duration_since(counted);
+        let at = |time: Timestamp| time.checked_sub(fast).unwrap_or(Timestamp::MIN);
+        match self {
+            Self::Absent { not_before } => Self::Absent { not_before: not_before.map(at) },
+            Self::RequestInFlight(operation, _) => Self::RequestInFlight(operation, counted),
+            Self::BackingOff(operation, time) => Self::BackingOff(operation, at(time)),
+            Self::Polling(awaited, since) => Self::Polling(awaited, settings.past(since, now)),
+            Self::OrphanMitigation { not_before } => {
+                Self::OrphanMitigation { not_before: not_before.map(at) }
+            }
+            Self::Deleting { not_before } => Self::Deleting { not_before: not_before.map(at) },
+            Self::Present { not_before } => Self::Present { not_before: not_before.map(at) },
+            Self::Failed => Self::Failed,
+        }
+    }
+
     /// Whether the broker works on a create or an update.
     #[must_use]
     pub fn awaits_operation(&self) -> bool {

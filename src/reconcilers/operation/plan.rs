@@ -21,9 +21,11 @@ use crate::{
         FINALIZER, INTENT_ANNOTATION,
         condition::Conditioned as _,
         intent::IntentState,
+        scope::Object as _,
     },
     reconcilers::{
         backoff::later,
+        messages,
         reason::Reason,
         reconciler::{Step, Wait},
         writes::Write,
@@ -66,6 +68,9 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if is_of_another_cluster(view) {
         return plan_foreign(view);
     }
+    if let Some(step) = plan_unreadable(view) {
+        return step;
+    }
     if view.has_finalizer()
         && let Some(record) = R::legacy_record(view)
     {
@@ -102,6 +107,25 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
 fn completed<R: BrokerResource>(mut status: R::Status) -> R::Status {
     status.complete_conditions();
     status
+}
+
+/// The next step for an object that cannot be read in full: what can be read is not what its user asks for, so the
+/// operator sends no request. A deletion goes on, because the status has what it needs. If the status cannot be read,
+/// nothing says what the broker holds, and the deletion waits.
+fn plan_unreadable<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>> {
+    let defects = view.object.defects()?;
+    let mut message = messages::unreadable(defects);
+    if view.is_being_deleted() {
+        if defects.status.is_empty() || !view.has_finalizer() {
+            return None;
+        }
+        let noun = R::TEXTS.noun;
+        message = format!(
+            "{message}. The object is being deleted, and the operator cannot tell what the broker holds for it. To forget the \
+             {noun}, remove the finalizer {FINALIZER}"
+        );
+    }
+    Some(record_ready_and_wait(view, (False, Reason::Unreadable, &message), Wait::ForChange))
 }
 
 /// The next step for an object whose broker object was replaced by another one: its record follows. If more
@@ -254,7 +278,7 @@ const DELETION_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// "Deprovisioning", "Unbinding").
 pub fn delete_regardless_at<R: BrokerResource>(view: &View<'_, R>) -> Timestamp {
     let deleted = view.object.meta().deletion_timestamp.as_ref().map_or(view.now, |time| time.0);
-    later(deleted, DELETION_GRACE)
+    later(view.settings.past(deleted, view.now), DELETION_GRACE)
 }
 
 /// The next step for an object that is being deleted while the broker works on a create or an update.
@@ -304,7 +328,7 @@ pub fn deletion_waits<R: StatusHooks>(view: &View<'_, R>, at: Timestamp) -> Stri
 /// The operator sends no DELETE before this time. An unanswered create may still take effect after a DELETE,
 /// so the operator waits for it. After a failed DELETE, the operator backs off.
 fn earliest_delete_time<R: PlanHooks>(view: &View<'_, R>) -> Option<Timestamp> {
-    let quiet = |sent| later(sent, view.settings.quiet_period());
+    let quiet = |sent| view.settings.quiet_until(sent, view.now);
     let progress = view.status.progress();
     match view.phase {
         Phase::RequestInFlight(operation, sent) => (operation == R::CREATE).then(|| quiet(sent)),

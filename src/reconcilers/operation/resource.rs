@@ -20,6 +20,7 @@ use crate::{
         progress::{DeletionStatus, Progress},
         scope::Object,
     },
+    json::RawObject,
     reconcilers::{
         backoff::Pace,
         memory::OperationMemory,
@@ -197,6 +198,16 @@ pub trait BrokerResource: Sized + Send + Sync + 'static {
 
     /// The part of the spec that every operation needs.
     fn spec(object: &Self::Object) -> OperationSpec<'_>;
+    /// The parameters in the spec itself.
+    fn inline_parameters(object: &Self::Object) -> Option<&RawObject>;
+    /// Whether the spec names Secrets that are read before a request.
+    fn names_secrets(object: &Self::Object) -> bool {
+        !Self::spec(object).parameters_from.is_empty()
+    }
+    /// Whether all Secrets that were read are as they must be.
+    fn is_readable(dependencies: &Self::Dependencies, _: &Self::Object) -> bool {
+        dependencies.parameters().is_none_or(Result::is_ok)
+    }
     /// Whether the broker has acknowledged that the resource exists.
     fn exists(status: &Self::Status) -> bool;
     /// The operation that the operator polls for if the status names none.
@@ -313,26 +324,6 @@ impl<'a, R: BrokerResource> Decoded<'a, R> {
         !R::spec(self.object).parameters_from.is_empty()
     }
 
-    /// Whether a decision needs the parameters. They are needed for a request to the broker
-    /// (`needs_request`), and to remove secret values from the broker's messages. Otherwise the operator
-    /// reads no Secret.
-    #[must_use]
-    pub fn needs_parameters(&self, needs_request: bool) -> bool {
-        if self.is_being_deleted() {
-            return self.has_secret_parameters() && self.may_exist();
-        }
-        match self.phase {
-            Phase::Polling(..) | Phase::OrphanMitigation { .. } | Phase::Deleting { .. } => {
-                self.has_secret_parameters()
-            }
-            Phase::Absent { .. }
-            | Phase::RequestInFlight(..)
-            | Phase::BackingOff(..)
-            | Phase::Present { .. }
-            | Phase::Failed => needs_request,
-        }
-    }
-
     /// The uid of the object.
     #[must_use]
     pub fn uid(&self) -> &str {
@@ -397,8 +388,11 @@ impl<'a, R: BrokerResource> View<'a, R> {
                 Memory = OperationMemory,
             >,
     {
+        let mut decoded: Decoded<'a, R> = Decoded::of(&*observed.object);
+        let sent = decoded.status.progress().sent();
+        decoded.phase = decoded.phase.counted(&observed.settings, sent, observed.now);
         Self {
-            decoded: Decoded::of(&*observed.object),
+            decoded,
             dependencies: &observed.dependencies,
             memory: observed.memory,
             settings: &observed.settings,

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value};
 
 use super::{
-    phase::{CurrentOperation, DeletePurpose},
+    phase::{CurrentOperation, DeletePurpose, Phase},
     resource::{BrokerResource, OperationStatus, View},
 };
 use crate::{
@@ -250,13 +250,25 @@ fn mitigation_cause<S: OperationStatus>(status: &S) -> Option<String> {
 /// request before failed.
 pub fn waiting_for_answer<R: StatusHooks>(view: &View<'_, R>, broker: &BrokerKey) -> R::Status {
     let mut status = view.status_copy();
-    let ready = condition::find(status.conditions(), Ready).map(|ready| ready.reason.clone());
-    if let CurrentOperation::Operation(operation) = status.operation()
-        && let Some((reason, message)) = R::in_flight_condition(operation)
-        && ready.as_deref() == Some(reason.as_str())
-    {
-        let message = format!("{message}; {}", messages::waiting(broker, view.now));
-        status.set_condition(Ready, False, reason, &message, view.now);
+    let Some(ready) = condition::find(status.conditions(), Ready).cloned() else { return status };
+    let waits = messages::waiting(broker, view.now);
+    let in_flight = match status.operation() {
+        CurrentOperation::Operation(operation) => R::in_flight_condition(operation),
+        CurrentOperation::None | CurrentOperation::Deletion => None,
+    };
+    let is_new = |reason: Reason| {
+        [reason, Reason::WaitingForTurn].iter().any(|reason| ready.reason == reason.as_str())
+    };
+    match in_flight {
+        Some((reason, message)) if is_new(reason) => {
+            status.set_condition(Ready, False, reason, &format!("{message}; {waits}"), view.now);
+        }
+        _ => {
+            if let Some(before) = messages::before_turn(&ready.message) {
+                let message = format!("{before}; {waits}");
+                status.set_condition(Ready, ready.status, &ready.reason, &message, view.now);
+            }
+        }
     }
     status
 }
@@ -265,6 +277,31 @@ pub fn waiting_for_answer<R: StatusHooks>(view: &View<'_, R>, broker: &BrokerKey
 pub fn waiting_for_deletion<R: BrokerResource>(view: &View<'_, R>, broker: &BrokerKey) -> R::Status {
     let message = format!("The operator has sent the DELETE; {}", messages::waiting(broker, view.now));
     with_ready(view, (False, R::TEXTS.delete_in_flight, &message))
+}
+
+/// The status while a request waits for its turn. What a failed try has left to say stays. `None`: the status says it
+/// already.
+pub fn waiting_for_turn<R: StatusHooks>(
+    view: &View<'_, R>,
+    broker: &BrokerKey,
+    under_way: usize,
+) -> Option<R::Status> {
+    let waits = messages::waiting_for_turn(broker, under_way, view.now);
+    let ready = condition::find(view.status.conditions(), Ready).filter(|ready| ready.status != True);
+    if ready.is_some_and(|ready| ready.message.contains(messages::WAITS_FOR_TURN)) {
+        return None;
+    }
+    let is_retry = view.status.progress().retries > 0
+        || matches!(view.phase, Phase::RequestInFlight(..) | Phase::OrphanMitigation { .. })
+        || R::shows_injection_failure(&view.status);
+    let (state, reason, message) = match ready.filter(|_| is_retry) {
+        Some(ready) => (ready.status, ready.reason.clone(), format!("{}; {waits}", ready.message)),
+        None => (False, Reason::WaitingForTurn.to_string(), format!("Not sent yet: {waits}")),
+    };
+    let mut status = view.status_copy();
+    status.set_condition(Ready, state, reason, &message, view.now);
+    status.set_conditions_generation(view.generation());
+    Some(status)
 }
 
 /// The status after the broker has accepted a DELETE.

@@ -1,10 +1,20 @@
 //! What instances and bindings do alike: each rule is tried with both kinds.
 
-use super::{Decoded, OperationStatus};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Decoded, OperationStatus, engine::OperationReconciler, resource::View, status};
 use crate::{
-    crd::{ConditionType::Ready, condition},
+    crd::{ConditionType::Ready, ScopeKind, common::BrokerKey, condition},
     osb::{self, outcome::Deleted},
+    reconcilers::{
+        messages::WAITS_FOR_TURN,
+        reconciler::{Reconciler as _, Step, Wait},
+    },
 };
+
+fn broker() -> BrokerKey {
+    BrokerKey::new(ScopeKind::Cluster, None, "busy")
+}
 
 /// The message of `Ready`.
 fn message(status: &impl OperationStatus) -> &str {
@@ -76,6 +86,89 @@ macro_rules! rules_for {
                     );
                     assert_eq!(status.progress().mitigation_cause, None);
                 }
+            }
+
+            /// What waits for its turn says so once. What a failed try has left to say stays, and once the request is sent
+            /// the status says that instead.
+            #[test]
+            fn a_wait_for_a_turn_is_said_until_the_request_is_sent() {
+                let failed =
+                    fixtures::Fixture::new().answered(fixtures::Outcome::$created(doubt(None, false, false)));
+                for (fixture, reason) in [
+                    (fixtures::Fixture::new().claimed(), "WaitingForTurn"),
+                    (failed.clone(), ""),
+                    (mitigating(), ""),
+                ] {
+                    let waits = |fixture: &fixtures::Fixture| {
+                        let observed = fixture.observed();
+                        status::waiting_for_turn(&View::<Resource>::of(&observed), &broker(), 12)
+                    };
+                    let said = waits(&fixture).expect("a status");
+                    let before = condition::find(&fixture.status().conditions, Ready).cloned();
+                    let after = condition::find(&said.conditions, Ready).expect("Ready is set");
+                    assert!(
+                        after.message.contains("had not answered 12 other requests"),
+                        "{}",
+                        after.message
+                    );
+                    match before.filter(|_| reason.is_empty()) {
+                        None => assert_eq!(after.reason, reason),
+                        Some(before) => {
+                            assert_eq!((&after.reason, after.status), (&before.reason, before.status));
+                            assert!(after.message.starts_with(&before.message), "{}", after.message);
+                        }
+                    }
+                    let waiting = fixture.with_status(&said);
+                    assert_eq!(waits(&waiting), None, "said twice");
+                    let (sent, _) = waiting.asking();
+                    let observed = sent.observed();
+                    let unanswered = status::waiting_for_answer(&View::<Resource>::of(&observed), &broker());
+                    let message = message(&unanswered);
+                    assert!(message.contains("has not answered since"), "{message}");
+                    assert!(!message.contains(WAITS_FOR_TURN), "{message}");
+                }
+            }
+
+            /// What another process has recorded with a fast clock does not make the object wait for an hour, and with a slow
+            /// clock it does not end the quiet period early.
+            #[test]
+            fn the_clock_of_another_replica_decides_about_nothing() {
+                let wait = |fixture: &fixtures::Fixture, begun: Timestamp| {
+                    let mut fixture = fixture.clone();
+                    loop {
+                        let mut observed = fixture.observed();
+                        observed.settings.begun = begun;
+                        match OperationReconciler::<Resource>::plan(&observed) {
+                            Step::Wait(Wait::Until(at)) => return at.duration_since(fixture.now).as_secs(),
+                            Step::Record(status) => fixture = fixture.with_status(&status),
+                            _ => return 0,
+                        }
+                    }
+                };
+                // A request that nobody has seen the end of.
+                let in_flight = fixtures::Fixture::new().intending();
+                for hours in [-1, 1] {
+                    let mut late = in_flight.clone();
+                    late.now = late.now.checked_add(SignedDuration::from_hours(hours)).unwrap();
+                    let begun = late.now;
+                    assert!(wait(&late, begun) <= 2, "the repetition waits");
+                    let deleted = late.deleted();
+                    let quiet = wait(&deleted, begun);
+                    assert!((119..=121).contains(&quiet), "clock {hours} h off: {quiet} s");
+                    let mut later = deleted;
+                    later.now = later.now.checked_add(SignedDuration::from_secs(121)).unwrap();
+                    assert_eq!(wait(&later, begun), 0);
+                }
+                // What this process has recorded counts from when it was recorded.
+                let mut own = in_flight.deleted();
+                own.now = own.now.checked_add(SignedDuration::from_secs(60)).unwrap();
+                let quiet = wait(&own, own.now.checked_sub(SignedDuration::from_hours(5)).unwrap());
+                assert!((55..=61).contains(&quiet), "{quiet}");
+                // A failed try was to be repeated soon.
+                let mut backing_off =
+                    fixtures::Fixture::new().answered(fixtures::Outcome::$created(doubt(None, false, false)));
+                backing_off.now = backing_off.now.checked_sub(SignedDuration::from_hours(1)).unwrap();
+                assert!(wait(&backing_off, backing_off.now) <= 30);
             }
 
             /// The next attempt has another id, and is not made sooner than if the create had merely failed.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::crd::common::SecretKeyReference;
 
 fn object(value: &Value) -> RawObject {
     value.as_object().cloned().unwrap().into()
@@ -13,7 +14,7 @@ fn source(value: SourceValue) -> Source {
 }
 
 fn holding(text: &str) -> Source {
-    source(SourceValue::Bytes(Zeroizing::new(text.as_bytes().to_vec())))
+    source(SourceValue::of(text.as_bytes().to_vec()))
 }
 
 // v0.3 D5

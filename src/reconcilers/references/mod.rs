@@ -8,7 +8,7 @@ pub mod replaced;
 
 use std::sync::Arc;
 
-use kube::Resource as _;
+use kube::{Resource as _, ResourceExt as _};
 
 pub use messages::Unresolved;
 use messages::{no_single_class, no_single_plan};
@@ -22,7 +22,7 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         common::ResolvedOffering,
         instance::{CLASS_FIELDS, PlanReference},
-        scope::{BrokerObject as _, CatalogObject},
+        scope::{BrokerObject as _, CatalogObject, Object as _},
     },
     json::RawObject,
     osb::{PlanId, ServiceId, endpoint::bare_url, wire::MaintenanceInfo},
@@ -157,11 +157,12 @@ fn resolve_recorded_in<S: Scope>(
     namespace: Option<&str>,
     caches: &ScopeCaches<S>,
 ) -> Option<Offering> {
-    let class = caches.class(namespace, &record.class)?;
+    let class = caches.class(namespace, &record.class).filter(|class| class.defects().is_none())?;
     // The recorded object counts first. Before or after a change of the plan, the plan is another object.
     let named = caches.plan(namespace, &record.plan).filter(|plan| plan.common().external_id == *plan_id);
     let plan =
-        named.or_else(|| caches.plans_by_external_id(namespace, &record.class, plan_id.as_str()).pop())?;
+        named.or_else(|| caches.plans_by_external_id(namespace, &record.class, plan_id.as_str()).pop());
+    let plan = plan.filter(|plan| plan.defects().is_none())?;
     Some(offering(&*class, &*plan, namespace, caches))
 }
 
@@ -193,7 +194,19 @@ fn resolve_in<S: Scope>(
         [only] => only,
         found => return Err(no_single_plan(class, plan, found)),
     };
+    check_readable(&**class_object, Reason::ReferencesNonexistentServiceClass)?;
+    check_readable(&**plan_object, Reason::ReferencesNonexistentServicePlan)?;
     Ok(offering(&**class_object, &**plan_object, namespace, caches))
+}
+
+/// Nothing is ordered by a class or plan that can be read only in part.
+fn check_readable<E: CatalogObject>(entry: &E, reason: Reason) -> Result<(), Unresolved> {
+    let Some(defects) = entry.defects() else { return Ok(()) };
+    let (kind, name) = (E::kind(&()), entry.name_any());
+    let message = format!(
+        "the operator cannot read the {kind} {name}: {defects}; correct it, or delete it, and the next fetch of the catalog creates it anew"
+    );
+    Err(Unresolved { reason, message })
 }
 
 /// Keeps only the entries that the catalog still has, if there are any. Removed entries stay in the cluster

@@ -2,6 +2,8 @@
 //! decision was based on, a field manager, and a time limit. A write is sent at most once: the client does
 //! not retry, and the next reconcile decides again.
 
+pub mod digest;
+pub mod permits;
 mod rejection;
 pub mod secret;
 
@@ -25,7 +27,7 @@ use self::{
 };
 use super::{context::Context, error::ReconcileError};
 use crate::{
-    crd::{FINALIZER, scope::Object},
+    crd::{FINALIZER, Readable, scope::Object},
     json::RawObject,
     kube_api::{
         self,
@@ -221,7 +223,7 @@ pub async fn patch_object<K: Object>(
     let target = WriteTarget::of(object);
     let _permit = permit(context).await?;
     let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(&patch));
-    let written: K = target.send(context, purpose, request).await?;
+    let Readable(written): Readable<K> = target.send(context, purpose, request).await?;
     context.expectations.observe_write(&written);
     Ok(written.complete())
 }
@@ -245,7 +247,7 @@ pub async fn record<K: Object + HasStatus<Status: Serialize>>(
     let _permit = permit(context).await?;
     let patch = Patch::Merge(&patch);
     let request = target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
-    let written: K = target.send(context, "write the status of", request).await?;
+    let Readable(written): Readable<K> = target.send(context, "write the status of", request).await?;
     // No later reconcile works on an older version.
     context.expectations.observe_write(&written);
     Ok(written.complete())
@@ -255,17 +257,17 @@ pub async fn record<K: Object + HasStatus<Status: Serialize>>(
 pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
     let target = WriteTarget::of(object);
     let request = target.request().get(&target.name, &GetParams::default());
-    let present: K = match timed(&target.describe("read"), send(&context.client, request)).await {
-        Err(error) if error.is_not_found() => return Ok(None),
-        read => read?,
-    };
+    let Readable(present): Readable<K> =
+        match timed(&target.describe("read"), send(&context.client, request)).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            read => read?,
+        };
     Ok(Some(present.complete()).filter(|present| present.meta().uid == object.meta().uid))
 }
 
 /// Waits for a permit to write. Fails if this replica is not the leader.
 async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, ReconcileError> {
-    // The semaphore is never closed.
-    let permit = context.writes.acquire().await.ok();
+    let permit = context.writes.acquire().await;
     if context.leadership.is_valid() { Ok(permit) } else { Err(ReconcileError::NotLeader) }
 }
 

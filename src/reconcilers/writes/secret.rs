@@ -1,5 +1,5 @@
 //! How are the Secrets with credentials written? They are created if the name is free. They are replaced and
-//! deleted only if they belong to the binding.
+//! deleted only if they belong to the binding: by their owner, or by their label if somebody has removed the owner.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::{
-    WriteTarget,
+    WriteTarget, digest,
     rejection::{RejectedWrite, or_rejected},
 };
 use crate::{
@@ -30,6 +30,16 @@ pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
 
 /// Annotation on Secrets of bindings: the id at the broker of the binding whose credentials they hold.
 pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
+
+/// Whether a Secret belongs to the binding of this uid. Tools that copy or restore Secrets remove owner references. The label
+/// counts too then, unless the Secret has another controller.
+#[must_use]
+pub fn belongs_to(metadata: &ObjectMeta, binding_uid: &str) -> bool {
+    let is_controlled =
+        || metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
+    let label = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_BINDING));
+    is_owned(metadata, binding_uid) || (label.is_some_and(|uid| uid == binding_uid) && !is_controlled())
+}
 
 /// The finalizer that holds back the Secret of a namespaced broker, and the label on it
 /// ([`credentials`](crate::reconcilers::credentials)).
@@ -73,6 +83,8 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
     let (namespace, name) = (target.namespace.as_deref().unwrap_or_default(), &*target.name);
     let mut object =
         Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
+    let digest = digest::annotation(&secret.data, uuid::Uuid::new_v4().into_bytes());
+    object.metadata.annotations.get_or_insert_default().insert(digest::ANNOTATION_DIGEST.to_owned(), digest);
     let request = target.request().create(&post_params(), serialized(&object)?);
     let exists = match target.send::<IgnoredAny>(context, "create", request).await {
         Err(error) if error.is_already_exists() => error,
@@ -83,7 +95,7 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
         // is terminating).
         return Err(exists);
     };
-    if !is_owned(&present.metadata, &secret.owner_uid) {
+    if !belongs_to(&present.metadata, &secret.owner_uid) {
         return Ok(Some(name_taken(namespace, name)));
     }
     object.metadata.resource_version.clone_from(&present.metadata.resource_version);
@@ -146,7 +158,7 @@ pub(super) async fn delete_secret(
     let uid = match uid {
         Some(uid) => Some(uid),
         None => match secret_metadata(&context.client, namespace, name).await? {
-            Some(present) if is_owned(&present.metadata, owner_uid) => present.metadata.uid,
+            Some(present) if belongs_to(&present.metadata, owner_uid) => present.metadata.uid,
             Some(_) | None => return Ok(()),
         },
     };

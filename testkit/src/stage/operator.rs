@@ -21,12 +21,13 @@ pub const ACCOUNT: &str = "service-catalog";
 pub const USER: &str = "system:serviceaccount:service-catalog:service-catalog";
 
 /// Short delays, so that tests do not wait for what a cluster has time for, and brokers on this machine.
-const FAST: [&str; 7] = [
+const FAST: [&str; 8] = [
     "--operation-retry-delay=50ms",
     "--operation-polling-delay=50ms",
     "--operation-polling-maximum-backoff-duration=1s",
     "--secret-recheck-interval=200ms",
     "--osb-api-request-timeout=2s",
+    "--broker-minimum-relist-interval=100ms",
     // Brokers of namespaces, too, run on this machine. So does the API server.
     "--namespaced-broker-allowed-cidrs=127.0.0.1",
     // As the Deployment says it.
@@ -59,7 +60,7 @@ struct Running {
 }
 
 impl Operator {
-    /// One that does not run yet. `flags` come after the short delays, so they count; those without dashes are variables
+    /// One that does not run yet. `flags` replace the short delays of the same name; those without dashes are variables
     /// of its environment.
     pub fn idle(program: &'static str, plane: &'static ControlPlane, flags: &[&str]) -> Self {
         Self::named(program, plane, "operator", flags)
@@ -72,7 +73,10 @@ impl Operator {
     }
 
     fn named(program: &'static str, plane: &'static ControlPlane, name: &str, flags: &[&str]) -> Self {
-        let flags = FAST.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
+        let name_of = |flag: &str| flag.split_once('=').map_or(flag, |(name, _)| name).to_owned();
+        let is_given = |short: &&&str| flags.iter().any(|flag| name_of(flag) == name_of(short));
+        let short = FAST.iter().filter(|short| !is_given(short));
+        let flags = short.chain(flags).map(|&flag| flag.to_owned()).collect();
         Self { program, plane, dir: plane.dir().join(name), flags, running: Mutex::default() }
     }
 

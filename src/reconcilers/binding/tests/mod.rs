@@ -3,6 +3,7 @@
 mod absorb;
 mod messages;
 mod plan;
+mod reading;
 mod takeover;
 
 use std::sync::{Arc, LazyLock};
@@ -19,7 +20,8 @@ use super::{
 use crate::{
     crd::{
         FINALIZER, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
-        common::LocalObjectReference, scope::Object as _,
+        common::{LocalObjectReference, ParametersFromSource, SecretKeyReference},
+        scope::Object as _,
     },
     osb::{
         self, RefusalReason,
@@ -50,7 +52,7 @@ pub(in crate::reconcilers) struct Fixture {
     offering: Result<Offering, Unresolved>,
     /// The plan that the broker has for the instance, where it is another one than the spec asks for.
     pub acknowledged_offering: Option<Offering>,
-    unreadable: bool,
+    secrets: instances::Secrets,
     namespace_known: bool,
     broker_exists: bool,
     /// What another broker object offers in the place of the recorded one.
@@ -82,7 +84,7 @@ impl Fixture {
             instance: Some(INSTANCE.clone()),
             offering: Ok(instances::offering()),
             acknowledged_offering: None,
-            unreadable: false,
+            secrets: instances::Secrets::Read,
             namespace_known: true,
             broker_exists: true,
             replacement: None,
@@ -114,8 +116,16 @@ impl Fixture {
         self
     }
 
+    /// Nothing is read yet, and parameters come from a Secret.
+    pub fn unread(mut self) -> Self {
+        let reference = SecretKeyReference { name: "s".into(), key: "k".into() };
+        self.object.spec.parameters_from = vec![ParametersFromSource { secret_key_ref: reference }];
+        self.secrets = instances::Secrets::Unread;
+        self
+    }
+
     pub fn with_bad_parameters(mut self) -> Self {
-        self.unreadable = true;
+        self.secrets = instances::Secrets::Wrong;
         self
     }
 
@@ -198,13 +208,11 @@ impl Fixture {
     }
 
     pub fn observed(&self) -> Observed<BindingReconciler> {
-        let parameters = if self.unreadable {
+        let parameters = if self.secrets == instances::Secrets::Wrong {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
             parameters::merge(self.object.spec.parameters.as_ref(), &[])
         };
-        let decoded = Decoded::<Binding>::of(&self.object);
-        let needs_request = decoded.needs_request(super::secret::is_secret_lost(&self.secret, &decoded));
         Observed {
             object: Arc::new(self.object.clone()),
             dependencies: BindingDependencies {
@@ -214,7 +222,7 @@ impl Fixture {
                 precondition_error: None,
                 taken_id: None,
                 maximum_polling_duration: self.maximum_polling_duration,
-                parameters: decoded.needs_parameters(needs_request).then_some(parameters),
+                parameters: (self.secrets != instances::Secrets::Unread).then_some(parameters),
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
@@ -370,6 +378,7 @@ pub(in crate::reconcilers) fn shown(step: &StepOf<BindingReconciler>, fixture: &
             let removes = before.iter().any(|write| matches!(write, Write::DeleteSecret { .. }));
             format!("{}{}", if removes { "remove the Secret, " } else { "" }, name(call))
         }
+        Step::Read => "read Secrets".into(),
         Step::Write(_) => "write".into(),
         Step::Wait(Wait::ForChange) => "wait for a change".into(),
         Step::Wait(Wait::Until(at)) => format!("wait {} s", at.duration_since(fixture.now).as_secs()),

@@ -7,6 +7,10 @@ use instances::{doubt, polled, refused, unsent};
 
 type Change = fn(Fixture) -> Fixture;
 
+fn edited() -> SecretState {
+    SecretState::Edited { uid: None, lifetime: Lifetime::default() }
+}
+
 fn phases() -> Vec<(&'static str, Fixture)> {
     use RefusalReason::{BadRequest, Throttled};
     let new = Fixture::new;
@@ -39,6 +43,8 @@ fn phases() -> Vec<(&'static str, Fixture)> {
                 lifetime: Lifetime::default(),
             })
         }),
+        ("settled, Secret edited", new().settled().with_secret(edited())),
+        ("settled, Secret edited, retrievable", new().settled().retrievable().with_secret(edited())),
         ("restoring", lost(new().settled()).intending()),
     ]
 }
@@ -334,4 +340,18 @@ fn a_binding_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_bo
         assert_eq!(name(&call), "PUT", "{}", conditions(&asked.status()));
         assert_ne!(asked.status().binding_id, UID);
     }
+}
+
+/// What changes the Secret again and again does not keep the broker busy.
+#[test]
+fn edited_credentials_are_put_right_once_a_minute() {
+    let edited = Fixture::new().settled().retrievable().with_secret(edited());
+    let (asked, call) = edited.asking();
+    let fetched = Outcome::Fetched(osb::Outcome::Answered(answer(&json!({"password": "hunter2"}))));
+    let (mut fixture, _) = asked.absorbing(&call, fetched);
+    let message = fixture.status().conditions[0].message.clone();
+    assert!(message.contains("somebody had changed the credentials"), "{message}");
+    fixture = fixture.with_secret(self::edited());
+    assert_eq!(shown(&fixture.plan(), &fixture), "wait 60 s");
+    assert_eq!(shown(&fixture.clone().after(60).plan(), &fixture.after(60)), "GET the binding");
 }

@@ -18,6 +18,12 @@ fn failures_are_retried_with_growing_delays_and_a_new_spec_at_once() {
     cluster.answer(unsent());
     assert!(matches!(cluster.plan(), Step::Wait(Wait::Until(_))));
     cluster.broker.metadata.generation = Some(2);
+    assert_eq!(
+        cluster.due(),
+        Some(cluster.now + SignedDuration::from_secs(1)),
+        "not more often than every second"
+    );
+    cluster.now += SignedDuration::from_secs(1);
     assert!(matches!(cluster.plan(), Step::Call { .. }));
     cluster.answer(unsent());
     assert_eq!(cluster.memory.failures, 1);
@@ -34,6 +40,7 @@ fn another_api_version_is_tried_at_once() {
     assert!(matches!(cluster.plan(), Step::Wait(Wait::Until(_))));
     for version in ["2.14", "nonsense", "2.13"] {
         set(&mut cluster, version);
+        cluster.now += SignedDuration::from_secs(1);
         assert!(matches!(cluster.plan(), Step::Call { .. }), "{version}");
         cluster.answer(unsent());
         cluster.answer(unsent());
@@ -102,6 +109,9 @@ fn a_good_catalog_is_fetched_again_after_its_interval() {
     assert!(matches!(cluster.plan(), Step::Wait(Wait::ForChange)));
     cluster.broker.metadata.generation = Some(2);
     assert!(matches!(cluster.plan(), Step::Call { .. }), "a manual relist is a new generation");
+    cluster.memory.answered = Some(cluster.now);
+    assert!(matches!(cluster.plan(), Step::Wait(_)), "a flood of them waits");
+    cluster.memory = BrokerMemory::default();
     cluster.broker.metadata.generation = Some(1);
     cluster.broker.spec.common.relist_behavior = RelistBehavior::Duration;
     cluster.broker.status.as_mut().unwrap().last_catalog_retrieval_time = None;
@@ -136,4 +146,43 @@ fn a_catalog_that_an_older_operator_has_read_is_fetched_again() {
     assert_eq!(cluster.due(), Some(cluster.now));
     cluster.catalog(&two());
     assert!(cluster.due().is_some_and(|at| at > cluster.now));
+}
+
+#[test]
+fn a_catalog_is_not_read_all_the_time_whatever_the_broker_object_says() {
+    let mut cluster = TestCluster::new();
+    cluster.catalog(&two());
+    cluster.broker.spec.common.relist_behavior = RelistBehavior::Duration;
+    cluster.broker.spec.common.relist_duration = Some(std::time::Duration::from_nanos(1).into());
+    assert_eq!(cluster.due(), Some(cluster.now + SignedDuration::from_secs(10)));
+}
+
+/// Each fetch finds other entries: after a burst the writes come to ten in a second.
+#[test]
+fn a_catalog_that_changes_every_time_is_read_more_and_more_rarely() {
+    let mut cluster = TestCluster::new();
+    cluster.settings.max_catalog_entries = 100;
+    cluster.broker.spec.common.relist_behavior = RelistBehavior::Duration;
+    cluster.broker.spec.common.relist_duration = Some(std::time::Duration::from_secs(1).into());
+    let (begun, mut written) = (cluster.now, 0);
+    let names: Vec<String> = (0..90).map(|index| format!("p{index}")).collect();
+    let plans: Vec<&str> = names.iter().map(String::as_str).collect();
+    for round in 0..100 {
+        let mut services = json!([service("one", &plans)]);
+        for plan in services[0]["plans"].as_array_mut().unwrap() {
+            plan["description"] = json!(format!("round {round}"));
+        }
+        let due = cluster.due().unwrap();
+        cluster.now = due.max(cluster.now);
+        // As a spec that is edited meanwhile.
+        if round % 3 == 0 {
+            *cluster.broker.metadata.generation.get_or_insert(1) += 1;
+            cluster.now = cluster.due().unwrap().max(cluster.now);
+        }
+        written += cluster.catalog(&services).len();
+    }
+    let seconds = cluster.now.duration_since(begun).as_secs();
+    assert!(written > 9000, "{written}");
+    let allowed = 200 + 91 + usize::try_from(seconds).unwrap() * 10 + 100;
+    assert!(written <= allowed, "{written} writes in {seconds} s");
 }

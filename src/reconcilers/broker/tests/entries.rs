@@ -226,3 +226,41 @@ fn a_tolerated_fault_is_named_too() {
     assert_eq!(cluster.ready().2, expected);
     assert!(cluster.catalog(&services).is_empty());
 }
+
+/// What exists stays and follows the catalog. Entries that are new each time do not add up.
+#[test]
+fn a_broker_gets_only_so_many_classes_and_plans_and_the_condition_names_the_others() {
+    let mut cluster = TestCluster::new();
+    cluster.settings.max_catalog_entries = 4;
+    cluster.catalog(&json!([service("one", &["a", "b", "c", "d"]), service("two", &["e"])]));
+    let names = |cluster: &TestCluster| -> Vec<String> {
+        cluster.plans.iter().filter_map(|plan| plan.metadata.name.clone()).collect()
+    };
+    assert_eq!((cluster.classes.len(), names(&cluster)), (1, ["a", "b", "c"].map(str::to_owned).to_vec()));
+    let (_, reason, message) = cluster.ready();
+    assert_eq!(reason, "FetchedCatalog");
+    for words in [
+        "plan \"name-d\" of offering \"name-one\"",
+        "offering \"name-two\"",
+        "limit of 4",
+        "--broker-max-catalog-entries",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    // The present ones come last, and are kept and changed all the same.
+    let mut services = json!([service("two", &["e"]), service("one", &["d", "c", "b", "a"])]);
+    services[1]["plans"][3]["description"] = json!("new");
+    assert_eq!(cluster.catalog(&services)[0], "patch a");
+    assert_eq!((cluster.classes.len(), cluster.plans.len()), (1, 3));
+    // With a lower limit nothing goes.
+    cluster.settings.max_catalog_entries = 1;
+    assert!(
+        !cluster.catalog(&services).iter().any(|write| write.contains("delete") || write.contains("mark"))
+    );
+    assert_eq!((cluster.classes.len(), cluster.plans.len()), (1, 3));
+    for round in 0..3 {
+        let new = format!("new{round}");
+        cluster.catalog(&json!([service(&format!("class{round}"), &[&new])]));
+        assert!(cluster.classes.len() + cluster.plans.len() <= 4, "{:?}", names(&cluster));
+    }
+}

@@ -46,6 +46,7 @@ pub(super) struct TestCluster {
     unheld: Option<Unheld>,
     successors: Vec<String>,
     memory: BrokerMemory,
+    pub(super) settings: ReconcileSettings,
     now: Timestamp,
 }
 
@@ -70,6 +71,7 @@ impl TestCluster {
             unheld: None,
             successors: Vec::new(),
             memory: BrokerMemory::default(),
+            settings: ReconcileSettings::default(),
             now: at(999),
         }
     }
@@ -88,7 +90,7 @@ impl TestCluster {
                 successors: self.successors.clone(),
             },
             memory: self.memory,
-            settings: ReconcileSettings::default(),
+            settings: self.settings,
             now: self.now,
         }
     }

@@ -45,6 +45,7 @@ fn shuffled(mut services: Value) -> Value {
 fn of_ten_thousand_plans_only_what_differs_is_written() {
     let mut services = services();
     let mut cluster = TestCluster::new();
+    cluster.settings.max_catalog_entries = 2 * OFFERINGS * PLANS;
     assert_eq!(cluster.catalog(&services).len(), OFFERINGS * (PLANS + 1) + 1, "all of them, and the status");
     assert!(cluster.catalog(&shuffled(services.clone())).is_empty());
     services[42]["plans"][17]["description"] = json!("new");

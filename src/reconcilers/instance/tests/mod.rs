@@ -7,6 +7,7 @@ mod defaults;
 pub(in crate::reconcilers) mod messages;
 mod plan;
 mod polling;
+mod reading;
 mod replaced;
 mod rows;
 mod takeover;
@@ -69,6 +70,14 @@ pub(in crate::reconcilers) fn offering() -> Offering {
     }
 }
 
+/// What is known of the Secrets that a spec names.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::reconcilers) enum Secrets {
+    Read,
+    Wrong,
+    Unread,
+}
+
 /// An instance and its dependencies.
 #[derive(Clone)]
 pub(in crate::reconcilers) struct Fixture {
@@ -85,7 +94,7 @@ pub(in crate::reconcilers) struct Fixture {
     pub annotations: Option<ContextAnnotations>,
     /// What the original ordered, where that is not on record.
     pub legacy: Option<ResolvedOffering>,
-    unreadable: bool,
+    secrets: Secrets,
     bindings: Vec<Arc<ServiceBinding>>,
     pub settings: ReconcileSettings,
     namespace_known: bool,
@@ -127,7 +136,7 @@ impl Fixture {
             requested_offering: None,
             annotations: None,
             legacy: None,
-            unreadable: false,
+            secrets: Secrets::Read,
             bindings: vec![],
             settings: ReconcileSettings::default(),
             namespace_known: true,
@@ -192,10 +201,18 @@ impl Fixture {
         self
     }
 
+    /// Nothing is read yet, and parameters come from a Secret.
+    pub fn unread(mut self) -> Self {
+        let reference = SecretKeyReference { name: "s".into(), key: "k".into() };
+        self.object.spec.parameters_from = vec![ParametersFromSource { secret_key_ref: reference }];
+        self.secrets = Secrets::Unread;
+        self
+    }
+
     pub fn with_bad_parameters(mut self) -> Self {
         let reference = SecretKeyReference { name: "s".into(), key: "k".into() };
         self.object.spec.parameters_from = vec![ParametersFromSource { secret_key_ref: reference }];
-        self.unreadable = true;
+        self.secrets = Secrets::Wrong;
         self
     }
 
@@ -277,7 +294,7 @@ impl Fixture {
     pub fn observed(&self) -> Observed<InstanceReconciler> {
         let decoded = Decoded::<Instance>::of(&self.object);
         let defaults = super::defaults::effective(&decoded, self.offering.as_ref().ok(), &self.settings);
-        let parameters = if self.unreadable {
+        let parameters = if self.secrets == Secrets::Wrong {
             Err(ParametersError { message: "no such Secret".into() })
         } else {
             let given = parameters::merge(self.object.spec.parameters.as_ref(), &[]);
@@ -292,7 +309,7 @@ impl Fixture {
                 acknowledged_offering: self.acknowledged_offering.clone(),
                 requested_offering: self.requested_offering.clone(),
                 context_annotations: self.annotations.clone(),
-                parameters: decoded.needs_parameters(decoded.needs_request()).then_some(parameters),
+                parameters: (self.secrets != Secrets::Unread).then_some(parameters),
                 defaults: defaults.unwrap_or_default(),
                 bindings: self.bindings.clone(),
                 namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
@@ -474,6 +491,7 @@ pub(in crate::reconcilers) fn shown(step: &StepOf<InstanceReconciler>, fixture: 
         Step::Record(status) => format!("say {}", conditions(status)),
         Step::Attempt { call, .. } => format!("intent, {}", name(call)),
         Step::Call { call, .. } => name(call).into(),
+        Step::Read => "read Secrets".into(),
         Step::Write(_) => "write".into(),
         Step::Wait(Wait::ForChange) => "wait for a change".into(),
         Step::Wait(Wait::Until(at)) => format!("wait {} s", at.duration_since(fixture.now).as_secs()),

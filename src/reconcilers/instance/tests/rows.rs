@@ -107,7 +107,7 @@ fn an_edit_that_is_blocked_is_still_tried_at_once_when_it_can_be() {
     let edited = fixture.with_parameters(&json!({"size": 9})).with_bad_parameters();
     let Step::Record(said) = edited.plan() else { panic!("says what is missing") };
     let mut mended = edited.with_status(&said);
-    mended.unreadable = false;
+    mended.secrets = Secrets::Read;
     assert_eq!(shown(&mended.plan(), &mended), "intent, PUT");
 }
 

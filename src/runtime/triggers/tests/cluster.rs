@@ -108,6 +108,25 @@ pub fn db() -> ClusterServiceClass {
     ClusterServiceClass::build("db-object", "broker", class_spec("db-id", "db"))
 }
 
+/// The same, with something that instances depend on.
+pub fn bindable(mut class: ClusterServiceClass) -> ClusterServiceClass {
+    class.spec.common.bindable = true;
+    class
+}
+
+/// The same with other words for people.
+pub fn described<E: CatalogObject>(mut object: E, describe: impl FnOnce(&mut E::Common)) -> E {
+    describe(object.common_mut());
+    object.meta_mut().labels = Some([("key".to_owned(), "value".to_owned())].into());
+    object
+}
+
+/// The plan, with something that instances depend on.
+pub fn updatable(mut plan: ClusterServicePlan) -> ClusterServicePlan {
+    plan.spec.common.plan_updatable = Some(true);
+    plan
+}
+
 /// A plan object `…-object` of it.
 pub fn db_plan(name: &str) -> ClusterServicePlan {
     let spec = plan_spec(&format!("{name}-id"), name);

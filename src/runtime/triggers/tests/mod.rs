@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use kube::runtime::watcher::Event::{self, Apply, Delete, Init, InitApply, InitDone};
 
 use self::cluster::{
-    annotated, answering, at_url, bound, broker, cache, cache_plan, class_spec, cluster, db, db_plan,
-    deleting, edited, instance, local_broker, namespace, on_record, removed, replacing, secret, settled,
-    with_uid, within,
+    annotated, answering, at_url, bindable, bound, broker, cache, cache_plan, class_spec, cluster, db,
+    db_plan, deleting, described, edited, instance, local_broker, namespace, on_record, removed, replacing,
+    secret, settled, updatable, with_uid, within,
 };
 use super::*;
 use crate::{
@@ -224,7 +224,15 @@ fn classes() {
     let of_db = "Class: db-object;
         Instance: deleting inherited moving new new-any new-large renamed settled wrong-scope;
         Binding: of-new of-settled orphan";
-    assert_looks("it changes", &Case::new().class(&Apply(db())), of_db);
+    assert_looks("it changes", &Case::new().class(&Apply(bindable(db()))), of_db);
+    assert_looks("it is seen again", &Case::new().class(&Apply(db())), "Class: db-object");
+    let described = described(db(), |class| {
+        class.description = "other words".into();
+        class.tags = vec!["sql".into()];
+        class.requires = vec!["syslog_drain".into()];
+        class.external_metadata = Some(serde_json::Map::new().into());
+    });
+    assert_looks("only its words change", &Case::new().class(&Apply(described)), "Class: db-object");
     let left = Case::new().class(&Apply(removed(db())));
     assert_looks("it leaves the catalog", &left, of_db);
     assert_looks("it returns to the catalog", &left.class(&Apply(db())), of_db);
@@ -244,7 +252,7 @@ fn classes() {
     assert_looks("the broker waits for it to go", &of_leaving, &format!("Broker: broker; {of_db}"));
     assert_looks(
         "one of a namespace changes",
-        &Case::new().local_class(&Apply(cache())),
+        &Case::new().local_class(&Apply(removed(cache()))),
         "Class: cache-object; Instance: local local-new; Binding: of-local",
     );
     let twin = within(ServiceClass::build("other-db", "local-broker", class_spec("other-id", "db")), "shop");
@@ -260,7 +268,15 @@ fn plans() {
     let of_small = "Plan: small-object;
         Instance: deleting inherited moving new new-any renamed settled;
         Binding: of-new of-settled orphan";
-    assert_looks("it changes", &Case::new().plan(&Apply(db_plan("small"))), of_small);
+    assert_looks("it changes", &Case::new().plan(&Apply(updatable(db_plan("small")))), of_small);
+    assert_looks("it is seen again", &Case::new().plan(&Apply(db_plan("small"))), "Plan: small-object");
+    let described = described(db_plan("small"), |plan| {
+        plan.description = "other words".into();
+        plan.free = !plan.free;
+        plan.external_metadata = Some(serde_json::Map::new().into());
+        plan.instance_create_parameter_schema = Some(serde_json::Map::new().into());
+    });
+    assert_looks("only its words change", &Case::new().plan(&Apply(described)), "Plan: small-object");
     let left = Case::new().plan(&Apply(removed(db_plan("small"))));
     assert_looks("it leaves the catalog", &left, of_small);
     assert_looks("it returns to the catalog", &left.plan(&Apply(db_plan("small"))), of_small);
@@ -269,7 +285,7 @@ fn plans() {
     assert_looks("it comes back", &gone.plan(&Apply(db_plan("small"))), of_small);
     assert_looks(
         "another plan of the class changes",
-        &Case::new().plan(&Apply(db_plan("large"))),
+        &Case::new().plan(&Apply(updatable(db_plan("large")))),
         "Plan: large-object; Instance: moving new-any new-large",
     );
     assert_looks(
@@ -279,7 +295,7 @@ fn plans() {
     );
     assert_looks(
         "its class is not there: those that name the class look when it comes",
-        &Case::new().class(&Delete(db())).plan(&Apply(db_plan("small"))),
+        &Case::new().class(&Delete(db())).plan(&Apply(updatable(db_plan("small")))),
         "Plan: small-object; Instance: deleting inherited moving renamed settled; Binding: of-settled orphan",
     );
     let mut renamed = db_plan("small");
@@ -293,8 +309,11 @@ fn plans() {
     );
     let of_leaving = Case::new().broker(&Apply(deleting(broker("broker")))).plan(&Delete(db_plan("small")));
     assert_looks("the broker waits for it to go", &of_leaving, &format!("Broker: broker; {of_small}"));
-    let local =
-        Case::new().after(|caches| &caches.namespaced.plans, super::plan::<Namespaced>, &Apply(cache_plan()));
+    let local = Case::new().after(
+        |caches| &caches.namespaced.plans,
+        super::plan::<Namespaced>,
+        &Apply(removed(cache_plan())),
+    );
     assert_looks(
         "one of a namespace changes",
         &local,
