@@ -15,7 +15,7 @@ use crate::{
     crd::{ServiceBinding, ServiceBindingStatus},
     kube_api::{
         owner::is_owned,
-        secrets::{find_secret, secret_metadata},
+        secrets::{Keys, read_secret, secret_metadata},
     },
     osb::{
         BindingId,
@@ -207,12 +207,19 @@ async fn judged(
     {
         is_edited
     } else {
-        let name = secret_name(decoded.object);
-        let Some(present) = find_secret(&context.client, decoded.namespace(), &name).await? else {
+        let (name, memory_of_secrets) = (secret_name(decoded.object), &context.memory.secrets);
+        let address = (decoded.namespace(), &*name);
+        let Some(data) = read_secret(&context.client, memory_of_secrets, address, Keys::All).await? else {
             return Ok(SecretState::Missing);
         };
-        let is_edited = digest::is_as_written(&present) == Some(false);
-        memory.judged = version(&present.metadata).map(|version: u64| (version, is_edited));
+        let present = read_metadata(decoded, context).await?;
+        let present = present.and_then(|present| version(&present.metadata));
+        if present.is_none() || present != version(metadata) {
+            // The digest may not be that of this data. The watch will show the new version.
+            return Ok(state);
+        }
+        let is_edited = digest::is_as_written(metadata, &data) == Some(false);
+        memory.judged = present.map(|version: u64| (version, is_edited));
         context.operations.set(decoded.uid(), memory);
         is_edited
     };

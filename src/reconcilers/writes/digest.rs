@@ -20,7 +20,10 @@ use k8s_openapi::{
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use sha2::{Digest as _, Sha256};
 
-use crate::{kube_api::request::MANAGER, reconcilers::hex::hex};
+use crate::{
+    kube_api::{request::MANAGER, secrets::SecretValues},
+    reconcilers::hex::hex,
+};
 
 /// Annotation on Secrets of bindings: the number of keys, the salt and the digest.
 pub const ANNOTATION_DIGEST: &str = "servicecatalog.k8s.io/credentials-digest";
@@ -32,15 +35,16 @@ pub type Data = BTreeMap<String, ByteString>;
 #[must_use]
 pub fn annotation(data: &Data, salt: [u8; 16]) -> String {
     let salt = hex(&salt);
-    format!("{} {salt} {}", data.len(), digest(data, &salt))
+    let values = data.iter().map(|(key, value)| (&**key, &*value.0));
+    format!("{} {salt} {}", data.len(), digest(values, &salt))
 }
 
-fn digest(data: &Data, salt: &str) -> String {
+fn digest<'a>(data: impl Iterator<Item = (&'a str, &'a [u8])>, salt: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(salt);
     for (key, value) in data {
         // The lengths keep `{"a": "bc"}` from looking like `{"ab": "c"}`.
-        for part in [key.as_bytes(), &value.0] {
+        for part in [key.as_bytes(), value] {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
@@ -48,12 +52,11 @@ fn digest(data: &Data, salt: &str) -> String {
     hex(&hash.finalize())
 }
 
-/// Whether the data is what the operator wrote. `None`: the annotation does not say.
+/// Whether the data of a Secret is what the operator wrote. `None`: the annotation does not say.
 #[must_use]
-pub fn is_as_written(secret: &Secret) -> Option<bool> {
-    let (_, salt, written) = parts(&secret.metadata)?;
-    let empty = Data::new();
-    Some(digest(secret.data.as_ref().unwrap_or(&empty), salt) == written)
+pub fn is_as_written(metadata: &ObjectMeta, data: &SecretValues) -> Option<bool> {
+    let (_, salt, written) = parts(metadata)?;
+    Some(digest(data.iter().map(|(key, value)| (&**key, &***value)), salt) == written)
 }
 
 fn parts(metadata: &ObjectMeta) -> Option<(usize, &str, &str)> {
@@ -95,6 +98,7 @@ fn keys_of(FieldsV1(fields): &FieldsV1) -> Option<usize> {
 mod tests {
     use kube::core::PartialObjectMetaExt as _;
     use serde_json::json;
+    use zeroize::Zeroizing;
 
     use super::*;
 
@@ -102,17 +106,21 @@ mod tests {
         values.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect()
     }
 
-    fn secret(annotation: &str, data: &Data) -> Secret {
+    fn metadata(annotation: &str) -> ObjectMeta {
         let annotations = [(ANNOTATION_DIGEST.to_owned(), annotation.to_owned())].into();
-        let metadata = ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() };
-        Secret { metadata, data: Some(data.clone()), ..Secret::default() }
+        ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() }
+    }
+
+    fn judged(annotation: &str, data: &Data) -> Option<bool> {
+        let read = data.iter().map(|(key, value)| (key.clone(), Zeroizing::new(value.0.clone())));
+        is_as_written(&metadata(annotation), &read.collect())
     }
 
     #[test]
     fn a_digest_tells_any_change_and_nothing_else() {
         let written = data(&[("a", "bc"), ("user", "u")]);
         let digest = annotation(&written, [7; 16]);
-        assert_eq!(is_as_written(&secret(&digest, &written)), Some(true));
+        assert_eq!(judged(&digest, &written), Some(true));
         for changed in [
             data(&[("a", "bd"), ("user", "u")]),
             data(&[("ab", "c"), ("user", "u")]),
@@ -120,11 +128,11 @@ mod tests {
             data(&[("a", "bc"), ("user", "u"), ("x", "")]),
             data(&[]),
         ] {
-            assert_eq!(is_as_written(&secret(&digest, &changed)), Some(false), "{:?}", changed.keys());
+            assert_eq!(judged(&digest, &changed), Some(false), "{:?}", changed.keys());
         }
         assert_ne!(digest, annotation(&written, [8; 16]), "equal credentials do not look equal");
         for strange in ["", "x", "2 salt", "two salt digest"] {
-            assert_eq!(is_as_written(&secret(strange, &written)), None, "{strange:?}");
+            assert_eq!(judged(strange, &written), None, "{strange:?}");
         }
     }
 
@@ -138,9 +146,8 @@ mod tests {
         let ours = || entry(MANAGER, json!({ "f:data": { ".": {}, "f:a": {}, "f:b": {} }, "f:type": {} }));
         let labels = || entry("kubectl-label", json!({ "f:metadata": { "f:labels": { "f:x": {} } } }));
         let touched = |annotation: &str, fields: Vec<ManagedFieldsEntry>| {
-            let mut secret = secret(annotation, &Data::new());
-            secret.metadata.managed_fields = Some(fields);
-            let mut secret: PartialObjectMeta<Secret> = secret.metadata.into_request_partial();
+            let metadata = ObjectMeta { managed_fields: Some(fields), ..metadata(annotation) };
+            let mut secret: PartialObjectMeta<Secret> = metadata.into_request_partial();
             reduce_managed_fields(&mut secret);
             may_be_changed(&secret.metadata)
         };

@@ -27,13 +27,13 @@ pub(super) fn plan_matters<P: PlanObject>(change: &Change<P>) -> bool {
 
 /// Whether it is another object than before, or one in which something differs that others use.
 fn matters<E: CatalogObject>(change: &Change<E>, is_same_spec: impl Fn(&E, &E) -> bool) -> bool {
-    let (Some(before), Some(after), None) = (&change.before, &change.after, change.added()) else {
+    let (Some(before), Some(after), None) = (change.before(), change.after(), change.added()) else {
         return true;
     };
     before.meta().deletion_timestamp != after.meta().deletion_timestamp
         || before.is_removed() != after.is_removed()
         || before.broker_name() != after.broker_name()
-        || !is_same_spec(before, after)
+        || !is_same_spec(&before, &after)
 }
 
 fn is_same_class(before: &CommonServiceClassSpec, after: &CommonServiceClassSpec) -> bool {
@@ -46,6 +46,7 @@ fn is_same_class(before: &CommonServiceClassSpec, after: &CommonServiceClassSpec
         plan_updatable,
         allow_context_updates,
         default_provision_parameters,
+        defects,
         // For people.
         description: _,
         external_metadata: _,
@@ -60,6 +61,7 @@ fn is_same_class(before: &CommonServiceClassSpec, after: &CommonServiceClassSpec
         && *plan_updatable == after.plan_updatable
         && *allow_context_updates == after.allow_context_updates
         && *default_provision_parameters == after.default_provision_parameters
+        && *defects == after.defects
 }
 
 fn is_same_plan(before: &CommonServicePlanSpec, after: &CommonServicePlanSpec) -> bool {
@@ -71,6 +73,7 @@ fn is_same_plan(before: &CommonServicePlanSpec, after: &CommonServicePlanSpec) -
         maximum_polling_duration,
         maintenance_info,
         default_provision_parameters,
+        defects,
         // For people, and the schemas for programs of users: the broker checks parameters.
         description: _,
         binding_rotatable: _,
@@ -87,4 +90,5 @@ fn is_same_plan(before: &CommonServicePlanSpec, after: &CommonServicePlanSpec) -
         && *maximum_polling_duration == after.maximum_polling_duration
         && *maintenance_info == after.maintenance_info
         && *default_provision_parameters == after.default_provision_parameters
+        && *defects == after.defects
 }
