@@ -39,10 +39,16 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, GenerateError> {
 /// The admission policies: file name in `config/admission/` and content. `operator` is the account of the
 /// operator.
 pub fn admission_yaml(operator: &str) -> Result<Vec<(String, String)>, GenerateError> {
-    admission::policies(operator)
-        .iter()
-        .map(|policy| Ok((format!("{}.yaml", policy.topic), yaml(&policy.documents)?)))
-        .collect()
+    policies_yaml(&admission::policies(operator))
+}
+
+/// The policy of `config/restricted-plans/`: file name and content. `operator` is the account of the operator.
+pub fn restricted_plans_yaml(operator: &str) -> Result<Vec<(String, String)>, GenerateError> {
+    policies_yaml(&admission::restricted_plans(operator))
+}
+
+fn policies_yaml(policies: &[admission::Policy]) -> Result<Vec<(String, String)>, GenerateError> {
+    policies.iter().map(|policy| Ok((format!("{}.yaml", policy.topic), yaml(&policy.documents)?))).collect()
 }
 
 const CONFIGURATION_INTRODUCTION: &str = "\

@@ -19,11 +19,16 @@
 //! | `servicebinding-immutable` | refuses a change of the spec of a binding |
 //! | `serviceinstance-one-editor-at-a-time` | refuses an edit while an edit by another user waits for the broker |
 //! | `…-secrets` | refuses a spec that names a Secret which the requesting user may not read |
+//! | `…-address` | refuses another address of a broker from a user who may not read the Secrets that could be sent there |
+//! | `servicebinding-secret-creation` | refuses a binding of a user who may not create Secrets |
 //!
 //! The first six, `…-newer-fields`, `…-operator-fields` and `kept-finalizer` are `MutatingAdmissionPolicy`
 //! (served as v1 from Kubernetes 1.36), the others `ValidatingAdmissionPolicy`. `…-forged-user` and
 //! `…-immutable` never fail where `…-user` and `…-spec` run before them. They are for clusters without mutating
 //! policies: there they protect `spec.userInfo` and the spec of a binding.
+//!
+//! [`restricted_plans`] is one more, which an administrator adds: a user orders only plans that this user has the
+//! verb `use` for.
 //!
 //! Every policy fails closed. No policy can block the operator: those that match an UPDATE of an instance or a
 //! binding leave its account alone, and no policy names the resource `status`. So a patch of the operator
@@ -32,11 +37,13 @@
 //! An UPDATE by a user that changes neither the spec nor one of the annotations of the operator matches no
 //! policy.
 
+mod broker_address;
 mod cel;
 mod mutating;
 mod newer_fields;
 mod one_editor_at_a_time;
 mod operator_fields;
+mod plan_use;
 mod validating;
 
 use serde_json::{Value, json};
@@ -68,6 +75,17 @@ pub fn policies(operator: &str) -> Vec<Policy> {
     policies.extend(newer_fields::all());
     policies.extend(one_editor_at_a_time::all());
     policies.extend(operator_fields::all());
+    policies.extend(broker_address::all());
+    leaving_alone(operator, policies)
+}
+
+/// The policy that an administrator may add: a user orders only what this user has the verb `use` for.
+#[must_use]
+pub fn restricted_plans(operator: &str) -> Vec<Policy> {
+    leaving_alone(operator, plan_use::all())
+}
+
+fn leaving_alone(operator: &str, mut policies: Vec<Policy>) -> Vec<Policy> {
     for policy in &mut policies {
         leave_alone(operator, policy);
     }

@@ -28,6 +28,7 @@ pub(super) fn all() -> Vec<Policy> {
         broker_secrets(),
         instance_secrets(),
         binding_secrets(),
+        binding_secret_creation(),
     ]
 }
 
@@ -151,6 +152,28 @@ fn binding_secrets() -> Policy {
     many_secrets("servicebinding-secrets", plural, created_or_changed(changed), &wanted, vec![own_namespace])
 }
 
+/// The operator creates a Secret for each binding. Without this check, a user who may not create Secrets could
+/// create one with a name of their choice, and what it has comes from the parameters, the transforms and the
+/// broker.
+fn binding_secret_creation() -> Policy {
+    policy(
+        "servicebinding-secret-creation",
+        "servicebindings",
+        &["CREATE"],
+        &[],
+        &[],
+        &[json!({
+            "expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('create').allowed()",
+            "messageExpression":
+                "'user \"' + request.userInfo.username + '\" may not create Secrets in namespace \"' + \
+                 request.namespace + '\", and the operator creates a Secret for a ServiceBinding: ask for the right to \
+                 create Secrets, which the role edit has'",
+            "message": "the requesting user may not create Secrets, and the operator creates one for a ServiceBinding",
+            "reason": "Forbidden",
+        })],
+    )
+}
+
 fn parameter_secrets() -> String {
     format!(
         "({}\n? object.spec.parametersFrom.map(p, {})\n: [])",
@@ -225,13 +248,17 @@ pub(super) fn policy(
     variables: &[NamedExpression],
     validations: &[Value],
 ) -> Policy {
-    let spec = json!({
+    let mut spec = json!({
         "failurePolicy": "Fail",
         "matchConstraints": match_constraints(&[plural], operations),
-        "matchConditions": named(conditions),
-        "variables": named(variables),
         "validations": validations,
     });
+    if !conditions.is_empty() {
+        spec["matchConditions"] = named(conditions);
+    }
+    if !variables.is_empty() {
+        spec["variables"] = named(variables);
+    }
     Policy {
         topic: topic.to_owned(),
         documents: [

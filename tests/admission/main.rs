@@ -26,14 +26,15 @@ mod left_behind;
 mod newer_fields;
 mod operator_fields;
 mod owner_references;
+mod plan_use;
 mod restrictions;
 mod secrets;
 
 /// For policies to take effect, and for controllers of the control plane.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Roles for the users of these tests. `bob` may use the catalog but read no Secret, `carol` may read those called
-/// `s0` to `s16`, `alice` is the namespace's administrator, `dave` keeps cluster-wide brokers.
+/// Roles for the users of these tests. `bob` may use the catalog and create Secrets but read none, `carol` may read those called
+/// `s0` to `s16`, `alice` is the namespace's administrator, `erin` may use the catalog and no Secret, `dave` keeps cluster-wide brokers.
 const ROLES: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -41,6 +42,12 @@ metadata: {name: some-secrets}
 rules:
 - {apiGroups: [''], resources: [secrets], verbs: [get], resourceNames:
    [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: make-secrets}
+rules:
+- {apiGroups: [''], resources: [secrets], verbs: [create]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -116,9 +123,13 @@ async fn namespace(name: &str) {
         ("alice", "admin"),
         ("bob", "service-catalog-edit"),
         ("bob", "service-catalog-view"),
+        ("bob", "make-secrets"),
         ("carol", "service-catalog-edit"),
         ("carol", "service-catalog-view"),
         ("carol", "some-secrets"),
+        ("carol", "make-secrets"),
+        ("erin", "service-catalog-edit"),
+        ("erin", "service-catalog-view"),
     ]
     .map(|(user, role)| {
         format!(

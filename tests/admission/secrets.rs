@@ -1,10 +1,15 @@
 //! No spec names a Secret that the requesting user may not read.
 
-use kube::{Api, api::PostParams};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::{Value, json};
 use service_catalog::crd::{ClusterServiceBroker, ServiceBinding, ServiceBroker, ServiceInstance};
 
-use super::{binding, client, instance, merge, namespace, object, plane, refused, seen_by};
+use super::{
+    binding, client, instance, merge, namespace, newer_fields::eventually, object, plane, refused, seen_by,
+};
 
 /// Parameters from the Secrets `s0` and following.
 pub(super) fn parameters_from(count: usize) -> Value {
@@ -75,12 +80,102 @@ async fn credentials_of_a_broker_go_nowhere_without_the_right_to_read_them() {
     for elsewhere in
         [json!({"url": "https://evil"}), json!({"insecureSkipTLSVerify": true}), json!({"caBundle": "eA=="})]
     {
-        refused(merge(&bob, "guarded", json!({"spec": elsewhere})).await, "brokers/s1");
+        refused(merge(&bob, "guarded", json!({"spec": elsewhere})).await, "may not get");
     }
     merge(&bob, "guarded", json!({"metadata": {"finalizers": null}})).await.unwrap();
 
     let bob: Api<ServiceBroker> = seen_by("bob", "brokers").await;
     let auth = json!({"authInfo": {"bearer": {"secretRef": {"name": "s1"}}}});
     let broker: ServiceBroker = object("guarded", json!({"url": "https://x"}), &auth);
-    refused(bob.create(&PostParams::default(), &broker).await, "spec.authInfo.bearer names");
+    refused(bob.create(&PostParams::default(), &broker).await, "may not get");
+    // Whoever may read this Secret alone.
+    let erin: Api<ServiceBroker> = seen_by("erin", "brokers").await;
+    grant("brokers", "erin-brokers", "erin", "brokers").await;
+    grant("brokers", "erin-s1", "erin", "some-secrets").await;
+    let because = r#"may not get the Secrets of namespace "brokers""#;
+    eventually(
+        async || erin.create(&PostParams::default(), &broker).await,
+        |made| made.as_ref().is_err_and(|error| error.to_string().contains(because)),
+    )
+    .await
+    .unwrap_err();
+}
+
+async fn grant(namespace: &str, name: &str, user: &str, role: &str) {
+    let manifest = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata: {{name: {name}, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
+         subjects: [{{kind: User, name: {user}, apiGroup: rbac.authorization.k8s.io}}]\n"
+    );
+    plane().await.apply(&manifest).await.unwrap();
+}
+
+/// Instances send parameters from Secrets to the broker. Whoever says where a broker is could read them there.
+#[tokio::test]
+async fn a_broker_moves_only_with_the_right_to_read_what_is_sent_to_it() {
+    let plane = plane().await;
+    namespace("moves").await;
+    let (post, dry) = (PostParams::default(), PostParams { dry_run: true, ..PostParams::default() });
+    let because = r#"user "dave" may not get the Secrets of all namespaces"#;
+    let dave: Api<ClusterServiceBroker> = Api::all(client("dave").await);
+    let plain =
+        |name: &str| -> ClusterServiceBroker { object(name, json!({"url": "https://x"}), &json!({})) };
+    dave.create(&post, &plain("moves")).await.unwrap();
+    let replaces = json!({"metadata": {"annotations": {"servicecatalog.k8s.io/replaces": "other"}}});
+    for moved in [
+        json!({"spec": {"url": "https://evil"}}),
+        json!({"spec": {"insecureSkipTLSVerify": true}}),
+        json!({"spec": {"caBundle": "eA=="}}),
+        replaces.clone(),
+    ] {
+        refused(merge(&dave, "moves", moved).await, because);
+    }
+    let mut successor = plain("moves-2");
+    successor.annotations_mut().insert("servicecatalog.k8s.io/replaces".into(), "moves".into());
+    refused(dave.create(&dry, &successor).await, because);
+    for kept in [
+        json!({"spec": {"relistRequests": 1, "relistBehavior": "Manual"}}),
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"metadata": {"finalizers": null}}),
+    ] {
+        merge(&dave, "moves", kept).await.unwrap();
+    }
+    let admin: Api<ClusterServiceBroker> = Api::all(plane.admin_client().unwrap());
+    merge(&admin, "moves", replaces).await.unwrap();
+    merge(&admin, "moves", json!({"spec": {"url": "https://y"}})).await.unwrap();
+    // What it has already is no move.
+    merge(&dave, "moves", json!({"metadata": {"labels": {"a": "c"}}})).await.unwrap();
+    dave.delete("moves", &DeleteParams::default()).await.unwrap();
+
+    let plain = || -> ServiceBroker { object("moves", json!({"url": "https://x"}), &json!({})) };
+    let because = r#"may not get the Secrets of namespace "moves""#;
+    let (alice, bob): (Api<ServiceBroker>, Api<ServiceBroker>) =
+        (seen_by("alice", "moves").await, seen_by("bob", "moves").await);
+    refused(bob.create(&dry, &plain()).await, because);
+    alice.create(&post, &plain()).await.unwrap();
+    refused(merge(&bob, "moves", json!({"spec": {"url": "https://evil"}})).await, because);
+    merge(&bob, "moves", json!({"spec": {"relistRequests": 1}})).await.unwrap();
+    merge(&alice, "moves", json!({"spec": {"url": "https://y"}})).await.unwrap();
+    bob.delete("moves", &DeleteParams::default()).await.unwrap();
+    merge(&bob, "moves", json!({"metadata": {"finalizers": null}})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_binding_needs_the_right_to_create_its_secret() {
+    plane().await;
+    namespace("creates").await;
+    let post = PostParams::default();
+    let erin: Api<ServiceBinding> = seen_by("erin", "creates").await;
+    let because = r#"user "erin" may not create Secrets in namespace "creates""#;
+    refused(erin.create(&post, &binding("app", &json!({}))).await, because);
+    refused(erin.create(&post, &binding("app", &json!({"secretName": "other"}))).await, because);
+    let bob: Api<ServiceBinding> = seen_by("bob", "creates").await;
+    bob.create(&post, &binding("app", &json!({}))).await.unwrap();
+    // Nothing else needs it.
+    merge(&erin, "app", json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+    erin.delete("app", &DeleteParams::default()).await.unwrap();
+    merge(&erin, "app", json!({"metadata": {"finalizers": null}})).await.unwrap();
+    let erin: Api<ServiceInstance> = seen_by("erin", "creates").await;
+    erin.create(&post, &instance("db", &json!({}))).await.unwrap();
 }

@@ -78,6 +78,9 @@ fn admission_policies() {
     let expected = generate::admission_yaml(admission::OPERATOR).expect("YAML");
     compare(&folder("config/admission"), &expected);
     listed(&folder("config/admission"), &expected);
+    let expected = generate::restricted_plans_yaml(admission::OPERATOR).expect("YAML");
+    compare(&folder("config/restricted-plans"), &expected);
+    listed(&folder("config/restricted-plans"), &expected);
 }
 
 #[test]
