@@ -15,7 +15,7 @@ use std::{
 use lz4_flex::block::{compress_into_with_dict, decompress_with_dict, get_maximum_output_size};
 use serde_json::Value;
 
-use crate::crd::scope::Object;
+use crate::{crd::scope::Object, memory_budget::one_at_a_time};
 
 /// How long a dictionary becomes, in bytes. A longer one makes each compression slower.
 const DICTIONARY: usize = 16 << 10;
@@ -84,8 +84,11 @@ impl<K: Object> Packer<K> {
         Self { dictionary: Mutex::new(Arc::new(dictionary)), recent, packed: AtomicUsize::new(0) }
     }
 
-    /// Packs an object. `None` if it cannot be packed.
+    /// Packs an object. `None` if it cannot be packed: its text does not have what cannot be read of it.
     pub(super) fn pack(&self, object: &K) -> Option<Packed<K>> {
+        if object.defects().is_some() {
+            return None;
+        }
         let text = text_of(object).ok()?;
         let length = u32::try_from(text.len()).ok()?;
         let dictionary = Arc::clone(&self.dictionary.lock().unwrap_or_else(PoisonError::into_inner));
@@ -124,11 +127,11 @@ impl<K: Object> Packed<K> {
             return object;
         }
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let text = decompress_with_dict(&self.bytes, length, &self.dictionary.text)
+        let object = decompress_with_dict(&self.bytes, length, &self.dictionary.text)
             .map_err(io::Error::other)
-            .and_then(|text| Ok(serde_json::from_slice::<K>(&text)?))
+            .and_then(|text| Ok(one_at_a_time(length, || serde_json::from_slice::<K>(&text))?))
             .expect("an object that was packed can be read");
-        let object = Arc::new(text.complete());
+        let object = Arc::new(object.complete());
         if length <= SMALL {
             recent.keep(self.serial, &object);
         }

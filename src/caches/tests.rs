@@ -3,7 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{Resource, ResourceExt as _, runtime::watcher::Event};
+use kube::{
+    Resource, ResourceExt as _,
+    runtime::{reflector::ObjectRef, watcher::Event},
+};
 
 use super::{
     cached::{Cached, ObjectName},
@@ -11,7 +14,7 @@ use super::{
     *,
 };
 use crate::crd::{
-    ClusterServiceClass, Condition, ConditionStatus, ConditionType, INTENT_ANNOTATION, ScopeKind,
+    ClusterServiceClass, Condition, ConditionStatus, ConditionType, INTENT_ANNOTATION, Readable, ScopeKind,
     ServiceBindingSpec, ServiceBindingStatus, ServiceInstanceSpec, ServiceInstanceStatus, ServicePlan,
     class::CommonServiceClassSpec,
     common::{LocalObjectReference, ResolvedOffering},
@@ -275,4 +278,24 @@ fn a_list_keeps_known_versions_once() {
         kind.cached(&name).unwrap().address() == known
     };
     assert_eq!((list("7"), list("8")), (true, false));
+}
+
+#[test]
+fn a_packed_object_keeps_what_cannot_be_read_of_it() {
+    let kind = Kind::packed(keys::of_instance, named::standing_of_instance);
+    let text = r#"{"metadata":{"name":"a","namespace":"ns"},"spec":{"parameters":[0]}}"#;
+    let Readable(unreadable) = serde_json::from_str::<Readable<ServiceInstance>>(text).unwrap();
+    let defects = unreadable.defects().cloned();
+    assert!(defects.is_some());
+    kind.apply(&Event::Apply(unreadable));
+    // So many others that a decoded object is not kept beside its text.
+    fill(&kind, (0..200).map(|number| instance_named(&format!("other-{number}"))).collect());
+    let kept = kind.get(&ObjectRef::new("a").within("ns")).unwrap();
+    assert_eq!(kept.defects().cloned(), defects);
+}
+
+fn instance_named(name: &str) -> ServiceInstance {
+    let mut instance = ServiceInstance::new(name, ServiceInstanceSpec::default());
+    instance.metadata.namespace = Some("ns".to_owned());
+    instance
 }

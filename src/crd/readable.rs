@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::scope::Object;
 use crate::{
     json::{member, pieces, text_of},
+    memory_budget::one_at_a_time,
     osb::sanitize::clip,
 };
 
@@ -50,10 +51,10 @@ pub struct Readable<K>(pub K);
 impl<'de, K: Object> Deserialize<'de> for Readable<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = text_of(deserializer)?;
-        match serde_json::from_str(&text) {
+        one_at_a_time(text.len(), || match serde_json::from_str(&text) {
             Ok(object) => Ok(Self(object)),
             Err(error) => salvage(&text, &error).map(Self).map_err(D::Error::custom),
-        }
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use crate::json;
 
 /// The field manager of every write.
 pub(crate) const MANAGER: &str = "service-catalog";
@@ -19,12 +20,13 @@ pub(crate) const MANAGER: &str = "service-catalog";
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends a request and deserializes the answer directly into its type. A tree of JSON values would take many
-/// times the memory.
+/// times the memory. Unlike `Client::request`, it does not write an answer that it cannot read to the log.
 pub(crate) async fn send<T: DeserializeOwned>(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,
 ) -> kube::Result<T> {
-    client.request(request.map_err(kube::Error::BuildRequest)?).await
+    let text = client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
+    json::read(&text).map_err(kube::Error::SerdeError)
 }
 
 /// Waits for a request within the time limit. `action` is its purpose, for the text of an error.

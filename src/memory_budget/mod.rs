@@ -24,7 +24,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::block_in_place,
+};
 
 /// The budget if there is neither a setting nor a limit of the container, in bytes.
 pub const DEFAULT: u64 = 256 << 20;
@@ -152,7 +156,7 @@ pub fn hold(reservation: Reservation) {
 const SMALL_TEXT: usize = 64 << 10;
 
 /// Does work that makes a tree of values from a text of this many bytes. If it is large, other such work
-/// waits meanwhile. The work must not take longer than it takes to read the text a few times.
+/// waits meanwhile.
 pub fn one_at_a_time<T>(text: usize, work: impl FnOnce() -> T) -> T {
     static ALONE: Mutex<()> = Mutex::new(());
     thread_local! {
@@ -161,11 +165,18 @@ pub fn one_at_a_time<T>(text: usize, work: impl FnOnce() -> T) -> T {
     if text < SMALL_TEXT || IS_ALONE.get() {
         return work();
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    IS_ALONE.set(true);
-    let done = work();
-    IS_ALONE.set(false);
-    done
+    let alone = || {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        IS_ALONE.set(true);
+        let done = work();
+        IS_ALONE.set(false);
+        done
+    };
+    // Other tasks of this thread go on meanwhile.
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(alone),
+        _ => alone(),
+    }
 }
 
 #[cfg(test)]

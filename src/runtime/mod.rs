@@ -280,16 +280,16 @@ fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
     kinds.add(&caches.bindings, runner::reconcile::<BindingReconciler>, triggers::binding);
     if let Some(secrets) = &caches.secrets {
         let labelled = watcher::Config::default().labels(LABEL_BINDING);
-        let events = watcher(Api::all(client.clone()), labelled).default_backoff();
+        let events = watch::events(Api::all(client.clone()), labelled);
         let events = events.modify(digest::reduce_managed_fields);
         kinds.watch(secrets, events, triggers::secret);
     }
     if let Some(secrets) = &caches.broker_secrets {
         let held = watcher::Config::default().labels(HELD);
-        let events = watcher(Api::all(client.clone()), held).default_backoff().modify(drop_managed_fields);
+        let events = watch::events(Api::all(client.clone()), held).modify(drop_managed_fields);
         kinds.add_watched(secrets, events, credentials::reconcile, triggers::broker_secret);
     }
-    let events = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
+    let events = watch::events(Api::all(client.clone()), watcher::Config::default());
     let events = events.modify(drop_managed_fields);
     kinds.watch(&caches.namespaces, events, triggers::namespace);
     kinds

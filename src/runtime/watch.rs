@@ -1,6 +1,8 @@
 //! One watch: fills the cache of a kind, and then passes on each change.
 
-use futures::{Stream, StreamExt as _};
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt as _, future::ready};
 use kube::{
     Api, Resource, ResourceExt as _,
     runtime::{
@@ -8,6 +10,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 
 use crate::{
     caches::kind::{Change, Kind},
@@ -17,14 +20,31 @@ use crate::{
 
 /// The number of objects on a page of a list. A whole page is in memory at once, and each object may be as
 /// large as the API server allows.
-const PAGE: u32 = 100;
+const PAGE: u32 = 20;
+
+/// The API server has found an invalid parameter.
+const UNPROCESSABLE: u16 = 422;
 
 /// The events of a kind.
 pub fn readable_events<K: Object>(api: Api<Readable<K>>) -> impl Stream<Item = watcher::Result<Event<K>>> {
-    watcher(api, watcher::Config::default().page_size(PAGE))
-        .default_backoff()
-        .modify(drop_managed_fields)
-        .map(|event| event.map(readable))
+    events(api, watcher::Config::default()).modify(drop_managed_fields).map(|event| event.map(readable))
+}
+
+/// The events of the objects that a configuration selects. The first objects come in a watch as well, one
+/// after the other, so that only one of them is in memory beside the cache. If the API server does not do
+/// that (its feature gate `WatchList` is off), they come in small pages.
+pub fn events<K>(api: Api<K>, selected: watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>>
+where
+    K: Resource<DynamicType: Clone> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let streamed = watcher(api.clone(), selected.clone().streaming_lists());
+    let paged = watcher(api, selected.page_size(PAGE));
+    streamed.take_while(|event| ready(!is_refused(event))).chain(paged).default_backoff()
+}
+
+/// Whether the API server does not send the first objects in a watch.
+fn is_refused<T>(event: &watcher::Result<T>) -> bool {
+    matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == UNPROCESSABLE)
 }
 
 fn readable<K: Object>(event: Event<Readable<K>>) -> Event<K> {

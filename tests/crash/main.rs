@@ -9,6 +9,7 @@
 mod api_server;
 mod budget;
 mod killed;
+mod large;
 mod replicas;
 mod restart;
 mod too_deep;

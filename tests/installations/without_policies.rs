@@ -1,5 +1,5 @@
 //! Kubernetes without mutating admission policies: everything still works; finalizers come from the operator, and brokers
-//! are told of no user.
+//! are told of no user. The API server sends no first objects in a watch either.
 
 use serde_json::json;
 use testkit::{
@@ -16,7 +16,8 @@ use super::OPERATOR;
 const FINALIZER: &str = "kubernetes-incubator/service-catalog";
 
 async fn stage() -> &'static Stage {
-    static INSTALLATION: Installation = Installation::new(OPERATOR, &[WITHOUT_POLICIES], &[]);
+    static INSTALLATION: Installation =
+        Installation::on_api_server(OPERATOR, &[WITHOUT_POLICIES], &[], &["--feature-gates=WatchList=false"]);
     INSTALLATION.stage().await
 }
 

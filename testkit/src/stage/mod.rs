@@ -30,6 +30,7 @@ pub struct Installation {
     program: &'static str,
     folders: &'static [&'static str],
     flags: &'static [&'static str],
+    api_server_flags: &'static [&'static str],
     plane: OnceCell<ControlPlane>,
     stage: OnceCell<Stage>,
 }
@@ -42,7 +43,24 @@ impl Installation {
         folders: &'static [&'static str],
         flags: &'static [&'static str],
     ) -> Self {
-        Self { program, folders, flags, plane: OnceCell::const_new(), stage: OnceCell::const_new() }
+        Self::on_api_server(program, folders, flags, &[])
+    }
+
+    /// The same on an API server with more flags.
+    pub const fn on_api_server(
+        program: &'static str,
+        folders: &'static [&'static str],
+        flags: &'static [&'static str],
+        api_server_flags: &'static [&'static str],
+    ) -> Self {
+        Self {
+            program,
+            folders,
+            flags,
+            api_server_flags,
+            plane: OnceCell::const_new(),
+            stage: OnceCell::const_new(),
+        }
     }
 
     /// Installs and starts everything if no test has done so yet, and returns when the operator is ready.
@@ -57,7 +75,9 @@ impl Installation {
     }
 
     async fn start(&'static self) -> anyhow::Result<Stage> {
-        let plane = self.plane.get_or_try_init(|| ControlPlane::start(Options::default())).await?;
+        let api_server_flags = self.api_server_flags.iter().map(|&flag| flag.to_owned()).collect();
+        let options = Options { api_server_flags, ..Options::default() };
+        let plane = self.plane.get_or_try_init(|| ControlPlane::start(options)).await?;
         for folder in self.folders {
             install(plane, folder).await?;
         }
