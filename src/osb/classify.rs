@@ -15,16 +15,18 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::ids::PlanId;
 use super::operation::Operation;
 use super::outcome::{
-    BindingAnswer, Bound, Credentials, Deleted, InstanceAnswer, Lifetime, OperationState, Outcome, Polled,
-    Provisioned, UnknownOutcome, Unsent, UnsentReason,
+    BindingAnswer, Bound, Credentials, Dashboard, Deleted, InstanceAnswer, Lifetime, OperationState, Outcome,
+    Polled, Provisioned, UnknownOutcome, Unsent, UnsentReason,
 };
 use super::response::Malformed;
 pub use super::response::{BodyFault, Response};
+use super::sanitize;
 
 /// Why there was no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,11 +216,27 @@ fn operation_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> 
 /// The longest `dashboard_url` that is kept in the status, in bytes: the usual limit of programs for URLs.
 const MAX_DASHBOARD_URL: usize = 8 * 1024;
 
-/// `dashboard_url`. One that is too long or holds control characters is ignored, because the instance is
-/// usable without it.
-fn dashboard_url_of(body: &Map<String, Value>) -> Result<Option<String>, Malformed> {
+/// `dashboard_url`. Users open it in a browser, so it must be an address of the web and look like one. Another
+/// one is left out, because the instance is usable without it.
+fn dashboard_url_of(body: &Map<String, Value>) -> Result<Option<Dashboard>, Malformed> {
     let url = text_of(body, "dashboard_url", "dashboard_url is not a string")?;
-    Ok(url.filter(|url| url.len() <= MAX_DASHBOARD_URL && !url.contains(char::is_control)))
+    Ok(url.map(|url| check_dashboard(&url).map(|()| url)))
+}
+
+fn check_dashboard(url: &str) -> Result<(), &'static str> {
+    if url.len() > MAX_DASHBOARD_URL {
+        return Err("it is longer than 8 KiB");
+    }
+    if url.contains(char::is_whitespace) || sanitize::clip(url, MAX_DASHBOARD_URL) != url {
+        return Err("it has blanks, control characters or invisible ones");
+    }
+    match Url::parse(url) {
+        Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+            Err("it has a user name or a password")
+        }
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(()),
+        Ok(_) | Err(_) => Err("it is not an http or https URL"),
+    }
 }
 
 fn text_of(body: &Map<String, Value>, key: &str, malformed: Malformed) -> Result<Option<String>, Malformed> {

@@ -218,20 +218,23 @@ pub struct UnknownOutcome {
     pub update_repeatable: Option<bool>,
 }
 
+/// `dashboard_url` of an answer: the URL, or why nobody may open it.
+pub type Dashboard = Result<String, &'static str>;
+
 /// Success of a provision or update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provisioned {
     /// 200 or 201.
     Done {
         /// `dashboard_url`; absent or null means "as before".
-        dashboard_url: Option<String>,
+        dashboard_url: Option<Dashboard>,
     },
     /// 202: poll `last_operation`.
     Accepted {
         /// `operation`, which polls must send back byte for byte.
         operation: Option<String>,
         /// `dashboard_url`, which may come with this answer already.
-        dashboard_url: Option<String>,
+        dashboard_url: Option<Dashboard>,
     },
 }
 
@@ -283,7 +286,7 @@ pub struct Lifetime {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceAnswer {
     /// `dashboard_url`; absent or null means "as before".
-    pub dashboard_url: Option<String>,
+    pub dashboard_url: Option<Dashboard>,
     /// `plan_id`
     pub plan_id: Option<PlanId>,
     /// `maintenance_info.version`

@@ -20,7 +20,10 @@ use crate::{
     crd::common::JsonObject,
     json::{MAX_DEPTH, MAX_VALUES, RawObject, depth, values},
     memory_budget::{Reservation, one_at_a_time},
-    osb::sanitize::{clip, display, redact},
+    osb::{
+        redact::redact,
+        sanitize::{clip, display},
+    },
 };
 
 /// How much of a name or key a message quotes, in bytes. A key of JSON in a Secret may be as long as the

@@ -101,8 +101,12 @@ fn meaning<T>(outcome: Outcome<T>, taken: impl FnOnce(T) -> Taken) -> Meaning {
 pub fn understood(operation: Operation, response: &Response<'_>) -> Meaning {
     let nothing = Taken::default;
     let provisioned = |answer| match answer {
-        Provisioned::Done { dashboard_url } => Taken { dashboard_url, ..nothing() },
-        Provisioned::Accepted { operation, dashboard_url } => Taken { operation, dashboard_url, ..nothing() },
+        Provisioned::Done { dashboard_url } => {
+            Taken { dashboard_url: dashboard_url.and_then(Result::ok), ..nothing() }
+        }
+        Provisioned::Accepted { operation, dashboard_url } => {
+            Taken { operation, dashboard_url: dashboard_url.and_then(Result::ok), ..nothing() }
+        }
     };
     let deleted = |answer| match answer {
         Deleted::Done => nothing(),
@@ -129,7 +133,7 @@ pub fn understood(operation: Operation, response: &Response<'_>) -> Meaning {
             meaning(classify::poll(operation, response), |polled| Taken { polled: Some(polled), ..nothing() })
         }
         Operation::GetInstance => meaning(classify::get_instance(response), |answer| Taken {
-            dashboard_url: answer.dashboard_url,
+            dashboard_url: answer.dashboard_url.and_then(Result::ok),
             ..nothing()
         }),
         Operation::Bind => meaning(classify::bind(response, true), bound),
@@ -194,6 +198,8 @@ fn answered(operation: Operation, status: u16, taken: &Taken, body: &[u8]) -> Ch
     }
     if let Some(url) = &taken.dashboard_url {
         promise!(url.len() <= 8192 && !url.contains(char::is_control), "no URL to be shown: {url:?}");
+        let scheme = url.get(..5).unwrap_or_default().to_ascii_lowercase();
+        promise!(scheme.starts_with("http"), "no page of the web: {url:?}");
         promise!(!url.is_empty() && document["dashboard_url"] == **url, "another dashboard: {url:?}");
     }
     if let Some(credentials) = &taken.credentials {

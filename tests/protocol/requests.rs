@@ -170,7 +170,7 @@ async fn answers_come_through() {
     let client = broker.client();
     let accepted = answered(client.provision(&"i".into(), &provision_request(), None).await);
     let expected =
-        Provisioned::Accepted { operation: Some("o&1".into()), dashboard_url: Some("http://d".into()) };
+        Provisioned::Accepted { operation: Some("o&1".into()), dashboard_url: Some(Ok("http://d".into())) };
     assert_eq!(accepted, expected);
     let polled = answered(client.poll_instance(&"i".into(), &target(), Some("o&1"), None).await);
     assert_eq!(

@@ -138,7 +138,7 @@ fn provision_answered(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned
             ready(view, Details { dashboard_url, ..Details::default() }, PROVISIONED)
         }
         osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url }) => {
-            status::accepted(view, operation, dashboard_url)
+            status::accepted(view, operation, dashboard_url.as_ref())
         }
         osb::Outcome::Refused(refusal) => provision_refused(view, &refusal),
         osb::Outcome::Unsent(unsent) => {
@@ -216,7 +216,7 @@ fn after_update(view: &InstanceView<'_>, outcome: osb::Outcome<Provisioned>) -> 
             ready(view, Details { dashboard_url, ..Details::default() }, UPDATED)
         }
         osb::Outcome::Answered(Provisioned::Accepted { operation, dashboard_url }) => {
-            status::accepted(view, operation, dashboard_url)
+            status::accepted(view, operation, dashboard_url.as_ref())
         }
         osb::Outcome::Refused(refusal) => {
             // 4xx to a PATCH means that the broker changed nothing (OSB 2.17, "Service Broker Errors").

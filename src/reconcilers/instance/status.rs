@@ -1,6 +1,8 @@
 //! Which status does the operator write for an instance? This file has the statuses that only instances have.
 //! All functions are pure.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::{Instance, InstanceRequestRecord, InstanceView, phase::InstanceAction};
@@ -14,7 +16,10 @@ use crate::{
         instance::{InstanceProperties, ProvisionStatus},
         progress::DeletionStatus,
     },
-    osb::{outcome::InstanceAnswer, wire::MaintenanceInfo},
+    osb::{
+        outcome::{Dashboard, InstanceAnswer},
+        wire::MaintenanceInfo,
+    },
     reconcilers::{
         operation::{
             BrokerResource as _, OperationStatus as _,
@@ -164,7 +169,7 @@ fn observe_spec(view: &InstanceView<'_>, status: &mut ServiceInstanceStatus) {
 /// a Service Instance").
 #[derive(Default)]
 pub(super) struct Details {
-    pub dashboard_url: Option<String>,
+    pub dashboard_url: Option<Dashboard>,
     pub maintenance_version: Option<String>,
 }
 
@@ -190,14 +195,23 @@ pub(super) fn ready(
     }
     status.available_maintenance = available_maintenance(view, status.external_properties.as_ref());
     status.unusable = false;
-    status.dashboard_url = dashboard_url.or(status.dashboard_url);
+    let message = with_dashboard(message, dashboard_url.as_ref());
+    status.dashboard_url = dashboard_url.and_then(Result::ok).or(status.dashboard_url);
     status.provision_status = ProvisionStatus::Provisioned;
     status.deprovision_status = DeletionStatus::Required;
     status.reconciled_generation = status.observed_generation;
     status.remove_condition(Failed);
     status.remove_condition(OrphanMitigation);
-    status.set_condition(Ready, True, reason, message, view.now);
+    status.set_condition(Ready, True, reason, &message, view.now);
     status
+}
+
+/// A message, with a remark about a dashboard that is left out.
+fn with_dashboard<'m>(message: &'m str, dashboard: Option<&Dashboard>) -> Cow<'m, str> {
+    match dashboard {
+        Some(Err(why)) => format!("{message}; the broker's dashboard_url is left out: {why}").into(),
+        Some(Ok(_)) | None => message.into(),
+    }
 }
 
 /// The maintenance version of the plan, if the instance has another one.
@@ -214,14 +228,14 @@ pub(super) fn available_maintenance(
 pub(super) fn accepted(
     view: &InstanceView<'_>,
     operation: Option<String>,
-    dashboard_url: Option<String>,
+    dashboard_url: Option<&Dashboard>,
 ) -> ServiceInstanceStatus {
     let mut status = view.status_copy();
     status.progress.operation_accepted(operation);
-    status.dashboard_url = dashboard_url.or(status.dashboard_url);
+    status.dashboard_url = dashboard_url.and_then(|url| url.clone().ok()).or(status.dashboard_url);
     let CurrentOperation::Operation(action) = view.status.operation() else { return status };
     if let Some((reason, message)) = Instance::in_progress_condition(action) {
-        status.set_condition(Ready, False, reason, message, view.now);
+        status.set_condition(Ready, False, reason, &with_dashboard(message, dashboard_url), view.now);
         if let Some(properties) = &mut status.in_progress_properties {
             // Another user may edit the spec before the operation ends, and polls need the user who requested
             // the operation.

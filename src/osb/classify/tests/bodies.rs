@@ -41,17 +41,33 @@ fn of_a_binding_its_lifetime_is_read_and_what_cannot_be_served_is_named() {
 
 // OSB 93
 #[test]
-fn a_dashboard_url_that_nobody_can_open_is_as_if_absent() {
-    for (url, is_kept) in [
-        ("d".repeat(8192), true),
-        ("d".repeat(8193), false),
-        ("é".repeat(4097), false),
-        ("https://d\n".to_owned(), false),
-        ("https://d\u{1b}[2J".to_owned(), false),
-        ("https://\u{9b}d".to_owned(), false),
+fn a_dashboard_url_that_is_no_page_of_the_web_is_left_out() {
+    let (long, page) = ("it is longer than 8 KiB", "it is not an http or https URL");
+    let (odd, user) =
+        ("it has blanks, control characters or invisible ones", "it has a user name or a password");
+    for (url, why) in [
+        (format!("https://{}", "d".repeat(8184)), None),
+        (format!("https://{}", "d".repeat(8185)), Some(long)),
+        (format!("https://{}", "é".repeat(4093)), Some(long)),
+        ("HTTP://d.example:8080/a?b=c#d".to_owned(), None),
+        ("https://d\n".to_owned(), Some(odd)),
+        (" https://d".to_owned(), Some(odd)),
+        ("https://d/a b".to_owned(), Some(odd)),
+        ("https://d\u{1b}[2J".to_owned(), Some(odd)),
+        ("https://\u{9b}d".to_owned(), Some(odd)),
+        ("https://bank.example\u{202e}moc.live".to_owned(), Some(odd)),
+        ("javascript:alert(1)".to_owned(), Some(page)),
+        ("java\nscript:alert(1)".to_owned(), Some(odd)),
+        ("data:text/html,x".to_owned(), Some(page)),
+        ("file:///etc/passwd".to_owned(), Some(page)),
+        ("//d.example".to_owned(), Some(page)),
+        ("d.example".to_owned(), Some(page)),
+        ("https://".to_owned(), Some(page)),
+        ("https://bank.example@evil.example/".to_owned(), Some(user)),
+        ("https://u:p@d.example/".to_owned(), Some(user)),
     ] {
         let body = serde_json::json!({ "dashboard_url": url }).to_string();
-        let dashboard_url = is_kept.then_some(url);
+        let dashboard_url = Some(why.map_or(Ok(url), Err));
         let response = |status| Response::new(status, body.as_bytes());
         for outcome in [provision(&response(201)), update(&response(200))] {
             assert_eq!(answered(outcome), Provisioned::Done { dashboard_url: dashboard_url.clone() });
@@ -83,7 +99,7 @@ fn operation_and_dashboard_url_are_texts_or_nothing() {
                 Some((operation, dashboard_url)) => {
                     let accepted = Provisioned::Accepted {
                         operation: operation.map(str::to_owned),
-                        dashboard_url: dashboard_url.map(str::to_owned),
+                        dashboard_url: dashboard_url.map(|url| Ok(url.to_owned())),
                     };
                     assert_eq!(answered(outcome), accepted, "{body}");
                 }

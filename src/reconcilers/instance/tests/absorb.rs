@@ -103,7 +103,7 @@ fn every_answer_to_a_provision() {
     let mut table = String::new();
     let answers = || {
         let done: Make<Provisioned> =
-            || osb::Outcome::Answered(Provisioned::Done { dashboard_url: Some("https://d".into()) });
+            || osb::Outcome::Answered(Provisioned::Done { dashboard_url: Some(Ok("https://d".into())) });
         let accepted: Make<Provisioned> =
             || osb::Outcome::Answered(Provisioned::Accepted { operation: None, dashboard_url: None });
         [("done", done), ("accepted", accepted)].into_iter().chain(failures())

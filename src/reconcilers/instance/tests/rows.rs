@@ -133,7 +133,7 @@ fn an_update_that_failed_half_way_is_undone_by_an_update() {
 #[test]
 fn a_dashboard_stays_until_another_one_comes_or_the_instance_goes() {
     let with = |url: Option<&str>| {
-        let dashboard_url = url.map(str::to_owned);
+        let dashboard_url = url.map(|url| Ok(url.to_owned()));
         Outcome::Provisioned(osb::Outcome::Answered(Provisioned::Done { dashboard_url }))
     };
     let fixture = Fixture::new().answered(with(Some("https://a")));
@@ -141,7 +141,20 @@ fn a_dashboard_stays_until_another_one_comes_or_the_instance_goes() {
     assert_eq!(fixture.status().dashboard_url.as_deref(), Some("https://a"));
     let fixture = fixture.with_parameters(&json!({"size": 3})).answered(with(Some("https://b")));
     assert_eq!(fixture.status().dashboard_url.as_deref(), Some("https://b"));
-    let dashboard_url = Some("https://c".into());
+    // One that is left out is said, and changes nothing.
+    let left_out = || Some(Err("it is odd"));
+    let odd = Outcome::Provisioned(osb::Outcome::Answered(Provisioned::Done { dashboard_url: left_out() }));
+    let fixture = fixture.with_parameters(&json!({"size": 4})).answered(odd);
+    assert_eq!(fixture.status().dashboard_url.as_deref(), Some("https://b"));
+    let said = |fixture: &Fixture| {
+        let status = fixture.status();
+        let ready = condition::find(&status.conditions, ConditionType::Ready).unwrap();
+        ready.message.ends_with("; the broker's dashboard_url is left out: it is odd")
+    };
+    assert!(said(&fixture));
+    let begun = osb::Outcome::Answered(Provisioned::Accepted { operation: None, dashboard_url: left_out() });
+    assert!(said(&Fixture::new().answered(Outcome::Provisioned(begun))));
+    let dashboard_url = Some(Ok("https://c".into()));
     let begun = osb::Outcome::Answered(Provisioned::Accepted { operation: None, dashboard_url });
     let failed = Fixture::new()
         .answered(Outcome::Provisioned(begun))

@@ -222,7 +222,7 @@ fn retrievable(mut fixture: Fixture) -> Fixture {
 
 fn found(plan: Option<&str>) -> Outcome {
     Outcome::Fetched(osb::Outcome::Answered(InstanceAnswer {
-        dashboard_url: Some("https://there".into()),
+        dashboard_url: Some(Ok("https://there".into())),
         plan_id: plan.map(Into::into),
         maintenance_version: Some("1.2.3".into()),
     }))
