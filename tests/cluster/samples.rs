@@ -1,11 +1,14 @@
 //! The manifests in `config/samples` are what users begin with: the API server takes each, and they do what they say.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{
     broker::{Offering, Plan, catalog},
-    stage::objects::{BINDING, INSTANCE, uid},
+    stage::{
+        objects::{BINDING, BROKER, INSTANCE, uid},
+        wait::PATIENCE,
+    },
 };
 
 use super::{unregistered, users_view::kubectl};
@@ -25,6 +28,41 @@ async fn every_sample_is_taken_as_it_stands() {
         let file = file.to_str().unwrap();
         let said = kubectl(&case, &["apply", "--dry-run=server", "--validate=strict", "-f", file]).await;
         assert!(said.trim_end().ends_with("created (server dry run)"), "{file}: {said}");
+    }
+    case.finish().await;
+}
+
+#[tokio::test]
+async fn the_sample_quota_ends_at_its_numbers() {
+    let case = unregistered("samples-quota", false).await;
+    kubectl(&case, &["apply", "-f", &sample("resource-quota.yaml")]).await;
+    let quota = kubectl(&case, &["get", "resourcequota", "service-catalog", "-o", "json"]).await;
+    let hard = serde_json::from_str::<Value>(&quota).unwrap()["spec"]["hard"].clone();
+    // The controller that counts does not run here. As if everything was used up:
+    let status = json!({ "status": { "hard": hard, "used": hard } }).to_string();
+    kubectl(
+        &case,
+        &["patch", "resourcequota", "service-catalog", "--subresource=status", "--type=merge", "-p", &status],
+    )
+    .await;
+    let specs = [
+        (INSTANCE, case.instance_spec("small", json!({}))),
+        (BINDING, json!({ "instanceRef": { "name": "db" } })),
+        (BROKER, case.broker_spec(json!({}))),
+    ];
+    for (kind, spec) in specs {
+        let deadline = Instant::now() + PATIENCE;
+        // The API server sees the quota a moment later.
+        let refused = loop {
+            match case.hand.create(kind, "one-too-many", spec.clone()).await {
+                Err(refused) => break refused.to_string(),
+                Ok(_) => case.remove(kind, "one-too-many").await,
+            }
+            assert!(Instant::now() < deadline, "{} has no limit", kind.name);
+        };
+        let limit =
+            format!("exceeded quota: service-catalog, requested: count/{}.servicecatalog", kind.plural);
+        assert!(refused.contains(&limit), "{refused}");
     }
     case.finish().await;
 }
