@@ -76,7 +76,7 @@ pub fn reduce_managed_fields(secret: &mut PartialObjectMeta<Secret>) {
 /// Whether anybody but the operator may have changed the data, by metadata with reduced `managedFields`.
 #[must_use]
 pub fn may_be_changed(metadata: &ObjectMeta) -> bool {
-    metadata.managed_fields.is_some()
+    metadata.managed_fields.as_ref().is_some_and(|fields| !fields.is_empty())
 }
 
 /// Whether anybody but the operator has set a key, or one of the operator's keys is gone.
