@@ -21,7 +21,7 @@ pub use self::turns::Lane;
 use self::{
     catalogs::{KeptCatalog, KeptCatalogs, Revision},
     permits::{ConcurrencyKey, IdLocks, Permit},
-    turns::BrokerTurns,
+    turns::{Places, Tenant},
 };
 use crate::{
     caches::{Caches, ScopeCaches},
@@ -32,7 +32,7 @@ use crate::{
         scope::{BrokerObject as _, Object as _},
     },
     kube_api::secrets::{Keys, SecretValues, read_secret},
-    memory_budget::MemoryBudget,
+    memory_budget::{MemoryBudget, REQUEST},
     metrics::Metrics,
     osb::{
         ApiVersion, Authentication, Catalog, Client, ClientSettings, Egress, Endpoint, InvalidCatalog,
@@ -54,6 +54,8 @@ pub struct Brokers {
     metrics: Arc<Metrics>,
     connections: Mutex<HashMap<BrokerKey, Arc<BrokerConnection>>>,
     locks: IdLocks,
+    /// The places for requests to all brokers: as many as the memory for them allows.
+    requests: Arc<Places<Tenant>>,
     catalogs: KeptCatalogs,
     /// Brokers that have said since the last fetch that their catalog has changed.
     outdated: Mutex<HashSet<BrokerKey>>,
@@ -61,7 +63,7 @@ pub struct Brokers {
 }
 
 struct BrokerConnection {
-    turns: Arc<BrokerTurns>,
+    turns: Arc<Places>,
     current: AsyncMutex<Option<Connection>>,
 }
 
@@ -99,6 +101,7 @@ impl Brokers {
             settings,
             limits: Arc::new(limits),
             concurrency,
+            requests: Places::new((memory.requests / REQUEST).max(1)),
             catalogs: KeptCatalogs::within(memory.kept_catalogs),
             memory,
             metrics,
@@ -115,7 +118,8 @@ impl Brokers {
     pub fn try_acquire(&self, caches: &Caches, key: &ConcurrencyKey) -> Option<Permit> {
         let locks = self.locks.try_lock(key, &caches.reached_broker(&key.broker))?;
         let place = self.connection(&key.broker).turns.try_take(&key.lane)?;
-        Some(Permit { waited: false, _locks: locks, _place: place })
+        let request = self.requests.try_take(&Tenant::of(&key.broker))?;
+        Some(Permit { waited: false, _locks: locks, _place: place, _request: request })
     }
 
     /// Waits for the right to send a request.
@@ -126,7 +130,12 @@ impl Brokers {
             Some(place) => place,
             None => turns.wait(&key.lane).await,
         };
-        Permit { waited: true, _locks: locks, _place: place }
+        let tenant = Tenant::of(&key.broker);
+        let request = match self.requests.try_take(&tenant) {
+            Some(request) => request,
+            None => self.requests.wait(&tenant).await,
+        };
+        Permit { waited: true, _locks: locks, _place: place, _request: request }
     }
 
     /// Ends when somebody who begins to wait now for this broker has to say so. Returns how many requests are under way.
@@ -338,7 +347,7 @@ impl Brokers {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             Arc::new(BrokerConnection {
-                turns: BrokerTurns::new(self.concurrency),
+                turns: Places::new(self.concurrency),
                 current: AsyncMutex::default(),
             })
         };

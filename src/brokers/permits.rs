@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use super::turns::{Lane, Place};
+use super::turns::{Lane, Place, Tenant};
 use crate::{
     crd::common::BrokerKey,
     osb::{BindingId, InstanceId, ids::normal_form},
@@ -69,6 +69,7 @@ pub struct Permit {
     pub waited: bool,
     pub(super) _locks: Vec<OwnedMutexGuard<()>>,
     pub(super) _place: Place,
+    pub(super) _request: Place<Tenant>,
 }
 
 type Lock = Arc<AsyncMutex<()>>;

@@ -10,10 +10,14 @@
 //! * Orders (PUT, PATCH) of a namespace do not delay its DELETEs, polls and GETs, because these have a lane of their
 //!   own.
 //!
-//! [`Turns`] is the pure part: it only counts. [`BrokerTurns`] makes tasks wait.
+//! The requests to all brokers together have a limit too, the memory for them. There each [`Tenant`] has a lane, so many
+//! brokers that do not answer leave a part to others.
+//!
+//! [`Turns`] is the pure part: it only counts. [`Places`] makes tasks wait.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,6 +26,8 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
 };
+
+use crate::crd::common::BrokerKey;
 
 /// Which part of the free places a lane with requests under way leaves to others.
 const RESERVE: usize = 4;
@@ -44,23 +50,41 @@ pub enum Lane {
     Others(String),
 }
 
+/// Whose brokers share the places for all requests.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Tenant {
+    /// A cluster-wide broker.
+    Broker(String),
+    /// The brokers of a namespace.
+    Namespace(String),
+}
+
+impl Tenant {
+    pub(super) fn of(broker: &BrokerKey) -> Self {
+        match &broker.namespace {
+            Some(namespace) => Self::Namespace(namespace.clone()),
+            None => Self::Broker(broker.name.clone()),
+        }
+    }
+}
+
 /// The place of a task in its lane.
 type Ticket = u64;
 
-/// The places at a broker, and who waits for one. `W` is what the owner of the structure keeps of a waiting task.
-struct Turns<W> {
+/// The places for requests, and who waits for one. `L` names a lane, `W` is what the owner of the structure keeps of a waiting task.
+struct Turns<L, W> {
     places: usize,
     taken: usize,
     /// How many places each lane has. No entry is zero.
-    taken_by: HashMap<Lane, usize>,
+    taken_by: HashMap<L, usize>,
     /// The tasks that wait. No entry is empty.
-    waiting: HashMap<Lane, BTreeMap<Ticket, W>>,
+    waiting: HashMap<L, BTreeMap<Ticket, W>>,
     /// The lanes in which tasks wait, the next one first. Each of them once.
-    round: VecDeque<Lane>,
+    round: VecDeque<L>,
     next_ticket: Ticket,
 }
 
-impl<W> Turns<W> {
+impl<L: Clone + Eq + Hash, W> Turns<L, W> {
     fn new(places: usize) -> Self {
         Self {
             places,
@@ -73,7 +97,7 @@ impl<W> Turns<W> {
     }
 
     /// Takes a place, if the lane may have one at once.
-    fn try_take(&mut self, lane: &Lane) -> bool {
+    fn try_take(&mut self, lane: &L) -> bool {
         // Others that wait are no reason to wait too: those that could have the place would have it.
         let can_take = !self.waiting.contains_key(lane) && self.may_take(lane);
         if can_take {
@@ -83,7 +107,7 @@ impl<W> Turns<W> {
     }
 
     /// Queues a task that [`Self::try_take`] has given no place.
-    fn queue(&mut self, lane: &Lane, task: W) -> Ticket {
+    fn queue(&mut self, lane: &L, task: W) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let waiting = self.waiting.entry(lane.clone()).or_default();
@@ -95,7 +119,7 @@ impl<W> Turns<W> {
     }
 
     /// Removes a task that waits no longer. `false`: it has got its place already.
-    fn withdraw(&mut self, lane: &Lane, ticket: Ticket) -> bool {
+    fn withdraw(&mut self, lane: &L, ticket: Ticket) -> bool {
         let Some(waiting) = self.waiting.get_mut(lane) else { return false };
         let was_waiting = waiting.remove(&ticket).is_some();
         if waiting.is_empty() {
@@ -106,7 +130,7 @@ impl<W> Turns<W> {
     }
 
     /// Gives a place back. [`Self::next`] gives it to others.
-    fn release(&mut self, lane: &Lane) {
+    fn release(&mut self, lane: &L) {
         self.taken = self.taken.saturating_sub(1);
         if let Some(taken) = self.taken_by.get_mut(lane) {
             *taken -= 1;
@@ -132,40 +156,40 @@ impl<W> Turns<W> {
         Some(task)
     }
 
-    fn may_take(&self, lane: &Lane) -> bool {
+    fn may_take(&self, lane: &L) -> bool {
         let (free, taken) = (self.places - self.taken, self.taken_by.get(lane).copied().unwrap_or_default());
         let reserve = if taken == 0 { 0 } else { ((taken + free) / RESERVE).max(1) };
         free > reserve
     }
 
-    fn take(&mut self, lane: &Lane) {
+    fn take(&mut self, lane: &L) {
         self.taken += 1;
         *self.taken_by.entry(lane.clone()).or_default() += 1;
     }
 }
 
-/// The places at one broker.
-pub(super) struct BrokerTurns(Mutex<State>);
+/// The places at one broker, or for all requests.
+pub(super) struct Places<L: Clone + Eq + Hash = Lane>(Mutex<State<L>>);
 
-struct State {
-    turns: Turns<oneshot::Sender<()>>,
+struct State<L> {
+    turns: Turns<L, oneshot::Sender<()>>,
     /// When the last task says, or has said, that it waits.
     noticed: Option<Instant>,
 }
 
-impl BrokerTurns {
+impl<L: Clone + Eq + Hash> Places<L> {
     pub(super) fn new(places: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { turns: Turns::new(places), noticed: None })))
     }
 
     /// Takes a place, if there is one at once.
-    pub(super) fn try_take(self: &Arc<Self>, lane: &Lane) -> Option<Place> {
+    pub(super) fn try_take(self: &Arc<Self>, lane: &L) -> Option<Place<L>> {
         let taken = self.lock().turns.try_take(lane);
         taken.then(|| Place { turns: Arc::clone(self), lane: lane.clone() })
     }
 
     /// Waits for a place. A task that stops waiting leaves nothing behind.
-    pub(super) async fn wait(self: &Arc<Self>, lane: &Lane) -> Place {
+    pub(super) async fn wait(self: &Arc<Self>, lane: &L) -> Place<L> {
         let (grant, granted) = oneshot::channel();
         let ticket = {
             let mut state = self.lock();
@@ -198,18 +222,18 @@ impl BrokerTurns {
         sleep_until(at).await;
     }
 
-    fn release(&self, lane: &Lane) {
+    fn release(&self, lane: &L) {
         let mut state = self.lock();
         state.turns.release(lane);
         state.grant();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<L>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl<L: Clone + Eq + Hash> State<L> {
     fn grant(&mut self) {
         while let Some(task) = self.turns.next() {
             // A task that stops waiting removes its ticket, or gives the place back.
@@ -219,26 +243,26 @@ impl State {
 }
 
 /// A place that was taken. It is free again when this is dropped.
-pub(super) struct Place {
-    turns: Arc<BrokerTurns>,
-    lane: Lane,
+pub(super) struct Place<L: Clone + Eq + Hash = Lane> {
+    turns: Arc<Places<L>>,
+    lane: L,
 }
 
-impl Drop for Place {
+impl<L: Clone + Eq + Hash> Drop for Place<L> {
     fn drop(&mut self) {
         self.turns.release(&self.lane);
     }
 }
 
 /// A task that waits.
-struct Waiting<'a> {
-    turns: &'a Arc<BrokerTurns>,
-    lane: &'a Lane,
+struct Waiting<'a, L: Clone + Eq + Hash> {
+    turns: &'a Arc<Places<L>>,
+    lane: &'a L,
     /// `None` when the place was handed over.
     ticket: Option<Ticket>,
 }
 
-impl Drop for Waiting<'_> {
+impl<L: Clone + Eq + Hash> Drop for Waiting<'_, L> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket
             && !self.turns.lock().turns.withdraw(self.lane, ticket)
@@ -262,7 +286,7 @@ mod tests {
 
     /// Each entry asks for so many places; returns how many each has got at once.
     fn taken(places: usize, wanted: &[(&str, usize)]) -> Vec<usize> {
-        let mut turns = Turns::<()>::new(places);
+        let mut turns = Turns::<Lane, ()>::new(places);
         let take = |&(namespace, wanted): &(&str, usize)| {
             (0..wanted).filter(|_| turns.try_take(&orders(namespace))).count()
         };
@@ -281,6 +305,20 @@ mod tests {
             (100, &[("a", 200), ("b", 200), ("c", 200)], &[75, 19, 5]),
         ] {
             assert_eq!(taken(places, wanted), expected, "{places} {wanted:?}");
+        }
+    }
+
+    /// All requests of the process: many brokers of one namespace that do not answer, and those of others.
+    #[test]
+    fn a_tenant_with_many_brokers_takes_no_more_than_its_part() {
+        let tenant = |namespace: &str, name: &str| {
+            Tenant::of(&BrokerKey::new(crate::crd::ScopeKind::Namespace, Some(namespace), name))
+        };
+        let mut turns = Turns::<Tenant, ()>::new(384);
+        let taken = (0..1000).filter(|index| turns.try_take(&tenant("a", &index.to_string()))).count();
+        assert_eq!(taken, 288);
+        for namespace in 0..20 {
+            assert!(turns.try_take(&tenant(&format!("ns{namespace}"), "broker")), "{namespace}");
         }
     }
 
@@ -341,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_nobody_takes_goes_to_the_next() {
-        let turns = BrokerTurns::new(1);
+        let turns = Places::<Lane>::new(1);
         let first = turns.try_take(&orders("a")).unwrap();
         assert!(turns.try_take(&orders("b")).is_none());
         let (lane_b, lane_c) = (orders("b"), orders("c"));
@@ -362,7 +400,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_who_wait_long_say_so_one_after_the_other() {
-        let turns = BrokerTurns::new(1);
+        let turns = Places::<Lane>::new(1);
         let begun = Instant::now();
         let notices = futures::future::join_all((0..21).map(|_| {
             let notice = turns.notice();

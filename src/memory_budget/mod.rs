@@ -47,8 +47,9 @@ const UNIT: usize = 1 << 10;
 pub struct MemoryBudget {
     /// Parameters: from the moment in which their Secrets are read until the broker has answered.
     pub parameters: Share,
-    /// Requests to brokers that are on their way ([`REQUEST`] each).
-    pub requests: Share,
+    /// The bytes for requests to brokers that are on their way ([`REQUEST`] each). They are counted where requests wait for
+    /// their turn ([`crate::brokers`]).
+    pub requests: usize,
     /// Single Secrets while they are read.
     pub secrets: Share,
     /// Large answers of brokers, other than catalogs: until everything that follows from them is written.
@@ -68,7 +69,7 @@ impl MemoryBudget {
         let part = usize::try_from(bytes).unwrap_or(usize::MAX) / 16;
         Self {
             parameters: Share::of(2 * part),
-            requests: Share::of(3 * part),
+            requests: 3 * part,
             secrets: Share::of(part),
             answers: Share::of(part),
             downloads: Share::of(4 * part),
@@ -190,8 +191,8 @@ mod tests {
         for total in [MIN, DEFAULT, 1 << 33] {
             let MemoryBudget { parameters, requests, secrets, answers, downloads, catalogs, kept_catalogs } =
                 MemoryBudget::of(total);
-            let shares = [parameters, requests, secrets, answers, downloads, catalogs];
-            let sum: usize = shares.iter().map(Share::free).sum::<usize>() + kept_catalogs;
+            let shares = [parameters, secrets, answers, downloads, catalogs];
+            let sum: usize = shares.iter().map(Share::free).sum::<usize>() + requests + kept_catalogs;
             assert_eq!(sum as u64, total);
         }
     }

@@ -40,7 +40,7 @@ use crate::{
         scope::Object,
     },
     kube_api::request::diff,
-    memory_budget::{REQUEST, holding},
+    memory_budget::holding,
 };
 
 /// Far more steps than any object needs. A reconcile with more steps has a bug, and must not loop for ever.
@@ -213,16 +213,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
         if self.context.is_stopping() {
             return Ok(ControlFlow::Break(Action::await_change()));
         }
-        let mut waited = permit.waited;
-        let requests = &self.context.memory.requests;
-        let _memory = if let Some(memory) = requests.try_reserve(REQUEST) {
-            memory
-        } else {
-            R::release_memory(&mut self.observed.dependencies);
-            waited = true;
-            requests.reserve(REQUEST).await
-        };
-        if waited || R::is_contested(&self.observed.object, self.context) {
+        if permit.waited || R::is_contested(&self.observed.object, self.context) {
             // The wait may have taken minutes, and the request must use the current state. Another object may have got
             // the id since, and cannot get it any more.
             self.observe_again().await?;
