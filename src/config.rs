@@ -168,6 +168,18 @@ pub struct Config {
     #[arg(long, env, default_value = "default", value_name = "NAMESPACE", help_heading = CLUSTER)]
     pub(crate) cluster_id_configmap_namespace: String,
 
+    /// The time between two checks whether the admission policies of this version are installed.
+    ///
+    /// The API server should be asked less often, or a policy that was taken away must be noticed sooner.
+    #[arg(long, env, default_value = "1m", value_parser = duration, value_name = "DURATION", help_heading = CLUSTER)]
+    pub(crate) admission_policy_check_interval: SignedDuration,
+
+    /// Be ready (`/readyz`) only while the admission policies of this version are installed.
+    ///
+    /// An update of the operator must not go on without its policies.
+    #[arg(long, env, help_heading = CLUSTER)]
+    pub(crate) require_admission_policies: bool,
+
     /// The largest number of writes to the API server at the same time.
     ///
     /// The API server throttles the operator (lower it).

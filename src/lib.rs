@@ -34,6 +34,7 @@
 //! | What happens next to an object? | [`reconcilers`]; for instances and bindings: [`reconcilers::operation`] |
 //! | How is a request sent, and what does an answer mean in OSB? | [`osb`] |
 //! | Which connection, credentials and limits does a broker have? | [`brokers`] |
+//! | Are the admission policies installed? | [`installed_policies`] |
 //! | Which annotations does a broker get? | [`annotation_allowlist`] |
 //! | How do requests to the API server work? | [`kube_api`] |
 //! | Which replica works? | [`leader`] |
@@ -104,6 +105,7 @@ pub mod clock;
 pub mod config;
 pub mod crd;
 pub mod generate;
+pub mod installed_policies;
 pub mod json;
 pub mod jsonpath;
 pub mod kube_api;

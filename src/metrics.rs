@@ -11,6 +11,7 @@
 //! | `servicecatalog_reconcile_duration_seconds` | how long reconciles take, waiting for brokers included (histogram) | `kind`, `result`: `success` or the category of the error |
 //! | `servicecatalog_api_write_count` | writes to the API server | `kind` of the written object, `verb`, `result`: `success`, `rejected` or the category of the error |
 //! | `servicecatalog_dropped_event_count` | Events that were not published, because too many waited | `type`: `Normal`, `Warning` |
+//! | `servicecatalog_admission_policies_missing` | admission policies of this version that are not in force; absent where this replica stands by | `problem`: `missing`, `outdated`, or `unknown` (1 if the operator cannot read them) |
 //! | `servicecatalog_queue_depth` | objects that wait for their reconcile to begin | `kind` |
 //! | `servicecatalog_objects` | objects | `kind`, `state`: `ready`, `not-ready`, `failed`, `deleting` |
 //!
@@ -44,6 +45,7 @@ pub struct Metrics {
     writes: IntCounterVec,
     dropped_events: IntCounterVec,
     leads: IntGaugeVec,
+    policies: IntGaugeVec,
     /// The brokers that have series, by name.
     brokers: Mutex<HashMap<String, HashSet<BrokerKey>>>,
 }
@@ -91,6 +93,12 @@ impl Metrics {
         let leads = Opts::new("leader_election_master_status", "Whether this replica leads");
         let leads = IntGaugeVec::new(leads, &["name"])?;
         registry.register(Box::new(leads.clone()))?;
+        let policies = Opts::new(
+            "servicecatalog_admission_policies_missing",
+            "Admission policies of this version that are not in force",
+        );
+        let policies = IntGaugeVec::new(policies, &["problem"])?;
+        registry.register(Box::new(policies.clone()))?;
         Ok(Self {
             requests: counter(
                 "servicecatalog_osb_request_count",
@@ -118,6 +126,7 @@ impl Metrics {
                 &["type"],
             )?,
             leads,
+            policies,
             brokers: Mutex::default(),
             registry,
         })
@@ -126,6 +135,13 @@ impl Metrics {
     /// Sets whether this replica leads. `lease` is the name of the lease.
     pub fn set_leader(&self, lease: &str, leads: bool) {
         self.leads.with_label_values(&[lease]).set(i64::from(leads));
+    }
+
+    /// Sets how many admission policies are missing, are outdated, and (1 or 0) whether they cannot be read.
+    pub fn set_policy_problems(&self, [missing, outdated, unknown]: [usize; 3]) {
+        for (problem, count) in [("missing", missing), ("outdated", outdated), ("unknown", unknown)] {
+            self.policies.with_label_values(&[problem]).set(number(count));
+        }
     }
 
     /// Counts a request to a broker that has ended.

@@ -1,5 +1,6 @@
 //! The HTTP endpoints: `/livez` (`/healthz` in v0.3) succeeds while the process runs; `/readyz`
-//! (`/healthz/ready` in v0.3) succeeds when every cache is filled or another replica leads; `/metrics` has
+//! (`/healthz/ready` in v0.3) succeeds when every cache is filled or another replica leads, and the policies
+//! that the settings require are installed; `/metrics` has
 //! the metrics.
 
 mod connections;
@@ -24,6 +25,9 @@ pub(crate) enum Readiness {
     StandingBy,
     /// Ready: this replica leads and its caches are filled.
     Working,
+    /// Not ready, although this replica works: admission policies are not in force, and the settings require
+    /// them.
+    WithoutPolicies,
 }
 
 impl Readiness {
@@ -32,6 +36,10 @@ impl Readiness {
             Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet"),
             Self::StandingBy => (StatusCode::OK, "ok: another replica leads, and this one stands by"),
             Self::Working => (StatusCode::OK, "ok"),
+            Self::WithoutPolicies => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "admission policies are missing or outdated: the log names them; apply config/admission of this version",
+            ),
         }
     }
 }
@@ -152,9 +160,12 @@ mod tests {
         let status = async |path: &str| {
             client.get(format!("http://{address}{path}")).send().await.unwrap().status().as_u16()
         };
-        for (state, answer) in
-            [(Readiness::Starting, 503), (Readiness::StandingBy, 200), (Readiness::Working, 200)]
-        {
+        for (state, answer) in [
+            (Readiness::Starting, 503),
+            (Readiness::StandingBy, 200),
+            (Readiness::Working, 200),
+            (Readiness::WithoutPolicies, 503),
+        ] {
             ready.send_replace(state);
             for path in ["/livez", "/healthz", "/metrics"] {
                 assert_eq!(status(path).await, 200, "{path}");

@@ -58,6 +58,9 @@ pub const OPERATOR: &str = "system:serviceaccount:service-catalog:service-catalo
 /// them by it.
 const LABEL: (&str, &str) = ("servicecatalog.k8s.io/leaves-alone", "operator");
 
+/// The label of all policies and bindings. Its value is the topic.
+pub const POLICY_LABEL: &str = "servicecatalog.k8s.io/policy";
+
 /// A policy and its binding.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -110,7 +113,7 @@ fn leave_alone(operator: &str, policy: &mut Policy) {
         conditions.extend(others);
     }
     document["spec"]["matchConditions"] = conditions.into();
-    document["metadata"]["labels"] = json!({ LABEL.0: LABEL.1 });
+    document["metadata"]["labels"][LABEL.0] = json!(LABEL.1);
 }
 
 /// All policies and bindings as documents of `admissionregistration.k8s.io/v1`.
@@ -144,7 +147,7 @@ fn document(kind: &str, topic: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
-        "metadata": {"name": name(topic)},
+        "metadata": {"name": name(topic), "labels": {POLICY_LABEL: topic}},
         "spec": spec,
     })
 }

@@ -16,8 +16,8 @@ use super::{
     writes::permits::WritePermits,
 };
 use crate::{
-    annotation_allowlist::AnnotationAllowlist, brokers::Brokers, caches::Caches, leader::Leadership,
-    memory_budget::MemoryBudget, metrics::Metrics,
+    annotation_allowlist::AnnotationAllowlist, brokers::Brokers, caches::Caches,
+    installed_policies::InstalledPolicies, leader::Leadership, memory_budget::MemoryBudget, metrics::Metrics,
 };
 
 /// The state that all controllers share.
@@ -36,6 +36,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The persisted id of this cluster. Requests to brokers hold it.
     pub cluster_id: String,
+    /// Which admission policies are installed.
+    pub policies: InstalledPolicies,
     /// The annotations that requests to brokers have in their context.
     pub annotation_allowlist: AnnotationAllowlist,
     /// The limits and intervals in force.

@@ -46,6 +46,7 @@ use crate::{
     clock,
     config::Config,
     crd::{ClusterWide, Namespaced, common::BrokerKey},
+    installed_policies::InstalledPolicies,
     kube_api,
     leader::{self, Leadership, election::Election, lease::Timing},
     memory_budget::MemoryBudget,
@@ -173,13 +174,14 @@ impl Process<'_> {
         lost: impl Future<Output = T>,
     ) -> anyhow::Result<Option<T>> {
         let mut lost = pin!(lost);
+        let policies = InstalledPolicies::default();
         let cluster_id = tokio::select! {
             biased;
             lost = &mut lost => return Ok(Some(lost)),
             () = self.stop.clone() => return Ok(None),
-            cluster_id = self.cluster_id() => cluster_id,
+            (cluster_id, ()) = future::join(self.cluster_id(), policies.check(&self.client, &self.metrics)) => cluster_id,
         };
-        let (context, outdated) = self.context(leadership, cluster_id);
+        let (context, outdated) = self.context(leadership, cluster_id, policies);
         let mut kinds = assemble(&context, &self.stop);
         kinds.add_outdated(outdated);
         let (stop, stopping) = (self.stop.clone(), Arc::downgrade(&context));
@@ -192,7 +194,7 @@ impl Process<'_> {
         let on_filled = || {
             let (instances, bindings) = (caches.instances.len(), caches.bindings.len());
             tracing::info!(instances, bindings, "the caches are filled");
-            self.state.send_replace(Readiness::Working);
+            self.state.send_replace(self.working(&context));
         };
         let lost = tokio::select! {
             biased;
@@ -200,6 +202,7 @@ impl Process<'_> {
             ran = kinds.run(on_filled) => return ran.map(|()| None),
             // Events that still wait when the operator stops are lost.
             never = context.events.run(&context) => never,
+            never = self.check_policies(&context) => never,
         };
         // The tasks of the watches and controllers were told to end. Each of them holds the context until it has ended.
         let work = Arc::downgrade(&context);
@@ -230,11 +233,37 @@ impl Process<'_> {
         }
     }
 
+    /// Checks the admission policies again and again, without end.
+    async fn check_policies(&self, context: &Context) -> ! {
+        // The parser accepts only positive durations, which a `std::time::Duration` can hold.
+        let interval =
+            Duration::try_from(self.config.admission_policy_check_interval).unwrap_or(Duration::MAX);
+        loop {
+            sleep(interval).await;
+            context.policies.check(&self.client, &self.metrics).await;
+            self.state.send_if_modified(|state| {
+                let working = self.working(context);
+                let changes =
+                    matches!(state, Readiness::Working | Readiness::WithoutPolicies) && *state != working;
+                if changes {
+                    *state = working;
+                }
+                changes
+            });
+        }
+    }
+
+    fn working(&self, context: &Context) -> Readiness {
+        let is_complete = !self.config.require_admission_policies || context.policies.are_complete();
+        if is_complete { Readiness::Working } else { Readiness::WithoutPolicies }
+    }
+
     /// The context of all controllers, and the stream of brokers that report a changed catalog.
     fn context(
         &self,
         leadership: Leadership,
         cluster_id: String,
+        policies: InstalledPolicies,
     ) -> (Arc<Context>, UnboundedReceiver<BrokerKey>) {
         let Self { client, config, .. } = self;
         let caches = Arc::new(Caches::new(!config.no_secret_watch));
@@ -256,6 +285,7 @@ impl Process<'_> {
             caches,
             metrics: Arc::clone(&self.metrics),
             cluster_id,
+            policies,
             annotation_allowlist: AnnotationAllowlist::new(&config.context_annotations),
             settings: ReconcileSettings { begun: clock::now(), ..config.reconcile_settings() },
             expectations: Expectations::default(),

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod early;
+mod policies;
 mod restored;
 mod settings;
 mod unreadable;

@@ -78,4 +78,11 @@ impl<Q> Call<Q> {
             Self::Request(address, _) | Self::Delete(address, ..) | Self::Poll(address, ..) => address,
         }
     }
+
+    /// The same, for changes.
+    pub fn address_mut(&mut self) -> &mut Address {
+        match self {
+            Self::Request(address, _) | Self::Delete(address, ..) | Self::Poll(address, ..) => address,
+        }
+    }
 }

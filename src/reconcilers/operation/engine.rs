@@ -137,7 +137,11 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
     }
 
     async fn call(call: Admitted<Call<R::Request>>, context: &Context) -> Answer<R::Reply> {
-        match call.into_inner() {
+        let mut call = call.into_inner();
+        if !context.policies.vouch_for::<R::Object>() {
+            call.address_mut().identity = None;
+        }
+        match call {
             Call::Request(address, request) => Answer::Request(R::send(address, request, context).await),
             Call::Delete(address, target, purpose) => {
                 Answer::Delete(purpose, delete(&address, &target, context).await)

@@ -142,19 +142,16 @@ fn age<'a, R: BrokerResource>(object: &'a Decoded<'_, R>) -> (Option<jiff::Times
     (object.object.meta().creation_timestamp.as_ref().map(|time| time.0), object.uid())
 }
 
-/// The next step for an object whose id another one has. `None` if no other object has it.
-pub fn plan_taken<R: PlanHooks + IdHooks>(view: &View<'_, R>) -> Option<NextStep<R>> {
-    let taken = view.dependencies.taken_id()?;
+/// The id, if another object has it.
+fn taken_id<'a, R: IdHooks>(view: &View<'a, R>) -> Option<&'a TakenId> {
     // The id may be another one since.
-    if normal_form(&R::id(view)) != taken.id {
-        return None;
-    }
-    if view.is_restored() {
-        return Some(plan_restored(view, taken));
-    }
-    if view.is_being_deleted() || view.may_exist() {
-        return None;
-    }
+    view.dependencies.taken_id().filter(|taken| normal_form(&R::id(view)) == taken.id)
+}
+
+/// The next step for an object that is not being deleted and whose id another one has. `None` if no other object
+/// has it.
+pub fn plan_taken<R: PlanHooks>(view: &View<'_, R>) -> Option<NextStep<R>> {
+    let taken = taken_id(view).filter(|_| !view.may_exist())?;
     if derives(view) {
         let mut status = view.status_copy();
         let attempt = status.progress().attempt + 1;
@@ -169,11 +166,13 @@ pub fn plan_taken<R: PlanHooks + IdHooks>(view: &View<'_, R>) -> Option<NextStep
     Some(obstacle::report(view, &Obstacle::until_recheck(Reason::ExternalIDInUse, message)))
 }
 
-/// A restored object of which the broker may have nothing any more: the operator asks the broker for nothing,
-/// and does not take over the intent, so that a deletion asks for nothing either.
-fn plan_restored<R: PlanHooks>(view: &View<'_, R>, taken: &TakenId) -> NextStep<R> {
+/// The next step for a restored object whose id another one has: the operator asks the broker for nothing, and
+/// does not take over the intent, so that a deletion asks for nothing either. `None` for any other object.
+pub fn plan_restored_taken<R: PlanHooks>(view: &View<'_, R>) -> Option<NextStep<R>> {
+    let taken = taken_id(view).filter(|_| view.is_restored())?;
     if view.is_being_deleted() {
-        return if view.has_finalizer() { Step::RemoveFinalizer } else { Step::Wait(Wait::ForChange) };
+        let ends = view.has_finalizer();
+        return Some(if ends { Step::RemoveFinalizer } else { Step::Wait(Wait::ForChange) });
     }
     let message = format!(
         "{} has the id of this restored {} at the same broker, so the operator sends no request to the broker: delete one of \
@@ -186,7 +185,7 @@ fn plan_restored<R: PlanHooks>(view: &View<'_, R>, taken: &TakenId) -> NextStep<
     status.set_condition(Ready, False, Reason::ExternalIDInUse, &message, view.now);
     status.set_conditions_generation(view.generation());
     let recheck = Wait::Until(later(view.now, view.settings.recheck_interval));
-    if status == present { Step::Wait(recheck) } else { Step::Record(status) }
+    Some(if status == present { Step::Wait(recheck) } else { Step::Record(status) })
 }
 
 fn owner<R: BrokerResource>(taken: &TakenId) -> String {

@@ -79,7 +79,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if let Some(step) = plan_replaced(view) {
         return step;
     }
-    if let Some(step) = ids::plan_taken(view) {
+    if let Some(step) = ids::plan_restored_taken(view) {
         return step;
     }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
@@ -87,7 +87,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         (true, false) => return plan_released(view),
         (false, _) if view.is_restored() => return plan_restored(view),
         (false, false) if view.is_recorded() => return plan_abandoned(view),
-        (false, _) => plan_existence(view),
+        (false, _) => ids::plan_taken(view).unwrap_or_else(|| plan_existence(view)),
     };
     match step {
         // An object that waits carries its ids too: the operator is not the only one who reads them.

@@ -174,6 +174,13 @@ impl Operator {
         Ok(client.get(format!("http://{address}/metrics")).send().await?.error_for_status()?.text().await?)
     }
 
+    /// Whether its `/readyz` succeeds now.
+    pub async fn is_ready_now(&self) -> Result<bool> {
+        let address = self.running().address.context("the operator does not run")?;
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(client.get(format!("http://{address}/readyz")).send().await?.status().is_success())
+    }
+
     /// Whether it leads, as its `/metrics` say.
     pub async fn leads(&self) -> Result<bool> {
         let metrics = self.metrics().await?;
