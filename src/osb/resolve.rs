@@ -1,13 +1,13 @@
 //! From the name of a broker's host to addresses that it may have ([`super::egress`]).
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{
     Url,
     dns::{Addrs, Name, Resolve, Resolving},
 };
-use tokio::net::lookup_host;
+use tokio::{net::lookup_host, time::timeout};
 
 use super::{
     egress::Egress,
@@ -96,8 +96,8 @@ pub(super) fn has_proxy(url: &Url) -> bool {
 /// check is only worth something where both know the same names; a name that only the proxy knows passes.
 pub(super) async fn check_before_proxy(egress: &Egress, url: &Url) -> Result<(), NoAddress> {
     let Some(host) = url.host_str().filter(|_| literal(url).is_none()) else { return Ok(()) };
-    match lookup_host((host, 0)).await {
-        Ok(addresses) => {
+    match timeout(LOOKUP_TIMEOUT, lookup_host((host, 0))).await {
+        Ok(Ok(addresses)) => {
             let mut addresses = addresses.map(|address| address.ip());
             match addresses.find(|address| !egress.allows(*address)) {
                 None => Ok(()),
@@ -105,6 +105,10 @@ pub(super) async fn check_before_proxy(egress: &Egress, url: &Url) -> Result<(),
                 Some(_) => Err(NoAddress::UnknownOrDenied),
             }
         }
-        Err(_) => Ok(()),
+        Ok(Err(_)) | Err(_) => Ok(()),
     }
 }
+
+/// How long the check before a proxy may take. It comes before the time of the request, which must be sent
+/// soon after its intent.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,11 +2,24 @@
 
 use serde_json::json;
 use testkit::{
-    broker::{AsyncScript, Hold, LARGE, Operation, Plan, SMALL, catalog},
+    broker::{AsyncScript, Hold, LARGE, Operation, Plan, Reply, SMALL, catalog},
     stage::objects::{BINDING, INSTANCE, condition, uid},
 };
 
 use super::{cluster_wide, namespaced, unregistered};
+
+#[tokio::test]
+async fn a_dashboard_that_is_no_page_of_the_web_is_left_out_and_said() {
+    let case = namespaced("odd-dashboard").await;
+    let odd = |reply: &mut Reply| reply.set("dashboard_url", json!("javascript:alert(document.cookie)"));
+    case.broker.on(Operation::Provision).amend(odd);
+    let ready = case.provide("db", json!({})).await;
+    assert_eq!(ready["status"].get("dashboardURL"), None, "{ready}");
+    let message = condition(&ready, "Ready").unwrap().2;
+    let said = "; the broker's dashboard_url is left out: it is not an http or https URL";
+    assert!(message.ends_with(said), "{message}");
+    case.finish().await;
+}
 
 // v0.3 H1
 #[tokio::test]

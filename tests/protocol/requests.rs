@@ -231,6 +231,7 @@ async fn our_own_password_is_not_repeated() {
     let broker = Broker::start(vec![
         echo("no jane:hunter22"),
         echo("Basic amFuZTpodW50ZXIyMg=="),
+        echo("no jane%3AHUNTER%32%32 in /x?token=aHVudGVyMjI"),
         Act::Say(answer(200, catalog)),
     ])
     .await;
@@ -241,6 +242,8 @@ async fn our_own_password_is_not_repeated() {
     assert!(message.contains("no jane:<redacted>"), "{message}");
     let message = refused(client.catalog(None).await).message.to_string();
     assert!(message.contains("Basic <redacted>"), "{message}");
+    let message = refused(client.catalog(None).await).message.to_string();
+    assert!(message.contains("no jane%3A<redacted> in /x?token=<redacted>"), "{message}");
     let message = answered(client.catalog(None).await).unwrap().catalog.skipped.to_string();
     assert!(message.contains("<redacted>") && !message.contains("hunter22"), "{message}");
 }
