@@ -119,7 +119,7 @@ impl Brokers {
         let locks = self.locks.try_lock(key, &caches.reached_broker(&key.broker))?;
         let place = self.connection(&key.broker).turns.try_take(&key.lane)?;
         let request = self.requests.try_take(&Tenant::of(&key.broker))?;
-        Some(Permit { waited: false, _locks: locks, _place: place, _request: request })
+        Some(Permit { _locks: locks, _place: place, _request: request })
     }
 
     /// Waits for the right to send a request.
@@ -135,7 +135,7 @@ impl Brokers {
             Some(request) => request,
             None => self.requests.wait(&tenant).await,
         };
-        Permit { waited: true, _locks: locks, _place: place, _request: request }
+        Permit { _locks: locks, _place: place, _request: request }
     }
 
     /// Ends when somebody who begins to wait now for this broker has to say so. Returns how many requests are under way.

@@ -65,8 +65,6 @@ enum Resource {
 
 /// The right to send one request now. It ends when it is dropped.
 pub struct Permit {
-    /// Whether the task had to wait for it. What it read before may have changed.
-    pub waited: bool,
     pub(super) _locks: Vec<OwnedMutexGuard<()>>,
     pub(super) _place: Place,
     pub(super) _request: Place<Tenant>,

@@ -24,7 +24,7 @@ use super::{
     writes::{Write, secret::HELD},
 };
 use crate::{
-    caches::{Caches, queue::Slot},
+    caches::{Caches, cached::Cached, queue::Slot},
     crd::{ServiceBroker, broker::SecretAuth, scope::BrokerObject as _},
     kube_api::{namespaces, secrets::secret_metadata},
 };
@@ -116,11 +116,12 @@ fn need(secret: &ObjectMeta, brokers: &[Arc<ServiceBroker>]) -> Need {
 /// # Errors
 /// The API server did not answer, or refuses the write.
 pub async fn reconcile(
-    secret: Arc<SecretMetadata>,
+    secret: Cached<SecretMetadata>,
     context: Arc<Context>,
     _slot: Slot,
 ) -> Result<Action, ReconcileError> {
-    traced(&*secret, &context, async {
+    traced(&secret, &context, async {
+        let secret = secret.read();
         let namespace = secret.namespace().unwrap_or_default();
         let can_go = match need(&secret.metadata, &brokers_in(&namespace, &context.caches)) {
             Need::Nobody => true,

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     brokers::permits::ConcurrencyKey,
+    caches::{Caches, kind::Kind},
     crd::{Condition, FINALIZER, scope::Object},
 };
 
@@ -63,6 +64,9 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
 
     /// Releases large values before a wait. The runner observes again before it decides anything.
     fn release_memory(_: &mut Self::Dependencies) {}
+
+    /// The cache of this kind.
+    fn kind(caches: &Caches) -> &Kind<Self::Object>;
 
     /// The memories of the objects of this kind.
     fn memories(context: &Context) -> &Memories<Self::Memory>;

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     brokers::permits::{ConcurrencyKey, Permit},
-    caches::queue::Slot,
+    caches::{cached::Cached, queue::Slot},
     clock,
     crd::{
         Condition, FINALIZER,
@@ -70,17 +70,94 @@ const CONCURRENT_WRITES: usize = 16;
 /// # Errors
 /// See [`ReconcileError`]. The object is reconciled again later.
 pub async fn reconcile<R: Reconciler>(
-    object: Arc<R::Object>,
+    object: Cached<R::Object>,
     context: Arc<Context>,
     slot: Slot,
 ) -> Result<Action, ReconcileError> {
-    traced(&*object, &context, async {
-        match fresh(Arc::clone(&object), &context).await? {
-            Fresh::Object(object) => run::<R>(object, &context, slot).await,
-            Fresh::Wait(action) => Ok(action),
+    traced(&object, &context, async {
+        let (mut object, mut slot, mut admission) = (object.clone(), Some(slot), None);
+        loop {
+            // Thousands of objects may wait for one broker, so the pass is in a box, which is gone while they wait.
+            let pass = Box::pin(pass::<R>(object.clone(), &context, slot.take(), admission.take()));
+            let key = match pass.await? {
+                Pass::Ended(action) => return Ok(action),
+                Pass::Waits(key) => key,
+            };
+            let permit = wait_for_turn::<R>(&object, &key, &context).await;
+            admission = Some((key, permit));
+            // The wait may have taken minutes, and the request must use the current state.
+            let present = R::kind(&context.caches).cached(object.name());
+            match present.filter(|present| present.uid() == object.uid() && !context.is_stopping()) {
+                Some(present) => object = present,
+                None => return Ok(Action::await_change()),
+            }
         }
     })
     .await
+}
+
+/// How one pass over the steps of an object has ended.
+enum Pass {
+    /// There is nothing left to do now.
+    Ended(Action),
+    /// The next step is a request that has to wait for its turn. Nothing of the pass is kept meanwhile.
+    Waits(ConcurrencyKey),
+}
+
+/// The right to send a request with this concurrency key.
+type Admission = (ConcurrencyKey, Permit);
+
+async fn pass<R: Reconciler>(
+    object: Cached<R::Object>,
+    context: &Context,
+    slot: Option<Slot>,
+    admission: Option<Admission>,
+) -> Result<Pass, ReconcileError> {
+    match fresh(object.read(), context).await? {
+        Fresh::Object(object) => Reconcile::<R>::begin(object, context, slot, admission).await?.run().await,
+        Fresh::Wait(action) => Ok(Pass::Ended(action)),
+    }
+}
+
+/// Waits for the right to send a request. After a long wait the status says so, once.
+async fn wait_for_turn<R: Reconciler>(
+    object: &Cached<R::Object>,
+    key: &ConcurrencyKey,
+    context: &Context,
+) -> Permit {
+    let Context { brokers, caches, .. } = context;
+    let mut turn = pin!(brokers.acquire(caches, key));
+    let under_way = tokio::select! {
+        biased;
+        permit = &mut turn => return permit,
+        under_way = brokers.long_wait(key) => under_way,
+    };
+    if let Err(error) = Box::pin(show_queued::<R>(object, key, under_way, context)).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "cannot write that a request waits for its turn"
+        );
+    }
+    turn.await
+}
+
+/// Writes that a request waits for its turn.
+async fn show_queued<R: Reconciler>(
+    object: &Cached<R::Object>,
+    key: &ConcurrencyKey,
+    under_way: usize,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let present = R::kind(&context.caches).cached(object.name());
+    if let Some(present) = present.filter(|present| present.uid() == object.uid())
+        && let Fresh::Object(object) = fresh(present.read(), context).await?
+    {
+        let mut reconcile = Reconcile::<R>::begin(object, context, None, None).await?;
+        if let Some(status) = R::queued(&reconcile.observed, key, under_way) {
+            reconcile.record(&status).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a reconcile in a tracing span with the name of the object, and measures it.
@@ -88,23 +165,23 @@ pub async fn reconcile<R: Reconciler>(
 /// # Errors
 /// Those of the reconcile.
 pub async fn traced<K: Object>(
-    object: &K,
+    object: &Cached<K>,
     context: &Context,
     reconcile: impl Future<Output = Result<Action, ReconcileError>>,
 ) -> Result<Action, ReconcileError> {
-    let (kind, meta, started) = (K::kind(&()), object.meta(), Instant::now());
+    let (kind, name, started) = (K::kind(&()), object.name(), Instant::now());
     let span = tracing::info_span!(
         "reconcile",
         %kind,
-        namespace = meta.namespace.as_deref(),
-        name = meta.name.as_deref(),
-        uid = meta.uid.as_deref(),
+        namespace = name.namespace(),
+        name = name.name(),
+        uid = object.uid(),
     );
     let result = reconcile.instrument(span).await;
     let outcome = result.as_ref().map_or_else(ReconcileError::category, |_| "success");
     context.metrics.reconcile(&kind, outcome, started.elapsed());
-    if let (Ok(_), Some(uid)) = (&result, &meta.uid) {
-        context.expectations.reset_failures(uid);
+    if result.is_ok() {
+        context.expectations.reset_failures(object.uid());
     }
     result
 }
@@ -148,49 +225,61 @@ pub fn after_error(uid: &str, error: &ReconcileError, context: &Context) -> Acti
     requeue(pace.retry_at(now, failures - 1), now)
 }
 
-async fn run<R: Reconciler>(
-    object: Arc<R::Object>,
-    context: &Context,
-    slot: Slot,
-) -> Result<Action, ReconcileError> {
-    let dependencies = R::observe(&object, context).await?;
-    let memory = R::memories(context).get(&uid(&*object));
-    let observed = Observed { object, dependencies, memory, settings: context.settings, now: clock::now() };
-    Reconcile::<R> { context, observed, source: ObjectSource::Cache, slot: Some(slot) }.run().await
-}
-
 struct Reconcile<'a, R: Reconciler> {
     context: &'a Context,
     observed: Observed<R>,
     source: ObjectSource,
     /// The slot, until something must be waited for: from then on, permits and memory are the limit.
     slot: Option<Slot>,
+    /// The right to send a request, if this pass follows a wait for it.
+    admission: Option<Admission>,
 }
 
-impl<R: Reconciler> Reconcile<'_, R> {
-    async fn run(mut self) -> Result<Action, ReconcileError> {
+impl<'a, R: Reconciler> Reconcile<'a, R> {
+    async fn begin(
+        object: Arc<R::Object>,
+        context: &'a Context,
+        slot: Option<Slot>,
+        admission: Option<Admission>,
+    ) -> Result<Self, ReconcileError> {
+        let dependencies = R::observe(&object, context).await?;
+        let memory = R::memories(context).get(&uid(&*object));
+        let observed =
+            Observed { object, dependencies, memory, settings: context.settings, now: clock::now() };
+        Ok(Self { context, observed, source: ObjectSource::Cache, slot, admission })
+    }
+
+    async fn run(mut self) -> Result<Pass, ReconcileError> {
         for _ in 0..STEP_LIMIT {
             self.observed.now = clock::now();
-            if let ControlFlow::Break(action) = self.step().await? {
-                return Ok(action);
+            match self.step().await? {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(ended) => return Ok(ended),
             }
         }
         Err(ReconcileError::StepLimit { steps: STEP_LIMIT })
     }
 
-    async fn step(&mut self) -> Result<ControlFlow<Action>, ReconcileError> {
+    async fn step(&mut self) -> Result<ControlFlow<Pass>, ReconcileError> {
+        let ended = |action| Ok(ControlFlow::Break(Pass::Ended(action)));
         let key = match R::plan(&self.observed) {
-            Step::Wait(Wait::ForChange) => return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL))),
-            Step::Wait(Wait::Until(at)) => return Ok(ControlFlow::Break(requeue(at, self.observed.now))),
+            Step::Wait(Wait::ForChange) => return ended(Action::requeue(SAFETY_INTERVAL)),
+            Step::Wait(Wait::Until(at)) => return ended(requeue(at, self.observed.now)),
             Step::Claim(patch) => {
                 self.patch(patch).await?;
                 return Ok(ControlFlow::Continue(()));
             }
-            Step::RemoveFinalizer => return self.remove_finalizer().await,
+            Step::RemoveFinalizer => {
+                self.remove_finalizer().await?;
+                return ended(Action::await_change());
+            }
             Step::Read => {
-                // It may wait for memory that requests to a slow broker hold.
+                // It may wait for memory that requests to a slow broker hold. Nobody waits for memory with a permit.
                 self.slot = None;
-                R::read_secrets(&mut self.observed, true, self.context).await?;
+                let may_wait = self.admission.is_none();
+                if !R::read_secrets(&mut self.observed, may_wait, self.context).await? {
+                    self.admission = None;
+                }
                 return Ok(ControlFlow::Continue(()));
             }
             Step::Record(status) => {
@@ -199,43 +288,28 @@ impl<R: Reconciler> Reconcile<'_, R> {
             }
             Step::Write(writes) => {
                 self.write_or_fail(writes).await?;
-                return Ok(ControlFlow::Break(Action::requeue(SAFETY_INTERVAL)));
+                return ended(Action::requeue(SAFETY_INTERVAL));
             }
             Step::Attempt { call, .. } | Step::Call { call, .. } => {
                 R::concurrency_key(&self.observed.object, &call)
             }
         };
         self.slot = None;
-        let permit = match self.context.brokers.try_acquire(&self.context.caches, &key) {
-            Some(permit) => permit,
-            None => self.wait_for_turn(&key).await,
+        let admitted = self.admission.take().filter(|(admitted, _)| *admitted == key);
+        let admitted = admitted.map(|(_, permit)| permit);
+        let try_acquire = || self.context.brokers.try_acquire(&self.context.caches, &key);
+        let Some(_permit) = admitted.or_else(try_acquire) else {
+            return Ok(ControlFlow::Break(Pass::Waits(key)));
         };
         if self.context.is_stopping() {
-            return Ok(ControlFlow::Break(Action::await_change()));
+            return ended(Action::await_change());
         }
-        if permit.waited || R::is_contested(&self.observed.object, self.context) {
-            // The wait may have taken minutes, and the request must use the current state. Another object may have got
-            // the id since, and cannot get it any more.
+        if R::is_contested(&self.observed.object, self.context) {
+            // Another object may have got the id since, and cannot get it any more.
             self.observe_again().await?;
         }
         // What answers need is reserved until everything that follows from them is written.
-        holding(self.send_if_due(&key)).await
-    }
-
-    /// Waits for the right to send a request. After a long wait the status says so, once.
-    async fn wait_for_turn(&mut self, key: &ConcurrencyKey) -> Permit {
-        // Thousands of objects may wait for one broker, so they release large values meanwhile.
-        R::release_memory(&mut self.observed.dependencies);
-        let Context { brokers, caches, .. } = self.context;
-        let mut turn = pin!(brokers.acquire(caches, key));
-        let under_way = tokio::select! {
-            biased;
-            permit = &mut turn => return permit,
-            under_way = brokers.long_wait(key) => under_way,
-        };
-        self.observed.now = clock::now();
-        self.show_waiting(R::queued(&self.observed, key, under_way)).await;
-        turn.await
+        Ok(holding(self.send_if_due(&key)).await?.map_break(Pass::Ended))
     }
 
     /// Plans again, and sends the request if it still has this concurrency key.
@@ -301,7 +375,10 @@ impl<R: Reconciler> Reconcile<'_, R> {
                 RejectedWrite::all(rejected).map(|all| R::absorb_rejected_write(&self.observed, &all));
             match rejected.map_or(next, Next::Record) {
                 Next::Call(follow_up) => call = follow_up,
-                Next::RemoveFinalizer => return self.remove_finalizer().await,
+                Next::RemoveFinalizer => {
+                    self.remove_finalizer().await?;
+                    return Ok(ControlFlow::Break(Action::await_change()));
+                }
                 Next::Record(status) => {
                     self.record_result(&status).await?;
                     self.observe_again().await?;
@@ -369,7 +446,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
         self.record(status).await
     }
 
-    async fn remove_finalizer(&mut self) -> Result<ControlFlow<Action>, ReconcileError> {
+    async fn remove_finalizer(&mut self) -> Result<(), ReconcileError> {
         let object = &*self.observed.object;
         if object.finalizers().iter().any(|name| name == FINALIZER) {
             // The expectation comes before the write, as the watch may be faster than the response.
@@ -381,7 +458,7 @@ impl<R: Reconciler> Reconcile<'_, R> {
             released?;
             tracing::info!("finalizer removed");
         }
-        Ok(ControlFlow::Break(Action::await_change()))
+        Ok(())
     }
 
     /// Removes the finalizer. `None`: the object does not exist any more.

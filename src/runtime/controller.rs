@@ -22,7 +22,7 @@ pub(super) async fn control<
 >(
     context: Arc<Context>,
     kind: Arc<Kind<K>>,
-    reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F,
+    reconcile: impl Fn(Cached<K>, Arc<Context>, Slot) -> F,
     mut stop: Stop,
 ) {
     let mut queue = std::pin::pin!(kind.queue());
@@ -35,7 +35,7 @@ pub(super) async fn control<
             Some((name, slot)) = queue.next() => match kind.cached(&name) {
                 None => kind.ended(&name, None),
                 Some(object) => {
-                    let reconcile = reconcile(object.read(), Arc::clone(&context), slot);
+                    let reconcile = reconcile(object.clone(), Arc::clone(&context), slot);
                     let (context, kind) = (Arc::clone(&context), Arc::clone(&kind));
                     running.spawn(async move {
                         let result = reconcile.await;

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     caches::{
         Caches, Watched,
+        cached::Cached,
         kind::{Change, Kind},
         object_key::ObjectKey,
         queue::Slot,
@@ -84,7 +85,7 @@ impl Kinds {
     pub fn add<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
         &mut self,
         kind: &Arc<Kind<K>>,
-        reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F + Send + 'static,
+        reconcile: impl Fn(Cached<K>, Arc<Context>, Slot) -> F + Send + 'static,
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         let context = Arc::clone(&self.context);
@@ -103,7 +104,7 @@ impl Kinds {
         &mut self,
         kind: &Arc<Kind<K>>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F + Send + 'static,
+        reconcile: impl Fn(Cached<K>, Arc<Context>, Slot) -> F + Send + 'static,
         triggers: impl Fn(&Change<K>, &Caches) -> Vec<ObjectKey> + Send + 'static,
     ) {
         self.watch(kind, events, triggers);
@@ -113,7 +114,7 @@ impl Kinds {
     fn control<K: Object, F: Future<Output = Result<Action, ReconcileError>> + Send + 'static>(
         &mut self,
         kind: &Arc<Kind<K>>,
-        reconcile: impl Fn(Arc<K>, Arc<Context>, Slot) -> F + Send + 'static,
+        reconcile: impl Fn(Cached<K>, Arc<Context>, Slot) -> F + Send + 'static,
     ) {
         let (context, kind) = (Arc::clone(&self.context), Arc::clone(kind));
         self.controllers.push(control(context, kind, reconcile, self.stop.clone()).boxed());

@@ -9,7 +9,7 @@ use super::{
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
-    caches::{Caches, cached::Cached},
+    caches::{Caches, cached::Cached, kind::Kind},
     crd::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
@@ -142,6 +142,10 @@ impl IdHooks for Binding {
 }
 
 impl ObserveHooks for Binding {
+    fn kind(caches: &Caches) -> &Kind<ServiceBinding> {
+        &caches.bindings
+    }
+
     async fn observe(
         object: &Arc<ServiceBinding>,
         context: &Context,

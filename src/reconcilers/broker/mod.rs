@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     brokers::{Lane, catalogs::Revision, permits::ConcurrencyKey},
-    caches::{Caches, ScopeCaches, Watched, cached::Cached},
+    caches::{Caches, ScopeCaches, Watched, cached::Cached, kind::Kind},
     crd::common::BrokerKey,
     crd::{
         Condition, Scope, ScopeKind, ServiceBrokerStatus, ServiceInstance,
@@ -122,6 +122,10 @@ impl<S: Watched> Reconciler for BrokerReconciler<S> {
             instances,
             outdated: context.brokers.is_catalog_outdated(&key),
         })
+    }
+
+    fn kind(caches: &Caches) -> &Kind<S::Broker> {
+        &S::stores(caches).brokers
     }
 
     fn memories(context: &Context) -> &Memories<BrokerMemory> {

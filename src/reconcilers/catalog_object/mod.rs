@@ -90,12 +90,12 @@ pub struct Dependencies {
 /// # Errors
 /// The API server did not answer, or rejects the write.
 pub async fn reconcile<S: Watched, E: CatalogKind<S>>(
-    object: Arc<E::Object>,
+    object: Cached<E::Object>,
     context: Arc<Context>,
     _slot: Slot,
 ) -> Result<Action, ReconcileError> {
-    traced(&*object, &context, async {
-        let object = match fresh(Arc::clone(&object), &context).await? {
+    traced(&object, &context, async {
+        let object = match fresh(object.read(), &context).await? {
             Fresh::Object(object) => object,
             Fresh::Wait(action) => return Ok(action),
         };

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::{Instance, defaults};
 use crate::{
-    caches::{Caches, cached::Cached},
+    caches::{Caches, cached::Cached, kind::Kind},
     crd::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
@@ -143,6 +143,10 @@ impl IdHooks for Instance {
 }
 
 impl ObserveHooks for Instance {
+    fn kind(caches: &Caches) -> &Kind<ServiceInstance> {
+        &caches.instances
+    }
+
     async fn observe(
         object: &Arc<ServiceInstance>,
         context: &Context,

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     brokers::{Lane, permits::ConcurrencyKey},
+    caches::{Caches, kind::Kind},
     crd::Condition,
     memory_budget::Reservation,
     osb::{
@@ -35,6 +36,9 @@ use crate::{
 
 /// The part of observing that differs between instances and bindings.
 pub trait ObserveHooks: BrokerResource {
+    /// The cache of the kind.
+    fn kind(caches: &Caches) -> &Kind<Self::Object>;
+
     /// Reads the state outside the object that decisions depend on.
     fn observe(
         object: &Arc<Self::Object>,
@@ -82,6 +86,10 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
 
     fn release_memory(dependencies: &mut R::Dependencies) {
         dependencies.release_memory();
+    }
+
+    fn kind(caches: &Caches) -> &Kind<R::Object> {
+        R::kind(caches)
     }
 
     fn memories(context: &Context) -> &Memories<OperationMemory> {
