@@ -192,7 +192,7 @@ pub struct Config {
 
     /// The memory for everything that comes from users and brokers, apart from the objects in the caches: Secrets,
     /// parameters, answers, catalogs. By default it is half of the memory limit of the container, and 256Mi if there
-    /// is no limit. The least is 64Mi.
+    /// is no limit. The least is 128Mi.
     ///
     /// The limit is far higher than what the operator needs, or thousands of large objects leave it less than half.
     #[arg(long, env, value_parser = limit::bytes, value_name = "BYTES", help_heading = PROCESS)]

@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, HashSet},
     future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -65,7 +65,18 @@ pub struct Brokers {
 struct BrokerConnection {
     turns: Arc<Places>,
     current: AsyncMutex<Option<Connection>>,
+    failed: Mutex<Option<FailedConnection>>,
 }
+
+/// Why there is no client for a broker.
+struct FailedConnection {
+    address: BrokerAddress,
+    unsent: Unsent,
+    at: Instant,
+}
+
+/// How long a failure is believed before the Secret of a broker is read again. All objects of the broker ask for it.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 struct Connection {
     address: BrokerAddress,
@@ -73,8 +84,23 @@ struct Connection {
     client: Arc<Client>,
 }
 
+impl BrokerConnection {
+    /// Why there was no client for this address a moment ago.
+    fn failure(&self, address: &BrokerAddress) -> Option<Unsent> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed.as_ref().filter(|failed| failed.address == *address)?;
+        (failed.at.elapsed() < BELIEVED).then(|| failed.unsent.clone())
+    }
+
+    fn note_failure(&self, address: &BrokerAddress, unsent: &Unsent) {
+        let failed =
+            FailedConnection { address: address.clone(), unsent: unsent.clone(), at: Instant::now() };
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
+    }
+}
+
 /// How to reach a broker, according to its object.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct BrokerAddress {
     /// Without credentials: these are in the Secret.
     endpoint: Endpoint,
@@ -259,7 +285,11 @@ impl Brokers {
         {
             return Ok(Arc::clone(&present.client));
         }
-        let auth = self.authentication(caches, key, address.auth.as_ref()).await?;
+        if let Some(unsent) = connection.failure(&address).filter(|_| rejected.is_none()) {
+            return Err(unsent);
+        }
+        let auth = self.authentication(caches, key, address.auth.as_ref()).await;
+        let auth = auth.inspect_err(|unsent| connection.note_failure(&address, unsent))?;
         let endpoint = Endpoint { auth, ..address.endpoint.clone() };
         let unchanged = current
             .as_ref()
@@ -349,6 +379,7 @@ impl Brokers {
             Arc::new(BrokerConnection {
                 turns: Places::new(self.concurrency),
                 current: AsyncMutex::default(),
+                failed: Mutex::default(),
             })
         };
         Arc::clone(connections.entry(key.clone()).or_insert_with(new))

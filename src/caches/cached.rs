@@ -123,6 +123,15 @@ impl<K: Object> Cached<K> {
 }
 
 impl<K> Cached<K> {
+    /// The length of the text of the object, in bytes. 0 if the object is kept as it is.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        match &self.0.content {
+            Content::Decoded(_) => 0,
+            Content::Packed(packed) => packed.length(),
+        }
+    }
+
     /// Namespace and name.
     #[must_use]
     pub fn name(&self) -> &ObjectName {

@@ -126,7 +126,7 @@ impl<K: Object> Packed<K> {
         if let Some(object) = recent.get(self.serial) {
             return object;
         }
-        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let length = self.length();
         let object = decompress_with_dict(&self.bytes, length, &self.dictionary.text)
             .map_err(io::Error::other)
             .and_then(|text| Ok(one_at_a_time(length, || serde_json::from_slice::<K>(&text))?))
@@ -136,6 +136,13 @@ impl<K: Object> Packed<K> {
             recent.keep(self.serial, &object);
         }
         object
+    }
+}
+
+impl<K> Packed<K> {
+    /// The length of the text, in bytes.
+    pub(super) fn length(&self) -> usize {
+        usize::try_from(self.length).unwrap_or(usize::MAX)
     }
 }
 

@@ -118,11 +118,11 @@ mod tests {
 
     #[test]
     fn bytes_have_the_notation_of_kubernetes() {
-        assert_eq!(bytes("67108864"), Ok(64 << 20));
+        assert_eq!(bytes("134217728"), Ok(128 << 20));
         assert_eq!(bytes("256Mi"), Ok(256 << 20));
         assert_eq!(bytes("1Gi"), Ok(1 << 30));
-        assert_eq!(bytes("100M"), Ok(100_000_000));
-        for wrong in ["", "Mi", "1.5Gi", "-1Gi", "256 Mi", "256MiB", "99999999999Ti", "63Mi"] {
+        assert_eq!(bytes("200M"), Ok(200_000_000));
+        for wrong in ["", "Mi", "1.5Gi", "-1Gi", "256 Mi", "256MiB", "99999999999Ti", "127Mi"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }

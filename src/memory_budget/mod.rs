@@ -33,7 +33,7 @@ use tokio::{
 /// The budget if there is neither a setting nor a limit of the container, in bytes.
 pub const DEFAULT: u64 = 256 << 20;
 /// The smallest budget. With it, one of the largest catalogs can be read.
-pub const MIN: u64 = 64 << 20;
+pub const MIN: u64 = 128 << 20;
 
 /// What a request to a broker takes while it is on its way, apart from what has a share of its own: its
 /// connection, its task, and an answer that is not large ([`crate::osb::client::FREE_BODY`]).
@@ -45,6 +45,8 @@ const UNIT: usize = 1 << 10;
 /// The memory for what comes from outside. Its shares are in the order in which one task may reserve them.
 #[derive(Debug)]
 pub struct MemoryBudget {
+    /// Large objects while they are reconciled. They have it instead of a place among the small ones.
+    pub objects: Share,
     /// Parameters: from the moment in which their Secrets are read until the broker has answered.
     pub parameters: Share,
     /// The bytes for requests to brokers that are on their way ([`REQUEST`] each). They are counted where requests wait for
@@ -68,11 +70,12 @@ impl MemoryBudget {
     pub fn of(bytes: u64) -> Self {
         let part = usize::try_from(bytes).unwrap_or(usize::MAX) / 16;
         Self {
+            objects: Share::of(2 * part),
             parameters: Share::of(2 * part),
             requests: 3 * part,
             secrets: Share::of(part),
             answers: Share::of(part),
-            downloads: Share::of(4 * part),
+            downloads: Share::of(2 * part),
             catalogs: Share::of(4 * part),
             kept_catalogs: part,
         }
@@ -189,10 +192,11 @@ mod tests {
     #[test]
     fn shares_together_are_the_budget() {
         for total in [MIN, DEFAULT, 1 << 33] {
-            let MemoryBudget { parameters, requests, secrets, answers, downloads, catalogs, kept_catalogs } =
-                MemoryBudget::of(total);
-            let shares = [parameters, secrets, answers, downloads, catalogs];
-            let sum: usize = shares.iter().map(Share::free).sum::<usize>() + requests + kept_catalogs;
+            let all = MemoryBudget::of(total);
+            let whole = all.requests + all.kept_catalogs;
+            let MemoryBudget { objects, parameters, secrets, answers, downloads, catalogs, .. } = all;
+            let shares = [objects, parameters, secrets, answers, downloads, catalogs];
+            let sum: usize = shares.iter().map(Share::free).sum::<usize>() + whole;
             assert_eq!(sum as u64, total);
         }
     }

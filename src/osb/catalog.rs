@@ -38,8 +38,11 @@ pub const MAX_NAME: usize = 63;
 pub const MAX_ID: usize = 256;
 /// The largest schema, in bytes ("Schemas Object": 64 kB).
 pub const MAX_SCHEMA: usize = 64 * 1024;
+/// The most offerings and plans of a catalog together: twice as many as the largest catalog that is tested. Each
+/// becomes an object, which takes far more memory than its text may have.
+pub const MAX_ENTRIES: usize = 20_000;
 /// The most values of a catalog, counted by [`crate::json::values`]: ten thousand plans with metadata and
-/// three schemas each. It bounds the number of objects that one broker can ask for.
+/// three schemas each. It bounds the memory for reading it.
 pub const MAX_VALUES: usize = 700_000;
 
 /// A catalog, and the faults in it.

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::caching::{Document, Fetched, Validator};
-use super::catalog::{Catalog, InvalidCatalog};
+use super::catalog::{Catalog, InvalidCatalog, MAX_ENTRIES};
 use super::classify::{self, BodyFault, CatalogAnswer, Response, TransportFault};
 use super::connect;
 use super::egress::Egress;
@@ -47,9 +47,12 @@ pub use body::{FREE_BODY, MAX_BODY, MAX_CATALOG, MAX_HEADERS};
 /// objects that there should be, and the writes.
 const CATALOG_FACTOR: usize = 4;
 
-/// How many bytes are reserved for each byte of another large answer: for the answer, and for the Secret or the
-/// status that is written from it.
-const ANSWER_FACTOR: usize = 4;
+/// How many bytes are reserved for each offering and plan of a catalog in addition: for names, labels and owners.
+const ENTRY: usize = 4 << 10;
+
+/// How many bytes are reserved for each byte of another large answer: for the answer, its tree of values, and the
+/// Secret or the status that is written from it.
+const ANSWER_FACTOR: usize = 8;
 
 const ORIGINATING_IDENTITY: &str = "x-broker-api-originating-identity";
 const REQUEST_IDENTITY: &str = "x-broker-api-request-identity";
@@ -294,18 +297,19 @@ impl Client {
         meaning: impl FnOnce(&Response<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
         let (operation, request_id, started) = (request.operation, Uuid::new_v4(), Instant::now());
-        let kept = request.kept.map_or(0, |kept| kept.body.len());
+        let kept = request.kept.map(|kept| Arc::clone(&kept.body));
         let result = self.send(request, request_id).await;
         let duration = started.elapsed();
         let status = result.as_ref().ok().map(|answer| answer.status);
         let outcome = match result {
             Err(fault) => classify::transport(operation, fault),
             Ok(RawResponse { status, retry_after, version, validator, body }) => {
-                let length = body.as_ref().map_or(0, |body| body.bytes.len());
+                let text = body.as_ref().map_or(&[][..], |body| body.bytes.as_slice());
                 // The text of an unchanged catalog is the kept one.
-                let length = if status == 304 { length.max(kept) } else { length };
+                let text = kept.as_ref().filter(|_| status == 304).map_or(text, |kept| kept.as_slice());
+                let length = text.len();
                 if operation == Operation::Catalog {
-                    hold(self.memory.catalogs.reserve(CATALOG_FACTOR * length).await);
+                    hold(self.memory.catalogs.reserve(memory_of_catalog(text)).await);
                 }
                 let outcome = one_at_a_time(length, || {
                     meaning(&Response {
@@ -411,6 +415,13 @@ impl Client {
         let port = self.base.port_or_known_default().unwrap_or_default();
         TransportFault::Unsent(format!("cannot connect to the broker at {host}:{port}: {cause}"))
     }
+}
+
+/// How much memory a catalog takes until its classes and plans are written, in bytes.
+fn memory_of_catalog(text: &[u8]) -> usize {
+    // Each entry is an object. There are more objects than entries.
+    let entries = text.split(|byte| *byte == b'{').take(MAX_ENTRIES).count();
+    CATALOG_FACTOR * text.len() + ENTRY * entries
 }
 
 /// One response, with its body or the reason why the body is not complete.

@@ -40,7 +40,7 @@ use crate::{
         scope::Object,
     },
     kube_api::request::diff,
-    memory_budget::holding,
+    memory_budget::{Reservation, holding, one_at_a_time},
 };
 
 /// Far more steps than any object needs. A reconcile with more steps has a bug, and must not loop for ever.
@@ -77,12 +77,14 @@ pub async fn reconcile<R: Reconciler>(
     traced(&object, &context, async {
         let (mut object, mut slot, mut admission) = (object.clone(), Some(slot), None);
         loop {
+            let memory = room(object.length(), &mut slot, &mut admission, &context).await;
             // Thousands of objects may wait for one broker, so the pass is in a box, which is gone while they wait.
             let pass = Box::pin(pass::<R>(object.clone(), &context, slot.take(), admission.take()));
             let key = match pass.await? {
                 Pass::Ended(action) => return Ok(action),
                 Pass::Waits(key) => key,
             };
+            drop(memory);
             let permit = wait_for_turn::<R>(&object, &key, &context).await;
             admission = Some((key, permit));
             // The wait may have taken minutes, and the request must use the current state.
@@ -106,6 +108,32 @@ enum Pass {
 
 /// The right to send a request with this concurrency key.
 type Admission = (ConcurrencyKey, Permit);
+
+/// An object is large if its text is longer than this, in bytes.
+const LARGE: usize = 64 << 10;
+
+/// How many times a large object exists in a pass: as text, decoded, and as the API server returns it.
+const COPIES: usize = 3;
+
+/// The memory for a pass over a large object, in place of a slot: those that wait for memory hold up no small
+/// ones, and no request of others.
+async fn room(
+    length: usize,
+    slot: &mut Option<Slot>,
+    admission: &mut Option<Admission>,
+    context: &Context,
+) -> Option<Reservation> {
+    if length <= LARGE {
+        return None;
+    }
+    *slot = None;
+    let objects = &context.memory.objects;
+    if let Some(memory) = objects.try_reserve(COPIES * length) {
+        return Some(memory);
+    }
+    *admission = None;
+    Some(objects.reserve(COPIES * length).await)
+}
 
 async fn pass<R: Reconciler>(
     object: Cached<R::Object>,
@@ -526,8 +554,11 @@ fn uid<K: Object>(object: &K) -> String {
 /// Whether writing a status would change nothing. The comparison is made in JSON, because times lose their
 /// fractions of a second there.
 fn is_same<S: serde::Serialize>(present: Option<&S>, status: &S) -> bool {
-    let present = present.and_then(|present| serde_json::to_value(present).ok()).unwrap_or_else(|| json!({}));
-    serde_json::to_value(status).is_ok_and(|status| diff(&present, &status).is_none())
+    one_at_a_time(writes::text_length(status), || {
+        let present = present.and_then(|present| serde_json::to_value(present).ok());
+        let present = present.unwrap_or_else(|| json!({}));
+        serde_json::to_value(status).is_ok_and(|status| diff(&present, &status).is_none())
+    })
 }
 
 fn requeue(at: Timestamp, now: Timestamp) -> Action {

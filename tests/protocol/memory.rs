@@ -37,7 +37,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn brokers_that_stop_in_the_middle_of_a_catalog_share_one_budget() {
     let memory = Arc::new(MemoryBudget::of(MIN));
     let all = memory.downloads.free();
-    assert_eq!(all, MAX_CATALOG, "one at a time");
+    assert!(all < 2 * MAX_CATALOG, "one at a time");
     let stalling = Broker::start(vec![Act::SayAndHang(format!("{CHUNKED}{}", chunk(1 << 20)))]).await;
     let brokers = 10;
     let requests: Vec<_> = (0..brokers)
@@ -46,7 +46,7 @@ async fn brokers_that_stop_in_the_middle_of_a_catalog_share_one_budget() {
             tokio::spawn(async move { unknown(client.catalog(None).await) })
         })
         .collect();
-    until("none of them has memory", || memory.downloads.free() == 0).await;
+    until("none of them has memory", || memory.downloads.free() < MAX_CATALOG).await;
     for request in requests {
         // They end after a stall, or when the time of the request is over.
         assert!(request.await.unwrap().message.to_string().contains("did not complete its answer in time"));
@@ -79,7 +79,7 @@ async fn a_body_that_stalls_ends_long_before_the_time_of_the_request_if_it_is_la
 #[tokio::test]
 async fn the_memory_of_a_catalog_is_free_when_what_follows_from_it_is_done() {
     let memory = Arc::new(MemoryBudget::of(MIN));
-    let all = memory.catalogs.free();
+    let (all, downloads) = (memory.catalogs.free(), memory.downloads.free());
     let body = format!("{CATALOG}{}", " ".repeat(100 << 10));
     let tagged = answer(200, &body).replacen("\r\n", "\r\nETag: \"1\"\r\n", 1);
     let unchanged = "HTTP/1.1 304 x\r\nETag: \"1\"\r\n\r\n".to_owned();
@@ -95,7 +95,7 @@ async fn the_memory_of_a_catalog_is_free_when_what_follows_from_it_is_done() {
             assert!(memory.catalogs.free() <= all - body.len(), "{}", memory.catalogs.free());
         })
         .await;
-        assert_eq!((memory.catalogs.free(), memory.downloads.free()), (all, MAX_CATALOG));
+        assert_eq!((memory.catalogs.free(), memory.downloads.free()), (all, downloads));
     }
 }
 

@@ -3,8 +3,8 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Catalog, CatalogOffering, CatalogPlan, InvalidCatalog, LeftOut, MAX_DEPTH, MAX_ID, MAX_NAME, MAX_SCHEMA,
-    MaintenanceInfo, Schemas,
+    Catalog, CatalogOffering, CatalogPlan, InvalidCatalog, LeftOut, MAX_DEPTH, MAX_ENTRIES, MAX_ID, MAX_NAME,
+    MAX_SCHEMA, MaintenanceInfo, Schemas,
     duplicates::{CheckedEntry, leave_out_same_ids, leave_out_same_names},
     problems::Findings,
     wire::{self, Member},
@@ -16,6 +16,12 @@ const PERMISSIONS: [&str; 3] = ["syslog_drain", "route_forwarding", "volume_moun
 
 pub(super) fn catalog(body: &[u8], secrets: &[Zeroizing<String>]) -> Result<Catalog, InvalidCatalog> {
     let services = wire::services(body).map_err(InvalidCatalog)?;
+    let plans = |service: &&[u8]| wire::array(service, "plans").map_or(0, |plans| plans.len());
+    let entries = services.len() + services.iter().map(plans).sum::<usize>();
+    if entries > MAX_ENTRIES {
+        let message = format!("it has {entries} offerings and plans: {MAX_ENTRIES} are the most");
+        return Err(InvalidCatalog(message));
+    }
     let mut findings = Findings::new(secrets);
     let read = |(index, text)| service(index, text, &mut findings);
     let mut services: Vec<Service> = services.into_iter().enumerate().map(read).collect();

@@ -12,7 +12,7 @@ use crate::{
     jsonpath,
     kube_api::{
         Error,
-        secrets::{Keys, SecretValues, read_secret},
+        secrets::{Keys, MAX_KEYS, SecretValues, read_secret},
     },
     memory_budget::Reservation,
     osb::{outcome::Credentials, sanitize::clip},
@@ -35,6 +35,12 @@ pub fn to_data(
     transforms: &[SecretTransform],
     sources: &SourceSecrets,
 ) -> Result<BTreeMap<String, ByteString>, String> {
+    let keys = credentials.expose().len();
+    if keys > MAX_KEYS {
+        return Err(format!(
+            "the credentials have {keys} keys: {MAX_KEYS} are the most; ask the broker's operator for fewer"
+        ));
+    }
     let mut values =
         SecretBuilder { json: credentials.expose().clone(), raw: BTreeMap::new(), remaining: SIZE_LIMIT };
     for (index, transform) in transforms.iter().enumerate() {
@@ -330,6 +336,13 @@ mod tests {
     fn a_mebibyte_is_the_most_that_fits() {
         assert!(data(&json!({"a": "x".repeat(SIZE_LIMIT)})).is_ok());
         assert!(data(&json!({"a": "x".repeat(SIZE_LIMIT), "b": "y"})).unwrap_err().contains("1048577 bytes"));
+    }
+
+    #[test]
+    fn ten_thousand_keys_are_the_most() {
+        let keys = |count: usize| (0..count).map(|key| (key.to_string(), json!(""))).collect::<Value>();
+        assert!(data(&keys(MAX_KEYS)).is_ok());
+        assert!(data(&keys(MAX_KEYS + 1)).unwrap_err().contains("10001 keys"));
     }
 
     // v0.3 E3

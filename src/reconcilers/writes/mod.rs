@@ -33,6 +33,7 @@ use crate::{
         self,
         request::{diff, ignore_missing, patch_params, pin, post_params, send, timed},
     },
+    memory_budget::one_at_a_time,
 };
 
 /// A change of another object than the reconciled one. A catalog causes thousands of them, so they are kept
@@ -221,8 +222,10 @@ pub async fn patch_object<K: Object>(
 ) -> Result<K, ReconcileError> {
     pin(&mut patch, object);
     let target = WriteTarget::of(object);
-    let _permit = permit(context).await?;
+    // Thousands of writes may wait. A request is text.
     let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(&patch));
+    drop(patch);
+    let _permit = permit(context).await?;
     let Readable(written): Readable<K> = target.send(context, purpose, request).await?;
     context.expectations.observe_write(&written);
     Ok(written.complete())
@@ -235,18 +238,26 @@ pub async fn record<K: Object + HasStatus<Status: Serialize>>(
     object: &K,
     to: &K::Status,
 ) -> Result<K, ReconcileError> {
-    let from = match (object.persisted_status(), object.status()) {
-        (Some(persisted), _) => persisted.clone(),
-        (None, Some(status)) => to_value(status)?,
-        (None, None) => json!({}),
-    };
-    let status = diff(&from, &to_value(to)?).ok_or(ReconcileError::NoopWrite)?;
-    let mut patch = json!({ "status": status });
-    pin(&mut patch, object);
     let target = WriteTarget::of(object);
+    // Thousands of writes may wait. A request is text.
+    let request = one_at_a_time(text_length(to), || {
+        let from = match (object.persisted_status(), object.status()) {
+            (Some(persisted), _) => persisted.clone(),
+            (None, Some(status)) => to_value(status)?,
+            (None, None) => json!({}),
+        };
+        let status = diff(&from, &to_value(to)?).ok_or(ReconcileError::NoopWrite)?;
+        let mut patch = json!({ "status": status });
+        pin(&mut patch, object);
+        let patch = Patch::Merge(&patch);
+        Ok::<_, ReconcileError>(target.request().patch_subresource(
+            "status",
+            &target.name,
+            &patch_params(),
+            &patch,
+        ))
+    })?;
     let _permit = permit(context).await?;
-    let patch = Patch::Merge(&patch);
-    let request = target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
     let Readable(written): Readable<K> = target.send(context, "write the status of", request).await?;
     // No later reconcile works on an older version.
     context.expectations.observe_write(&written);
@@ -273,6 +284,11 @@ async fn permit(context: &Context) -> Result<Option<SemaphorePermit<'_>>, Reconc
 
 fn to_value(value: &impl Serialize) -> Result<Value, ReconcileError> {
     serde_json::to_value(value).map_err(|source| ReconcileError::Serialize { what: "an object", source })
+}
+
+/// The length of a value as JSON, in bytes.
+pub fn text_length(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |text| text.len())
 }
 
 fn to_raw(object: Value) -> Result<RawObject, ReconcileError> {

@@ -370,3 +370,12 @@ fn ten_thousand_plans_are_read_and_what_takes_too_much_memory_is_not() {
     assert!(Catalog::parse(zeros(MAX_VALUES).as_bytes()).is_ok());
     assert_eq!(refused(zeros(MAX_VALUES + 1)), "it has more than 700000 values, counting arrays and objects");
 }
+
+#[test]
+fn a_catalog_of_more_entries_than_may_be_is_refused() {
+    let plans = |count: usize| vec!["{}"; count].join(",");
+    let text =
+        |count: usize| format!(r#"{{"services":[{{"id":"s","name":"s","plans":[{}]}}]}}"#, plans(count));
+    assert!(Catalog::parse(text(MAX_ENTRIES - 1).as_bytes()).is_ok());
+    assert_eq!(refused(text(MAX_ENTRIES)), "it has 20001 offerings and plans: 20000 are the most");
+}
