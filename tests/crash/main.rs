@@ -13,6 +13,7 @@ mod large;
 mod replicas;
 mod restart;
 mod too_deep;
+mod too_large;
 mod too_many;
 mod turns;
 

@@ -86,6 +86,8 @@ pub(super) enum Delivery {
     Dripping(Duration),
     /// After the body, blanks without end.
     Endless,
+    /// After the body, nothing, and no end.
+    Stalling,
 }
 
 type Amendment = Arc<dyn Fn(&mut Reply) + Send + Sync>;
@@ -226,6 +228,12 @@ impl<'a> ScriptBuilder<'a> {
     /// The body never ends.
     pub fn endless(mut self) -> Self {
         self.rule.delivery = Delivery::Endless;
+        self
+    }
+
+    /// The body comes at once, but its end does not.
+    pub fn stalling(mut self) -> Self {
+        self.rule.delivery = Delivery::Stalling;
         self
     }
 

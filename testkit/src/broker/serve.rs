@@ -152,6 +152,10 @@ fn send(reply: Reply, delivery: Delivery, line: &Line) -> Response {
             });
             Body::from_stream(drops)
         }
+        Delivery::Stalling => {
+            let body = stream::iter([Ok::<_, Infallible>(reply.body)]);
+            Body::from_stream(body.chain(stream::pending()))
+        }
         Delivery::Endless => {
             let blanks = stream::repeat_with(|| vec![b' '; 16 << 10]);
             Body::from_stream(stream::iter([reply.body]).chain(blanks).map(Ok::<_, Infallible>))

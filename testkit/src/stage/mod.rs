@@ -3,6 +3,7 @@
 pub mod case;
 pub mod either;
 pub mod install;
+mod memory_limit;
 pub mod objects;
 pub mod operator;
 pub mod python_broker;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::DeleteParams};
 
+use super::memory_limit::MemoryLimit;
 use crate::control_plane::{ControlPlane, access::write_kubeconfig, process::Process};
 
 /// Namespace and name of its service account, as `config/` has them.
@@ -50,6 +51,8 @@ pub struct Operator {
     dir: PathBuf,
     flags: Vec<String>,
     running: Mutex<Running>,
+    // Dropped last: a group goes only without processes.
+    limit: Option<MemoryLimit>,
 }
 
 #[derive(Default)]
@@ -77,7 +80,14 @@ impl Operator {
         let is_given = |short: &&&str| flags.iter().any(|flag| name_of(flag) == name_of(short));
         let short = FAST.iter().filter(|short| !is_given(short));
         let flags = short.chain(flags).map(|&flag| flag.to_owned()).collect();
-        Self { program, plane, dir: plane.dir().join(name), flags, running: Mutex::default() }
+        Self { program, plane, dir: plane.dir().join(name), flags, running: Mutex::default(), limit: None }
+    }
+
+    /// Within a control group that has this limit of memory, in bytes, if this machine lets one be made. The kernel kills
+    /// it when it needs more.
+    #[must_use]
+    pub fn within(self, limit: u64) -> Self {
+        Self { limit: MemoryLimit::make(limit), ..self }
     }
 
     /// Starts an idle one, when `config/` is installed, and waits until it is ready.
@@ -258,10 +268,17 @@ impl Operator {
         let environment = ["-i".to_owned(), kubeconfig, "RUST_LOG=warn,service_catalog=debug".to_owned()];
         let (flags, variables): (Vec<_>, Vec<_>) =
             self.flags.iter().cloned().partition(|flag| flag.starts_with("--"));
+        let enter = self.limit.as_ref().map(MemoryLimit::enter).unwrap_or_default();
         let program = [self.program.to_owned(), "run".to_owned()];
         let listen = format!("--listen={address}");
-        let arguments: Vec<String> =
-            environment.into_iter().chain(variables).chain(program).chain(flags).chain([listen]).collect();
+        let arguments: Vec<String> = environment
+            .into_iter()
+            .chain(variables)
+            .chain(enter)
+            .chain(program)
+            .chain(flags)
+            .chain([listen])
+            .collect();
         Process::spawn("operator", Path::new("/usr/bin/env"), &arguments, &dir)
     }
 
