@@ -75,8 +75,9 @@ fuzz: ## look for inputs that break a promise: SECONDS (60) at each kind of inpu
 	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(or $(SECONDS),60) * 1000 )) $(CARGO) test --locked --test fuzz
 
 .PHONY: bench
-bench: ## measure single steps in a small and in a large cluster, and the memory of an object
+bench: control-plane ## measure CPU, memory and throughput beside OBJECTS (1000) instances and PLANS (2000) plans
 	$(CARGO) bench --locked --bench growth --bench footprint
+	$(CARGO) bench --locked --bench cluster -- --objects $(or $(OBJECTS),1000) --plans $(or $(PLANS),2000)
 
 .PHONY: generated crds
 crds: generated

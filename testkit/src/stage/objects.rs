@@ -53,8 +53,7 @@ pub const ROLE_BINDING: Kind = Kind {
 impl Kind {
     /// The objects of this kind, those of a namespace if they have one.
     pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
-        let known = GroupVersionKind::gvk(self.group, self.version, self.name);
-        let resource = ApiResource::from_gvk_with_plural(&known, self.plural);
+        let resource = self.resource();
         if self.namespaced {
             Api::namespaced_with(client.clone(), namespace, &resource)
         } else {
@@ -69,9 +68,13 @@ impl Kind {
 
     /// An object of this kind, with whatever stands beside its metadata.
     pub fn manifest(self, name: &str, body: &Value) -> DynamicObject {
+        DynamicObject::new(name, &self.resource()).data(body.clone())
+    }
+
+    /// As kube knows it.
+    pub fn resource(self) -> ApiResource {
         let known = GroupVersionKind::gvk(self.group, self.version, self.name);
-        let resource = ApiResource::from_gvk_with_plural(&known, self.plural);
-        DynamicObject::new(name, &resource).data(body.clone())
+        ApiResource::from_gvk_with_plural(&known, self.plural)
     }
 }
 
