@@ -27,7 +27,8 @@ fn an_instance_that_cannot_be_ordered_reads_nothing() {
             f
         }),
         ("an id of another", |mut f| {
-            f.taken_id = Some(TakenId { id: UID.into(), by: None });
+            f.object.spec.external_id = "mine".to_owned();
+            f.taken_id = Some(TakenId { id: "mine".into(), by: None });
             f
         }),
         ("a version that is not offered", |mut f| {
