@@ -1,15 +1,20 @@
 //! Users and brokers that do all they can to exhaust the memory of the operator. It runs within the limit of the
 //! Deployment, and so would be killed.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
+use kube::api::PostParams;
 use serde_json::{Value, json};
 use testkit::{
     broker::{Operation, Reply},
     stage::{
         Stage,
         case::{Case, with},
-        objects::{BROKER, INSTANCE},
+        objects::{BINDING, BROKER, INSTANCE, PLAN, SECRET},
         operator::{Operator, USER},
         wait::PATIENCE,
     },
@@ -64,10 +69,76 @@ fn reads(stage: &Stage, name: &str) -> usize {
         .count()
 }
 
-/// Parameters from one Secret, many times.
+/// Nobody may create a plan in the namespace of this test.
+async fn forbid_plans(case: &Case) {
+    let name = case.namespace();
+    let policy = format!(
+        r"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  matchConstraints:
+    resourceRules:
+    - apiGroups: [servicecatalog.k8s.io]
+      apiVersions: [v1beta1]
+      operations: [CREATE]
+      resources: [serviceplans]
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}
+  validations:
+  - {{expression: 'false', message: not in this house}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec: {{policyName: {name}, validationActions: [Deny]}}
+"
+    );
+    case.stage.plane.apply(&policy).await.unwrap();
+    let spec = json!({
+        "serviceBrokerName": "nobody", "externalName": "probe", "externalID": "probe", "description": "probe",
+        "free": true, "serviceClassRef": { "name": "probe" },
+    });
+    let (probe, plans) = (PLAN.object("probe", &spec), PLAN.api(&case.hand.client, name));
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let deadline = Instant::now() + PATIENCE;
+    while plans.create(&dry, &probe).await.is_ok() {
+        assert!(Instant::now() < deadline, "the policy is not in force");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A Secret that is as large as can be, many times.
 fn many_times(secret: &str, count: usize) -> Value {
     let reference = json!({ "secretKeyRef": { "name": secret, "key": "k" } });
     json!({ "parametersFrom": vec![reference; count] })
+}
+
+#[tokio::test]
+async fn large_secrets_that_specs_name_many_times_are_read_one_after_the_other() {
+    const INSTANCES: usize = 60;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-secrets").await;
+    let case = namespaced(stage, "large-secrets").await;
+    let value = json!({ "a": "x".repeat(MIB - 100) }).to_string();
+    case.hand.secret("large", json!({ "k": value })).await.unwrap();
+    stage.operator.kill();
+    for number in 0..INSTANCES {
+        case.order(&format!("many-{number}"), "small", many_times("large", 256)).await;
+    }
+    let before = AtomicUsize::new(reads(stage, "large"));
+    // Only after an hour do they look again.
+    survives(stage, &beside, &["--secret-recheck-interval=1h"], async |_| {
+        for number in 0..INSTANCES {
+            case.says(INSTANCE, &format!("many-{number}"), "ErrorWithParameters", &["4194304 bytes"]).await;
+        }
+        let read = reads(stage, "large") - before.load(Ordering::Relaxed);
+        assert!(read <= INSTANCES, "{read} reads");
+        before.fetch_add(read, Ordering::Relaxed);
+    })
+    .await;
+    case.finish().await;
+    beside.finish().await;
 }
 
 #[tokio::test]
@@ -115,10 +186,104 @@ async fn many_brokers_that_stop_within_a_large_catalog_are_read_a_few_at_a_time(
     })
     .await;
     for number in 0..BROKERS {
-        case.delete(BROKER, &format!("stalls-{number}")).await;
+        case.remove(BROKER, &format!("stalls-{number}")).await;
     }
+    beside.finish().await;
+}
+
+#[tokio::test]
+async fn catalogs_of_as_many_plans_as_may_be_are_written_one_after_the_other() {
+    const BROKERS: usize = 3;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-plans").await;
+    let case = Case::new(stage, "many-plans", false).await;
+    let plans = |count: usize| {
+        let mut plans = String::new();
+        for number in 0..count {
+            let _ = write!(
+                plans,
+                r#"{{"id":"p{number}","name":"p{number}","description":"{}"}},"#,
+                "d".repeat(700)
+            );
+        }
+        plans.pop();
+        format!(
+            r#"{{"services":[{{"id":"s","name":"s","description":"d","bindable":true,"plans":[{plans}]}}]}}"#
+        )
+    };
+    // So many objects would keep the test for long, so the API server refuses each.
+    forbid_plans(&case).await;
+    let asked = case.broker.on(Operation::Catalog).reply(Reply::bytes(200, plans(19_000)));
     for number in 0..BROKERS {
-        case.gone(BROKER, &format!("stalls-{number}")).await;
+        case.hand.create(BROKER, &format!("many-{number}"), case.broker_spec(json!({}))).await.unwrap();
     }
+    survives(stage, &beside, &["--osb-api-request-timeout=20s"], async |operator| {
+        let before = asked.hits();
+        until(operator, "the brokers are not asked", || asked.hits() >= before + BROKERS).await;
+    })
+    .await;
+    for number in 0..BROKERS {
+        case.remove(BROKER, &format!("many-{number}")).await;
+    }
+    beside.finish().await;
+}
+
+#[tokio::test]
+async fn large_credentials_for_many_bindings_are_written_a_few_at_a_time() {
+    const BINDINGS: usize = 30;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-credentials").await;
+    let case = namespaced(stage, "large-credentials").await;
+    for number in 0..BINDINGS {
+        case.provide(&format!("db-{number}"), json!({})).await;
+    }
+    stage.operator.kill();
+    // As many values as may be.
+    let values = format!("[{}0]", "0,".repeat(99_000));
+    let credentials = format!(r#"{{"credentials":{{"a":{values},"b":"{}"}}}}"#, "x".repeat(MIB - 300_000));
+    let asked = case.broker.on(Operation::Bind).after_effect().reply(Reply::bytes(201, credentials));
+    for number in 0..BINDINGS {
+        case.bind(&format!("many-{number}"), &format!("db-{number}"), json!({})).await;
+    }
+    let first = AtomicUsize::new(0);
+    survives(stage, &beside, &["--osb-api-request-timeout=10s"], async |operator| {
+        if first.fetch_add(1, Ordering::Relaxed) > 0 {
+            for number in 0..BINDINGS {
+                case.hand.delete(SECRET, &format!("many-{number}")).await.unwrap();
+            }
+        }
+        let before = asked.hits();
+        until(operator, "the bindings are not asked for", || asked.hits() >= before + BINDINGS).await;
+        for number in 0..BINDINGS {
+            case.ready(BINDING, &format!("many-{number}")).await;
+        }
+    })
+    .await;
+    case.finish().await;
+    beside.finish().await;
+}
+
+#[tokio::test]
+async fn large_parameters_wait_for_a_broker_that_hangs_without_taking_memory() {
+    const INSTANCES: usize = 40;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-parameters").await;
+    let case = namespaced(stage, "large-parameters").await;
+    let hangs = case.broker.on(Operation::Provision).hang();
+    stage.operator.kill();
+    for number in 0..INSTANCES {
+        let parameters = json!({ "parameters": { "a": "x".repeat(MIB) } });
+        case.order(&format!("large-{number}"), "small", parameters).await;
+    }
+    survives(stage, &beside, &["--osb-api-request-timeout=30s"], async |operator| {
+        until(operator, "nothing is ordered", || !case.broker.requests_of(Operation::Provision).is_empty())
+            .await;
+    })
+    .await;
+    hangs.release();
+    for number in 0..INSTANCES {
+        case.ready(INSTANCE, &format!("large-{number}")).await;
+    }
+    case.finish().await;
     beside.finish().await;
 }
