@@ -49,6 +49,12 @@ pub fn now() -> Timestamp {
     clock.time
 }
 
+/// `from` plus a delay. The result is limited to the largest timestamp.
+#[must_use]
+pub fn later(from: Timestamp, delay: SignedDuration) -> Timestamp {
+    from.checked_add(delay).unwrap_or(Timestamp::MAX)
+}
+
 /// The time of the process after `elapsed`, while the clock of the node shows `wall`. Pure.
 fn advanced(time: Timestamp, elapsed: Duration, wall: Timestamp) -> Timestamp {
     let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);

@@ -11,9 +11,9 @@ use super::{
     Condition, UserInfo,
     common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
+    defects::Defects,
     definition::{self, Column, text, wide},
     progress::{DeletionStatus, Progress},
-    readable::Defects,
     rule,
     schema::{self, is_false, is_zero, null_default},
 };

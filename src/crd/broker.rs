@@ -11,8 +11,8 @@ use super::{
     Condition,
     common::{LocalObjectReference, ObjectReference},
     condition::Conditioned,
+    defects::Defects,
     definition::{self, Column, text, time, wide},
-    readable::Defects,
     rule,
     schema::{self, is_false, is_zero, null_default},
 };

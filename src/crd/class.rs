@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CatalogObjectStatus,
+    defects::Defects,
     definition::{self, Column, flag, text, wide},
-    readable::Defects,
     rule,
     schema::{self, is_false, null_default},
 };

@@ -15,8 +15,8 @@ pub use status::{
 use super::{
     UserInfo,
     common::{LocalObjectReference, ParametersFromSource},
+    defects::Defects,
     definition::{self, Column, text, wide},
-    readable::Defects,
     rule,
     schema::{self, is_zero, null_default},
 };

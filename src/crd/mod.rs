@@ -4,14 +4,15 @@
 //! that its manifests and its `svcat` client continue to work. Fields that v0.3 does not have are optional.
 //! The structural schemas accept what Go clients of v0.3 send: zero values, empty strings, nulls.
 //!
-//! The kinds are data. [`readable`] reads objects that do not fit them. [`scope`] has the traits over both scopes, [`condition`] and [`progress`] the parts
-//! that statuses share.
+//! The kinds are data. [`scope`] has the traits over both scopes, [`condition`] and [`progress`] the parts that
+//! statuses share. [`readable`] reads objects that do not fit their kind.
 
 pub mod binding;
 pub mod broker;
 pub mod class;
 pub mod common;
 pub mod condition;
+mod defects;
 mod definition;
 pub mod instance;
 pub mod intent;
@@ -31,9 +32,10 @@ pub use broker::{
 pub use class::{ClusterServiceClass, ClusterServiceClassSpec, ServiceClass, ServiceClassSpec};
 pub use common::{CatalogObjectStatus, ScopeKind, UserInfo};
 pub use condition::{Condition, ConditionStatus, ConditionType};
+pub use defects::Defects;
 pub use instance::{ServiceInstance, ServiceInstanceSpec, ServiceInstanceStatus};
 pub use plan::{ClusterServicePlan, ClusterServicePlanSpec, ServicePlan, ServicePlanSpec};
-pub use readable::{Defects, Readable};
+pub use readable::Readable;
 pub use scope::{ClusterWide, Namespaced, Scope};
 
 /// The API group of all kinds.

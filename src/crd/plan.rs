@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     CatalogObjectStatus,
     common::LocalObjectReference,
+    defects::Defects,
     definition::{self, Column, flag, text, wide},
-    readable::Defects,
     rule,
     schema::{self, is_false, null_default},
 };

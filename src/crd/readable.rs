@@ -3,42 +3,20 @@
 //! invisible: the rest of it is read, and [`Defects`] says what is missing. The reconcilers then send no
 //! request for it, say why in a condition, and let it be deleted.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use kube::{Resource, core::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::scope::Object;
+use super::{defects::Defects, scope::Object};
 use crate::{
     json::{member, pieces, text_of},
     memory_budget::one_at_a_time,
     osb::sanitize::clip,
 };
 
-/// The parts of an object that cannot be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Defects {
-    /// Each field of the spec that cannot be read, with the reason.
-    pub spec: Vec<String>,
-    /// The same for the status. Without it, it is not known what a broker holds for the object.
-    pub status: Vec<String>,
-}
-
 /// How many bytes of a reason are shown: it may quote the value.
 const MAX_REASON: usize = 200;
-
-impl Defects {
-    fn is_empty(&self) -> bool {
-        self.spec.is_empty() && self.status.is_empty()
-    }
-}
-
-impl fmt::Display for Defects {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<&str> = self.spec.iter().chain(&self.status).map(String::as_str).collect();
-        f.write_str(&all.join("; "))
-    }
-}
 
 /// An object of the API server, with its [`Defects`] if it cannot be read in full. Its metadata must be
 /// readable.

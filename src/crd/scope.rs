@@ -19,10 +19,10 @@ use super::{
         ClusterServiceClass, ClusterServiceClassSpec, CommonServiceClassSpec, ServiceClass, ServiceClassSpec,
     },
     common::{CatalogObjectStatus, LocalObjectReference, ScopeKind},
+    defects::Defects,
     instance::{InstanceOperation, ServiceInstance, ServiceInstanceStatus},
     intent::{self, Intent, IntentStatus},
     plan::{ClusterServicePlan, ClusterServicePlanSpec, CommonServicePlanSpec, ServicePlan, ServicePlanSpec},
-    readable::Defects,
 };
 
 /// A kind that a controller watches.

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use sha2::{Digest as _, Sha256};
 
 use super::{memory::OperationMemory, settings::ReconcileSettings};
+use crate::clock::later;
 
 /// Computes the times of retries and polls of one object.
 #[derive(Clone, Copy)]
@@ -83,12 +84,6 @@ impl Pace<'_> {
         let delay = self.settings.poll_base.saturating_add(elapsed / 4).min(self.settings.poll_limit);
         later(last, spread(delay, self.uid))
     }
-}
-
-/// `from` plus a delay. The result is limited to the largest timestamp.
-#[must_use]
-pub fn later(from: Timestamp, delay: SignedDuration) -> Timestamp {
-    from.checked_add(delay).unwrap_or(Timestamp::MAX)
 }
 
 /// A delay ± 10 %. The uid decides, so one object always gets the same factor.

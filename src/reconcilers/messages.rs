@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::backoff::later;
+use crate::clock::later;
 use crate::crd::{Defects, common::BrokerKey};
 
 /// The shortest time between two messages about one operation that have the same reason.

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::later;
+use crate::clock::later;
 
 /// How much the clocks of two replicas may differ. What one has recorded and the other reads may be wrong by as much.
 pub const ALLOWED_SKEW: SignedDuration = SignedDuration::from_secs(30);

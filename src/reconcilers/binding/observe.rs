@@ -22,9 +22,9 @@ use crate::{
         operation::{
             Decoded,
             engine::ObserveHooks,
-            ids::{self, IdHooks, TakenId},
+            ids::{self, IdHooks},
             reading,
-            resource::OperationDependencies,
+            resource::{OperationDependencies, TakenId},
         },
         parameters::{self, Parameters, ParametersError},
         references::{

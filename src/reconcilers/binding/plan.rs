@@ -11,10 +11,10 @@ use super::{
     status::{self, edited, injected},
 };
 use crate::{
+    clock::later,
     crd::{ConditionStatus::False, ConditionType::Ready, ServiceBindingStatus, common::ResolvedOffering},
     osb::outcome::Lifetime,
     reconcilers::{
-        backoff::later,
         legacy,
         operation::{
             Address, Call, NextStep, Phase,

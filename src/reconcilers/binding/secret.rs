@@ -12,6 +12,7 @@ use kube::{
 
 use super::{Binding, BindingView, credentials, lifetime};
 use crate::{
+    clock::later,
     crd::{ServiceBinding, ServiceBindingStatus},
     kube_api::{
         owner::is_owned,
@@ -22,7 +23,6 @@ use crate::{
         outcome::{Credentials, Lifetime},
     },
     reconcilers::{
-        backoff::later,
         context::Context,
         error::ReconcileError,
         operation::{Decoded, Phase, status::StatusHooks as _},

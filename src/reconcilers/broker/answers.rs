@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     caches::Watched,
+    clock,
     crd::{ServiceBrokerStatus, scope::BrokerObject as _},
     osb::{self, Catalog, InvalidCatalog, UnsentReason},
     reconcilers::{
-        backoff,
         memory::BrokerMemory,
         reconciler::{Absorbed, AbsorbedOf, Next, Observed},
         writes::Write,
@@ -44,11 +44,11 @@ pub(super) fn absorb<S: Watched>(
         // No watch announces that the Secret was corrected, so it is read again soon. That sends no request
         // to the broker.
         Err(status) if misconfigured => {
-            let not_before = Some(backoff::later(observed.now, observed.settings.recheck_interval));
+            let not_before = Some(clock::later(observed.now, observed.settings.recheck_interval));
             (Vec::new(), status, BrokerMemory { not_before, failures: 1, ..attempt })
         }
         Err(status) => {
-            let not_before = retry_after.map(|pause| backoff::later(observed.now, pause));
+            let not_before = retry_after.map(|pause| clock::later(observed.now, pause));
             (Vec::new(), status, BrokerMemory { not_before, ..attempt })
         }
         Ok(Synced { writes, status, conflicts }) => {

@@ -6,9 +6,10 @@ use kube::{Resource as _, ResourceExt as _};
 use super::BrokerReconciler;
 use crate::{
     caches::Watched,
+    clock,
     crd::{ConditionType, ServiceBrokerStatus, condition},
     osb::ApiVersion,
-    reconcilers::{backoff, memory::BrokerMemory, reconciler::Observed},
+    reconcilers::{memory::BrokerMemory, reconciler::Observed},
 };
 
 /// How many classes and plans may be written for one broker in a second, in the long run.
@@ -41,7 +42,7 @@ pub(super) fn fetch_not_before<S: Watched>(observed: &Observed<BrokerReconciler<
     let burst = i64::try_from(observed.settings.max_catalog_entries).unwrap_or(i64::MAX).saturating_mul(2);
     let excess = observed.memory.owed.saturating_sub(burst).max(0);
     let pause = SignedDuration::from_secs(excess / WRITES_PER_SECOND);
-    observed.memory.answered.map(|at| backoff::later(at, pause))
+    observed.memory.answered.map(|at| clock::later(at, pause))
 }
 
 /// How often the operator has failed to fetch the catalog and write its objects since the last success.

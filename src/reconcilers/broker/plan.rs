@@ -19,13 +19,14 @@ use super::{
 };
 use crate::{
     caches::Watched,
+    clock,
     crd::{
         FINALIZER, ServiceBrokerStatus,
         broker::RelistBehavior,
         scope::{BrokerObject, CatalogObject, Object as _},
     },
     reconcilers::{
-        backoff::{self, Pace},
+        backoff::Pace,
         credentials::Unheld,
         messages,
         reconciler::{ObjectPatch, Observed, Step, StepOf, Wait, with_finalizer},
@@ -79,7 +80,7 @@ fn wait_holding<S: Watched>(
     if let Some(write) = unheld.and_then(Unheld::hold) {
         return Step::Write(vec![write]);
     }
-    let recheck = unheld.map(|_| backoff::later(observed.now, observed.settings.recheck_interval));
+    let recheck = unheld.map(|_| clock::later(observed.now, observed.settings.recheck_interval));
     let until = due.into_iter().chain(recheck).min();
     Step::Wait(until.map_or(Wait::ForChange, Wait::Until))
 }
@@ -117,16 +118,16 @@ fn wanted<S: Watched>(observed: &Observed<BrokerReconciler<S>>) -> Option<Timest
         }
         // A spec that changes all the time must not overload the broker.
         None if !is_synced || memory.answered.is_some() => {
-            Some(memory.answered.map_or(*now, |at| backoff::later(at, settings.retry_base)))
+            Some(memory.answered.map_or(*now, |at| clock::later(at, settings.retry_base)))
         }
         // This limits how often a broker is asked that always says that its catalog has changed.
-        Some(at) if observed.dependencies.outdated => Some(backoff::later(at, settings.relist_minimum)),
+        Some(at) if observed.dependencies.outdated => Some(clock::later(at, settings.relist_minimum)),
         None if observed.dependencies.outdated => Some(*now),
         Some(_) | None => {
             let recorded = status.last_catalog_retrieval_time.map(|time| settings.past(time.0, *now));
             let fetched = recorded.max(last_attempt);
             let interval = interval(observed)?;
-            Some(fetched.map_or(*now, |fetched| backoff::later(fetched, interval)))
+            Some(fetched.map_or(*now, |fetched| clock::later(fetched, interval)))
         }
     }
 }

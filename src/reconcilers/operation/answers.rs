@@ -14,6 +14,7 @@ use super::{
     status::{self, StatusHooks},
 };
 use crate::{
+    clock::later,
     crd::{
         ConditionStatus::{False, Unknown},
         ConditionType::Ready,
@@ -24,7 +25,6 @@ use crate::{
         outcome::{Deleted, Explanation, OperationState, Polled, Refusal},
     },
     reconcilers::{
-        backoff::later,
         memory::OperationMemory,
         messages::{self, RETRY_TIMEOUT},
         reason::Reason,

@@ -18,14 +18,14 @@ use super::{
     NextStep,
     obstacle::{self, Obstacle},
     plan::PlanHooks,
-    resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, View},
+    resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, TakenId, View},
 };
 use crate::{
     caches::Caches,
+    clock::later,
     crd::{ConditionStatus::False, ConditionType::Ready, common::BrokerKey, condition::Conditioned as _},
     osb::ids::normal_form,
     reconcilers::{
-        backoff::later,
         context::Context,
         error::ReconcileError,
         identity::attempt_id,
@@ -43,16 +43,6 @@ pub trait IdHooks: BrokerResource {
     fn by_id(id: &str, caches: &Caches) -> Vec<Arc<Self::Object>>;
     /// The broker that has the resource, or gets the next request for it. `None` if it is not known yet.
     fn broker(object: &Decoded<'_, Self>, caches: &Caches) -> Option<BrokerKey>;
-}
-
-/// An id that another object has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TakenId {
-    /// The id, in normal form.
-    pub id: String,
-    /// The name of the object that has it, if that is in the same namespace. Of other namespaces a user
-    /// learns nothing.
-    pub by: Option<String>,
 }
 
 /// Whether other objects have the id of this one, or may get it. Then a decision about it must be made while

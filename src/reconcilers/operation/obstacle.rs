@@ -8,13 +8,13 @@ use super::{
     status::StatusHooks,
 };
 use crate::{
+    clock::later,
     crd::{
         ConditionStatus::{False, True},
         ConditionType::{Failed, Ready},
         condition::Conditioned as _,
     },
     reconcilers::{
-        backoff::later,
         parameters::Parameters,
         reason::Reason,
         reconciler::{Step, Wait},

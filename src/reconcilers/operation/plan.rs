@@ -14,6 +14,7 @@ use super::{
     status::{self, StatusHooks, is_ready_for},
 };
 use crate::{
+    clock::later,
     crd::{
         ADOPT_ANNOTATION,
         ConditionStatus::{False, Unknown},
@@ -24,7 +25,6 @@ use crate::{
         scope::Object as _,
     },
     reconcilers::{
-        backoff::later,
         messages,
         reason::Reason,
         reconciler::{Step, Wait},

@@ -10,9 +10,9 @@ use super::{
     resource::{BrokerResource, OperationDependencies as _, View},
 };
 use crate::{
+    clock::later,
     memory_budget::{Reservation, Share},
     reconcilers::{
-        backoff::later,
         binding::credentials::MAX_SOURCE_BYTES,
         parameters::{MAX_SECRET_BYTES, Parameters},
         reconciler::{Step, Wait},

@@ -7,10 +7,7 @@ use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, core::object::HasStatus};
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 
-use super::{
-    ids::TakenId,
-    phase::{Awaited, CurrentOperation, DeletePurpose, Phase},
-};
+use super::phase::{Awaited, CurrentOperation, DeletePurpose, Phase};
 use crate::{
     crd::{
         Condition, ConditionType, FINALIZER, UserInfo,
@@ -144,6 +141,16 @@ pub struct KindTexts {
     pub unknown_broker: (Reason, &'static str),
     /// The end of the message when the operator gives up: what the user can do.
     pub after_giving_up: &'static str,
+}
+
+/// An id that another object has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenId {
+    /// The id, in normal form.
+    pub id: String,
+    /// The name of the object that has it, if that is in the same namespace. Of other namespaces a user
+    /// learns nothing.
+    pub by: Option<String>,
 }
 
 /// State outside the object that every operation depends on.

@@ -37,7 +37,7 @@ use crate::{
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
     reconcilers::{
-        operation::{Answer, Call, Decoded, DeletePurpose, ids::TakenId},
+        operation::{Answer, Call, Decoded, DeletePurpose, resource::TakenId},
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
