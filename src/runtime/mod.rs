@@ -201,7 +201,7 @@ impl Process<'_> {
             lost = lost => lost,
             ran = kinds.run(on_filled) => return ran.map(|()| None),
             // Events that still wait when the operator stops are lost.
-            never = context.events.run(&context) => never,
+            never = context.events.run(&context.client, &context.writes, &context.metrics) => never,
             never = self.check_policies(&context) => never,
         };
         // The tasks of the watches and controllers were told to end. Each of them holds the context until it has ended.

@@ -7,14 +7,14 @@ use std::{
 };
 
 use k8s_openapi::{api::events::v1 as api, apimachinery::pkg::apis::meta::v1::MicroTime};
-use kube::{Api, core::ObjectMeta};
+use kube::{Api, Client, core::ObjectMeta};
 use tokio::sync::Notify;
 
 use super::queue::{Pending, Queue};
 use crate::{
     kube_api::request::{MANAGER, post_params, timed},
     metrics::Metrics,
-    reconcilers::{context::Context, writes::permits::WritePermits},
+    reconcilers::writes::permits::WritePermits,
 };
 
 /// How often the lane looks whether the operator still has many writes in progress.
@@ -43,14 +43,14 @@ impl EventLane {
     }
 
     /// Publishes the Events for as long as the operator runs.
-    pub async fn run(&self, context: &Context) -> ! {
+    pub async fn run(&self, client: &Client, writes: &WritePermits, metrics: &Metrics) -> ! {
         loop {
             self.wait().await;
             // The Event is taken after the wait: until then others can be added before it or to it.
-            wait_for_quiet(&context.writes).await;
+            wait_for_quiet(writes).await;
             let event = self.queue().pop();
             if let Some(event) = event {
-                publish(&event, context).await;
+                publish(&event, client, metrics).await;
             }
         }
     }
@@ -76,13 +76,13 @@ async fn wait_for_quiet(writes: &WritePermits) {
     }
 }
 
-async fn publish(event: &Pending, context: &Context) {
+async fn publish(event: &Pending, client: &Client, metrics: &Metrics) {
     // Events about cluster-wide objects are in this namespace.
     let namespace = event.object.namespace.as_deref().unwrap_or("default");
-    let api: Api<api::Event> = Api::namespaced(context.client.clone(), namespace);
+    let api: Api<api::Event> = Api::namespaced(client.clone(), namespace);
     let created = timed("create an Event", api.create(&post_params(), &to_object(event))).await;
     let result = created.as_ref().map_or_else(crate::kube_api::Error::category, |_| "success");
-    context.metrics.api_write("Event", "create", result);
+    metrics.api_write("Event", "create", result);
     if let Err(error) = created {
         tracing::debug!(error = &error as &dyn std::error::Error, "cannot publish an Event");
     }
