@@ -62,9 +62,6 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         ready(Ok(true))
     }
 
-    /// Releases large values before a wait. The runner observes again before it decides anything.
-    fn release_memory(_: &mut Self::Dependencies) {}
-
     /// The cache of this kind.
     fn kind(caches: &Caches) -> &Kind<Self::Object>;
 
@@ -85,7 +82,7 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
     }
 
     /// The status to write while the request waits for its turn behind a broker that has not answered `under_way` others.
-    /// It does not depend on what [`Self::release_memory`] releases. `None`: the present one says it all. Pure.
+    /// It does not depend on what is read of Secrets. `None`: the present one says it all. Pure.
     #[must_use]
     fn queued(_: &Observed<Self>, _: &ConcurrencyKey, _under_way: usize) -> Option<Self::Status> {
         None

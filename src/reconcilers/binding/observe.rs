@@ -84,11 +84,6 @@ impl BindingDependencies {
 }
 
 impl OperationDependencies for BindingDependencies {
-    fn release_memory(&mut self) {
-        self.parameters = None;
-        self.source_secrets = SourceSecrets::default();
-    }
-
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>> {
         self.parameters.as_ref()
     }

@@ -88,10 +88,6 @@ impl InstanceDependencies {
 }
 
 impl OperationDependencies for InstanceDependencies {
-    fn release_memory(&mut self) {
-        self.parameters = None;
-    }
-
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>> {
         self.parameters.as_ref()
     }

@@ -12,7 +12,7 @@ use super::{
     phase::DeletePurpose,
     plan::{self, PlanHooks},
     reading,
-    resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, View},
+    resource::{BrokerResource, Decoded, OperationStatus as _, View},
     status,
 };
 use crate::{
@@ -82,10 +82,6 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         observed.memory.unreadable = reading::unreadable(&View::<R>::of(observed));
         context.operations.set(View::<R>::of(observed).uid(), observed.memory);
         Ok(true)
-    }
-
-    fn release_memory(dependencies: &mut R::Dependencies) {
-        dependencies.release_memory();
     }
 
     fn kind(caches: &Caches) -> &Kind<R::Object> {

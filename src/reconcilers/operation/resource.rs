@@ -155,8 +155,6 @@ pub struct TakenId {
 
 /// State outside the object that every operation depends on.
 pub trait OperationDependencies: Send + Sync {
-    /// Releases large values before a wait.
-    fn release_memory(&mut self);
     /// The parameters, as far as they were read.
     fn parameters(&self) -> Option<&Result<Parameters, ParametersError>>;
     /// Whether the object of the broker of the last request exists, or another one replaces it.
