@@ -14,7 +14,7 @@ use testkit::{
     stage::{
         Stage,
         case::{Case, with},
-        objects::{BINDING, BROKER, INSTANCE, PLAN, SECRET},
+        objects::{BROKER, INSTANCE, PLAN},
         operator::{Operator, USER},
         wait::PATIENCE,
     },
@@ -225,65 +225,5 @@ async fn catalogs_of_as_many_plans_as_may_be_are_written_one_after_the_other() {
     for number in 0..BROKERS {
         case.remove(BROKER, &format!("many-{number}")).await;
     }
-    beside.finish().await;
-}
-
-#[tokio::test]
-async fn large_credentials_for_many_bindings_are_written_a_few_at_a_time() {
-    const BINDINGS: usize = 30;
-    let (stage, _turn) = turn().await;
-    let beside = namespaced(stage, "beside-credentials").await;
-    let case = namespaced(stage, "large-credentials").await;
-    for number in 0..BINDINGS {
-        case.provide(&format!("db-{number}"), json!({})).await;
-    }
-    stage.operator.kill();
-    // As many values as may be.
-    let values = format!("[{}0]", "0,".repeat(99_000));
-    let credentials = format!(r#"{{"credentials":{{"a":{values},"b":"{}"}}}}"#, "x".repeat(MIB - 300_000));
-    let asked = case.broker.on(Operation::Bind).after_effect().reply(Reply::bytes(201, credentials));
-    for number in 0..BINDINGS {
-        case.bind(&format!("many-{number}"), &format!("db-{number}"), json!({})).await;
-    }
-    let first = AtomicUsize::new(0);
-    survives(stage, &beside, &["--osb-api-request-timeout=10s"], async |operator| {
-        if first.fetch_add(1, Ordering::Relaxed) > 0 {
-            for number in 0..BINDINGS {
-                case.hand.delete(SECRET, &format!("many-{number}")).await.unwrap();
-            }
-        }
-        let before = asked.hits();
-        until(operator, "the bindings are not asked for", || asked.hits() >= before + BINDINGS).await;
-        for number in 0..BINDINGS {
-            case.ready(BINDING, &format!("many-{number}")).await;
-        }
-    })
-    .await;
-    case.finish().await;
-    beside.finish().await;
-}
-
-#[tokio::test]
-async fn large_parameters_wait_for_a_broker_that_hangs_without_taking_memory() {
-    const INSTANCES: usize = 40;
-    let (stage, _turn) = turn().await;
-    let beside = namespaced(stage, "beside-parameters").await;
-    let case = namespaced(stage, "large-parameters").await;
-    let hangs = case.broker.on(Operation::Provision).hang();
-    stage.operator.kill();
-    for number in 0..INSTANCES {
-        let parameters = json!({ "parameters": { "a": "x".repeat(MIB) } });
-        case.order(&format!("large-{number}"), "small", parameters).await;
-    }
-    survives(stage, &beside, &["--osb-api-request-timeout=30s"], async |operator| {
-        until(operator, "nothing is ordered", || !case.broker.requests_of(Operation::Provision).is_empty())
-            .await;
-    })
-    .await;
-    hangs.release();
-    for number in 0..INSTANCES {
-        case.ready(INSTANCE, &format!("large-{number}")).await;
-    }
-    case.finish().await;
     beside.finish().await;
 }
