@@ -3,7 +3,6 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -112,33 +111,6 @@ spec: {{policyName: {name}, validationActions: [Deny]}}
 fn many_times(secret: &str, count: usize) -> Value {
     let reference = json!({ "secretKeyRef": { "name": secret, "key": "k" } });
     json!({ "parametersFrom": vec![reference; count] })
-}
-
-#[tokio::test]
-async fn large_secrets_that_specs_name_many_times_are_read_one_after_the_other() {
-    const INSTANCES: usize = 60;
-    let (stage, _turn) = turn().await;
-    let beside = namespaced(stage, "beside-secrets").await;
-    let case = namespaced(stage, "large-secrets").await;
-    let value = json!({ "a": "x".repeat(MIB - 100) }).to_string();
-    case.hand.secret("large", json!({ "k": value })).await.unwrap();
-    stage.operator.kill();
-    for number in 0..INSTANCES {
-        case.order(&format!("many-{number}"), "small", many_times("large", 256)).await;
-    }
-    let before = AtomicUsize::new(reads(stage, "large"));
-    // Only after an hour do they look again.
-    survives(stage, &beside, &["--secret-recheck-interval=1h"], async |_| {
-        for number in 0..INSTANCES {
-            case.says(INSTANCE, &format!("many-{number}"), "ErrorWithParameters", &["4194304 bytes"]).await;
-        }
-        let read = reads(stage, "large") - before.load(Ordering::Relaxed);
-        assert!(read <= INSTANCES, "{read} reads");
-        before.fetch_add(read, Ordering::Relaxed);
-    })
-    .await;
-    case.finish().await;
-    beside.finish().await;
 }
 
 #[tokio::test]
