@@ -13,9 +13,8 @@ use std::{
 };
 
 use lz4_flex::block::{compress_into_with_dict, decompress_with_dict, get_maximum_output_size};
-use serde_json::Value;
 
-use crate::{crd::scope::Object, memory_budget::one_at_a_time};
+use crate::{crd::scope::Object, json::pieces, memory_budget::one_at_a_time};
 
 /// How long a dictionary becomes, in bytes. A longer one makes each compression slower.
 const DICTIONARY: usize = 16 << 10;
@@ -147,12 +146,15 @@ impl<K> Packed<K> {
 }
 
 /// The text of an object as the API server has it: without what a pending intent has changed in its status,
-/// because [`Object::complete`] changes it again.
+/// because [`Object::complete`] changes it again. There is no tree of the whole object, which may be large.
 fn text_of<K: Object>(object: &K) -> serde_json::Result<Vec<u8>> {
-    let Some(persisted) = object.persisted_status() else { return serde_json::to_vec(object) };
-    let mut object = serde_json::to_value(object)?;
-    if let Value::Object(members) = &mut object {
-        members.insert("status".to_owned(), persisted.clone());
-    }
-    serde_json::to_vec(&object)
+    let text = serde_json::to_vec(object)?;
+    let Some(persisted) = object.persisted_status() else { return Ok(text) };
+    let status = [STATUS, &serde_json::to_vec(persisted)?].concat();
+    let others = pieces(&text).filter(|member| !member.starts_with(STATUS));
+    let members: Vec<&[u8]> = others.chain([&status[..]]).collect();
+    Ok([b"{", &members.join(&b',')[..], b"}"].concat())
 }
+
+/// The key of the status in the text of an object.
+const STATUS: &[u8] = b"\"status\":";

@@ -9,8 +9,8 @@ use testkit::{
 
 use super::{is_served, namespaced, turn};
 
-/// The most memory that the operator may ever have had, in MiB: half of what the Deployment allows. The objects are 5 MiB of text.
-const MEMORY: usize = 256;
+/// The most memory that the operator may ever have had, in MiB. The objects are 5 MiB of text.
+const MEMORY: usize = 200;
 
 /// What there is half a million of, in turn, in the parameters of instances.
 const VALUES: [&str; 3] = ["0", "[]", "{\"\":0}"];
