@@ -26,13 +26,20 @@ const MAX_REASON: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Readable<K>(pub K);
 
+impl<K: Object> Readable<K> {
+    /// Reads the text of an object.
+    ///
+    /// # Errors
+    /// The text is not that of an object with readable metadata.
+    pub fn from_text(text: &str) -> serde_json::Result<Self> {
+        let read = || serde_json::from_str(text).or_else(|error| salvage(text, &error));
+        one_at_a_time(text.len(), read).map(Self)
+    }
+}
+
 impl<'de, K: Object> Deserialize<'de> for Readable<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = text_of(deserializer)?;
-        one_at_a_time(text.len(), || match serde_json::from_str(&text) {
-            Ok(object) => Ok(Self(object)),
-            Err(error) => salvage(&text, &error).map(Self).map_err(D::Error::custom),
-        })
+        Self::from_text(&text_of(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -8,12 +8,10 @@
 mod pieces;
 mod raw;
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 
 pub use pieces::{member, pieces};
 pub use raw::{RawObject, text_of};
-
-use crate::memory_budget::one_at_a_time;
 
 /// The limit on the values of one object from outside: parameters, metadata, an answer of a broker. As a tree
 /// this many take about 20 MiB. An object that the API server accepts (at most 1.5 MiB) has more only if it
@@ -24,15 +22,6 @@ pub const MAX_VALUES: usize = 100_000;
 /// inside other levels, and again in `managedFields`. Many JSON readers, also `serde_json`, fail on a whole
 /// list if anything in it has 128 levels.
 pub const MAX_DEPTH: usize = 64;
-
-/// Deserializes a text. A reader can need up to forty times the memory of the text, because serde buffers the
-/// members beside a flattened field. So long texts are read one after the other ([`one_at_a_time`]).
-///
-/// # Errors
-/// The text is not JSON, or not that of a `T`.
-pub fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
-    one_at_a_time(text.len(), || serde_json::from_str(text))
-}
 
 /// Reads `null` as the default, because Go clients send `null` for what is empty.
 ///

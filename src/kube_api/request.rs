@@ -7,11 +7,9 @@ use kube::{
     api::{PatchParams, PostParams},
     core::request,
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use crate::json;
 
 /// The field manager of every write.
 pub(crate) const MANAGER: &str = "service-catalog";
@@ -19,14 +17,15 @@ pub(crate) const MANAGER: &str = "service-catalog";
 /// The time limit of one request.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Sends a request and deserializes the answer directly into its type. A tree of JSON values would take many
-/// times the memory. Unlike `Client::request`, it does not write an answer that it cannot read to the log.
-pub(crate) async fn send<T: DeserializeOwned>(
+/// Sends a request, and reads the text of the answer without a tree of JSON values in between, which would take
+/// many times the memory. Unlike `Client::request`, it does not write an answer that it cannot read to the log.
+pub(crate) async fn send<T>(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,
+    read: impl FnOnce(&str) -> serde_json::Result<T>,
 ) -> kube::Result<T> {
     let text = client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
-    json::read(&text).map_err(kube::Error::SerdeError)
+    read(&text).map_err(kube::Error::SerdeError)
 }
 
 /// Waits for a request within the time limit. `action` is its purpose, for the text of an error.

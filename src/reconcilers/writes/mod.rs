@@ -13,10 +13,7 @@ use kube::{
     api::{DeleteParams, GetParams, Patch, Preconditions},
     core::{ApiResource, DynamicObject, ObjectMeta, Request, object::HasStatus, request},
 };
-use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
 
@@ -93,15 +90,27 @@ impl WriteTarget {
         Request::new(DynamicObject::url_path(&self.resource, self.namespace.as_deref()))
     }
 
-    /// Sends a write, waits for it within the time limit, and counts it.
-    async fn send<T: DeserializeOwned>(
+    /// Sends a write whose answer says nothing that is needed.
+    async fn submit(
         &self,
         context: &Context,
         purpose: &str,
         request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<(), kube_api::Error> {
+        let ignore = |text: &str| serde_json::from_str(text).map(|IgnoredAny| ());
+        self.send(context, purpose, request, ignore).await
+    }
+
+    /// Sends a write, waits for it within the time limit, and counts it. `read` reads the answer.
+    async fn send<T>(
+        &self,
+        context: &Context,
+        purpose: &str,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+        read: impl FnOnce(&str) -> serde_json::Result<T>,
     ) -> Result<T, kube_api::Error> {
         let verb = verb(&request);
-        let answer = timed(&self.describe(purpose), send(&context.client, request)).await;
+        let answer = timed(&self.describe(purpose), send(&context.client, request, read)).await;
         let result = answer.as_ref().map_or_else(kube_api::Error::category, |_| "success");
         context.metrics.api_write(&self.resource.kind, verb, result);
         answer
@@ -164,23 +173,23 @@ impl Write {
         match self {
             Self::Create(target, object) => {
                 let request = target.request().create(&post_params(), object.text().into());
-                Ok(or_rejected(target.send::<IgnoredAny>(context, "create", request).await)?)
+                Ok(or_rejected(target.submit(context, "create", request).await)?)
             }
             Self::Patch(target, patch) => {
                 let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(patch));
-                Ok(or_rejected(target.send::<IgnoredAny>(context, "change", request).await)?)
+                Ok(or_rejected(target.submit(context, "change", request).await)?)
             }
             Self::PatchStatus(target, patch) => {
                 let patch = Patch::Merge(patch);
                 let request =
                     target.request().patch_subresource("status", &target.name, &patch_params(), &patch);
-                Ok(or_rejected(target.send::<IgnoredAny>(context, "change the status of", request).await)?)
+                Ok(or_rejected(target.submit(context, "change the status of", request).await)?)
             }
             Self::Delete(target, preconditions) => {
                 let parameters =
                     DeleteParams { preconditions: Some(preconditions.clone()), ..DeleteParams::default() };
                 let request = target.request().delete(&target.name, &parameters);
-                ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))?;
+                ignore_missing(target.submit(context, "delete", request).await)?;
                 Ok(None)
             }
             Self::ApplySecret(secret) => Ok(apply_secret(context, secret).await?),
@@ -226,7 +235,7 @@ pub async fn patch_object<K: Object>(
     let request = target.request().patch(&target.name, &patch_params(), &Patch::Merge(&patch));
     drop(patch);
     let _permit = permit(context).await?;
-    let Readable(written): Readable<K> = target.send(context, purpose, request).await?;
+    let Readable(written) = target.send(context, purpose, request, Readable::<K>::from_text).await?;
     context.expectations.observe_write(&written);
     Ok(written.complete())
 }
@@ -258,7 +267,8 @@ pub async fn record<K: Object + HasStatus<Status: Serialize>>(
         ))
     })?;
     let _permit = permit(context).await?;
-    let Readable(written): Readable<K> = target.send(context, "write the status of", request).await?;
+    let read = Readable::<K>::from_text;
+    let Readable(written) = target.send(context, "write the status of", request, read).await?;
     // No later reconcile works on an older version.
     context.expectations.observe_write(&written);
     Ok(written.complete())
@@ -268,11 +278,11 @@ pub async fn record<K: Object + HasStatus<Status: Serialize>>(
 pub async fn reread<K: Object>(context: &Context, object: &K) -> Result<Option<K>, ReconcileError> {
     let target = WriteTarget::of(object);
     let request = target.request().get(&target.name, &GetParams::default());
-    let Readable(present): Readable<K> =
-        match timed(&target.describe("read"), send(&context.client, request)).await {
-            Err(error) if error.is_not_found() => return Ok(None),
-            read => read?,
-        };
+    let read = send(&context.client, request, Readable::<K>::from_text);
+    let Readable(present) = match timed(&target.describe("read"), read).await {
+        Err(error) if error.is_not_found() => return Ok(None),
+        read => read?,
+    };
     Ok(Some(present.complete()).filter(|present| present.meta().uid == object.meta().uid))
 }
 

@@ -8,7 +8,6 @@ use kube::{
     api::{DeleteParams, Patch, Preconditions},
     core::{ApiResource, ObjectMeta},
 };
-use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::{
@@ -86,7 +85,7 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
     let digest = digest::annotation(&secret.data, uuid::Uuid::new_v4().into_bytes());
     object.metadata.annotations.get_or_insert_default().insert(digest::ANNOTATION_DIGEST.to_owned(), digest);
     let request = target.request().create(&post_params(), serialized(&object)?);
-    let exists = match target.send::<IgnoredAny>(context, "create", request).await {
+    let exists = match target.submit(context, "create", request).await {
         Err(error) if error.is_already_exists() => error,
         created => return or_rejected(created),
     };
@@ -100,7 +99,7 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
     }
     object.metadata.resource_version.clone_from(&present.metadata.resource_version);
     let request = target.request().replace(name, &post_params(), serialized(&object)?);
-    or_rejected(target.send::<IgnoredAny>(context, "replace", request).await)
+    or_rejected(target.submit(context, "replace", request).await)
 }
 
 fn serialized(secret: &Secret) -> Result<Vec<u8>, Error> {
@@ -131,7 +130,7 @@ pub(super) async fn label_secret(context: &Context, metadata: &ObjectMeta) -> Re
     let target = target(metadata);
     let patch = Patch::Merge(json!({ "metadata": metadata }));
     let request = target.request().patch_metadata(&target.name, &patch_params(), &patch);
-    ignore_missing(target.send::<IgnoredAny>(context, "label", request).await.map(|_| ()))
+    ignore_missing(target.submit(context, "label", request).await)
 }
 
 /// Removes the finalizer and the label that hold back this version of a Secret.
@@ -145,7 +144,7 @@ pub(super) async fn release_secret(context: &Context, metadata: &ObjectMeta) -> 
         "resourceVersion": metadata.resource_version,
     } }));
     let request = target.request().patch_metadata(&target.name, &patch_params(), &patch);
-    ignore_missing(target.send::<IgnoredAny>(context, "release", request).await.map(|_| ()))
+    ignore_missing(target.submit(context, "release", request).await)
 }
 
 /// Deletes a Secret of a binding. A Secret of another owner is left as it is.
@@ -173,5 +172,5 @@ pub(super) async fn delete_secret(
     };
     let target = target(&metadata);
     let request = target.request().delete(name, &parameters);
-    ignore_missing(target.send::<IgnoredAny>(context, "delete", request).await.map(|_| ()))
+    ignore_missing(target.submit(context, "delete", request).await)
 }
