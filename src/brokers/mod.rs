@@ -152,15 +152,8 @@ impl Brokers {
     pub async fn acquire(&self, caches: &Caches, key: &ConcurrencyKey) -> Permit {
         let turns = Arc::clone(&self.connection(&key.broker).turns);
         let locks = self.locks.lock(key, &caches.reached_broker(&key.broker)).await;
-        let place = match turns.try_take(&key.lane) {
-            Some(place) => place,
-            None => turns.wait(&key.lane).await,
-        };
-        let tenant = Tenant::of(&key.broker);
-        let request = match self.requests.try_take(&tenant) {
-            Some(request) => request,
-            None => self.requests.wait(&tenant).await,
-        };
+        let place = turns.take(&key.lane).await;
+        let request = self.requests.take(&Tenant::of(&key.broker)).await;
         Permit { _locks: locks, _place: place, _request: request }
     }
 

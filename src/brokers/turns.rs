@@ -106,7 +106,7 @@ impl<L: Clone + Eq + Hash, W> Turns<L, W> {
         can_take
     }
 
-    /// Queues a task that [`Self::try_take`] has given no place.
+    /// Queues a task. [`Self::next`] gives it its place.
     fn queue(&mut self, lane: &L, task: W) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -142,6 +142,9 @@ impl<L: Clone + Eq + Hash, W> Turns<L, W> {
 
     /// Gives a free place to the next task. `None`: nobody who waits may have one.
     fn next(&mut self) -> Option<W> {
+        if self.taken == self.places {
+            return None;
+        }
         // Only lanes that have places already are passed over, so no more of them than there are places.
         let index = self.round.iter().position(|lane| self.may_take(lane))?;
         let lane = self.round.remove(index)?;
@@ -188,8 +191,8 @@ impl<L: Clone + Eq + Hash> Places<L> {
         taken.then(|| Place { turns: Arc::clone(self), lane: lane.clone() })
     }
 
-    /// Waits for a place. A task that stops waiting leaves nothing behind.
-    pub(super) async fn wait(self: &Arc<Self>, lane: &L) -> Place<L> {
+    /// Takes a place as soon as there is one. A task that stops waiting leaves nothing behind.
+    pub(super) async fn take(self: &Arc<Self>, lane: &L) -> Place<L> {
         let (grant, granted) = oneshot::channel();
         let ticket = {
             let mut state = self.lock();
@@ -383,9 +386,9 @@ mod tests {
         let first = turns.try_take(&orders("a")).unwrap();
         assert!(turns.try_take(&orders("b")).is_none());
         let (lane_b, lane_c) = (orders("b"), orders("c"));
-        let mut last = pin!(turns.wait(&lane_c));
+        let mut last = pin!(turns.take(&lane_c));
         {
-            let mut gone = pin!(turns.wait(&lane_b));
+            let mut gone = pin!(turns.take(&lane_b));
             assert!(gone.as_mut().now_or_never().is_none());
             assert!(last.as_mut().now_or_never().is_none());
             // It gets the place, and ends before it looks.
