@@ -1,14 +1,11 @@
 //! Bindings that cannot be, and credentials that cannot be written.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 use testkit::{
     broker::{LARGE, Operation, Plan, Reply, SMALL, catalog},
     stage::{
         install::kubectl,
         objects::{BINDING, INSTANCE, SECRET, condition, uid},
-        wait::PATIENCE,
     },
 };
 
@@ -208,33 +205,8 @@ async fn credentials_with_keys_that_no_secret_can_have_are_bound_once() {
 
 /// Nobody may create the Secret `app` in this namespace.
 async fn forbid_secret(case: &Case) {
-    let name = case.namespace();
-    let policy = format!(
-        r"
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: {name}}}
-spec:
-  matchConstraints:
-    resourceRules:
-    - {{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [secrets]}}
-    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}
-  validations:
-  - {{expression: object.metadata.name != 'app', message: not in this house}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: {name}}}
-spec: {{policyName: {name}, validationActions: [Deny]}}
-"
-    );
-    case.stage.plane.apply(&policy).await.unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while case.hand.secret("app", json!({})).await.is_ok() {
-        assert!(Instant::now() < deadline, "the policy is not in force");
-        case.delete(SECRET, "app").await;
-        case.gone(SECRET, "app").await;
-    }
+    let rule = "{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [secrets]}";
+    case.forbid(rule, "object.metadata.name != 'app'", (SECRET, "app", &json!({}))).await;
 }
 
 // OSB 151

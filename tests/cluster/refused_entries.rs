@@ -1,61 +1,23 @@
 //! Classes and plans that the API server refuses, as by a policy of the cluster's: the broker says which and why, everything
 //! else is there, and what was refused comes by itself once it may.
 
-use std::time::{Duration, Instant};
-
-use kube::api::PostParams;
 use serde_json::{Value, json};
 use testkit::{
     broker::{LARGE, Offering, Operation, Plan, catalog},
-    stage::{install::kubectl, objects::condition, wait::PATIENCE},
+    stage::objects::condition,
 };
 
 use super::{Case, unregistered};
 
 /// Nobody may write a class or plan of this namespace with this description.
 async fn forbid(case: &Case, description: &str) {
-    let name = case.namespace();
-    let policy = format!(
-        r"
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: {name}}}
-spec:
-  matchConstraints:
-    resourceRules:
-    - apiGroups: [servicecatalog.k8s.io]
-      apiVersions: [v1beta1]
-      operations: [CREATE, UPDATE]
-      resources: [serviceclasses, serviceplans]
-    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}
-  validations:
-  - {{expression: object.spec.description != '{description}', message: not in this house}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: {name}}}
-spec: {{policyName: {name}, validationActions: [Deny]}}
-"
-    );
-    case.stage.plane.apply(&policy).await.unwrap();
+    let rule = "{apiGroups: [servicecatalog.k8s.io], apiVersions: [v1beta1], operations: [CREATE, UPDATE], \
+                resources: [serviceclasses, serviceplans]}";
     let spec = json!({
         "serviceBrokerName": "nobody", "externalName": "probe", "externalID": "probe", "description": description,
     });
-    let probe = case.class_kind().object("probe", &spec);
-    let classes = case.class_kind().api(&case.hand.client, name);
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let deadline = Instant::now() + PATIENCE;
-    while classes.create(&dry, &probe).await.is_ok() {
-        assert!(Instant::now() < deadline, "the policy is not in force");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Takes the policy away.
-async fn allow(case: &Case) {
-    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-        kubectl(case.stage.plane, &["delete", kind, case.namespace()]).await.unwrap();
-    }
+    let allowed = format!("object.spec.description != '{description}'");
+    case.forbid(rule, &allowed, (case.class_kind(), "probe", &json!({ "spec": spec }))).await;
 }
 
 /// A catalog of two offerings, in which one plan and the other offering have descriptions of their own.
@@ -96,7 +58,7 @@ async fn a_plan_that_a_policy_refuses_is_named_and_the_rest_of_the_catalog_is_th
     let after = case.get(case.broker_kind(), case.broker_name()).await;
     assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
 
-    allow(&case).await;
+    case.allow().await;
     let ready = case.ready(case.broker_kind(), case.broker_name()).await;
     assert_eq!(condition(&ready, "Ready").unwrap().1, "FetchedCatalog");
     case.get(case.plan_kind(), LARGE).await;
@@ -118,7 +80,7 @@ async fn a_change_that_a_policy_refuses_keeps_no_other_from_being_made() {
     assert_eq!(description(case.class_kind(), "other").await, "plain");
     assert_eq!(description(case.plan_kind(), LARGE).await, "new");
 
-    allow(&case).await;
+    case.allow().await;
     case.ready(case.broker_kind(), case.broker_name()).await;
     assert_eq!(description(case.class_kind(), "other").await, "unspeakable");
     case.finish().await;

@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::api::PostParams;
 use serde_json::{Value, json};
 use testkit::{
-    broker::{Operation, Reply},
+    broker::{Operation, Reply, Script},
     stage::{
         Stage,
         case::{Case, with},
@@ -42,6 +41,22 @@ async fn survives(stage: &Stage, beside: &Case, flags: &[&str], attack: impl Asy
     stage.operator.restart().await.unwrap();
 }
 
+/// Registers so many brokers, each of which gives the catalog of this script, until each operator has asked all of them.
+async fn survives_brokers(case: &Case, beside: &Case, brokers: usize, flag: &str, script: &Script) {
+    let names: Vec<_> = (0..brokers).map(|number| format!("broker-{number}")).collect();
+    for name in &names {
+        case.hand.create(BROKER, name, case.broker_spec(json!({}))).await.unwrap();
+    }
+    survives(case.stage, beside, &[flag], async |operator| {
+        let before = script.hits();
+        until(operator, "the brokers are not asked", || script.hits() >= before + brokers).await;
+    })
+    .await;
+    for name in &names {
+        case.remove(BROKER, name).await;
+    }
+}
+
 async fn start(stage: &Stage, name: &str, flags: &[&str]) -> Operator {
     stage.operator.kill();
     stage.operator.take_lease_away().await.unwrap();
@@ -70,41 +85,12 @@ fn reads(stage: &Stage, name: &str) -> usize {
 
 /// Nobody may create a plan in the namespace of this test.
 async fn forbid_plans(case: &Case) {
-    let name = case.namespace();
-    let policy = format!(
-        r"
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: {name}}}
-spec:
-  matchConstraints:
-    resourceRules:
-    - apiGroups: [servicecatalog.k8s.io]
-      apiVersions: [v1beta1]
-      operations: [CREATE]
-      resources: [serviceplans]
-    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}
-  validations:
-  - {{expression: 'false', message: not in this house}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: {name}}}
-spec: {{policyName: {name}, validationActions: [Deny]}}
-"
-    );
-    case.stage.plane.apply(&policy).await.unwrap();
+    let rule = "{apiGroups: [servicecatalog.k8s.io], apiVersions: [v1beta1], operations: [CREATE], resources: [serviceplans]}";
     let spec = json!({
         "serviceBrokerName": "nobody", "externalName": "probe", "externalID": "probe", "description": "probe",
         "free": true, "serviceClassRef": { "name": "probe" },
     });
-    let (probe, plans) = (PLAN.object("probe", &spec), PLAN.api(&case.hand.client, name));
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let deadline = Instant::now() + PATIENCE;
-    while plans.create(&dry, &probe).await.is_ok() {
-        assert!(Instant::now() < deadline, "the policy is not in force");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    case.forbid(rule, "false", (PLAN, "probe", &json!({ "spec": spec }))).await;
 }
 
 /// A Secret that is as large as can be, many times.
@@ -149,17 +135,7 @@ async fn many_brokers_that_stop_within_a_large_catalog_are_read_a_few_at_a_time(
     let case = Case::new(stage, "large-catalogs", false).await;
     let stalls = case.broker.on(Operation::Catalog).stalling();
     let stalls = stalls.reply(Reply::bytes(200, format!("{{\"services\":[{}", " ".repeat(16 * MIB - 100))));
-    for number in 0..BROKERS {
-        case.hand.create(BROKER, &format!("stalls-{number}"), case.broker_spec(json!({}))).await.unwrap();
-    }
-    survives(stage, &beside, &["--osb-api-request-timeout=10s"], async |operator| {
-        let before = stalls.hits();
-        until(operator, "the brokers are not asked", || stalls.hits() >= before + BROKERS).await;
-    })
-    .await;
-    for number in 0..BROKERS {
-        case.remove(BROKER, &format!("stalls-{number}")).await;
-    }
+    survives_brokers(&case, &beside, BROKERS, "--osb-api-request-timeout=10s", &stalls).await;
     beside.finish().await;
 }
 
@@ -186,16 +162,6 @@ async fn catalogs_of_as_many_plans_as_may_be_are_written_one_after_the_other() {
     // So many objects would keep the test for long, so the API server refuses each.
     forbid_plans(&case).await;
     let asked = case.broker.on(Operation::Catalog).reply(Reply::bytes(200, plans(19_000)));
-    for number in 0..BROKERS {
-        case.hand.create(BROKER, &format!("many-{number}"), case.broker_spec(json!({}))).await.unwrap();
-    }
-    survives(stage, &beside, &["--osb-api-request-timeout=20s"], async |operator| {
-        let before = asked.hits();
-        until(operator, "the brokers are not asked", || asked.hits() >= before + BROKERS).await;
-    })
-    .await;
-    for number in 0..BROKERS {
-        case.remove(BROKER, &format!("many-{number}")).await;
-    }
+    survives_brokers(&case, &beside, BROKERS, "--osb-api-request-timeout=20s", &asked).await;
     beside.finish().await;
 }

@@ -1,12 +1,11 @@
 //! Where the operator connects to, and what it says about it, if a user of one namespace has chosen the address.
 
-use std::{env, sync::Arc};
+use std::sync::Arc;
 
 use service_catalog::osb::{Client, ClientSettings, Egress, Endpoint, Limits};
-use tokio::process::Command;
 
 use crate::script::{
-    Act, Broker, answer, answered, endpoint, provision_request, refused, target, unknown, unsent,
+    Act, Broker, answer, answered, endpoint, in_process, provision_request, refused, target, unknown, unsent,
 };
 
 const HIDDEN: &str =
@@ -132,14 +131,11 @@ async fn what_an_address_of_a_user_answers_to_a_catalog_request_is_not_quoted() 
 #[tokio::test]
 async fn a_proxy_is_not_asked_for_an_internal_name() {
     let proxy = ready_broker().await;
-    let mut asking = Command::new(env::current_exe().unwrap());
-    asking.args(["--exact", "egress::names_are_checked_before_a_proxy_is_asked", "--ignored"]);
-    asking
-        .env("http_proxy", format!("http://{}", proxy.address))
-        .env_remove("no_proxy")
-        .env_remove("NO_PROXY");
-    let output = asking.output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    in_process(
+        "egress::names_are_checked_before_a_proxy_is_asked",
+        &[("http_proxy", &format!("http://{}", proxy.address))],
+    )
+    .await;
     assert_eq!(proxy.requests().len(), 1, "{:?}", proxy.requests());
 }
 

@@ -3,22 +3,19 @@
 use std::env;
 
 use service_catalog::osb::{Client, ClientSettings, Endpoint};
-use tokio::{net::TcpListener, process::Command};
+use tokio::net::TcpListener;
 
-use crate::script::{Act, Broker, answer, answered, endpoint, unsent};
+use crate::script::{Act, Broker, answer, answered, endpoint, in_process, unsent};
 
 // v0.3 G7
 #[tokio::test]
 async fn the_proxy_of_the_environment_is_used() {
     let proxy = Broker::start(vec![Act::Say(answer(200, r#"{"services":[]}"#))]).await;
-    let mut asking = Command::new(env::current_exe().unwrap());
-    asking.args(["--exact", "proxy::a_broker_behind_a_proxy_is_asked", "--ignored"]);
-    asking
-        .env("http_proxy", format!("http://{}", proxy.address))
-        .env_remove("no_proxy")
-        .env_remove("NO_PROXY");
-    let output = asking.output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    in_process(
+        "proxy::a_broker_behind_a_proxy_is_asked",
+        &[("http_proxy", &format!("http://{}", proxy.address))],
+    )
+    .await;
     let request = &proxy.requests()[0];
     assert!(request.starts_with("GET http://broker.example/v2/catalog HTTP/1.1\r\n"), "{request}");
 }
@@ -44,12 +41,9 @@ async fn a_proxy_that_lets_nothing_through_is_named_as_the_cause() {
         running.push(proxy);
     }
     for (proxy, words) in proxies {
-        let mut asking = Command::new(env::current_exe().unwrap());
-        asking.args(["--exact", "proxy::a_broker_behind_a_closed_proxy_says_so", "--ignored"]);
-        asking.env("https_proxy", format!("http://{proxy}")).env("WORDS", words);
-        asking.env_remove("no_proxy").env_remove("NO_PROXY");
-        let output = asking.output().await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let proxy = format!("http://{proxy}");
+        let variables = [("https_proxy", &*proxy), ("WORDS", words)];
+        in_process("proxy::a_broker_behind_a_closed_proxy_says_so", &variables).await;
     }
 }
 

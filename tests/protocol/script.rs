@@ -1,6 +1,7 @@
 //! A server that reads a request, notes it, and then does what the test says to the socket.
 
 use std::{
+    env,
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicUsize, atomic::Ordering},
     time::Duration,
@@ -19,6 +20,7 @@ use service_catalog::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    process::Command,
     sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
@@ -279,6 +281,14 @@ fn name<T>(outcome: &Outcome<T>) -> String {
         Outcome::Unsent(unsent) => format!("{unsent:?}"),
         Outcome::Unknown(doubt) => format!("{doubt:?}"),
     }
+}
+
+/// Runs an ignored test in a process with these variables, because the proxy of the environment is read once in a process.
+pub async fn in_process(test: &str, variables: &[(&str, &str)]) {
+    let mut asking = Command::new(env::current_exe().unwrap());
+    asking.args(["--exact", test, "--ignored"]).env_remove("no_proxy").env_remove("NO_PROXY");
+    let output = asking.envs(variables.iter().copied()).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[track_caller]

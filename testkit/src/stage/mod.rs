@@ -6,6 +6,7 @@ pub mod install;
 mod memory_limit;
 pub mod objects;
 pub mod operator;
+mod policy;
 pub mod python_broker;
 pub mod wait;
 
