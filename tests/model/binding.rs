@@ -20,7 +20,8 @@ use service_catalog::{
         },
         instance::InstanceReconciler,
         operation::{
-            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase, resource::may_exist,
+            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase,
+            dependencies::CommonDependencies, resource::may_exist,
         },
         reconciler::{Next, Observed, Reconciler as _, Step},
     },
@@ -106,19 +107,21 @@ impl Subject for BindingReconciler {
         let parameters = merged(object.spec.parameters.as_ref(), around);
         let instance = instance(around);
         let dependencies = BindingDependencies {
+            common: CommonDependencies {
+                precondition_error: None,
+                taken_id: None,
+                parameters: Some(parameters),
+                namespace_uid: Some("namespace-uid".into()),
+                cluster_id: "cluster-id".into(),
+                replacement: None,
+                recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
+            },
             source_secrets: SourceSecrets::default(),
             offering: instance.as_ref().map(|_| offering(around)),
             instance,
             acknowledged_offering: None,
             maximum_polling_duration: None,
-            precondition_error: None,
-            taken_id: None,
-            parameters: Some(parameters),
             secret,
-            namespace_uid: Some("namespace-uid".into()),
-            cluster_id: "cluster-id".into(),
-            replacement: None,
-            recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
         };
         Observed {
             object: Arc::new(object),

@@ -25,7 +25,8 @@ use service_catalog::{
             InstanceRequest,
         },
         operation::{
-            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase, resource::may_exist,
+            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase,
+            dependencies::CommonDependencies, resource::may_exist,
         },
         parameters::{self, Parameters, ParametersError},
         reconciler::Observed,
@@ -169,20 +170,22 @@ impl Subject for InstanceReconciler {
         };
         let binding = Arc::new(ServiceBinding::new("creds", ServiceBindingSpec::default()));
         let dependencies = InstanceDependencies {
+            common: CommonDependencies {
+                taken_id: None,
+                precondition_error: None,
+                parameters: Some(parameters),
+                namespace_uid: Some("namespace-uid".into()),
+                cluster_id: "cluster-id".into(),
+                replacement: None,
+                recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
+            },
             legacy: None,
             acknowledged_offering: plan_of(&status.external_properties),
             requested_offering: plan_of(&status.in_progress_properties),
             offering: offering.clone(),
-            taken_id: None,
             context_annotations: Some(annotations(around)),
-            precondition_error: None,
-            parameters: Some(parameters),
             defaults: None,
             bindings: if around.bound { vec![binding] } else { vec![] },
-            namespace_uid: Some("namespace-uid".into()),
-            cluster_id: "cluster-id".into(),
-            replacement: None,
-            recorded_broker_exists: !around.broker_gone && status.resolved.is_some(),
         };
         Observed {
             object: Arc::new(object),

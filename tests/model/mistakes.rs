@@ -78,7 +78,7 @@ fn with_object(observed: &Seen, change: impl FnOnce(&mut ServiceInstance)) -> Se
 /// The same, with the parameters read although they are not needed.
 fn with_parameters(mut observed: Seen) -> Seen {
     let spec = observed.object.spec.parameters.as_ref();
-    observed.dependencies.parameters = Some(parameters::merge(spec, &[]));
+    observed.dependencies.common.parameters = Some(parameters::merge(spec, &[]));
     observed
 }
 

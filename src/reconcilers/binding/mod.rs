@@ -123,7 +123,7 @@ impl BrokerResource for Binding {
 
     fn is_readable(dependencies: &BindingDependencies, object: &ServiceBinding) -> bool {
         let (transforms, sources) = (&object.spec.secret_transforms, &dependencies.source_secrets);
-        dependencies.parameters.as_ref().is_none_or(Result::is_ok)
+        dependencies.common.parameters.as_ref().is_none_or(Result::is_ok)
             && credentials::check_secrets(transforms, sources).is_ok()
     }
 

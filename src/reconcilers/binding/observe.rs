@@ -21,12 +21,12 @@ use crate::{
         instance::Instance,
         operation::{
             Decoded,
-            engine::ObserveHooks,
-            ids::{self, IdHooks},
+            dependencies::{CommonDependencies, OperationDependencies},
+            engine::{ObserveHooks, observe_common},
+            ids::IdHooks,
             reading,
-            resource::{OperationDependencies, TakenId},
         },
-        parameters::{self, Parameters, ParametersError},
+        parameters,
         references::{
             self, Offering, Unresolved,
             replaced::{self, Replacement},
@@ -37,6 +37,8 @@ use crate::{
 /// State outside a binding that decisions about it depend on.
 #[derive(Clone)]
 pub struct BindingDependencies {
+    /// What every operation depends on.
+    pub common: CommonDependencies,
     /// The instance, if it exists.
     pub instance: Option<Arc<ServiceInstance>>,
     /// The class and plan that the references of the instance resolve to now. `None` if the instance does not
@@ -47,26 +49,11 @@ pub struct BindingDependencies {
     pub acknowledged_offering: Option<Offering>,
     /// How long an operation may be polled, in seconds, if the plan says so.
     pub maximum_polling_duration: Option<i64>,
-    /// Why the operator cannot send a request to the broker, as far as it can tell without one. It is
-    /// determined only when there is a request to send.
-    pub precondition_error: Option<String>,
-    /// The id, if another binding has it.
-    pub taken_id: Option<TakenId>,
-    /// The parameters, or `None` while they are not read.
-    pub parameters: Option<Result<Parameters, ParametersError>>,
     /// The Secrets that transforms copy keys from. They are read with the parameters, while the next answer may
     /// have credentials.
     pub source_secrets: SourceSecrets,
     /// The state of the Secret.
     pub secret: SecretState,
-    /// The uid of the namespace, or `None` while the cache does not have it.
-    pub namespace_uid: Option<String>,
-    /// The id of this cluster.
-    pub cluster_id: String,
-    /// Whether the object of the broker of the last request exists, or another one replaces it.
-    pub recorded_broker_exists: bool,
-    /// The class and plan of the broker object that replaces the recorded one, if one does.
-    pub replacement: Replacement,
 }
 
 impl BindingDependencies {
@@ -84,32 +71,8 @@ impl BindingDependencies {
 }
 
 impl OperationDependencies for BindingDependencies {
-    fn parameters(&self) -> Option<&Result<Parameters, ParametersError>> {
-        self.parameters.as_ref()
-    }
-
-    fn recorded_broker_exists(&self) -> bool {
-        self.recorded_broker_exists
-    }
-
-    fn replacement(&self) -> &Replacement {
-        &self.replacement
-    }
-
-    fn namespace_uid(&self) -> Option<&str> {
-        self.namespace_uid.as_deref()
-    }
-
-    fn cluster_id(&self) -> &str {
-        &self.cluster_id
-    }
-
-    fn precondition_error(&self) -> Option<&str> {
-        self.precondition_error.as_deref()
-    }
-
-    fn taken_id(&self) -> Option<&TakenId> {
-        self.taken_id.as_ref()
+    fn common(&self) -> &CommonDependencies {
+        &self.common
     }
 
     fn maximum_polling_duration(&self) -> Option<i64> {
@@ -173,9 +136,10 @@ impl ObserveHooks for Binding {
             let transforms = &object.spec.secret_transforms;
             dependencies.source_secrets =
                 SourceSecrets::read(context, namespace, transforms, memory.clone()).await?;
-            dependencies.parameters = Some(given.map(|given| given.keeping(memory)));
+            dependencies.common.parameters = Some(given.map(|given| given.keeping(memory)));
         } else {
-            dependencies.parameters = Some(given.map(|given| reading::keep::<Self>(given, object, memory)));
+            dependencies.common.parameters =
+                Some(given.map(|given| reading::keep::<Self>(given, object, memory)));
         }
         Ok(())
     }
@@ -217,17 +181,13 @@ async fn observe(
     // them.
     let recorded = status.resolved.as_ref().or(of_instance.and_then(|status| status.resolved.as_ref()));
     let offering = instance.as_ref().map(|instance| Decoded::<Instance>::of(instance).offering(caches));
-    let precondition_error = match &offering {
-        Some(Ok(offering)) if needs_request => {
-            context.brokers.precondition_error(caches, &offering.broker).await
-        }
-        Some(_) | None => None,
-    };
-    let taken_id =
-        if needs_request || decoded.is_restored() { ids::taken(decoded, context).await? } else { None };
+    let broker =
+        offering.as_ref().and_then(|offering| offering.as_ref().ok()).map(|offering| &offering.broker);
+    let common = observe_common(decoded, (recorded, broker), needs_request, replacement, context).await?;
     let acknowledged =
         of_instance.and_then(|status| status.resolved.as_ref().zip(status.external_properties.as_ref()));
     Ok(BindingDependencies {
+        common,
         offering,
         acknowledged_offering: acknowledged.and_then(|(record, properties)| {
             references::resolve_recorded(record, properties.plan_id(), namespace, caches)
@@ -236,16 +196,8 @@ async fn observe(
             .filter(|_| status.progress.async_op_in_progress)
             .and_then(|record| references::resolve_recorded(record, &record.plan_id, namespace, caches))
             .and_then(|offering| offering.maximum_polling_duration),
-        precondition_error,
-        taken_id,
-        parameters: None,
         source_secrets: SourceSecrets::default(),
         secret,
-        namespace_uid: caches.namespace_uid(namespace),
-        cluster_id: context.cluster_id.clone(),
-        recorded_broker_exists: recorded
-            .is_some_and(|recorded| caches.has_broker(&references::recorded_broker(recorded, namespace))),
-        replacement,
         instance,
     })
 }

@@ -83,7 +83,7 @@ pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Next
         context: ContextObject {
             platform: PLATFORM,
             namespace: view.namespace().to_owned(),
-            clusterid: view.dependencies.cluster_id.clone(),
+            clusterid: view.dependencies.common.cluster_id.clone(),
             instance_name: Some(view.object.spec.instance_ref.name.clone()),
             namespace_annotations: None,
             instance_annotations: None,

@@ -22,12 +22,12 @@ use crate::{
         legacy,
         operation::{
             Decoded,
-            engine::ObserveHooks,
-            ids::{self, IdHooks},
+            dependencies::{CommonDependencies, OperationDependencies},
+            engine::{ObserveHooks, observe_common},
+            ids::IdHooks,
             reading,
-            resource::{OperationDependencies, TakenId},
         },
-        parameters::{self, Parameters, ParametersError},
+        parameters,
         references::{
             self, Offering, Unresolved,
             replaced::{self, Replacement},
@@ -38,35 +38,22 @@ use crate::{
 /// State outside an instance that decisions about it depend on.
 #[derive(Clone)]
 pub struct InstanceDependencies {
+    /// What every operation depends on.
+    pub common: CommonDependencies,
     /// The class and plan that the references in the spec resolve to now.
     pub offering: Result<Offering, Unresolved>,
-    /// The id, if another instance has it.
-    pub taken_id: Option<TakenId>,
     /// The class and plan that the broker has acknowledged, if the plan is still in the cluster.
     pub acknowledged_offering: Option<Offering>,
     /// The class and plan of the request in progress, if the plan is still in the cluster.
     pub requested_offering: Option<Offering>,
     /// The class and plan that v0.3 requested, if the status does not have them yet.
     pub legacy: Option<ResolvedOffering>,
-    /// Why the operator cannot send a request to the broker, as far as it can tell without one. It is
-    /// determined only when there is a request to send.
-    pub precondition_error: Option<String>,
-    /// The parameters, or `None` while they are not read.
-    pub parameters: Option<Result<Parameters, ParametersError>>,
     /// The default parameters of the instance.
     pub defaults: Option<RawObject>,
     /// The bindings of this instance, by name.
     pub bindings: Vec<Arc<ServiceBinding>>,
-    /// The uid of the namespace, or `None` while the cache does not have it.
-    pub namespace_uid: Option<String>,
     /// The annotations that requests have in their context, or `None` if the operator sends no annotations.
     pub context_annotations: Option<ContextAnnotations>,
-    /// The id of this cluster.
-    pub cluster_id: String,
-    /// Whether the object of the broker of the last request exists, or another one replaces it.
-    pub recorded_broker_exists: bool,
-    /// The class and plan of the broker object that replaces the recorded one, if one does.
-    pub replacement: Replacement,
 }
 
 impl InstanceDependencies {
@@ -88,32 +75,8 @@ impl InstanceDependencies {
 }
 
 impl OperationDependencies for InstanceDependencies {
-    fn parameters(&self) -> Option<&Result<Parameters, ParametersError>> {
-        self.parameters.as_ref()
-    }
-
-    fn recorded_broker_exists(&self) -> bool {
-        self.recorded_broker_exists
-    }
-
-    fn replacement(&self) -> &Replacement {
-        &self.replacement
-    }
-
-    fn namespace_uid(&self) -> Option<&str> {
-        self.namespace_uid.as_deref()
-    }
-
-    fn cluster_id(&self) -> &str {
-        &self.cluster_id
-    }
-
-    fn precondition_error(&self) -> Option<&str> {
-        self.precondition_error.as_deref()
-    }
-
-    fn taken_id(&self) -> Option<&TakenId> {
-        self.taken_id.as_ref()
+    fn common(&self) -> &CommonDependencies {
+        &self.common
     }
 
     fn maximum_polling_duration(&self) -> Option<i64> {
@@ -174,7 +137,8 @@ impl ObserveHooks for Instance {
         let given = given.and_then(|given| {
             given.with_defaults(defaults::effective(&decoded, offering, &context.settings)?.as_ref())
         });
-        dependencies.parameters = Some(given.map(|given| reading::keep::<Self>(given, object, memory)));
+        dependencies.common.parameters =
+            Some(given.map(|given| reading::keep::<Self>(given, object, memory)));
         Ok(())
     }
 }
@@ -199,17 +163,9 @@ async fn observe(
     };
     let (acknowledged_offering, requested_offering) =
         (plan_of(status.external_properties.as_ref()), plan_of(status.in_progress_properties.as_ref()));
-    let precondition_error = match &offering {
-        Ok(offering) if decoded.needs_request() => {
-            context.brokers.precondition_error(caches, &offering.broker).await
-        }
-        Ok(_) | Err(_) => None,
-    };
-    let taken_id = if decoded.needs_request() || decoded.is_restored() {
-        ids::taken(decoded, context).await?
-    } else {
-        None
-    };
+    let broker = offering.as_ref().ok().map(|offering| &offering.broker);
+    let brokers = (recorded, broker);
+    let common = observe_common(decoded, brokers, decoded.needs_request(), replacement, context).await?;
     // They are asked for only by a deletion.
     let bindings = match object.metadata.deletion_timestamp {
         Some(_) => caches.bindings_of(namespace, &object.name_any()),
@@ -219,24 +175,17 @@ async fn observe(
     // The cache has no order. Without sorting, the status would change without a reason.
     bindings.sort_unstable_by_key(|binding| binding.name_any());
     Ok(InstanceDependencies {
-        taken_id,
+        common,
         offering,
         acknowledged_offering,
         requested_offering,
-        precondition_error,
-        parameters: None,
         // With invalid defaults nothing is provisioned.
         defaults: defaults.unwrap_or_default(),
         bindings,
-        namespace_uid: caches.namespace_uid(namespace),
         context_annotations: context.annotation_allowlist.context(
             caches.namespace(namespace).as_deref().map(kube::ResourceExt::annotations),
             object.annotations(),
         ),
-        cluster_id: context.cluster_id.clone(),
-        recorded_broker_exists: recorded
-            .is_some_and(|recorded| caches.has_broker(&references::recorded_broker(recorded, namespace))),
-        replacement,
         legacy,
     })
 }

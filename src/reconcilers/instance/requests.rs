@@ -113,7 +113,7 @@ pub(super) fn provision(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) 
     let body = ProvisionRequest {
         service_id: desired.offering.service_id.clone(),
         plan_id: desired.offering.plan_id.clone(),
-        organization_guid: view.dependencies.cluster_id.clone(),
+        organization_guid: view.dependencies.common.cluster_id.clone(),
         space_guid: desired.namespace_uid.to_owned(),
         context: context(view, annotations.as_ref()),
         parameters: desired.parameters.to_send(),
@@ -236,7 +236,7 @@ fn context(view: &InstanceView<'_>, annotations: Option<&ContextAnnotations>) ->
     ContextObject {
         platform: PLATFORM,
         namespace: view.namespace().to_owned(),
-        clusterid: view.dependencies.cluster_id.clone(),
+        clusterid: view.dependencies.common.cluster_id.clone(),
         instance_name: Some(view.object.name_any()),
         namespace_annotations: annotations.map(|annotations| annotations.namespace.clone()),
         instance_annotations: annotations.map(|annotations| annotations.instance.clone()),

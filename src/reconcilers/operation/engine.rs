@@ -8,7 +8,8 @@ use kube::ResourceExt as _;
 use super::{
     answers::{self, AnswerHooks},
     call::{Address, Answer, Call},
-    ids,
+    dependencies::CommonDependencies,
+    ids::{self, IdHooks},
     phase::DeletePurpose,
     plan::{self, PlanHooks},
     reading,
@@ -18,7 +19,10 @@ use super::{
 use crate::{
     brokers::{Lane, permits::ConcurrencyKey},
     caches::{Caches, kind::Kind},
-    crd::Condition,
+    crd::{
+        Condition,
+        common::{BrokerKey, ResolvedOffering},
+    },
     memory_budget::Reservation,
     osb::{
         self,
@@ -30,6 +34,7 @@ use crate::{
         error::ReconcileError,
         memory::{Memories, OperationMemory},
         reconciler::{AbsorbedOf, Admitted, Observed, Reconciler, StepOf},
+        references::{self, replaced::Replacement},
         writes::RejectedWrite,
     },
 };
@@ -52,6 +57,37 @@ pub trait ObserveHooks: BrokerResource {
         memory: Option<Reservation>,
         context: &Context,
     ) -> impl Future<Output = Result<(), ReconcileError>> + Send;
+}
+
+/// Observes what every operation depends on, without the parameters. The brokers are the recorded one, and the one that
+/// the next request goes to.
+///
+/// # Errors
+/// The API server did not answer.
+pub async fn observe_common<R: IdHooks>(
+    decoded: &Decoded<'_, R>,
+    (recorded, next): (Option<&ResolvedOffering>, Option<&BrokerKey>),
+    needs_request: bool,
+    replacement: Replacement,
+    context: &Context,
+) -> Result<CommonDependencies, ReconcileError> {
+    let (caches, namespace) = (&context.caches, decoded.namespace());
+    let precondition_error = match next.filter(|_| needs_request) {
+        Some(broker) => context.brokers.precondition_error(caches, broker).await,
+        None => None,
+    };
+    let taken_id =
+        if needs_request || decoded.is_restored() { ids::taken(decoded, context).await? } else { None };
+    Ok(CommonDependencies {
+        parameters: None,
+        recorded_broker_exists: recorded
+            .is_some_and(|recorded| caches.has_broker(&references::recorded_broker(recorded, namespace))),
+        replacement,
+        namespace_uid: caches.namespace_uid(namespace),
+        cluster_id: context.cluster_id.clone(),
+        precondition_error,
+        taken_id,
+    })
 }
 
 /// The reconciler of a kind that has operations at a broker: instances and bindings.

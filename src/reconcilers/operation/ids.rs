@@ -16,9 +16,10 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::{
     NextStep,
+    dependencies::{OperationDependencies as _, TakenId},
     obstacle::{self, Obstacle},
     plan::PlanHooks,
-    resource::{BrokerResource, Decoded, OperationDependencies as _, OperationStatus as _, TakenId, View},
+    resource::{BrokerResource, Decoded, OperationStatus as _, View},
 };
 use crate::{
     caches::Caches,
@@ -135,7 +136,7 @@ fn age<'a, R: BrokerResource>(object: &'a Decoded<'_, R>) -> (Option<jiff::Times
 /// The id, if another object has it.
 fn taken_id<'a, R: IdHooks>(view: &View<'a, R>) -> Option<&'a TakenId> {
     // The id may be another one since.
-    view.dependencies.taken_id().filter(|taken| normal_form(&R::id(view)) == taken.id)
+    view.dependencies.common().taken_id.as_ref().filter(|taken| normal_form(&R::id(view)) == taken.id)
 }
 
 /// The next step for an object that is not being deleted and whose id another one has. `None` if no other object

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::{
     NextStep,
     call::Call,
+    dependencies::OperationDependencies as _,
     phase::{CurrentOperation, Phase},
-    resource::{BrokerResource, OperationDependencies as _, OperationStatus, View, may_exist},
+    resource::{BrokerResource, OperationStatus, View, may_exist},
     status::StatusHooks,
 };
 use crate::{
@@ -100,7 +101,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
     };
     progress.observed_intent = Some(time.clone());
     let (cluster, uid, derived_id) =
-        (view.dependencies.cluster_id().to_owned(), view.uid().to_owned(), view.is_id_derived());
+        (view.dependencies.common().cluster_id.clone(), view.uid().to_owned(), view.is_id_derived());
     progress.intent = Some(Arc::new(Intent {
         cluster: cluster.clone(),
         uid: uid.clone(),

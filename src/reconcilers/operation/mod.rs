@@ -12,6 +12,7 @@
 
 pub mod answers;
 pub mod call;
+pub mod dependencies;
 pub mod engine;
 pub mod ids;
 pub mod intent;

@@ -3,8 +3,9 @@
 
 use super::{
     NextStep,
+    dependencies::OperationDependencies as _,
     plan::record_or,
-    resource::{BrokerResource, OperationDependencies as _, View},
+    resource::{BrokerResource, View},
     status::StatusHooks,
 };
 use crate::{
@@ -70,7 +71,7 @@ impl Obstacle {
 /// # Errors
 /// The cache does not have the namespace yet.
 pub fn namespace_uid<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a str, Obstacle> {
-    view.dependencies.namespace_uid().ok_or_else(|| {
+    view.dependencies.common().namespace_uid.as_deref().ok_or_else(|| {
         let message = format!("the operator has not seen the namespace of the {} yet", R::TEXTS.noun);
         Obstacle::until_change(Reason::ErrorFindingNamespaceForInstance, message)
     })
@@ -81,12 +82,12 @@ pub fn namespace_uid<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a st
 /// # Errors
 /// The broker's credentials or the parameters cannot be read.
 pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Parameters, Obstacle> {
-    if let Some(message) = view.dependencies.precondition_error() {
+    if let Some(message) = &view.dependencies.common().precondition_error {
         let reason = Reason::ErrorGettingAuthCredentials;
         return Err(Obstacle::until_recheck(reason, message.to_owned()));
     }
     let reason = Reason::ErrorWithParameters;
-    match view.dependencies.parameters() {
+    match view.dependencies.common().parameters.as_ref() {
         Some(Ok(parameters)) => Ok(parameters),
         // All parameters come from the spec and the catalog, and a watch announces their changes.
         Some(Err(error)) if !view.has_secret_parameters() => {

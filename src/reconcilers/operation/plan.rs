@@ -7,10 +7,11 @@ use kube::{Resource as _, ResourceExt as _};
 use super::{
     NextStep,
     call::{Call, RequestHooks},
+    dependencies::OperationDependencies as _,
     ids::{self, IdHooks},
     intent::{self, IntendedRequest, attempt},
     phase::{Awaited, DeletePurpose, Phase},
-    resource::{BrokerResource, OperationDependencies as _, OperationStatus as _, View},
+    resource::{BrokerResource, OperationStatus as _, View},
     status::{self, StatusHooks, is_ready_for},
 };
 use crate::{
@@ -134,7 +135,7 @@ fn plan_replaced<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>> {
     if !view.has_finalizer() || view.is_restored() {
         return None;
     }
-    match view.dependencies.replacement().as_ref()? {
+    match view.dependencies.common().replacement.as_ref()? {
         Ok(record) => {
             let mut status = view.status_copy();
             *status.resolved_mut() = Some(record.clone());
@@ -146,7 +147,7 @@ fn plan_replaced<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>> {
                 && view.is_true(Ready)
                 && !view.spec_has_changed();
             let ready = (Unknown, Reason::ReferencesNonexistentBroker, &**message);
-            (!is_idle && !view.dependencies.recorded_broker_exists())
+            (!is_idle && !view.dependencies.common().recorded_broker_exists)
                 .then(|| record_ready_and_wait(view, ready, Wait::ForChange))
         }
     }
@@ -158,7 +159,7 @@ fn is_unclaimed<R: PlanHooks>(view: &View<'_, R>, status: &R::Status) -> bool {
 
 /// Whether the object was restored from another cluster, and nobody has said that it may be worked on here.
 fn is_of_another_cluster<R: BrokerResource>(view: &View<'_, R>) -> bool {
-    let here = view.dependencies.cluster_id();
+    let here = &*view.dependencies.common().cluster_id;
     let is_adopted = || view.object.annotations().get(ADOPT_ANNOTATION).is_some_and(|id| id == here);
     view.intent().is_some_and(|intent| {
         intent.cluster != here && intent.state != IntentState::OfAnother && view.has_intent_of_another()
@@ -171,7 +172,7 @@ fn plan_foreign<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
     if view.is_being_deleted() {
         return if view.has_finalizer() { Step::RemoveFinalizer } else { Step::Wait(Wait::ForChange) };
     }
-    let here = view.dependencies.cluster_id();
+    let here = &*view.dependencies.common().cluster_id;
     let noun = R::TEXTS.noun;
     let message = format!(
         "This object comes from another cluster, which may still use the {noun}, so the operator sends no request to the broker. To \
@@ -351,7 +352,7 @@ fn plan_delete<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         let (reason, message) = R::TEXTS.unknown_broker;
         return record_ready_and_wait(view, (Unknown, reason, message), Wait::ForChange);
     };
-    if view.status.resolved().is_some() && !view.dependencies.recorded_broker_exists() {
+    if view.status.resolved().is_some() && !view.dependencies.common().recorded_broker_exists {
         let noun = R::TEXTS.noun;
         let message = format!(
             "the {} does not exist, so the {noun} cannot be deleted there; create the broker again, or remove the \

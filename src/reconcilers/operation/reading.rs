@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::{
     NextStep,
-    resource::{BrokerResource, OperationDependencies as _, View},
+    dependencies::OperationDependencies as _,
+    resource::{BrokerResource, View},
 };
 use crate::{
     clock::later,
@@ -36,7 +37,7 @@ pub(super) fn first<R: BrokerResource>(view: &View<'_, R>, step: NextStep<R>) ->
     let recheck = view.memory.unreadable.filter(|(generation, _)| *generation == view.generation());
     let recheck =
         recheck.map(|(_, at)| later(at, view.settings.recheck_interval)).filter(|at| *at > view.now);
-    let is_read = view.dependencies.parameters().is_some();
+    let is_read = view.dependencies.common().parameters.is_some();
     match (step, recheck) {
         (Step::Read, Some(at)) => Step::Wait(Wait::Until(at)),
         (Step::Attempt { .. } | Step::Call { .. }, None) if !is_read && R::names_secrets(view.object) => {

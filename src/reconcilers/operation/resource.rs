@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _, core::object::HasStatus};
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 
-use super::phase::{Awaited, CurrentOperation, DeletePurpose, Phase};
+use super::{
+    dependencies::OperationDependencies,
+    phase::{Awaited, CurrentOperation, DeletePurpose, Phase},
+};
 use crate::{
     crd::{
         Condition, ConditionType, FINALIZER, UserInfo,
@@ -21,11 +24,9 @@ use crate::{
     reconcilers::{
         backoff::Pace,
         memory::OperationMemory,
-        parameters::{Parameters, ParametersError},
         reason::Reason,
         reconciler::Observed,
         redaction::{Redactor, SentParameters},
-        references::replaced::Replacement,
         settings::ReconcileSettings,
     },
 };
@@ -143,36 +144,6 @@ pub struct KindTexts {
     pub after_giving_up: &'static str,
 }
 
-/// An id that another object has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TakenId {
-    /// The id, in normal form.
-    pub id: String,
-    /// The name of the object that has it, if that is in the same namespace. Of other namespaces a user
-    /// learns nothing.
-    pub by: Option<String>,
-}
-
-/// State outside the object that every operation depends on.
-pub trait OperationDependencies: Send + Sync {
-    /// The parameters, as far as they were read.
-    fn parameters(&self) -> Option<&Result<Parameters, ParametersError>>;
-    /// Whether the object of the broker of the last request exists, or another one replaces it.
-    fn recorded_broker_exists(&self) -> bool;
-    /// The class and plan of the broker object that replaces the recorded one, if one does.
-    fn replacement(&self) -> &Replacement;
-    /// How long an operation may be polled, in seconds, if the plan says so.
-    fn maximum_polling_duration(&self) -> Option<i64>;
-    /// The uid of the namespace; `None` while the cache does not have it.
-    fn namespace_uid(&self) -> Option<&str>;
-    /// The id of this cluster.
-    fn cluster_id(&self) -> &str;
-    /// Why the operator cannot send a request to the broker, as far as it can tell without one.
-    fn precondition_error(&self) -> Option<&str>;
-    /// The id, if another object has it.
-    fn taken_id(&self) -> Option<&TakenId>;
-}
-
 /// A kind with operations at a broker: its types, its texts, and how its status is read. The parts of single
 /// steps that differ between kinds are in [`ObserveHooks`](super::engine::ObserveHooks),
 /// [`PlanHooks`](super::plan::PlanHooks), [`RequestHooks`](super::call::RequestHooks),
@@ -211,7 +182,7 @@ pub trait BrokerResource: Sized + Send + Sync + 'static {
     }
     /// Whether all Secrets that were read are as they must be.
     fn is_readable(dependencies: &Self::Dependencies, _: &Self::Object) -> bool {
-        dependencies.parameters().is_none_or(Result::is_ok)
+        dependencies.common().parameters.as_ref().is_none_or(Result::is_ok)
     }
     /// Whether the broker has acknowledged that the resource exists.
     fn exists(status: &Self::Status) -> bool;
@@ -429,7 +400,7 @@ impl<'a, R: BrokerResource> View<'a, R> {
     pub fn redactor(&self) -> Redactor<'_> {
         let [in_progress, acknowledged] = self.status.sent_parameters();
         let from = R::spec(self.object).parameters_from;
-        Redactor::new(self.dependencies.parameters(), from, in_progress, acknowledged)
+        Redactor::new(self.dependencies.common().parameters.as_ref(), from, in_progress, acknowledged)
     }
 }
 

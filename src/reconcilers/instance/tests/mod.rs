@@ -37,7 +37,10 @@ use crate::{
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
     reconcilers::{
-        operation::{Answer, Call, Decoded, DeletePurpose, resource::TakenId},
+        operation::{
+            Answer, Call, Decoded, DeletePurpose,
+            dependencies::{CommonDependencies, TakenId},
+        },
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
@@ -303,20 +306,22 @@ impl Fixture {
         Observed {
             object: Arc::new(self.object.clone()),
             dependencies: InstanceDependencies {
+                common: CommonDependencies {
+                    precondition_error: self.precondition_error.clone(),
+                    taken_id: self.taken_id.clone(),
+                    parameters: (self.secrets != Secrets::Unread).then_some(parameters),
+                    namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
+                    cluster_id: "cluster-id".into(),
+                    replacement: self.replacement.clone(),
+                    recorded_broker_exists: self.broker_exists
+                        && self.status().resolved.as_ref().or(self.legacy.as_ref()).is_some(),
+                },
                 offering: self.offering.clone(),
-                precondition_error: self.precondition_error.clone(),
-                taken_id: self.taken_id.clone(),
                 acknowledged_offering: self.acknowledged_offering.clone(),
                 requested_offering: self.requested_offering.clone(),
                 context_annotations: self.annotations.clone(),
-                parameters: (self.secrets != Secrets::Unread).then_some(parameters),
                 defaults: defaults.unwrap_or_default(),
                 bindings: self.bindings.clone(),
-                namespace_uid: self.namespace_known.then(|| "namespace-uid".into()),
-                cluster_id: "cluster-id".into(),
-                replacement: self.replacement.clone(),
-                recorded_broker_exists: self.broker_exists
-                    && self.status().resolved.as_ref().or(self.legacy.as_ref()).is_some(),
                 legacy: self.legacy.clone(),
             },
             memory: self.memory,
