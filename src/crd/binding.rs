@@ -265,7 +265,7 @@ impl BindingOperation {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BindingProperties {
-    /// The parameters. Values from a Secret are shown as `<redacted>`.
+    /// The parameters, if they have no more than 128 KiB. Values from a Secret are shown as `<redacted>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<RawObject>,

@@ -30,6 +30,13 @@ use crate::{
 /// Secret.
 const QUOTE_LIMIT: usize = 256;
 
+/// The most bytes of `spec.parameters`. The API server stores objects of up to 1.5 MiB, and the operator adds a
+/// status. If the status had no room, the operator could not record that the broker has the instance.
+pub const MAX_INLINE_BYTES: usize = 1 << 20;
+
+/// The most bytes of parameters that the status shows. It has them twice during an update.
+pub const MAX_SHOWN_BYTES: usize = 128 << 10;
+
 /// The status has this text in place of a value from a Secret.
 pub const REDACTED: &str = "<redacted>";
 
@@ -71,6 +78,7 @@ fn merge_now(inline: Option<&RawObject>, sources: &[Source]) -> Result<Parameter
     let mut budget = ValueBudget::default();
     let mut merged = Merged::default();
     if let Some(inline) = inline {
+        refuse_longer("spec.parameters: the value", inline, MAX_INLINE_BYTES)?;
         budget
             .take(inline.text().as_bytes())
             .map_err(|excess| error_at("spec.parameters: the value", &excess))?;
@@ -151,6 +159,16 @@ impl ValueBudget {
     }
 }
 
+/// Parameters of an object that has to stay small enough for the API server.
+fn refuse_longer(what: &str, object: &RawObject, most: usize) -> Result<(), ParametersError> {
+    let length = object.text().len();
+    if length <= most {
+        return Ok(());
+    }
+    let excess = format!("has {length} bytes: {most} are the most; give the broker such data in another way");
+    Err(error_at(what, &excess))
+}
+
 fn error_at(what: &str, excess: &str) -> ParametersError {
     ParametersError { message: format!("{what} {excess}") }
 }
@@ -227,7 +245,7 @@ pub fn merge_objects(lower: Option<&JsonObject>, upper: Option<&JsonObject>) -> 
 /// The defaults of a plan merged over those of its class. `None` if both are empty.
 ///
 /// # Errors
-/// The defaults are too deep, or have too many values.
+/// The defaults are too deep, have too many values, or are longer than the status may show.
 pub fn merge_defaults(
     of_class: Option<&RawObject>,
     of_plan: Option<&RawObject>,
@@ -238,7 +256,9 @@ pub fn merge_defaults(
     }
     let tree = |given: Option<&RawObject>| given.map(|given| parsed(DEFAULTS, given)).transpose();
     let merged = merge_objects(tree(of_class)?.as_ref(), tree(of_plan)?.as_ref());
-    Ok(merged.map(without_nulls).filter(|merged| !merged.is_empty()).map(RawObject::from))
+    let merged = merged.map(without_nulls).filter(|merged| !merged.is_empty()).map(RawObject::from);
+    merged.iter().try_for_each(|merged| refuse_longer(DEFAULTS, merged, MAX_SHOWN_BYTES))?;
+    Ok(merged)
 }
 
 /// Removes defaults that are null. Defaults are recorded in status by a merge patch, in which null removes a
@@ -297,10 +317,11 @@ impl Parameters {
         self.sent.clone()
     }
 
-    /// The parameters for status, without values from Secrets. `None` if there are none.
+    /// The parameters for status, without values from Secrets. `None` if there are none, or more than
+    /// [`MAX_SHOWN_BYTES`].
     #[must_use]
     pub fn to_show(&self) -> Option<RawObject> {
-        self.shown.clone()
+        self.shown.clone().filter(|shown| shown.text().len() <= MAX_SHOWN_BYTES)
     }
 
     /// SHA-256 of the parameters as Go's `encoding/json` writes them, in hexadecimal. Empty if there are

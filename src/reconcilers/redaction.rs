@@ -18,10 +18,17 @@ pub struct Redactor<'a> {
 /// Parameters that were sent to a broker, as the status records them.
 #[derive(Clone, Copy)]
 pub struct SentParameters<'a> {
-    /// The parameters without the values from Secrets.
+    /// The parameters without the values from Secrets. `None` if there are none, or too many to show.
     pub parameters: Option<&'a RawObject>,
     /// The checksum of all parameters.
     pub checksum: &'a str,
+}
+
+impl SentParameters<'_> {
+    /// Whether some of the values come from Secrets, as far as the status can tell.
+    fn may_hold_secrets(&self) -> bool {
+        self.parameters.map_or(!self.checksum.is_empty(), holds_secret)
+    }
 }
 
 impl<'a> Redactor<'a> {
@@ -36,7 +43,7 @@ impl<'a> Redactor<'a> {
         acknowledged: Option<SentParameters<'a>>,
     ) -> Self {
         let sent = [in_progress, acknowledged];
-        let has_sent_secrets = sent.iter().flatten().any(|sent| holds_secret(sent.parameters));
+        let has_sent_secrets = sent.iter().flatten().any(SentParameters::may_hold_secrets);
         Self {
             parameters: read,
             sent: in_progress.or(acknowledged).map(|sent| sent.checksum),
@@ -86,12 +93,10 @@ impl Redactor<'_> {
 }
 
 /// Whether the recorded parameters have a value that came from a Secret.
-#[must_use]
-pub fn holds_secret(shown: Option<&RawObject>) -> bool {
+fn holds_secret(shown: &RawObject) -> bool {
     // The search in the text avoids the parsing of most parameters.
-    shown.filter(|shown| shown.text().contains(REDACTED)).is_some_and(|shown| {
-        shown.parse().map_or(true, |members| members.values().any(|value| value == REDACTED))
-    })
+    shown.text().contains(REDACTED)
+        && shown.parse().map_or(true, |members| members.values().any(|value| value == REDACTED))
 }
 
 #[cfg(test)]
@@ -106,6 +111,25 @@ mod tests {
 
     fn source() -> SecretKeyReference {
         SecretKeyReference { name: "s".into(), key: "k".into() }
+    }
+
+    #[test]
+    fn parameters_that_are_not_shown_may_hold_secrets() {
+        let shown =
+            |value: serde_json::Value| RawObject::from(value.as_object().cloned().unwrap_or_default());
+        let (open, hidden) = (shown(json!({"a": 1})), shown(json!({"a": "<redacted>"})));
+        let sent = |parameters, checksum| Some(SentParameters { parameters, checksum });
+        let rows = [
+            (None, false),
+            (sent(None, ""), false),
+            (sent(Some(&open), "1"), false),
+            (sent(Some(&hidden), "1"), true),
+            (sent(None, "1"), true),
+        ];
+        for (sent, expected) in rows {
+            assert_eq!(Redactor::new(None, &[], sent, None).has_secrets, expected);
+            assert_eq!(Redactor::new(None, &[], None, sent).has_secrets, expected);
+        }
     }
 
     // v0.3 Q7

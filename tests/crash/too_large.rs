@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Write as _,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use testkit::{
     stage::{
         Stage,
         case::{Case, with},
-        objects::{BROKER, INSTANCE, PLAN},
+        objects::{BINDING, BROKER, INSTANCE, PLAN, SECRET},
         operator::{Operator, USER},
         wait::PATIENCE,
     },
@@ -69,7 +70,7 @@ async fn until(operator: &Operator, what: &str, mut holds: impl FnMut() -> bool)
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(operator.peak_memory().is_ok(), "the operator is gone: {}", operator.log_tail());
-        assert!(Instant::now() < deadline, "{what}");
+        assert!(Instant::now() < deadline, "{what}: {}", operator.log_tail());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -93,10 +94,52 @@ async fn forbid_plans(case: &Case) {
     case.forbid(rule, "false", (PLAN, "probe", &json!({ "spec": spec }))).await;
 }
 
-/// A Secret that is as large as can be, many times.
-fn many_times(secret: &str, count: usize) -> Value {
-    let reference = json!({ "secretKeyRef": { "name": secret, "key": "k" } });
-    json!({ "parametersFrom": vec![reference; count] })
+/// Parameters from these Secrets.
+fn parameters_from<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Value {
+    let references = secrets.into_iter().map(|name| json!({ "secretKeyRef": { "name": name, "key": "k" } }));
+    json!({ "parametersFrom": references.collect::<Vec<_>>() })
+}
+
+#[tokio::test]
+async fn large_secrets_that_specs_name_many_times_are_read_one_after_the_other() {
+    const INSTANCES: usize = 60;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-secrets").await;
+    let case = namespaced(stage, "large-secrets").await;
+    let secrets: Vec<_> = (0..8).map(|number| format!("large-{number}")).collect();
+    for (number, secret) in secrets.iter().enumerate() {
+        let value = json!({ (format!("a{number}")): "x".repeat(MIB - 100) }).to_string();
+        case.hand.secret(secret, json!({ "k": value })).await.unwrap();
+    }
+    let first = secrets[0].as_str();
+    let wrong = [
+        ("repeats", parameters_from([first; 256]), "duplicate entry for parameter"),
+        ("exceeds", parameters_from(secrets.iter().map(String::as_str)), "4194304 bytes"),
+    ];
+    stage.operator.kill();
+    for number in 0..INSTANCES / 2 {
+        for (name, spec, _) in &wrong {
+            case.order(&format!("{name}-{number}"), "small", spec.clone()).await;
+        }
+    }
+    let before = AtomicUsize::new(reads(stage, first));
+    // Only after an hour do they look again.
+    survives(stage, &beside, &["--secret-recheck-interval=1h"], async |operator| {
+        let read = || reads(stage, first) - before.load(Ordering::Relaxed);
+        until(operator, "the Secrets are not read", || read() >= INSTANCES).await;
+        for number in 0..INSTANCES / 2 {
+            for (name, _, error) in &wrong {
+                case.says(INSTANCE, &format!("{name}-{number}"), "ErrorWithParameters", &[error]).await;
+            }
+        }
+        let read = read();
+        // A conflict, or another event, starts a second pass of some.
+        assert!(read < 2 * INSTANCES, "{read} reads: {}", operator.log_tail());
+        before.fetch_add(read, Ordering::Relaxed);
+    })
+    .await;
+    case.finish().await;
+    beside.finish().await;
 }
 
 #[tokio::test]
@@ -105,7 +148,7 @@ async fn an_instance_that_waits_reads_no_secrets_however_often_its_class_changes
     let case = namespaced(stage, "waits").await;
     case.hand.secret("small", json!({ "k": "{}" })).await.unwrap();
     for number in 0..20 {
-        let spec = with(many_times("small", 3), json!({ "serviceClassExternalName": "nothing" }));
+        let spec = with(parameters_from(["small"; 3]), json!({ "serviceClassExternalName": "nothing" }));
         case.order(&format!("waits-{number}"), "small", spec).await;
     }
     for number in 0..20 {
@@ -113,15 +156,7 @@ async fn an_instance_that_waits_reads_no_secrets_however_often_its_class_changes
     }
     assert_eq!(reads(stage, "small"), 0);
     // The same Secret once for each request.
-    case.order(
-        "one",
-        "small",
-        json!({ "parametersFrom": [
-        { "secretKeyRef": { "name": "small", "key": "k" } },
-        { "secretKeyRef": { "name": "small", "key": "k" } },
-    ] }),
-    )
-    .await;
+    case.order("one", "small", parameters_from(["small"; 2])).await;
     case.ready(INSTANCE, "one").await;
     assert_eq!(reads(stage, "small"), 1);
     case.finish().await;
@@ -163,5 +198,69 @@ async fn catalogs_of_as_many_plans_as_may_be_are_written_one_after_the_other() {
     forbid_plans(&case).await;
     let asked = case.broker.on(Operation::Catalog).reply(Reply::bytes(200, plans(19_000)));
     survives_brokers(&case, &beside, BROKERS, "--osb-api-request-timeout=20s", &asked).await;
+    beside.finish().await;
+}
+
+#[tokio::test]
+async fn large_credentials_for_many_bindings_are_written_a_few_at_a_time() {
+    const BINDINGS: usize = 30;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-credentials").await;
+    let case = namespaced(stage, "large-credentials").await;
+    for number in 0..BINDINGS {
+        case.provide(&format!("db-{number}"), json!({})).await;
+    }
+    stage.operator.kill();
+    // As many values as may be.
+    let values = format!("[{}0]", "0,".repeat(99_000));
+    let credentials = format!(r#"{{"credentials":{{"a":{values},"b":"{}"}}}}"#, "x".repeat(MIB - 300_000));
+    // The second operator gets the credentials of the bindings that the first one has made.
+    let answers = [(Operation::Bind, 201), (Operation::GetBinding, 200)].map(|(operation, status)| {
+        case.broker.on(operation).after_effect().reply(Reply::bytes(status, credentials.clone()))
+    });
+    let answered = || answers.iter().map(Script::hits).sum::<usize>();
+    for number in 0..BINDINGS {
+        case.bind(&format!("many-{number}"), &format!("db-{number}"), json!({})).await;
+    }
+    let first = AtomicUsize::new(0);
+    survives(stage, &beside, &["--osb-api-request-timeout=10s"], async |operator| {
+        let before = answered();
+        if first.fetch_add(1, Ordering::Relaxed) > 0 {
+            for number in 0..BINDINGS {
+                case.hand.delete(SECRET, &format!("many-{number}")).await.unwrap();
+            }
+        }
+        until(operator, "the credentials are not asked for", || answered() >= before + BINDINGS).await;
+        for number in 0..BINDINGS {
+            case.ready(BINDING, &format!("many-{number}")).await;
+        }
+    })
+    .await;
+    case.finish().await;
+    beside.finish().await;
+}
+
+#[tokio::test]
+async fn large_parameters_wait_for_a_broker_that_hangs_without_taking_memory() {
+    const INSTANCES: usize = 40;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-parameters").await;
+    let case = namespaced(stage, "large-parameters").await;
+    let hangs = case.broker.on(Operation::Provision).hang();
+    stage.operator.kill();
+    for number in 0..INSTANCES {
+        let parameters = json!({ "parameters": { "a": "x".repeat(MIB - 100) } });
+        case.order(&format!("large-{number}"), "small", parameters).await;
+    }
+    survives(stage, &beside, &["--osb-api-request-timeout=30s"], async |operator| {
+        until(operator, "nothing is ordered", || !case.broker.requests_of(Operation::Provision).is_empty())
+            .await;
+    })
+    .await;
+    hangs.release();
+    for number in 0..INSTANCES {
+        case.ready(INSTANCE, &format!("large-{number}")).await;
+    }
+    case.finish().await;
     beside.finish().await;
 }

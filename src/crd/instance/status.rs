@@ -161,7 +161,7 @@ pub struct InstanceProperties {
         skip_serializing_if = "PlanId::is_empty"
     )]
     pub service_plan_external_id: PlanId,
-    /// The parameters. Values from a Secret are shown as `<redacted>`.
+    /// The parameters, if they have no more than 128 KiB. Values from a Secret are shown as `<redacted>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_object")]
     pub parameters: Option<RawObject>,

@@ -194,6 +194,32 @@ fn secrets_of_more_bytes_than_are_read_are_refused_by_field() {
     );
 }
 
+// etcd refuses an object that is too large, and then the status of an order could not be written.
+#[test]
+fn parameters_that_leave_no_room_for_a_status_are_refused_or_not_shown() {
+    let of_length = |length: usize| object(&json!({ "a": "x".repeat(length - r#"{"a":""}"#.len()) }));
+    for (length, is_shown) in
+        [(MAX_SHOWN_BYTES, true), (MAX_SHOWN_BYTES + 1, false), (MAX_INLINE_BYTES, false)]
+    {
+        let given = of_length(length);
+        let parameters = merge(Some(&given), &[]).ok().unwrap();
+        assert_eq!(parameters.to_send().as_ref(), Some(&given));
+        assert_eq!(parameters.to_show(), Some(given).filter(|_| is_shown));
+    }
+    // The status shows the keys of a Secret, which may be long.
+    let key = json!({ "k".repeat(MAX_SHOWN_BYTES): 1 });
+    assert_eq!(merge(None, &[holding(&key.to_string())]).ok().unwrap().to_show(), None);
+    let message = merge(Some(&of_length(MAX_INLINE_BYTES + 1)), &[]).err().unwrap().message;
+    assert_eq!(
+        message,
+        "spec.parameters: the value has 1048577 bytes: 1048576 are the most; give the broker such data in another way"
+    );
+    // The status keeps the defaults.
+    assert!(merge_defaults(None, Some(&of_length(MAX_SHOWN_BYTES))).is_ok());
+    let message = merge_defaults(None, Some(&of_length(MAX_SHOWN_BYTES + 1))).err().unwrap().message;
+    assert!(message.contains("has 131073 bytes: 131072 are the most"), "{message}");
+}
+
 // v0.3 D5
 #[test]
 fn digits_are_sent_and_fingerprinted_as_they_were_given() {
