@@ -41,7 +41,7 @@
 //! | What time is it? | [`clock`] |
 //! | Which settings, logs, metrics and HTTP endpoints are there? | [`config`], [`telemetry`], [`metrics`], [`server`] |
 //! | How is JSON of users and brokers checked, kept and searched? | [`json`], [`jsonpath`] |
-//! | How much memory may all of it take? | [`memory_budget`] |
+//! | How much memory may all of it take? How are secrets wiped from it? | [`memory_budget`], [`wiped`] |
 //!
 //! What must never break:
 //!
@@ -117,3 +117,4 @@ pub mod reconcilers;
 pub mod runtime;
 pub mod server;
 pub mod telemetry;
+pub mod wiped;

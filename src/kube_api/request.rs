@@ -22,21 +22,27 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) async fn send<T>(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,
-    read: impl FnOnce(&str) -> serde_json::Result<T>,
+    read: impl FnOnce(&str) -> serde_json::Result<T> + Send,
 ) -> kube::Result<T> {
     let text = client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
     read(&text).map_err(kube::Error::SerdeError)
 }
 
 /// Waits for a request within the time limit. `action` is its purpose, for the text of an error.
-pub(crate) async fn timed<T>(
-    action: &str,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(TIME_LIMIT, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Error::new(action, error)),
-        Err(_) => Err(Error::Timeout { action: action.to_owned(), limit: TIME_LIMIT }),
+///
+/// The request has a place of its own in memory. As part of the futures around it, its kilobytes would be moved with each
+/// of them.
+pub(crate) fn timed<'a, T: 'a>(
+    action: &'a str,
+    request: impl Future<Output = kube::Result<T>> + Send + 'a,
+) -> impl Future<Output = Result<T, Error>> + Send + 'a {
+    let request = tokio::time::timeout(TIME_LIMIT, Box::pin(request));
+    async move {
+        match request.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Error::new(action, error)),
+            Err(_) => Err(Error::Timeout { action: action.to_owned(), limit: TIME_LIMIT }),
+        }
     }
 }
 

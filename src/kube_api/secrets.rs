@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use zeroize::Zeroizing;
 
 use super::{error::Error, request::timed};
-use crate::memory_budget::Share;
+use crate::{memory_budget::Share, wiped::append};
 
 /// The longest answer to a read of a Secret, in bytes. The API server stores at most 1.5 MiB for an object, and
 /// binary values take a third more in JSON.
@@ -72,13 +72,13 @@ async fn read(client: &Client, namespace: &str, name: &str, keys: Keys<'_>) -> k
 }
 
 async fn collect(mut body: Body) -> kube::Result<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
+    let mut text = Zeroizing::new(Vec::new());
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame?.into_data() else { continue };
         if text.len() + data.len() > MAX_ANSWER {
             return Err(kube::Error::Service("the Secret is too large".into()));
         }
-        text.extend_from_slice(&data);
+        append(&mut text, &data);
     }
     Ok(text)
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::BodyFault;
-use crate::memory_budget::{Reservation, Share};
+use crate::{
+    memory_budget::{Reservation, Share},
+    wiped::{append, grow},
+};
 
 /// The longest catalog that is read, in bytes.
 pub const MAX_CATALOG: usize = 16 << 20;
@@ -73,11 +76,7 @@ pub(super) async fn read(response: &mut reqwest::Response, limits: &Limits<'_>) 
             pace = Pace::new(limits.stall);
         }
         pace.received += chunk.len() as u64;
-        if body.bytes.capacity() < needed {
-            let capacity = needed.max(2 * body.bytes.capacity());
-            grow(&mut body.bytes, capacity);
-        }
-        body.bytes.extend_from_slice(&chunk);
+        append(&mut body.bytes, &chunk);
         if body.memory.is_some() && pace.is_over() {
             if !pace.is_kept() {
                 return Err(BodyFault::TimedOut);
@@ -111,12 +110,4 @@ impl Pace {
 
 fn headers_length(response: &reqwest::Response) -> usize {
     response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-}
-
-/// Moves a buffer to a larger one. The old one is wiped, so that no copy of credentials stays in memory.
-fn grow(bytes: &mut Zeroizing<Vec<u8>>, capacity: usize) {
-    let mut grown = Vec::with_capacity(capacity);
-    grown.extend_from_slice(bytes);
-    bytes.zeroize();
-    **bytes = grown;
 }

@@ -1,6 +1,6 @@
 //! Which Events wait to be published? A queue that never holds more than [`LIMIT`]. No effects.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -43,48 +43,72 @@ pub struct Pending {
     pub time: Timestamp,
 }
 
-impl Pending {
-    fn repeats(&self, other: &Self) -> bool {
-        self.object.uid == other.object.uid && self.reason == other.reason
-    }
-}
-
 /// The Events that wait: warnings before normal ones, and of each type the oldest first.
 #[derive(Debug, Default)]
 pub struct Queue {
-    warnings: VecDeque<Pending>,
-    normal: VecDeque<Pending>,
+    warnings: Line,
+    normal: Line,
 }
 
 impl Queue {
     /// Adds an Event. It takes the place of one with the same object, type and reason. Returns the type of the Event
     /// that is dropped because the queue is full.
     pub fn push(&mut self, event: Pending) -> Option<EventType> {
-        let line = match event.type_ {
-            EventType::Warning => &mut self.warnings,
-            EventType::Normal => &mut self.normal,
-        };
-        if let Some(waiting) = line.iter_mut().find(|waiting| waiting.repeats(&event)) {
-            *waiting = event;
-            return None;
+        match event.type_ {
+            EventType::Warning => self.warnings.push(event),
+            EventType::Normal => self.normal.push(event),
         }
-        line.push_back(event);
         if self.warnings.len() + self.normal.len() <= LIMIT {
             return None;
         }
-        let dropped = self.normal.pop_front().or_else(|| self.warnings.pop_front())?;
+        let dropped = self.normal.pop().or_else(|| self.warnings.pop())?;
         Some(dropped.type_)
     }
 
     /// Takes the Event that comes next.
     pub fn pop(&mut self) -> Option<Pending> {
-        self.warnings.pop_front().or_else(|| self.normal.pop_front())
+        self.warnings.pop().or_else(|| self.normal.pop())
     }
 
     /// Whether no Event waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.warnings.is_empty() && self.normal.is_empty()
+        self.warnings.len() + self.normal.len() == 0
+    }
+}
+
+/// The Events of one type, in order.
+#[derive(Debug, Default)]
+struct Line {
+    next: u64,
+    events: BTreeMap<u64, Pending>,
+    places: HashMap<Subject, u64>,
+}
+
+/// What an Event says about which object, without its details: the uid of the object, and the reason.
+type Subject = (Option<String>, String);
+
+fn subject(event: &Pending) -> Subject {
+    (event.object.uid.clone(), event.reason.clone())
+}
+
+impl Line {
+    fn push(&mut self, event: Pending) {
+        let place = *self.places.entry(subject(&event)).or_insert_with(|| {
+            self.next += 1;
+            self.next
+        });
+        self.events.insert(place, event);
+    }
+
+    fn pop(&mut self) -> Option<Pending> {
+        let (_, event) = self.events.pop_first()?;
+        self.places.remove(&subject(&event));
+        Some(event)
+    }
+
+    fn len(&self) -> usize {
+        self.events.len()
     }
 }
 

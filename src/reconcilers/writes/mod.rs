@@ -107,7 +107,7 @@ impl WriteTarget {
         context: &Context,
         purpose: &str,
         request: Result<http::Request<Vec<u8>>, request::Error>,
-        read: impl FnOnce(&str) -> serde_json::Result<T>,
+        read: impl FnOnce(&str) -> serde_json::Result<T> + Send,
     ) -> Result<T, kube_api::Error> {
         let verb = verb(&request);
         let answer = timed(&self.describe(purpose), send(&context.client, request, read)).await;
@@ -298,7 +298,22 @@ fn to_value(value: &impl Serialize) -> Result<Value, ReconcileError> {
 
 /// The length of a value as JSON, in bytes.
 pub fn text_length(value: &impl Serialize) -> usize {
-    serde_json::to_vec(value).map_or(0, |text| text.len())
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, value).map_or(0, |()| length.0)
+}
+
+/// Counts the bytes that are written, and keeps none.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn to_raw(object: Value) -> Result<RawObject, ReconcileError> {
