@@ -309,6 +309,11 @@ impl<K> Kind<K> {
         Arc::clone(&self.queue).read()
     }
 
+    /// Waits for a slot without the queue: for a reconcile that gave its slot back, and has got what it waited for.
+    pub async fn slot(&self) -> Slot {
+        self.queue.slot().await
+    }
+
     /// Notes that the reconcile of an object has ended, or that the controller has found that the object is
     /// gone. The object is queued again after `again`, if there is no reason to do so earlier.
     pub fn ended(&self, object: &ObjectName, again: Option<Duration>) {

@@ -17,8 +17,8 @@ use super::cached::ObjectName;
 /// How many reconciles of a kind may have a slot at the same time. Each of them holds decoded objects.
 const SLOTS: usize = 64;
 
-/// The right of a reconcile to decide and to write. A reconcile that waits for a broker gives it back, so that
-/// slow brokers stop nobody.
+/// The right of a reconcile to decide and to write. A reconcile that waits for a broker or for memory gives it back, so
+/// that slow brokers stop nobody.
 pub struct Slot(#[expect(dead_code, reason = "it counts while it exists")] Option<OwnedSemaphorePermit>);
 
 /// The objects of one kind that wait for a reconcile. An object is queued once, however many events concern
@@ -108,11 +108,16 @@ impl Queue {
     pub(super) fn read(self: Arc<Self>) -> impl Stream<Item = (ObjectName, Slot)> + Send {
         stream::unfold(self, async |queue| {
             queue.wait().await;
-            // The semaphore is never closed.
-            let slot = Slot(Arc::clone(&queue.slots).acquire_owned().await.ok());
+            let slot = queue.slot().await;
             let object = queue.lock().pop()?;
             Some(((object, slot), queue))
         })
+    }
+
+    /// Waits for a slot.
+    pub(super) async fn slot(&self) -> Slot {
+        // The semaphore is never closed.
+        Slot(Arc::clone(&self.slots).acquire_owned().await.ok())
     }
 
     /// Waits until there is an object in the queue.

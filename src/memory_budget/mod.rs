@@ -119,6 +119,12 @@ impl Share {
         Some(Reservation(Some(reserved)))
     }
 
+    /// Whether a reservation of this share has so many bytes.
+    #[must_use]
+    pub fn suffices(&self, reserved: &Reservation, bytes: usize) -> bool {
+        reserved.0.as_ref().is_none_or(|permits| permits.num_permits() >= self.units(bytes) as usize)
+    }
+
     /// The bytes that nobody has reserved.
     #[must_use]
     pub fn free(&self) -> usize {

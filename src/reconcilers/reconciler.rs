@@ -27,6 +27,7 @@ use crate::{
     brokers::permits::ConcurrencyKey,
     caches::{Caches, kind::Kind},
     crd::{Condition, FINALIZER, scope::Object},
+    memory_budget::Reservation,
 };
 
 /// The reconciler of one kind.
@@ -51,15 +52,14 @@ pub trait Reconciler: Sized + Send + Sync + 'static {
         context: &Context,
     ) -> impl Future<Output = Result<Self::Dependencies, ReconcileError>> + Send;
 
-    /// Reads what [`Step::Read`] asks for, which takes memory. If there is none now, waits for it if it may;
-    /// otherwise the result is `false`, and nothing was read.
+    /// Reads what [`Step::Read`] asks for, which takes memory: what was reserved for it, or what is free.
     #[must_use]
     fn read_secrets(
         _: &mut Observed<Self>,
-        _may_wait: bool,
+        _reserved: Option<Reservation>,
         _: &Context,
-    ) -> impl Future<Output = Result<bool, ReconcileError>> + Send {
-        ready(Ok(true))
+    ) -> impl Future<Output = Result<Read, ReconcileError>> + Send {
+        ready(Ok(Read::Done))
     }
 
     /// The cache of this kind.
@@ -187,6 +187,15 @@ pub struct ObjectPatch<S> {
 pub fn with_finalizer<K: Object>(object: &K) -> Vec<String> {
     let ours = Some(FINALIZER.to_owned()).filter(|ours| !object.finalizers().contains(ours));
     object.finalizers().iter().cloned().chain(ours).collect()
+}
+
+/// How a read of Secrets has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// What there is was read.
+    Done,
+    /// Nothing was read: it takes so many bytes of memory, which are not free now.
+    NeedsMemory(usize),
 }
 
 /// How long there is nothing to do.

@@ -7,6 +7,7 @@
 
 use std::{
     future::Future,
+    mem::take,
     ops::ControlFlow,
     pin::pin,
     sync::Arc,
@@ -27,7 +28,9 @@ use super::{
     error::ReconcileError,
     events,
     expectations::is_gone,
-    reconciler::{Absorbed, Admitted, Next, ObjectPatch, ObjectSource, Observed, Reconciler, Step, Wait},
+    reconciler::{
+        Absorbed, Admitted, Next, ObjectPatch, ObjectSource, Observed, Read, Reconciler, Step, Wait,
+    },
     writes::{self, RejectedWrite, Write},
 };
 use crate::{
@@ -75,18 +78,25 @@ pub async fn reconcile<R: Reconciler>(
     slot: Slot,
 ) -> Result<Action, ReconcileError> {
     traced(&object, &context, async {
-        let (mut object, mut slot, mut admission) = (object.clone(), Some(slot), None);
+        let (mut object, mut held) = (object.clone(), Held { slot: Some(slot), ..Held::default() });
         loop {
-            let memory = room(object.length(), &mut slot, &mut admission, &context).await;
+            let memory = room(object.length(), &mut held, &context).await;
             // Thousands of objects may wait for one broker, so the pass is in a box, which is gone while they wait.
-            let pass = Box::pin(pass::<R>(object.clone(), &context, slot.take(), admission.take()));
-            let key = match pass.await? {
-                Pass::Ended(action) => return Ok(action),
-                Pass::Waits(key) => key,
-            };
+            let pass = Box::pin(pass::<R>(object.clone(), &context, take(&mut held)));
+            let ended = pass.await?;
             drop(memory);
-            let permit = wait_for_turn::<R>(&object, &key, &context).await;
-            admission = Some((key, permit));
+            held = match ended {
+                Pass::Ended(action) => return Ok(action),
+                Pass::NeedsTurn(key) => {
+                    let permit = wait_for_turn::<R>(&object, &key, &context).await;
+                    Held { admission: Some((key, permit)), ..Held::default() }
+                }
+                Pass::NeedsMemory(bytes) => {
+                    let memory = context.memory.parameters.reserve(bytes).await;
+                    let slot = R::kind(&context.caches).slot().await;
+                    Held { memory: Some(memory), slot: Some(slot), ..Held::default() }
+                }
+            };
             // The wait may have taken minutes, and the request must use the current state.
             let present = R::kind(&context.caches).cached(object.name());
             match present.filter(|present| present.uid() == object.uid() && !context.is_stopping()) {
@@ -98,12 +108,26 @@ pub async fn reconcile<R: Reconciler>(
     .await
 }
 
-/// How one pass over the steps of an object has ended.
+/// How one pass over the steps of an object has ended. Nothing of the pass is kept while the object waits for what it
+/// needs: thousands of objects may wait for the same.
 enum Pass {
     /// There is nothing left to do now.
     Ended(Action),
-    /// The next step is a request that has to wait for its turn. Nothing of the pass is kept meanwhile.
-    Waits(ConcurrencyKey),
+    /// The next step is a request that has to wait for its turn.
+    NeedsTurn(ConcurrencyKey),
+    /// The next step is a read that needs so many bytes of [`parameters`](crate::memory_budget::MemoryBudget).
+    NeedsMemory(usize),
+}
+
+/// What a pass has from the beginning.
+#[derive(Default)]
+struct Held {
+    /// Until the pass sends a request: from then on, the permits of the broker are the limit.
+    slot: Option<Slot>,
+    /// If it follows a wait for a turn.
+    admission: Option<Admission>,
+    /// If it follows a wait for memory.
+    memory: Option<Reservation>,
 }
 
 /// The right to send a request with this concurrency key.
@@ -117,32 +141,26 @@ const COPIES: usize = 3;
 
 /// The memory for a pass over a large object, in place of a slot: those that wait for memory hold up no small
 /// ones, and no request of others.
-async fn room(
-    length: usize,
-    slot: &mut Option<Slot>,
-    admission: &mut Option<Admission>,
-    context: &Context,
-) -> Option<Reservation> {
+async fn room(length: usize, held: &mut Held, context: &Context) -> Option<Reservation> {
     if length <= LARGE {
         return None;
     }
-    *slot = None;
+    held.slot = None;
     let objects = &context.memory.objects;
     if let Some(memory) = objects.try_reserve(COPIES * length) {
         return Some(memory);
     }
-    *admission = None;
+    *held = Held::default();
     Some(objects.reserve(COPIES * length).await)
 }
 
 async fn pass<R: Reconciler>(
     object: Cached<R::Object>,
     context: &Context,
-    slot: Option<Slot>,
-    admission: Option<Admission>,
+    held: Held,
 ) -> Result<Pass, ReconcileError> {
     match fresh(object.read(), context).await? {
-        Fresh::Object(object) => Reconcile::<R>::begin(object, context, slot, admission).await?.run().await,
+        Fresh::Object(object) => Reconcile::<R>::begin(object, context, held).await?.run().await,
         Fresh::Wait(action) => Ok(Pass::Ended(action)),
     }
 }
@@ -160,7 +178,12 @@ async fn wait_for_turn<R: Reconciler>(
         permit = &mut turn => return permit,
         under_way = brokers.long_wait(key) => under_way,
     };
-    if let Err(error) = Box::pin(show_queued::<R>(object, key, under_way, context)).await {
+    let slot = tokio::select! {
+        biased;
+        permit = &mut turn => return permit,
+        slot = R::kind(caches).slot() => slot,
+    };
+    if let Err(error) = Box::pin(show_queued::<R>(object, key, under_way, slot, context)).await {
         tracing::debug!(
             error = &error as &dyn std::error::Error,
             "cannot write that a request waits for its turn"
@@ -174,13 +197,15 @@ async fn show_queued<R: Reconciler>(
     object: &Cached<R::Object>,
     key: &ConcurrencyKey,
     under_way: usize,
+    slot: Slot,
     context: &Context,
 ) -> Result<(), ReconcileError> {
     let present = R::kind(&context.caches).cached(object.name());
     if let Some(present) = present.filter(|present| present.uid() == object.uid())
         && let Fresh::Object(object) = fresh(present.read(), context).await?
     {
-        let mut reconcile = Reconcile::<R>::begin(object, context, None, None).await?;
+        let held = Held { slot: Some(slot), ..Held::default() };
+        let mut reconcile = Reconcile::<R>::begin(object, context, held).await?;
         if let Some(status) = R::queued(&reconcile.observed, key, under_way) {
             reconcile.record(&status).await?;
         }
@@ -257,24 +282,16 @@ struct Reconcile<'a, R: Reconciler> {
     context: &'a Context,
     observed: Observed<R>,
     source: ObjectSource,
-    /// The slot, until something must be waited for: from then on, permits and memory are the limit.
-    slot: Option<Slot>,
-    /// The right to send a request, if this pass follows a wait for it.
-    admission: Option<Admission>,
+    held: Held,
 }
 
 impl<'a, R: Reconciler> Reconcile<'a, R> {
-    async fn begin(
-        object: Arc<R::Object>,
-        context: &'a Context,
-        slot: Option<Slot>,
-        admission: Option<Admission>,
-    ) -> Result<Self, ReconcileError> {
+    async fn begin(object: Arc<R::Object>, context: &'a Context, held: Held) -> Result<Self, ReconcileError> {
         let dependencies = R::observe(&object, context).await?;
         let memory = R::memories(context).get(&uid(&*object));
         let observed =
             Observed { object, dependencies, memory, settings: context.settings, now: clock::now() };
-        Ok(Self { context, observed, source: ObjectSource::Cache, slot, admission })
+        Ok(Self { context, observed, source: ObjectSource::Cache, held })
     }
 
     async fn run(mut self) -> Result<Pass, ReconcileError> {
@@ -302,13 +319,11 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
                 return ended(Action::await_change());
             }
             Step::Read => {
-                // It may wait for memory that requests to a slow broker hold. Nobody waits for memory with a permit.
-                self.slot = None;
-                let may_wait = self.admission.is_none();
-                if !R::read_secrets(&mut self.observed, may_wait, self.context).await? {
-                    self.admission = None;
-                }
-                return Ok(ControlFlow::Continue(()));
+                let memory = self.held.memory.take();
+                return match R::read_secrets(&mut self.observed, memory, self.context).await? {
+                    Read::Done => Ok(ControlFlow::Continue(())),
+                    Read::NeedsMemory(bytes) => Ok(ControlFlow::Break(Pass::NeedsMemory(bytes))),
+                };
             }
             Step::Record(status) => {
                 self.record(&status).await?;
@@ -322,12 +337,12 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
                 R::concurrency_key(&self.observed.object, &call)
             }
         };
-        self.slot = None;
-        let admitted = self.admission.take().filter(|(admitted, _)| *admitted == key);
+        self.held.slot = None;
+        let admitted = self.held.admission.take().filter(|(admitted, _)| *admitted == key);
         let admitted = admitted.map(|(_, permit)| permit);
         let try_acquire = || self.context.brokers.try_acquire(&self.context.caches, &key);
         let Some(_permit) = admitted.or_else(try_acquire) else {
-            return Ok(ControlFlow::Break(Pass::Waits(key)));
+            return Ok(ControlFlow::Break(Pass::NeedsTurn(key)));
         };
         if self.context.is_stopping() {
             return ended(Action::await_change());
@@ -345,8 +360,8 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
         self.observed.now = clock::now();
         let mut step = R::plan(&self.observed);
         if matches!(step, Step::Read) {
-            if !R::read_secrets(&mut self.observed, false, self.context).await? {
-                // The next iteration waits for memory. Others use the permit meanwhile.
+            if let Read::NeedsMemory(_) = R::read_secrets(&mut self.observed, None, self.context).await? {
+                // The pass ends to wait for memory. Others use the permit meanwhile.
                 return Ok(ControlFlow::Continue(()));
             }
             step = R::plan(&self.observed);

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use testkit::{
     broker::{Operation, Reply, Script},
@@ -138,6 +139,37 @@ async fn large_secrets_that_specs_name_many_times_are_read_one_after_the_other()
         before.fetch_add(read, Ordering::Relaxed);
     })
     .await;
+    case.finish().await;
+    beside.finish().await;
+}
+
+#[tokio::test]
+async fn instances_that_wait_for_memory_keep_only_their_names() {
+    const INSTANCES: usize = 600;
+    let (stage, _turn) = turn().await;
+    let beside = namespaced(stage, "beside-names").await;
+    let case = namespaced(stage, "many-names").await;
+    case.hand.secret("small", json!({ "k": r#"{"a":1}"# })).await.unwrap();
+    let hangs = case.broker.on(Operation::Provision).hang();
+    stage.operator.kill();
+    // Compressed they take little.
+    let annotations = json!({ "example.com/notes": "x".repeat(50_000) });
+    stream::iter(0..INSTANCES)
+        .for_each_concurrent(16, async |number| {
+            case.order(&format!("many-{number}"), "small", parameters_from(["small"])).await;
+            let metadata = json!({ "metadata": { "annotations": annotations } });
+            case.hand.edit(INSTANCE, &format!("many-{number}"), metadata).await.unwrap();
+        })
+        .await;
+    survives(stage, &beside, &["--osb-api-request-timeout=60s"], async |operator| {
+        until(operator, "nothing is ordered", || case.broker.requests_of(Operation::Provision).len() > 5)
+            .await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let peak = operator.peak_memory().unwrap();
+        assert!(peak < 96, "the operator has had {peak} MiB");
+    })
+    .await;
+    hangs.release();
     case.finish().await;
     beside.finish().await;
 }

@@ -33,7 +33,7 @@ use crate::{
         context::Context,
         error::ReconcileError,
         memory::{Memories, OperationMemory},
-        reconciler::{AbsorbedOf, Admitted, Observed, Reconciler, StepOf},
+        reconciler::{AbsorbedOf, Admitted, Observed, Read, Reconciler, StepOf},
         references::{self, replaced::Replacement},
         writes::RejectedWrite,
     },
@@ -107,17 +107,18 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
 
     async fn read_secrets(
         observed: &mut Observed<Self>,
-        may_wait: bool,
+        reserved: Option<Reservation>,
         context: &Context,
-    ) -> Result<bool, ReconcileError> {
+    ) -> Result<Read, ReconcileError> {
         let object = Arc::clone(&observed.object);
-        let Some(memory) = reading::reserve::<R>(&object, may_wait, &context.memory.parameters).await else {
-            return Ok(false);
+        let memory = match reading::memory_for::<R>(&object, reserved, &context.memory.parameters) {
+            Ok(memory) => memory,
+            Err(bytes) => return Ok(Read::NeedsMemory(bytes)),
         };
         R::read_secrets(&object, &mut observed.dependencies, memory, context).await?;
         observed.memory.unreadable = reading::unreadable(&View::<R>::of(observed));
         context.operations.set(View::<R>::of(observed).uid(), observed.memory);
-        Ok(true)
+        Ok(Read::Done)
     }
 
     fn kind(caches: &Caches) -> &Kind<R::Object> {

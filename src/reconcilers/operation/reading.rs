@@ -1,5 +1,5 @@
 //! When are the Secrets of a spec read, and the parameters merged? Only when nothing but they decides what comes
-//! next, and only with memory reserved for them. All functions except `reserve` are pure.
+//! next, and only with memory reserved for them.
 
 use std::sync::Arc;
 
@@ -53,19 +53,21 @@ pub(super) fn unreadable<R: BrokerResource>(view: &View<'_, R>) -> Option<(i64, 
     is_wrong.then(|| (view.generation(), view.now))
 }
 
-/// Reserves the memory for what a spec may need at most. `None`: there is none now.
-pub(super) async fn reserve<R: BrokerResource>(
+/// The memory for what a spec may need at most: what was reserved for it, or what is free. `Err`: so many bytes are not
+/// free now.
+pub(super) fn memory_for<R: BrokerResource>(
     object: &R::Object,
-    may_wait: bool,
+    reserved: Option<Reservation>,
     share: &Share,
-) -> Option<Option<Reservation>> {
+) -> Result<Option<Reservation>, usize> {
     let secrets =
         if R::names_secrets(object) { SECRET_COPIES * MAX_SECRET_BYTES + MAX_SOURCE_BYTES } else { 0 };
     let most = secrets + INLINE_COPIES * inline_length::<R>(object);
     if most <= SMALL {
-        return Some(None);
+        return Ok(None);
     }
-    if may_wait { Some(Some(share.reserve(most).await)) } else { share.try_reserve(most).map(Some) }
+    let reserved = reserved.filter(|reserved| share.suffices(reserved, most));
+    reserved.or_else(|| share.try_reserve(most)).map(Some).ok_or(most)
 }
 
 /// Parameters with the memory that they take; the rest of the memory is free again.
