@@ -70,6 +70,10 @@ control-plane: ## build the control plane of the tests if it is missing (5 to 10
 broker: ## make the Python environment of the demo broker if it is missing
 	demo/run --venv
 
+.PHONY: image
+image: ## build the image without a registry, with buildah or docker (Linux): target/image/service-catalog.tar
+	tools/image
+
 .PHONY: fuzz
 fuzz: ## look for inputs that break a promise: SECONDS (60) at each kind of input
 	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(or $(SECONDS),60) * 1000 )) $(CARGO) test --locked --test fuzz
