@@ -40,7 +40,7 @@
 //! | Which replica works? | [`leader`] |
 //! | What time is it? | [`clock`] |
 //! | Which settings, logs, metrics and HTTP endpoints are there? | [`config`], [`telemetry`], [`metrics`], [`server`] |
-//! | How is JSON of users and brokers checked, kept and searched? | [`json`], [`jsonpath`] |
+//! | How is JSON of users and brokers checked, kept and searched? | [`json`], [`json_schema`], [`jsonpath`] |
 //! | How much memory may all of it take? How are secrets wiped from it? | [`memory_budget`], [`wiped`] |
 //!
 //! What must never break:
@@ -107,6 +107,7 @@ pub mod crd;
 pub mod generate;
 pub mod installed_policies;
 pub mod json;
+pub mod json_schema;
 pub mod jsonpath;
 pub mod kube_api;
 pub mod leader;

@@ -36,8 +36,7 @@ pub const MAX_NAME: usize = 63;
 /// The longest id of an offering or plan, in characters. The spec sets no limit; object names are derived
 /// from ids.
 pub const MAX_ID: usize = 256;
-/// The largest schema, in bytes ("Schemas Object": 64 kB).
-pub const MAX_SCHEMA: usize = 64 * 1024;
+pub use crate::json_schema::MAX_LENGTH as MAX_SCHEMA;
 /// The most offerings and plans of a catalog together: twice as many as the largest catalog that is tested. Each
 /// becomes an object, which takes far more memory than its text may have.
 pub const MAX_ENTRIES: usize = 20_000;
@@ -129,7 +128,7 @@ impl CatalogPlan {
     }
 }
 
-/// "Schemas Object": JSON schemas of parameters. Stored, never dereferenced.
+/// "Schemas Object": JSON schemas of parameters ([`crate::json_schema`]).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Schemas {
     /// `service_instance.create.parameters`

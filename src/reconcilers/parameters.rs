@@ -5,6 +5,7 @@
 //! Parameters are a tree of values only while they are merged, and only after the values were counted.
 //! Reconciles keep them as text, because many reconciles may wait for brokers.
 
+pub mod schema;
 mod sources;
 
 use std::{collections::HashSet, sync::Arc};

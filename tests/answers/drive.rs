@@ -18,7 +18,7 @@ use service_catalog::{
     reconcilers::{
         broker::{BrokerDependencies, BrokerReconciler},
         reconciler::{Next, Observed, Reconciler, Step},
-        references::{BrokerState, Offering},
+        references::{BrokerState, Offering, ParameterSchemas},
     },
     reconcilers::{memory::BrokerMemory, settings::ReconcileSettings},
 };
@@ -215,6 +215,7 @@ pub fn offering() -> Offering {
         bindings_retrievable: true,
         context_updatable: false,
         default_parameters: [None, None],
+        schemas: ParameterSchemas::default(),
         removed: None,
         broker_state: BrokerState::Present,
     }

@@ -1,13 +1,28 @@
 //! The faults of a catalog, as messages for people. Pure.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+};
 
 use zeroize::Zeroizing;
 
-use crate::osb::sanitize;
+use crate::{
+    json::RawObject,
+    json_schema::{MAX_ROOM, Schema},
+    osb::sanitize,
+};
 
 /// How much of a broker's text is quoted in a place or message, in bytes.
 const QUOTED: usize = 64;
+
+/// How much of the reason is shown why a schema cannot be used, in bytes.
+const REASON: usize = 256;
+
+/// The room for the regular expressions of all schemas of a catalog, in bytes. To make what fills it takes less than a
+/// second.
+const ROOM: usize = 4 * MAX_ROOM;
 
 /// One fault: `services[2] "redis": plans[0]: id is missing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +120,42 @@ pub(super) struct Findings<'s> {
     pub skipped: Problems,
     pub tolerated: Problems,
     secrets: &'s [Zeroizing<String>],
+    /// Why schemas cannot be used, by the hash of their text: a catalog may repeat one in ten thousand plans.
+    schemas: HashMap<u64, Option<String>>,
+    hasher: RandomState,
+    /// The room for regular expressions of schemas that is left.
+    room: usize,
 }
 
 impl<'s> Findings<'s> {
     /// No faults yet. `secrets` are removed from quoted text.
     pub fn new(secrets: &'s [Zeroizing<String>]) -> Self {
-        Self { skipped: Problems::default(), tolerated: Problems::default(), secrets }
+        Self {
+            skipped: Problems::default(),
+            tolerated: Problems::default(),
+            secrets,
+            schemas: HashMap::new(),
+            hasher: RandomState::new(),
+            room: ROOM,
+        }
+    }
+
+    /// Why parameters cannot be checked against a schema. `None` also if the catalog has too many regular expressions
+    /// to know.
+    pub fn unusable(&mut self, schema: &RawObject) -> Option<String> {
+        let hash = self.hasher.hash_one(schema.text());
+        if let Some(known) = self.schemas.get(&hash) {
+            return known.clone();
+        }
+        if self.room < MAX_ROOM {
+            return None;
+        }
+        let mut left = MAX_ROOM;
+        let unusable = Schema::compile(schema, &mut left).err();
+        self.room -= MAX_ROOM - left;
+        let why = unusable.map(|why| sanitize::quote(&why.to_string(), self.secrets, REASON));
+        self.schemas.insert(hash, why.clone());
+        why
     }
 
     /// A piece of the broker's text, without secrets.

@@ -292,8 +292,7 @@ impl<'f, 's> Entry<'f, 's> {
         None
     }
 
-    /// The schemas. They only help people to fill in parameters, and the broker validates parameters anyway.
-    /// So only a bad schema itself is left out.
+    /// The schemas. The broker validates parameters anyway, so only a bad schema itself is left out.
     fn schemas(&mut self, plan: &[u8]) -> Schemas {
         let Some(schemas) = self.object(plan, "schemas", "schemas") else {
             return Schemas::default();
@@ -316,6 +315,9 @@ impl<'f, 's> Entry<'f, 's> {
         if schema.text().len() > MAX_SCHEMA {
             self.skip_field(format!("{path} is larger than {MAX_SCHEMA} bytes"));
             return None;
+        }
+        if let Some(why) = self.findings.unusable(&schema) {
+            self.tolerate(format!("{path} is not enforced: {why}"));
         }
         Some(schema)
     }

@@ -26,6 +26,9 @@ pub(super) struct DesiredBinding<'a> {
     /// The class, and the plan that the broker has acknowledged for the instance.
     pub resolved: ResolvedOffering,
     pub retrievable: bool,
+    /// The plan that the broker has acknowledged for the instance, if it is still in the cluster, or the one that
+    /// the spec of the instance asks for.
+    pub plan: &'a Offering,
     pub parameters: &'a Parameters,
     pub namespace_uid: &'a str,
 }
@@ -73,6 +76,7 @@ pub(super) fn desired_binding<'a>(view: &'a BindingView<'_>) -> Result<DesiredBi
         instance_id: instance.instance_id(),
         resolved: ResolvedOffering { plan_id: properties.plan_id().clone(), ..resolved },
         retrievable: offering.bindings_retrievable,
+        plan: dependencies.acknowledged_offering.as_ref().unwrap_or(offering),
         parameters,
         namespace_uid,
     })

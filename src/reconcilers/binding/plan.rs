@@ -112,6 +112,10 @@ impl PlanHooks for Binding {
                 may_take_effect_late,
             ));
         }
+        let schema = (desired.plan.schemas.bind.as_ref(), &*desired.plan.plan_name);
+        if let Err(obstacle) = obstacle::check_schema(view, desired.parameters, schema) {
+            return obstacle::report(view, &obstacle);
+        }
         wait_until(view, not_before).unwrap_or_else(|| requests::bind(view, &desired))
     }
 

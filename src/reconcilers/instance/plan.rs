@@ -147,6 +147,11 @@ fn plan_provision(
         // instance.
         return Step::Record(status::spec_changed_while_unanswered(view));
     }
+    let DesiredInstance { offering, parameters, .. } = desired;
+    let schema = (offering.schemas.provision.as_ref(), &*offering.plan_name);
+    if let Err(obstacle) = obstacle::check_schema(view, parameters, schema) {
+        return obstacle::report(view, &obstacle);
+    }
     wait.unwrap_or_else(|| requests::provision(view, desired))
 }
 
@@ -164,6 +169,11 @@ fn plan_update(
     let forced = (view.is_update_requested() || view.status.unusable) && has_content;
     if !(differs || forced || view.has_unanswered_request()) {
         return record_or(view, status::up_to_date(view, desired.offering), Step::Wait(Wait::ForChange));
+    }
+    let DesiredInstance { offering, parameters, .. } = desired;
+    let schema = offering.schemas.update.as_ref().filter(|_| requests::sends_parameters(view, desired));
+    if let Err(obstacle) = obstacle::check_schema(view, parameters, (schema, &offering.plan_name)) {
+        return obstacle::report(view, &obstacle);
     }
     wait.unwrap_or_else(|| requests::update(view, desired))
 }

@@ -128,10 +128,7 @@ pub(super) fn provision(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) 
 pub(super) fn update(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> NextStep<Instance> {
     let status = &view.status;
     let acknowledged = status.external_properties.clone().unwrap_or_default();
-    // If an earlier update may have taken effect, the request has all values that the earlier one may have
-    // changed. It also has all values if the user requests an update without a change, and if only an update
-    // can repair the instance.
-    let sends_all = view.has_unanswered_request() || view.is_update_requested() || status.unusable;
+    let sends_all = sends_all(view);
     // An update that repeats the acknowledged values does not include changed annotations. With them the
     // record would look like an update of the context alone. The refusal of such an update counts as having
     // no effect, and its repetition would have fewer values.
@@ -141,13 +138,6 @@ pub(super) fn update(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> 
     let properties = desired.properties(annotations.clone());
     let plan_differs = (sends_all && view.dependencies.is_plan_updatable(desired.offering))
         || *acknowledged.plan_id() != desired.offering.plan_id;
-    let in_progress = status.in_progress_properties.as_ref();
-    let has_parameters = |properties: &InstanceProperties| !properties.parameter_checksum.is_empty();
-    let ever_had_parameters = has_parameters(&acknowledged)
-        || in_progress.is_some_and(has_parameters)
-        || desired.parameters.to_send().is_some();
-    let parameters_differ = (sends_all && ever_had_parameters)
-        || acknowledged.parameter_checksum != desired.parameters.checksum();
     let version_differs =
         sends_all || acknowledged.maintenance_version.as_deref() != desired.maintenance_version;
     let offered = desired.offering.maintenance.as_ref().map(|offered| &*offered.version);
@@ -156,7 +146,7 @@ pub(super) fn update(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> 
         plan_id: plan_differs.then(|| desired.offering.plan_id.clone()),
         // An empty object means that all parameters were removed. Without the field, all parameters would
         // stay.
-        parameters: parameters_differ.then(|| desired.parameters.to_send().unwrap_or_default()),
+        parameters: sends_parameters(view, desired).then(|| desired.parameters.to_send().unwrap_or_default()),
         context: context(view, annotations.as_ref()),
         previous_values: PreviousValues {
             service_id: desired.offering.service_id.clone(),
@@ -170,6 +160,22 @@ pub(super) fn update(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> 
     };
     let request = InstanceRequest::Update(Box::new(body));
     attempt_desired(view, desired, InstanceAction::Update, properties, request)
+}
+
+/// Whether an update has all values. If an earlier update may have taken effect, the request has all values that the
+/// earlier one may have changed. It also has all values if the user requests an update without a change, and if
+/// only an update can repair the instance.
+fn sends_all(view: &InstanceView<'_>) -> bool {
+    view.has_unanswered_request() || view.is_update_requested() || view.status.unusable
+}
+
+/// Whether an update has parameters.
+pub(super) fn sends_parameters(view: &InstanceView<'_>, desired: &DesiredInstance<'_>) -> bool {
+    let known = view.status.sent_parameters().map(|sent| sent.map_or("", |sent| sent.checksum));
+    let [_, acknowledged] = known;
+    let checksum = desired.parameters.checksum();
+    let ever_had_parameters = known.iter().any(|known| !known.is_empty()) || !checksum.is_empty();
+    (sends_all(view) && ever_had_parameters) || acknowledged != checksum
 }
 
 /// An update of the context alone and its intent. The request has neither plan nor parameters, and no

@@ -5,7 +5,7 @@ use super::{
     NextStep,
     dependencies::OperationDependencies as _,
     plan::record_or,
-    resource::{BrokerResource, View},
+    resource::{BrokerResource, OperationStatus as _, View},
     status::StatusHooks,
 };
 use crate::{
@@ -15,10 +15,12 @@ use crate::{
         ConditionType::{Failed, Ready},
         condition::Conditioned as _,
     },
+    json::RawObject,
     reconcilers::{
-        parameters::Parameters,
+        parameters::{Parameters, schema},
         reason::Reason,
         reconciler::{Step, Wait},
+        redaction::SentParameters,
     },
 };
 
@@ -86,16 +88,47 @@ pub fn parameters<'a, R: BrokerResource>(view: &View<'a, R>) -> Result<&'a Param
         let reason = Reason::ErrorGettingAuthCredentials;
         return Err(Obstacle::until_recheck(reason, message.to_owned()));
     }
-    let reason = Reason::ErrorWithParameters;
     match view.dependencies.common().parameters.as_ref() {
         Some(Ok(parameters)) => Ok(parameters),
-        // All parameters come from the spec and the catalog, and a watch announces their changes.
-        Some(Err(error)) if !view.has_secret_parameters() => {
-            Err(Obstacle::until_change(reason, error.message.clone()))
-        }
-        Some(Err(error)) => Err(Obstacle::until_recheck(reason, error.message.clone())),
-        None => Err(Obstacle { reason, message: String::new(), clears_on: ClearsOn::Read }),
+        Some(Err(error)) => Err(wrong_parameters(view, error.message.clone())),
+        None => Err(Obstacle {
+            reason: Reason::ErrorWithParameters,
+            message: String::new(),
+            clears_on: ClearsOn::Read,
+        }),
     }
+}
+
+fn wrong_parameters<R: BrokerResource>(view: &View<'_, R>, message: String) -> Obstacle {
+    let reason = Reason::ErrorWithParameters;
+    if view.has_secret_parameters() {
+        Obstacle::until_recheck(reason, message)
+    } else {
+        // All parameters come from the spec and the catalog, and a watch announces their changes.
+        Obstacle::until_change(reason, message)
+    }
+}
+
+/// Whether parameters that a request sends follow the schema of the plan with this name. The repetition of a
+/// request that is under way is not checked, as it must say what the first one said. Neither is what the broker
+/// has accepted before: a bind is repeated when the Secret is lost.
+///
+/// # Errors
+/// They break a rule of the schema.
+pub fn check_schema<R: BrokerResource>(
+    view: &View<'_, R>,
+    parameters: &Parameters,
+    (schema, plan): (Option<&RawObject>, &str),
+) -> Result<(), Obstacle> {
+    let is_known = |sent: SentParameters<'_>| sent.checksum == parameters.checksum();
+    let [in_progress, acknowledged] = view.status.sent_parameters();
+    if (view.has_unanswered_request() && in_progress.is_none_or(is_known))
+        || acknowledged.is_some_and(is_known)
+    {
+        return Ok(());
+    }
+    let broken = schema.and_then(|schema| parameters.violations(schema));
+    broken.map_or(Ok(()), |broken| Err(wrong_parameters(view, schema::message(&broken, plan))))
 }
 
 /// Reports the obstacle. `pending`: what the next request waits for anyway. Until then nothing is read.

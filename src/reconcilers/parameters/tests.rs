@@ -239,3 +239,54 @@ fn a_default_of_null_is_none_as_no_status_can_hold_it() {
     assert_eq!(merge_defaults(Some(&class), Some(&plan)), Ok(Some(object(&json!({"b": {"d": [null]}})))));
     assert_eq!(merge_defaults(None, Some(&plan)), Ok(None));
 }
+
+#[test]
+fn violations_name_the_path_and_the_rule_and_no_value() {
+    let parameters = merge(
+        Some(&object(&json!({"size": 70, "list": [{"a b": "plain-value"}], "extra": 1}))),
+        &[holding(r#"{"password": "hunter2", "users": {"alice": {"pin": "9876"}}}"#)],
+    );
+    let parameters = parameters.ok().unwrap();
+    for (schema, said) in [
+        (json!({}), None),
+        (
+            json!({"properties": {"size": {"maximum": 64}}}),
+            Some("spec.parameters.size: must be at most 64 (maximum)"),
+        ),
+        (
+            json!({"properties": {"list": {"items": {"additionalProperties": {"type": "null"}}}}}),
+            Some("spec.parameters.list[0][\"a b\"]: must be null (type)"),
+        ),
+        (
+            json!({"properties": {"password": {"enum": ["x"]}}}),
+            Some("spec.parametersFrom: \"password\": must be \"x\" (enum)"),
+        ),
+        (
+            json!({"properties": {"users": {"propertyNames": {"maxLength": 2}}}}),
+            Some("spec.parametersFrom: \"users\": has a name that is not allowed (propertyNames)"),
+        ),
+        (
+            json!({"properties": {"users": {"additionalProperties": {"properties": {"pin": {"type": "integer"}}}}}}),
+            Some("spec.parametersFrom: \"users\": must be an integer (type)"),
+        ),
+        (json!({"required": ["name"]}), Some("spec.parameters: must have \"name\" (required)")),
+        (
+            json!({"additionalProperties": false}),
+            Some(
+                "spec.parametersFrom: \"password\": is not allowed (additionalProperties); spec.parametersFrom: \"users\": is not allowed (additionalProperties); spec.parameters.size: is not allowed (additionalProperties); and more",
+            ),
+        ),
+        (json!({"additionalProperties": false, "$dynamicRef": "#a"}), None),
+    ] {
+        assert_eq!(parameters.violations(&object(&schema)).as_deref(), said, "{schema}");
+    }
+    let none = Parameters::default().violations(&object(&json!({"required": ["size"]})));
+    assert_eq!(none.as_deref(), Some("spec.parameters: must have \"size\" (required)"));
+}
+
+#[test]
+fn a_broker_object_can_switch_the_check_off() {
+    let with = |value: &str| [(schema::ANNOTATION.to_owned(), value.to_owned())].into();
+    assert!(schema::is_checked(&std::collections::BTreeMap::new()) && schema::is_checked(&with("true")));
+    assert!(!schema::is_checked(&with("false")));
+}

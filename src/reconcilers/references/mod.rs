@@ -14,7 +14,7 @@ pub use messages::Unresolved;
 use messages::{no_single_class, no_single_plan};
 pub use reference_field::{ReferenceField, class_as_specified, class_reference_field, plan_reference_field};
 
-use super::reason::Reason;
+use super::{parameters::schema, reason::Reason};
 use crate::{
     caches::{Caches, ScopeCaches},
     crd::common::BrokerKey,
@@ -22,6 +22,7 @@ use crate::{
         ClusterWide, Namespaced, Scope, ScopeKind,
         common::ResolvedOffering,
         instance::{CLASS_FIELDS, PlanReference},
+        plan::CommonServicePlanSpec,
         scope::{BrokerObject as _, CatalogObject, Object as _},
     },
     json::RawObject,
@@ -64,10 +65,34 @@ pub struct Offering {
     /// The default parameters of the class and of the plan. Those of the plan count before those of the
     /// class.
     pub default_parameters: [Option<RawObject>; 2],
+    /// The schemas that parameters are checked against.
+    pub schemas: ParameterSchemas,
     /// What the broker has removed from its catalog, if anything.
     pub removed: Option<Removed>,
     /// The state of the broker object.
     pub broker_state: BrokerState,
+}
+
+/// The schemas of a plan that parameters are checked against. There are none if the broker object says so
+/// ([`schema::ANNOTATION`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParameterSchemas {
+    /// For a provision.
+    pub provision: Option<RawObject>,
+    /// For an update.
+    pub update: Option<RawObject>,
+    /// For a bind.
+    pub bind: Option<RawObject>,
+}
+
+impl ParameterSchemas {
+    fn of(plan: &CommonServicePlanSpec) -> Self {
+        Self {
+            provision: plan.instance_create_parameter_schema.clone(),
+            update: plan.instance_update_parameter_schema.clone(),
+            bind: plan.service_binding_create_parameter_schema.clone(),
+        }
+    }
 }
 
 /// What the broker has removed from its catalog.
@@ -244,6 +269,10 @@ fn offering<S: Scope>(
             of_class.default_provision_parameters.clone(),
             of_plan.default_provision_parameters.clone(),
         ],
+        schemas: match &broker {
+            Some(broker) if schema::is_checked(broker.annotations()) => ParameterSchemas::of(of_plan),
+            _ => ParameterSchemas::default(),
+        },
         removed: match (class.is_removed(), plan.is_removed()) {
             (true, _) => Some(Removed::Class),
             (false, true) => Some(Removed::Plan),

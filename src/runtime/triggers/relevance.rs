@@ -73,15 +73,15 @@ fn is_same_plan(before: &CommonServicePlanSpec, after: &CommonServicePlanSpec) -
         maximum_polling_duration,
         maintenance_info,
         default_provision_parameters,
+        instance_create_parameter_schema,
+        instance_update_parameter_schema,
+        service_binding_create_parameter_schema,
         defects,
-        // For people, and the schemas for programs of users: the broker checks parameters.
+        // For people.
         description: _,
         binding_rotatable: _,
         free: _,
         external_metadata: _,
-        instance_create_parameter_schema: _,
-        instance_update_parameter_schema: _,
-        service_binding_create_parameter_schema: _,
     } = before;
     *external_name == after.external_name
         && *external_id == after.external_id
@@ -90,5 +90,8 @@ fn is_same_plan(before: &CommonServicePlanSpec, after: &CommonServicePlanSpec) -
         && *maximum_polling_duration == after.maximum_polling_duration
         && *maintenance_info == after.maintenance_info
         && *default_provision_parameters == after.default_provision_parameters
+        && *instance_create_parameter_schema == after.instance_create_parameter_schema
+        && *instance_update_parameter_schema == after.instance_update_parameter_schema
+        && *service_binding_create_parameter_schema == after.service_binding_create_parameter_schema
         && *defects == after.defects
 }

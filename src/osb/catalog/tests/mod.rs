@@ -70,7 +70,14 @@ fn everything_the_spec_has_is_kept_and_the_rest_is_dropped() {
         }]
     })])
     .unwrap();
-    assert!(catalog.skipped.is_empty() && catalog.tolerated.is_empty());
+    assert!(catalog.skipped.is_empty());
+    let remote =
+        "schemas.service_binding.create.parameters is not enforced: $ref \"http://elsewhere/\" is outside";
+    assert!(
+        catalog.tolerated.len() == 1 && catalog.tolerated.to_string().contains(remote),
+        "{}",
+        catalog.tolerated
+    );
     let offering = &catalog.offerings[0];
     assert!(
         offering.instances_retrievable && offering.bindings_retrievable && offering.allow_context_updates
@@ -280,6 +287,44 @@ fn only_the_bad_schema_is_left_out() {
             "services[0] \"redis\": plans[0] \"small\": schemas.service_instance.update.parameters is not an object",
         ]
     );
+}
+
+// OSB 54
+// v0.3 C9
+#[test]
+fn a_schema_that_cannot_be_used_is_kept_and_named() {
+    let schemas = json!({
+        "service_instance": { "create": { "parameters": { "required": true } }, "update": { "parameters": { "type": "object" } } },
+        "service_binding": { "create": { "parameters": { "pattern": "(?=hunter2)" } } }
+    });
+    let catalog = json!({ "services": [with("plan.schemas", schemas)] }).to_string();
+    let secrets = [zeroize::Zeroizing::new("hunter2".to_owned())];
+    let catalog = Catalog::parse_redacting(catalog.as_bytes(), &secrets).unwrap();
+    let schemas = &catalog.offerings[0].plans[0].schemas;
+    assert!(schemas.instance_create.is_some() && schemas.binding_create.is_some());
+    let tolerated: Vec<_> = catalog.tolerated.iter().map(|problem| problem.message.clone()).collect();
+    assert_eq!(
+        tolerated,
+        [
+            "schemas.service_instance.create.parameters is not enforced: required is not an array of strings",
+            "schemas.service_binding.create.parameters is not enforced: the pattern \"(?=<redacted>)\" is wrong, or needs backtracking",
+        ]
+    );
+}
+
+#[test]
+fn a_catalog_full_of_costly_expressions_is_read_soon() {
+    let plans = (0..3000).map(|index| {
+        let schema = json!({ "pattern": format!("^(\\p{{L}}{{1,20}}|{index}){{1,9}}$") });
+        let mut plan = plan(&format!("p{index}"), &format!("p{index}"));
+        plan["schemas"] = json!({ "service_instance": { "create": { "parameters": schema } } });
+        plan
+    });
+    let plans: Value = plans.collect();
+    let started = std::time::Instant::now();
+    let catalog = parse(&[offering("s", "redis", plans)]).unwrap();
+    assert_eq!(catalog.offerings[0].plans.len(), 3000);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 // OSB 54

@@ -33,7 +33,7 @@ use crate::{
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
-        references::{BrokerState, Offering, Unresolved, replaced::Replacement},
+        references::{BrokerState, Offering, ParameterSchemas, Unresolved, replaced::Replacement},
         tables::{self, assert_table, gather},
         writes::{RejectedWrite, Write},
     },

@@ -355,3 +355,33 @@ fn edited_credentials_are_put_right_once_a_minute() {
     assert_eq!(shown(&fixture.plan(), &fixture), "wait 60 s");
     assert_eq!(shown(&fixture.clone().after(60).plan(), &fixture.after(60)), "GET the binding");
 }
+
+#[test]
+fn parameters_of_a_bind_follow_the_schema_of_the_plan_that_the_instance_has() {
+    let schema =
+        |role: &str| json!({"properties": {"role": {"const": role}}}).as_object().cloned().map(Into::into);
+    let with_schema = |mut fixture: Fixture, role: &str| {
+        let schemas = ParameterSchemas { bind: schema(role), ..ParameterSchemas::default() };
+        fixture.acknowledged_offering = Some(Offering { schemas, ..instances::offering() });
+        fixture
+    };
+    let next = |fixture: &Fixture| shown(&fixture.plan(), fixture);
+    let new = with_schema(Fixture::new(), "writer").claimed();
+    assert_eq!(conditions(&new.status()), "Ready=False:ErrorWithParameters");
+    let message = &new.status().conditions[0].message;
+    let words = "spec.parameters.role: must be \"writer\" (const); correct the parameters";
+    assert!(message.starts_with(words) && !message.contains("reader"), "{message}");
+    assert_eq!(next(&new), "wait for a change");
+    assert_eq!(next(&with_schema(new.clone(), "reader")), "intent, PUT");
+    assert_eq!(next(&new.with_parameters(&json!({"role": "writer"}))), "intent, PUT");
+    // What may be under way is repeated as it was, and so is what the broker has accepted.
+    for asked in [
+        Fixture::new().intending(),
+        Fixture::new().answered(Outcome::Bound(doubt(None, false, false))),
+        Fixture::new().settled().with_secret(SecretState::Missing),
+    ] {
+        let (_, call) = with_schema(asked, "writer").asking();
+        let Call::Request(_, BindingRequest::Bind(body, _)) = call else { panic!("{}", super::name(&call)) };
+        assert_eq!(body.parameters.unwrap().text(), "{\"role\":\"reader\"}");
+    }
+}

@@ -10,6 +10,7 @@ mod polling;
 mod reading;
 mod replaced;
 mod rows;
+mod schemas;
 mod takeover;
 mod updates;
 
@@ -44,7 +45,7 @@ use crate::{
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
-        references::{BrokerState, Offering, Removed, Unresolved, replaced::Replacement},
+        references::{BrokerState, Offering, ParameterSchemas, Removed, Unresolved, replaced::Replacement},
         tables::{self, assert_table, gather},
     },
 };
@@ -68,6 +69,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         bindings_retrievable: false,
         context_updatable: false,
         default_parameters: [None, None],
+        schemas: ParameterSchemas::default(),
         removed: None,
         broker_state: BrokerState::Present,
     }

@@ -17,8 +17,10 @@ use crate::{
     caches::kind::Kind,
     crd::{
         ClusterServiceBroker, ClusterServiceClass, ClusterServicePlan, ServiceClass,
+        plan::CommonServicePlanSpec,
         scope::{ClassObject as _, Object},
     },
+    json::RawObject,
 };
 
 /// A cluster, and the objects that are reconciled after the last event in it.
@@ -270,13 +272,21 @@ fn plans() {
         Binding: of-new of-settled orphan";
     assert_looks("it changes", &Case::new().plan(&Apply(updatable(db_plan("small")))), of_small);
     assert_looks("it is seen again", &Case::new().plan(&Apply(db_plan("small"))), "Plan: small-object");
-    let described = described(db_plan("small"), |plan| {
+    let reworded = described(db_plan("small"), |plan| {
         plan.description = "other words".into();
         plan.free = !plan.free;
         plan.external_metadata = Some(serde_json::Map::new().into());
-        plan.instance_create_parameter_schema = Some(serde_json::Map::new().into());
     });
-    assert_looks("only its words change", &Case::new().plan(&Apply(described)), "Plan: small-object");
+    assert_looks("only its words change", &Case::new().plan(&Apply(reworded)), "Plan: small-object");
+    let schemas: [fn(&mut CommonServicePlanSpec) -> &mut Option<RawObject>; 3] = [
+        |plan| &mut plan.instance_create_parameter_schema,
+        |plan| &mut plan.instance_update_parameter_schema,
+        |plan| &mut plan.service_binding_create_parameter_schema,
+    ];
+    for schema in schemas {
+        let changed = described(db_plan("small"), |plan| *schema(plan) = Some(RawObject::default()));
+        assert_looks("it checks parameters in another way", &Case::new().plan(&Apply(changed)), of_small);
+    }
     let left = Case::new().plan(&Apply(removed(db_plan("small"))));
     assert_looks("it leaves the catalog", &left, of_small);
     assert_looks("it returns to the catalog", &left.plan(&Apply(db_plan("small"))), of_small);
