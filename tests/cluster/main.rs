@@ -30,6 +30,7 @@ mod references;
 mod refused_entries;
 mod restore;
 mod samples;
+mod schemas;
 mod successors;
 mod svcat;
 mod third_party;
