@@ -330,7 +330,7 @@ impl<'s> Check<'s> {
                     }
                 }
             }
-            Rule::Items { others: Some(_), .. } => seen.all |= value.is_array(),
+            Rule::Items { others: Some(_), .. } | Rule::OtherItems(_) => seen.all |= value.is_array(),
             Rule::Items { first, others: None } if value.is_array() => seen.items.extend(0..first.len()),
             Rule::Contains { item: node, evaluates: true, .. } => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
@@ -340,7 +340,6 @@ impl<'s> Check<'s> {
                 }
             }
             Rule::OtherMembers(_) => seen.all |= value.is_object(),
-            Rule::OtherItems(_) => seen.all |= value.is_array(),
             Rule::If { condition, then, otherwise } => {
                 let holds = self.would_follow(*condition, value)?;
                 let branch = if holds { then } else { otherwise };

@@ -297,6 +297,12 @@ fn a_schema_may_refer_to_itself_at_each_level_of_the_value() {
     let value = |levels: usize| (0..levels).fold(json!({"size": "x"}), |inner, _| json!({"next": inner}));
     assert_eq!(broken(tree.clone(), &value(2)), ["/next/next/size must be an integer (type)"]);
     assert_eq!(broken(tree, &value(60)).len(), 1);
+    // As deep as a check can be, with all its functions on the stack.
+    let chain = json!({
+        "$ref": "#/definitions/a",
+        "definitions": {"a": {"$ref": "#/definitions/b"}, "b": {"properties": {"next": {"$ref": "#"}, "size": {"type": "null"}}}}
+    });
+    assert_eq!(broken(chain, &value(45)).len(), 1);
     let mutual = json!({
         "$ref": "#/definitions/a",
         "definitions": {"a": {"items": {"$ref": "#/definitions/b"}}, "b": {"type": "array", "items": {"$ref": "#/definitions/a"}}}

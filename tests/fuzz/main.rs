@@ -20,6 +20,7 @@ mod parameters;
 mod random;
 mod restrictions;
 mod retry_after;
+mod schemas;
 
 /// Whether a text can be shown: short, and nothing in it that is not seen.
 fn is_shown(text: &str, limit: usize) -> bool {
