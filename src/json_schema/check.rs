@@ -36,8 +36,11 @@ pub(super) fn violations(nodes: &[Vec<Rule>], value: &Value) -> Result<Vec<Viola
         is_quiet: false,
         found: Vec::new(),
     };
-    check.follows(0, value, &Path::Whole)?;
-    Ok(check.found)
+    match check.follows(0, value, &Path::Whole) {
+        Err(Undecided) if check.found.is_empty() => Err(Undecided),
+        // What is found counts, whatever else there is.
+        _ => Ok(check.found),
+    }
 }
 
 /// Where the check is in the value.
@@ -132,7 +135,11 @@ impl<'s> Check<'s> {
     /// Notes the rule if it is broken.
     fn verdict(&mut self, follows: bool, at: &Path<'_>, rule: impl FnOnce() -> String) -> bool {
         if !follows && !self.is_done() {
-            self.found.push(Violation { path: at.steps(), rule: rule() });
+            let violation = Violation { path: at.steps(), rule: rule() };
+            // Two schemas may say the same.
+            if !self.found.contains(&violation) {
+                self.found.push(violation);
+            }
         }
         follows
     }

@@ -70,6 +70,14 @@ pub enum Step {
     Index(usize),
 }
 
+/// How much text a schema counts as, for [`one_at_a_time`](crate::memory_budget::one_at_a_time): regular expressions
+/// take far more memory than their text.
+#[must_use]
+pub fn weight(schema: &RawObject) -> usize {
+    let text = schema.text();
+    if text.contains("pattern") { usize::MAX } else { text.len() }
+}
+
 impl Schema {
     /// Reads a schema. `room` is the room for its regular expressions, in bytes. What they take is subtracted.
     ///

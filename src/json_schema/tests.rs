@@ -373,6 +373,15 @@ fn large_parameters_are_decided() {
 }
 
 #[test]
+fn a_violation_that_is_found_counts_although_the_check_does_not_end() {
+    let schema = json!({"properties": {"size": {"maximum": 1}, "text": {"pattern": "^(a+)+$"}}});
+    let value = json!({"size": 2, "text": "a".repeat(2 << 20)});
+    assert_eq!(broken(schema, &value), ["/size must be at most 1 (maximum)"]);
+    let twice = json!({"allOf": [{"maximum": 1}, {"maximum": 1}]});
+    assert_eq!(broken(twice, &json!(2)), [" must be at most 1 (maximum)"]);
+}
+
+#[test]
 fn a_few_violations_are_found_in_the_order_of_the_schema_and_the_value() {
     let schema = json!({"required": ["z"], "additionalProperties": {"type": "null"}});
     let value = json!({"d": 1, "c": 1, "b": null, "a": 1, "e": 1});

@@ -42,9 +42,14 @@ async fn a_broker_that_somebody_else_wrote_is_served_well() {
     assert_eq!(content["port"], "5432");
     assert!(content["uri"].as_str().unwrap().starts_with("postgresql://"), "the Secret has no URI");
 
-    // A refusal names what is wrong, and goes with it.
+    // Its schemas are enforced, and without them a refusal names what is wrong, and goes with it.
     let patch = |timeout: i64| json!({ "spec": { "parameters": { "statement_timeout_ms": timeout } } });
     bob.edit(INSTANCE, "db", patch(-1)).await.unwrap();
+    let words = ["spec.parameters.statement_timeout_ms: must be at least 0 (minimum)"];
+    case.says(INSTANCE, "db", "ErrorWithParameters", &words).await;
+    let off =
+        json!({ "metadata": { "annotations": { "servicecatalog.k8s.io/validate-parameters": "false" } } });
+    case.hand.edit(CLUSTER_BROKER, "third-party", off).await.unwrap();
     case.failed(INSTANCE, "db", &["statement_timeout_ms must be"]).await;
     bob.edit(INSTANCE, "db", patch(2000)).await.unwrap();
     case.ready(INSTANCE, "db").await;

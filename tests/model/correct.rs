@@ -88,6 +88,11 @@ fn an_instance_survives_the_coming_and_going_of_what_it_needs() {
 }
 
 #[test]
+fn an_instance_survives_schemas_that_change() {
+    check::<InstanceReconciler>(Surroundings::default(), &[Schemas, Edit, ChangePlan, Delete]);
+}
+
+#[test]
 fn an_instance_survives_a_broker_that_takes_for_ever() {
     check::<InstanceReconciler>(Surroundings::default(), &[Age, Edit, Delete]);
 }
@@ -116,6 +121,11 @@ fn a_binding_survives_another_replica_that_stays_behind() {
 #[test]
 fn a_binding_survives_the_coming_and_going_of_what_it_needs() {
     check::<BindingReconciler>(Surroundings::default(), &[Class, Parameters, Broker, Instance, Delete]);
+}
+
+#[test]
+fn a_binding_survives_schemas_that_change() {
+    check::<BindingReconciler>(Surroundings::default(), &[Schemas, LoseSecret, Delete]);
 }
 
 #[test]

@@ -68,10 +68,19 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         bindings_retrievable: around.retrievable,
         context_updatable: true,
         default_parameters: [None, None],
-        schemas: ParameterSchemas::default(),
+        schemas: schemas(around),
         removed: None,
         broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },
     })
+}
+
+/// The schemas of the plan now.
+fn schemas(around: &Surroundings) -> ParameterSchemas {
+    let nothing = || json!({ "maxProperties": 0 }).as_object().cloned().map(Into::into);
+    match around.strict {
+        true => ParameterSchemas { provision: nothing(), update: nothing(), bind: nothing() },
+        false => ParameterSchemas::default(),
+    }
 }
 
 /// The parameters in the spec, as they are merged.

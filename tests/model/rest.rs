@@ -53,6 +53,7 @@ pub fn comes_to_rest<M: Subject>(
 fn mend(around: &mut Surroundings) {
     around.unresolved = false;
     around.bad_parameters = false;
+    around.strict = false;
     around.broker_gone = false;
     around.bound = false;
     around.instance = Instance::Ready;

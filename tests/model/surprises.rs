@@ -37,6 +37,8 @@ pub struct Surroundings {
     pub unresolved: bool,
     /// A parameter Secret is not there.
     pub bad_parameters: bool,
+    /// The schemas of the plan allow nothing.
+    pub strict: bool,
     /// The broker object is not there.
     pub broker_gone: bool,
     /// The user has given an id of their own.
@@ -124,6 +126,8 @@ pub enum Surprise {
     Class,
     /// A parameter Secret comes or goes.
     Parameters,
+    /// The schemas of the plan become strict, or allow everything again.
+    Schemas,
     /// The broker object comes or goes.
     Broker,
     /// Bindings of the instance come or go.
@@ -153,6 +157,7 @@ pub const ALL: &[Surprise] = &[
     Surprise::Delete,
     Surprise::Class,
     Surprise::Parameters,
+    Surprise::Schemas,
     Surprise::Broker,
     Surprise::Bindings,
     Surprise::Instance,
@@ -210,6 +215,7 @@ fn happen<M: Subject>(state: &State<M::Status>, surprise: Surprise) -> Option<St
         Surprise::Parameters => {
             change("a parameter Secret comes or goes", &|around| around.bad_parameters ^= true)
         }
+        Surprise::Schemas => change("the schemas of the plan change", &|around| around.strict ^= true),
         Surprise::Broker => change("the broker object comes or goes", &|around| around.broker_gone ^= true),
         // A binding that comes when its instance is being deleted is not bound.
         Surprise::Bindings if !M::HAS_SECRET && (around.bound || !around.deleted) => {

@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     json::RawObject,
-    json_schema::{MAX_ROOM, Schema},
+    json_schema::{MAX_ROOM, Schema, weight},
+    memory_budget::one_at_a_time,
     osb::sanitize,
 };
 
@@ -151,7 +152,7 @@ impl<'s> Findings<'s> {
             return None;
         }
         let mut left = MAX_ROOM;
-        let unusable = Schema::compile(schema, &mut left).err();
+        let unusable = one_at_a_time(weight(schema), || Schema::compile(schema, &mut left).err());
         self.room -= MAX_ROOM - left;
         let why = unusable.map(|why| sanitize::quote(&why.to_string(), self.secrets, REASON));
         self.schemas.insert(hash, why.clone());
