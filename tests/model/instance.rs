@@ -77,9 +77,10 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
 /// The schemas of the plan now.
 fn schemas(around: &Surroundings) -> ParameterSchemas {
     let nothing = || json!({ "maxProperties": 0 }).as_object().cloned().map(Into::into);
-    match around.strict {
-        true => ParameterSchemas { provision: nothing(), update: nothing(), bind: nothing() },
-        false => ParameterSchemas::default(),
+    if around.strict {
+        ParameterSchemas { provision: nothing(), update: nothing(), bind: nothing() }
+    } else {
+        ParameterSchemas::default()
     }
 }
 
