@@ -2,8 +2,9 @@
 //!
 //! The schemas come from brokers and the values from users, and neither are trusted. A schema of one KiB can ask for
 //! more steps than anybody can wait for: `$ref`s that double at each level, patterns that backtrack. So a schema is
-//! read within limits ([`Schema::compile`]), and each check has a number of steps ([`Schema::check`]). No
-//! library has such a number, and so the rules are here. The module never follows a reference to another document.
+//! read within limits ([`Schema::compile`]), and each check has a number of steps ([`Schema::check`]). The crate
+//! `jsonschema` has no such number: with 0.61.2, a schema of 150 bytes and a value of 20 levels took more than 2 GB. So
+//! the rules are here. The module never follows a reference to another document.
 //!
 //! It knows the keywords of the drafts 4, 6, 7, 2019-09 and 2020-12. `$schema` says which of them a schema has; without
 //! it all of them count. A schema with a keyword that cannot be checked is [`Unusable`] as a whole, because half of
