@@ -8,7 +8,7 @@
 //! | `finalizer` | adds the finalizer to the CREATE of the user, which saves the operator a write for each object |
 //! | `…-user` | sets `spec.userInfo` to the requesting user, and ignores the value in the request |
 //! | `servicebinding-secret-name` | sets an empty `secretName` to the name of the binding |
-//! | `servicebinding-spec` | restores the spec of a binding, because it is immutable |
+//! | `servicebinding-spec` | restores the spec of a binding, because all of it but `deletionPolicy` is immutable |
 //! | `…-owner` | restores the names of the broker and the class in a class or plan |
 //! | `…-requests` | keeps `relistRequests` and `updateRequests` if a Go client sends the zero value |
 //! | `…-newer-fields`, `…-dropped-fields` | keep fields that clients of v0.3 do not know |
@@ -20,6 +20,7 @@
 //! | `serviceinstance-one-editor-at-a-time` | refuses an edit while an edit by another user waits for the broker |
 //! | `…-secrets` | refuses a spec that names a Secret which the requesting user may not read |
 //! | `…-address` | refuses another address of a broker from a user who may not read the Secrets that could be sent there |
+//! | `…-prevented-deletion` | refuses the deletion of an object whose `deletionPolicy` is `Prevent` |
 //! | `servicebinding-secret-creation` | refuses a binding of a user who may not create Secrets |
 //!
 //! The first six, `…-newer-fields`, `…-operator-fields` and `kept-finalizer` are `MutatingAdmissionPolicy`
@@ -193,13 +194,19 @@ mod tests {
         }
     }
 
-    /// A policy must not block a deletion, and no policy records the user who deletes.
+    /// No other policy may block a deletion, and no policy records the user who deletes.
     // v0.3 F14
     #[test]
-    fn no_policy_matches_a_deletion() {
+    fn a_deletion_is_refused_only_where_its_object_says_so() {
         for Policy { documents, topic } in policies(OPERATOR) {
             for rule in documents[0]["spec"]["matchConstraints"]["resourceRules"].as_array().expect("rules") {
                 let operations = rule["operations"].as_array().expect("operations");
+                if topic.ends_with("-prevented-deletion") {
+                    let condition = documents[0]["spec"]["matchConditions"].to_string();
+                    assert!(condition.contains("oldObject.spec.deletionPolicy == 'Prevent'"), "{condition}");
+                    assert_eq!(rule["operations"], json!(["DELETE"]));
+                    continue;
+                }
                 let known = operations.iter().all(|operation| operation == "CREATE" || operation == "UPDATE");
                 assert!(known && !operations.is_empty(), "{topic}: {rule}");
             }

@@ -49,12 +49,11 @@ pub(super) fn edited_instance() -> String {
 /// CEL: whether the request makes the operator send a request for a binding to its broker.
 ///
 /// `secretName` and `externalID` do not count. A CEL rule of the definition allows `secretName` to be set once,
-/// and another policy refuses another `externalID`.
+/// and another policy refuses another `externalID`. `deletionPolicy` is no matter of the broker.
 pub(super) fn edited_binding() -> String {
+    const FREE: [&str; 4] = ["userInfo", "secretName", "externalID", "deletionPolicy"];
     let changed = cel::spec_fields("servicebindings").into_iter();
-    let changed = changed
-        .filter(|field| !["userInfo", "secretName", "externalID"].contains(&field.name.as_str()))
-        .map(|field| field.changed());
+    let changed = changed.filter(|field| !FREE.contains(&field.name.as_str())).map(|field| field.changed());
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
 
@@ -129,16 +128,23 @@ fn secret_name() -> Policy {
     )
 }
 
-/// The spec of a binding is immutable. As in v0.3, an UPDATE with another spec is no error and does not
-/// change the spec. So a client that replaces whole objects removes no field that it does not know.
+/// The spec of a binding is immutable, except for `deletionPolicy`. As in v0.3, an UPDATE with another spec is no
+/// error and does not change the spec. So a client that replaces whole objects removes no field that it does not
+/// know.
 fn binding_spec() -> Policy {
+    let policy_given = cel::given("object", &["spec", "deletionPolicy"], 0);
     policy(
         "servicebinding-spec",
         &["servicebindings"],
         &["UPDATE"],
         &[("spec-changed".into(), "!has(object.spec) || object.spec != oldObject.spec".into())],
         &[],
-        "[JSONPatch{op: 'add', path: '/spec', value: oldObject.spec}]",
+        &format!(
+            "[JSONPatch{{op: 'add', path: '/spec', value: oldObject.spec}}]\n\
+             + ({policy_given}\n\
+             ? [JSONPatch{{op: 'add', path: '/spec/deletionPolicy', value: object.spec.deletionPolicy}}]\n\
+             : [])"
+        ),
     )
 }
 

@@ -2,16 +2,17 @@
 //! example) reads an object and writes back only the fields of its own types. So if an UPDATE does not have
 //! such a field, the policies keep it. An UPDATE can change the field, but not remove it.
 //!
-//! At present there is no such field, and so no such policy: see [`HARMLESS`]. Bindings need none, because
-//! another policy restores their whole spec.
+//! Such a field is `deletionPolicy`. [`HARMLESS`] has those that may be lost. Of a binding another mutating policy
+//! restores the whole spec.
 
 use serde_json::json;
 
 use super::{Policy, cel, mutating, validating};
 
 /// The kinds whose objects clients of v0.3 replace: topic, resource, and the fields that these clients know.
-const KNOWN: [(&str, &str, &[&str]); 3] = [
+const KNOWN: [(&str, &str, &[&str]); 4] = [
     ("serviceinstance", "serviceinstances", &INSTANCE),
+    ("servicebinding", "servicebindings", &BINDING),
     ("clusterservicebroker", "clusterservicebrokers", &BROKER),
     ("servicebroker", "servicebrokers", &BROKER),
 ];
@@ -38,6 +39,16 @@ const INSTANCE: [&str; 21] = [
     "externalID",
     "userInfo",
     "updateRequests",
+];
+
+const BINDING: [&str; 7] = [
+    "instanceRef",
+    "parameters",
+    "parametersFrom",
+    "secretName",
+    "secretTransforms",
+    "externalID",
+    "userInfo",
 ];
 
 /// Fields that clients of v0.3 do not know and may remove: an absent field means no change.

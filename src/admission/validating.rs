@@ -29,6 +29,8 @@ pub(super) fn all() -> Vec<Policy> {
         instance_secrets(),
         binding_secrets(),
         binding_secret_creation(),
+        prevented_deletion("serviceinstance-prevented-deletion", "serviceinstances", "instance"),
+        prevented_deletion("servicebinding-prevented-deletion", "servicebindings", "binding"),
     ]
 }
 
@@ -49,6 +51,26 @@ fn forged_user(topic: &str, plural: &str, edited: &str) -> Policy {
         &[json!({
             "expression": rule,
             "message": "spec.userInfo is not the requesting user: remove it from the request, the API server sets it",
+            "reason": "Forbidden",
+        })],
+    )
+}
+
+/// `deletionPolicy: Prevent`. It stops whoever deletes, also the controllers of namespaces and of owners.
+fn prevented_deletion(topic: &str, plural: &str, noun: &str) -> Policy {
+    let given = cel::given("oldObject", &["spec", "deletionPolicy"], 0);
+    policy(
+        topic,
+        plural,
+        &["DELETE"],
+        &[("is-prevented".into(), format!("{given} && oldObject.spec.deletionPolicy == 'Prevent'"))],
+        &[],
+        &[json!({
+            "expression": "false",
+            "message": format!(
+                "spec.deletionPolicy is Prevent: set it to Delete to delete the {noun} at the broker too, or to Retain to keep it \
+                 there, and then delete the object"
+            ),
             "reason": "Forbidden",
         })],
     )

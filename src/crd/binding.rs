@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, UserInfo,
-    common::{LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
+    common::{DeletionPolicy, LocalObjectReference, ObjectReference, ParametersFromSource, ResolvedOffering},
     condition::Conditioned,
     defects::Defects,
     definition::{self, Column, text, wide},
@@ -74,6 +74,11 @@ pub struct ServiceBindingSpec {
     /// The user who created the binding. An admission policy writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,
+    /// What happens when this object is deleted. `Delete`, the default: the operator deletes the binding at the
+    /// broker. `Retain`: the binding stays at the broker, and an Event names its id. `Prevent`: the API server
+    /// refuses the deletion. It can be changed at any time, but not removed.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeletionPolicy::is_delete")]
+    pub deletion_policy: DeletionPolicy,
     /// The parts of the object that cannot be read. They are not part of the API.
     #[serde(skip)]
     pub defects: Option<Arc<Defects>>,

@@ -62,6 +62,25 @@ pub struct ParametersFromSource {
     pub secret_key_ref: SecretKeyReference,
 }
 
+/// What happens at the broker when an object is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionPolicy {
+    /// The operator deletes the resource at the broker.
+    #[default]
+    Delete,
+    /// The operator lets the object go, and the resource stays at the broker.
+    Retain,
+    /// The API server refuses the deletion.
+    Prevent,
+}
+
+impl DeletionPolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    pub(super) fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete)
+    }
+}
+
 /// The user who created an object or last changed its spec, as the API server authenticated them. An
 /// admission policy writes it, and a request cannot set it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

@@ -14,7 +14,7 @@ pub use status::{
 
 use super::{
     UserInfo,
-    common::{LocalObjectReference, ParametersFromSource},
+    common::{DeletionPolicy, LocalObjectReference, ParametersFromSource},
     defects::Defects,
     definition::{self, Column, text, wide},
     rule,
@@ -97,6 +97,11 @@ pub struct ServiceInstanceSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub update_requests: i64,
+    /// What happens when this object is deleted. `Delete`, the default: the operator deletes the instance at the
+    /// broker. `Retain`: the instance stays at the broker, and an Event names its id. `Prevent`: the API server
+    /// refuses the deletion. It can be changed at any time, but not removed.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeletionPolicy::is_delete")]
+    pub deletion_policy: DeletionPolicy,
     /// The parts of the object that cannot be read. They are not part of the API.
     #[serde(skip)]
     pub defects: Option<Arc<Defects>>,

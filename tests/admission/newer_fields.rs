@@ -1,5 +1,5 @@
-//! Fields that old clients do not know. The spec may have none at present, so one that it has plays the part, in a namespace
-//! of its own, with the policies that a new field would have.
+//! Fields that old clients do not know. Fields of all types play the part, in a namespace of its own, with the policies that
+//! such a field would have.
 
 use kube::api::PostParams;
 use serde_json::{Value, json};

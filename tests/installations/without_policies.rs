@@ -85,7 +85,8 @@ async fn a_namespace_with_everything_in_it_ends_cleanly() {
 async fn what_no_policy_puts_back_is_refused() {
     let case = Case::namespaced(stage().await, "put-back").await;
     case.provide("db", json!({})).await;
-    case.connect("app", "db", json!({ "parameters": { "role": "reader" } })).await;
+    let spec = json!({ "parameters": { "role": "reader" }, "deletionPolicy": "Retain" });
+    case.connect("app", "db", spec).await;
     let transforms = json!([{ "removeKey": { "key": "k" } }]);
     for (spec, because) in [
         (
@@ -97,10 +98,17 @@ async fn what_no_policy_puts_back_is_refused() {
         (json!({ "instanceRef": { "name": "x" } }), "instanceRef is immutable"),
         (json!({ "externalID": "x" }), "externalID is immutable"),
         (json!({ "externalID": "" }), "externalID is immutable"),
+        (json!({ "deletionPolicy": null }), "spec.deletionPolicy can be changed, but not removed"),
     ] {
         let said = case.hand.edit(BINDING, "app", json!({ "spec": spec })).await.unwrap_err().to_string();
         assert!(said.contains(because), "{spec}: {said}");
     }
+    case.edit(BINDING, "app", json!({ "deletionPolicy": "Delete" })).await;
+    case.edit(INSTANCE, "db", json!({ "deletionPolicy": "Retain" })).await;
+    let dropped = json!({ "spec": { "deletionPolicy": null } });
+    let said = case.hand.edit(INSTANCE, "db", dropped).await.unwrap_err().to_string();
+    assert!(said.contains("spec.deletionPolicy can be changed, but not removed"), "{said}");
+    case.edit(INSTANCE, "db", json!({ "deletionPolicy": "Delete" })).await;
     // Zero values are what a Go client makes of nothing.
     let zeros = json!({ "parametersFrom": null, "secretTransforms": [] });
     case.edit(BINDING, "app", zeros).await;

@@ -123,7 +123,7 @@ async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
     case.provide("db", json!({})).await;
     case.hand.secret("p", json!({ "json": "{\"lifetime\": 1}" })).await.unwrap();
     let spec = json!({
-        "externalID": "b-1", "parameters": { "role": "reader", "deep": [{ "a": null }] },
+        "deletionPolicy": "Prevent", "externalID": "b-1", "parameters": { "role": "reader", "deep": [{ "a": null }] },
         "parametersFrom": [{ "secretKeyRef": { "name": "p", "key": "json" } }],
         "secretTransforms": [
             { "addKey": { "key": "k", "stringValue": "v" } }, { "renameKey": { "from": "k", "to": "l" } },
@@ -139,6 +139,7 @@ async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
     assert_eq!(after["status"], before["status"]);
     assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"]);
     assert_eq!(case.content("app").await["l"], "v");
+    case.edit(BINDING, "app", json!({ "deletionPolicy": "Delete" })).await;
     case.finish().await;
 }
 

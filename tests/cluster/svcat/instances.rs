@@ -137,7 +137,10 @@ async fn a_refusal_for_good_ends_the_waiting_and_a_touch_begins_anew() {
 async fn touched(case: Case) {
     let svcat = Svcat(&case);
     let id = case.unique("taken-over");
-    case.provide("db", json!({ "externalID": id, "parameters": { "deep": { "a": [1, null] } } })).await;
+    let spec = json!({
+        "externalID": id, "parameters": { "deep": { "a": [1, null] } }, "deletionPolicy": "Prevent",
+    });
+    case.provide("db", spec).await;
     case.hand
         .edit(INSTANCE, "db", json!({ "metadata": { "annotations": { "kept": "yes" } } }))
         .await
@@ -164,6 +167,7 @@ async fn touched(case: Case) {
     let updates = case.broker.requests_of(Operation::Update);
     assert_eq!(updates.len(), 1);
     assert!(is(&svcat.replace(INSTANCE, &before).await.unwrap_err(), 409));
+    case.edit(INSTANCE, "db", json!({ "deletionPolicy": "Delete" })).await;
     case.finish().await;
 }
 
