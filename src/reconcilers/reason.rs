@@ -96,6 +96,10 @@ reasons! {
     Unreadable,
 
     // Both
+    /// `spec.deletionPolicy` is `Prevent`, and the object is being deleted.
+    DeletionPrevented,
+    /// `spec.deletionPolicy` is `Retain`: the object goes, and what the broker has stays.
+    Retained,
     /// A person has removed the finalizer.
     Abandoned,
     /// The object was restored from another cluster.

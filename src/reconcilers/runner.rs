@@ -508,7 +508,7 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
     async fn write_finalizer_removal(&self, object: &R::Object) -> Result<Option<R::Object>, ReconcileError> {
         let mut released = writes::remove_finalizer(self.context, object).await;
         if released.as_ref().is_err_and(ReconcileError::is_conflict) {
-            // A user has edited the object. The broker still holds nothing for it.
+            // A user has edited the object. What the broker holds for it is as it was.
             released = match writes::reread(self.context, object).await? {
                 Some(present) => writes::remove_finalizer(self.context, &present).await,
                 None => Ok(None),

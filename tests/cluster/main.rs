@@ -29,6 +29,7 @@ mod metrics;
 mod references;
 mod refused_entries;
 mod restore;
+mod retained;
 mod samples;
 mod schemas;
 mod successors;

@@ -8,6 +8,7 @@
 
 mod early;
 mod policies;
+mod prevented;
 mod restored;
 mod settings;
 mod unreadable;

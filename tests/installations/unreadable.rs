@@ -20,6 +20,7 @@ async fn namespaced(namespace: &str) -> Case {
     static INSTALLATION: Installation = Installation::new(OPERATOR, &[WITH_POLICIES], &[]);
     let case = Case::namespaced(INSTALLATION.stage().await, namespace).await;
     widen(&case, INSTANCE, "parameters");
+    widen(&case, INSTANCE, "deletionPolicy");
     widen(&case, BROKER, "caBundle");
     case
 }
@@ -103,4 +104,19 @@ async fn a_broker_that_cannot_be_read_gets_no_request_and_ends_with_its_namespac
     case.gone(BROKER, "unreadable-broker").await;
     case.gone(NAMESPACE, "unreadable-broker").await;
     case.audit();
+}
+
+/// It may be one that a later version knows.
+#[tokio::test]
+async fn an_instance_whose_deletion_policy_cannot_be_read_stays_at_its_broker() {
+    let case = namespaced("unreadable-policy").await;
+    case.provide("db", json!({})).await;
+    spoil(&case, INSTANCE, "db", json!({ "deletionPolicy": "Archive" })).await;
+    case.says(INSTANCE, "db", "Unreadable", &["spec.deletionPolicy", "Archive"]).await;
+    case.delete(INSTANCE, "db").await;
+    case.says(INSTANCE, "db", "Unreadable", &["set spec.deletionPolicy to Delete or Retain"]).await;
+    assert!(case.broker.requests_of(Operation::Deprovision).is_empty());
+    case.edit(INSTANCE, "db", json!({ "deletionPolicy": "Delete" })).await;
+    case.gone(INSTANCE, "db").await;
+    case.finish().await;
 }

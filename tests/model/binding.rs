@@ -91,6 +91,7 @@ impl Subject for BindingReconciler {
             instance_ref: LocalObjectReference { name: "name".into() },
             parameters: specified(around),
             external_id: external_id(around),
+            deletion_policy: around.policy,
             secret_name: around.carried.field("secretName", String::new()),
             ..ServiceBindingSpec::default()
         };

@@ -1,6 +1,9 @@
 //! The machines as they are: nothing breaks within reach.
 
-use service_catalog::reconcilers::{binding::BindingReconciler, instance::InstanceReconciler};
+use service_catalog::{
+    crd::common::DeletionPolicy::{self, Prevent, Retain},
+    reconcilers::{binding::BindingReconciler, instance::InstanceReconciler},
+};
 
 use crate::{
     subject::{Operator, Subject},
@@ -47,6 +50,28 @@ fn own_id() -> Surroundings {
 
 fn retrievable() -> Surroundings {
     Surroundings { retrievable: true, ..Surroundings::default() }
+}
+
+fn with_policy(policy: DeletionPolicy, start: Surroundings) -> Surroundings {
+    Surroundings { policy, ..start }
+}
+
+#[test]
+fn an_instance_that_is_retained_survives_answers_crashes_and_deletion() {
+    check::<InstanceReconciler>(with_policy(Retain, Surroundings::default()), &[Edit, Delete, Restart]);
+    check::<InstanceReconciler>(with_policy(Retain, own_id()), &[Edit, Delete, Restart]);
+}
+
+#[test]
+fn a_binding_that_is_retained_survives_answers_crashes_and_deletion() {
+    check::<BindingReconciler>(with_policy(Retain, retrievable()), &[LoseSecret, Delete, Restart]);
+    check::<BindingReconciler>(with_policy(Retain, own_id()), &[LoseSecret, Delete, Restart]);
+}
+
+#[test]
+fn changes_of_the_deletion_policy_are_survived_at_any_time() {
+    check::<InstanceReconciler>(with_policy(Prevent, Surroundings::default()), &[Policy, Edit, Delete]);
+    check::<BindingReconciler>(with_policy(Prevent, Surroundings::default()), &[Policy, Delete]);
 }
 
 #[test]

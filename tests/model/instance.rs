@@ -121,7 +121,7 @@ pub fn metadata(name: &str, uid: &str, around: &Surroundings, now: Timestamp) ->
 
 /// How often the spec was changed, by the user or by the operator.
 pub fn generation(around: &Surroundings) -> i64 {
-    1 + i64::from(around.edits) + around.carried.changes
+    1 + i64::from(around.edits) + i64::from(around.policy_changes) + around.carried.changes
 }
 
 /// The id in the spec.
@@ -153,6 +153,7 @@ fn object(status: &ServiceInstanceStatus, around: &Surroundings, now: Timestamp)
         parameters: specified(around),
         update_requests: i64::from(around.update_requests),
         external_id: external_id(around),
+        deletion_policy: around.policy,
         cluster_service_class_ref: around.carried.field("clusterServiceClassRef", None),
         cluster_service_plan_ref: around.carried.field("clusterServicePlanRef", None),
         ..ServiceInstanceSpec::default()

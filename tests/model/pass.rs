@@ -206,7 +206,7 @@ impl<M: Subject> Walker<'_, M> {
     }
 
     fn release(&mut self, state: &State<M::Status>, eyes: &Eyes<'_, M::Status>) -> Found<M::Status> {
-        self.judge(rules::nothing_left(state, eyes.around.deleted), state)?;
+        self.judge(rules::nothing_left(state, eyes.around, &M::standing(&eyes.status).id), state)?;
         self.seen.released += 1;
         Ok(vec![After::Released])
     }
@@ -222,6 +222,7 @@ impl<M: Subject> Walker<'_, M> {
         let request = M::request(&eyes.status, call);
         let kept = rules::asking::<M>(state, &request, announced);
         self.judge(kept, &state.then(format!("{:?}", request.kind)))?;
+        self.judge(rules::policy_holds::<M>(&request, eyes.around, &M::standing(&eyes.status)), state)?;
         self.seen.requests += 1;
         let mut next = vec![];
         for answer in self.answers(state, eyes, &request) {

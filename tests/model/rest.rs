@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use service_catalog::reconcilers::reconciler::{Step, Wait};
+use service_catalog::{
+    crd::common::DeletionPolicy,
+    reconcilers::reconciler::{Step, Wait},
+};
 
 use crate::{
     broker::{Answer, Kind, Request},
@@ -91,6 +94,7 @@ pub fn undoing<M: Subject>(operator: &Operator<M>, announced: &State<M::Status>)
     state.forget();
     mend(&mut state.around);
     (state.around.deleted, state.around.unresolved) = (true, true);
+    state.around.policy = DeletionPolicy::Delete;
     state.around.instance = Instance::Gone;
     for _ in 0..8 {
         let observed = M::observed(&state.status, &state.around, state.memory, state.now);

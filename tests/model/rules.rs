@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use service_catalog::reconcilers::settings::ReconcileSettings;
+use service_catalog::{crd::common::DeletionPolicy, reconcilers::settings::ReconcileSettings};
 
 use crate::{
     broker::{Content, Kind, Ledger, Request},
@@ -36,6 +36,7 @@ pub enum Rule {
     NoHaste,
     LeftAlone,
     NothingLeft,
+    PolicyHolds,
     ReleasesOnlyWhatIsDeleted,
     ReadyIsTrue,
     SecretFirst,
@@ -216,11 +217,29 @@ pub fn undoable(create: &Request, found: Option<&Request>) -> Kept {
     keep(Rule::Undoable, holds, || format!("{create:?} could be undone only by {found:?}"))
 }
 
-/// I1, I4, I11: the finalizer goes when the broker has nothing, and nothing can come any more.
-pub fn nothing_left<S>(state: &State<S>, deleted: bool) -> Kept {
-    keep(Rule::ReleasesOnlyWhatIsDeleted, deleted, || "lets go of an object that is to exist".to_owned())?;
-    let left = state.broker.ours(state.now);
+/// I1, I4, I11: the finalizer goes when the broker has nothing, and nothing can come any more. What is to be retained is
+/// there, or has an id that the user gave. `seen`: what the operator has seen, and `id` the id in use then.
+pub fn nothing_left<S>(state: &State<S>, seen: &Surroundings, id: &str) -> Kept {
+    keep(Rule::ReleasesOnlyWhatIsDeleted, seen.deleted, || {
+        "lets go of an object that is to exist".to_owned()
+    })?;
+    let may_stay = seen.policy == DeletionPolicy::Retain && (seen.external_id || state.broker.holds(id));
+    let mut left = state.broker.ours(state.now);
+    left.retain(|left| !(may_stay && *left == id));
     keep(Rule::NothingLeft, left.is_empty(), || format!("leaves {left:?} behind"))
+}
+
+/// What the broker has acknowledged is not deleted if it is to be retained, and nothing is if that is prevented.
+pub fn policy_holds<M: Subject>(request: &Request, seen: &Surroundings, standing: &Standing) -> Kept {
+    let deletes = request.kind == Kind::Delete { mitigation: false };
+    // An unbind has the properties of a bind that may not be acknowledged.
+    let is_acknowledged = standing.is_ready || (!M::HAS_SECRET && standing.acknowledged.is_some());
+    let holds = match seen.policy {
+        DeletionPolicy::Delete => true,
+        DeletionPolicy::Retain => !(deletes && is_acknowledged),
+        DeletionPolicy::Prevent => !deletes,
+    };
+    keep(Rule::PolicyHolds, holds, || format!("{request:?} against {:?}", seen.policy))
 }
 
 /// What the operator fills in is filled in once.
@@ -317,6 +336,10 @@ pub fn at_rest<M: Subject>(state: &State<M::Status>) -> Kept {
     let text =
         || serde_json::to_value(&state.status).map_or_else(|_| String::new(), |it: Value| it.to_string());
     if state.around.deleted {
+        let is_prevented = state.around.policy == DeletionPolicy::Prevent;
+        if is_prevented && standing.says_why && !standing.is_ready {
+            return Ok(());
+        }
         return broken(format!("rests although the object is to go: {}", text()));
     }
     let ours = state.broker.ours(state.now);

@@ -9,7 +9,7 @@ use std::{
 use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use service_catalog::crd::INTENT_ANNOTATION;
+use service_catalog::crd::{INTENT_ANNOTATION, common::DeletionPolicy};
 
 use crate::{state::State, subject::Subject};
 
@@ -33,6 +33,10 @@ pub struct Surroundings {
     pub other_annotations: bool,
     /// The object is being deleted.
     pub deleted: bool,
+    /// What the user wants to happen at the broker when the object is deleted.
+    pub policy: DeletionPolicy,
+    /// How often the user has changed that.
+    pub policy_changes: u8,
     /// The class is not there.
     pub unresolved: bool,
     /// A parameter Secret is not there.
@@ -122,6 +126,8 @@ pub enum Surprise {
     /// The user changes the plan, or changes it back.
     ChangePlan,
     Delete,
+    /// The user changes the deletion policy, also while the object is being deleted.
+    Policy,
     /// The class comes or goes.
     Class,
     /// A parameter Secret comes or goes.
@@ -155,6 +161,7 @@ pub const ALL: &[Surprise] = &[
     Surprise::Edit,
     Surprise::ChangePlan,
     Surprise::Delete,
+    Surprise::Policy,
     Surprise::Class,
     Surprise::Parameters,
     Surprise::Schemas,
@@ -210,6 +217,16 @@ fn happen<M: Subject>(state: &State<M::Status>, surprise: Surprise) -> Option<St
         }
         Surprise::Delete if !around.deleted => {
             change("the user deletes the object", &|around| around.deleted = true)
+        }
+        Surprise::Policy if around.policy_changes < EDITS => {
+            change("the user changes the deletion policy", &|around| {
+                around.policy_changes += 1;
+                around.policy = match around.policy {
+                    DeletionPolicy::Delete => DeletionPolicy::Retain,
+                    DeletionPolicy::Retain => DeletionPolicy::Prevent,
+                    DeletionPolicy::Prevent => DeletionPolicy::Delete,
+                };
+            })
         }
         Surprise::Class => change("the class comes or goes", &|around| around.unresolved ^= true),
         Surprise::Parameters => {

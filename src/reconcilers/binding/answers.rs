@@ -8,7 +8,9 @@ use super::{
     phase::BindingAction,
     plan::is_retrievable,
     secret::{self, SecretState, no_credentials},
-    status::{BINDING, PUT_RIGHT, bind_had_no_effect, credentials_lost, injected, not_injected, ready},
+    status::{
+        BINDING, PUT_RIGHT, bind_had_no_effect, bound, credentials_lost, injected, not_injected, ready,
+    },
 };
 use crate::{
     crd::{
@@ -26,6 +28,7 @@ use crate::{
             AfterAnswer, Call, Phase,
             answers::{AnswerHooks, should_record},
             call::RequestHooks as _,
+            deletion_policy::awaits_end,
             plan::polling_deadline,
             status::{
                 back_off, failed, failed_with_orphan, has_taken_too_long, is_repeated, start_mitigation,
@@ -60,7 +63,11 @@ impl AnswerHooks for Binding {
     /// object is being deleted.
     fn operation_succeeded(view: &BindingView<'_>, BindingAction::Bind: BindingAction) -> AfterAnswer<Self> {
         if view.is_being_deleted() {
-            return Next::Record(switch_to_deletion(view, "The binding has been created"));
+            return Next::Record(if awaits_end(view) {
+                bound(view)
+            } else {
+                switch_to_deletion(view, "The binding has been created")
+            });
         }
         match Self::recorded_target(view) {
             Some((address, target)) => Next::Call(Call::Request(address, BindingRequest::Fetch(target))),

@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     crd::{
-        ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, binding::BindingProperties,
+        ServiceBinding, ServiceBindingSpec, ServiceBindingStatus,
+        binding::{BindingOperation, BindingProperties},
         common::ResolvedOffering,
     },
     json::RawObject,
@@ -109,6 +110,7 @@ impl BrokerResource for Binding {
             external_id: &object.spec.external_id,
             user_info: object.spec.user_info.as_ref(),
             parameters_from: &object.spec.parameters_from,
+            deletion_policy: object.spec.deletion_policy,
         }
     }
 
@@ -129,6 +131,12 @@ impl BrokerResource for Binding {
 
     fn exists(status: &ServiceBindingStatus) -> bool {
         status.external_properties.is_some()
+    }
+
+    /// An unbind has the properties of the last bind, whether the broker has acknowledged that or not.
+    fn is_acknowledged(status: &ServiceBindingStatus) -> bool {
+        let is_bind_open = status.progress.last_attempt_time.is_some();
+        Self::exists(status) && !(status.current_operation == BindingOperation::Unbind && is_bind_open)
     }
 
     fn assumed_operation(_: &ServiceBindingStatus) -> BindingAction {

@@ -19,7 +19,7 @@ use crate::{
         operation::{
             Address, Call, NextStep, Phase,
             call::RequestHooks as _,
-            obstacle,
+            deletion_policy, obstacle,
             plan::{PlanHooks, delete_regardless_at, record_ready_and_wait, wait_until},
             status::start_mitigation,
         },
@@ -85,11 +85,8 @@ impl PlanHooks for Binding {
         BindingAction::Bind: BindingAction,
         not_before: Option<Timestamp>,
     ) -> NextStep<Self> {
-        if let (Phase::RequestInFlight(..), Some(lifetime)) =
-            (view.phase, secret::written_lifetime(&view.dependencies.secret, &view.status))
-        {
-            // The broker answered, and the credentials were written. Only the status that says so was lost.
-            return Step::Record(status::ready(view, lifetime, injected(view.status.without_credentials)));
+        if let Some(written) = written(view) {
+            return Step::Record(written);
         }
         let desired = match desired_binding(view) {
             Ok(desired) => desired,
@@ -122,8 +119,16 @@ impl PlanHooks for Binding {
     /// The operator deletes the binding when no operation of the instance is in progress (OSB 2.17, "Blocking
     /// Operations"). It does not wait long for that, as the operation need not end.
     fn plan_before_deletion(view: &BindingView<'_>) -> Option<NextStep<Self>> {
+        if deletion_policy::awaits_end(view)
+            && let Some(written) = written(view)
+        {
+            // It is to be retained, and somebody may use the credentials.
+            return Some(Step::Record(written));
+        }
         let at = delete_regardless_at(view);
-        if !view.dependencies.is_instance_operation_in_progress() || at <= view.now {
+        let is_blocked =
+            view.dependencies.is_instance_operation_in_progress() && !deletion_policy::keeps(view);
+        if !is_blocked || at <= view.now {
             return None;
         }
         let message = format!(
@@ -149,13 +154,21 @@ impl PlanHooks for Binding {
     }
 }
 
+/// The status if the broker answered and the credentials were written, and only the status that says so was lost.
+fn written(view: &BindingView<'_>) -> Option<ServiceBindingStatus> {
+    let lifetime = secret::written_lifetime(&view.dependencies.secret, &view.status)?;
+    let is_open = matches!(view.phase, Phase::RequestInFlight(..));
+    is_open.then(|| status::ready(view, lifetime, injected(view.status.without_credentials)))
+}
+
 /// The next step when the Secret exists: the credentials may have expired.
 fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> {
     let until = lifetime::next_change(&view.status, view.now).map_or(Wait::ForChange, Wait::Until);
     match lifetime::expiry_condition(&view.status, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
-        // An object that was restored with its status can have a lower generation than its status.
-        None if view.is_true(Ready) && view.status.observed_generation <= view.generation() => {
+        // Only `deletionPolicy` can have changed, which asks for nothing. An object that was restored with its status can
+        // have a lower generation than its status. v0.3 writes no `observedGeneration`.
+        None if view.is_true(Ready) && view.status.reconciled_generation == view.generation() => {
             Step::Wait(until)
         }
         None => Step::Record(status::ready(view, lifetime, injected(view.status.without_credentials))),

@@ -147,6 +147,14 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     status
 }
 
+/// The status of a binding that is being deleted and whose bind has ended. The credentials are not needed.
+pub(super) fn bound(view: &BindingView<'_>) -> ServiceBindingStatus {
+    let mut status = view.status_copy();
+    finish_operation(&mut status);
+    status.external_properties = status.in_progress_properties.take().or(status.external_properties);
+    status
+}
+
 /// Records that this request had no effect. An earlier request may have had one.
 pub(super) fn bind_had_no_effect(mut status: ServiceBindingStatus) -> ServiceBindingStatus {
     if !status.progress.unanswered && status.external_properties.is_none() {

@@ -119,6 +119,7 @@ impl BrokerResource for Instance {
             external_id: &object.spec.external_id,
             user_info: object.spec.user_info.as_ref(),
             parameters_from: &object.spec.parameters_from,
+            deletion_policy: object.spec.deletion_policy,
         }
     }
 

@@ -11,7 +11,10 @@ use super::{
     requests, status,
 };
 use crate::{
-    crd::{ConditionStatus::False, ConditionType::Ready, ServiceInstanceStatus, condition::Conditioned as _},
+    crd::{
+        ConditionStatus::False, ConditionType::Ready, ServiceInstanceStatus, common::DeletionPolicy,
+        condition::Conditioned as _,
+    },
     reconcilers::{
         legacy,
         operation::{
@@ -73,7 +76,8 @@ impl PlanHooks for Instance {
     }
 
     /// The bindings must be deleted before their instance. The operator deletes them if the setting
-    /// `cascading_deletion` is on. Otherwise their users must delete them.
+    /// `cascading_deletion` is on, unless the policy of one of them prevents it. Otherwise their users must delete
+    /// them.
     fn plan_before_deletion(view: &InstanceView<'_>) -> Option<NextStep<Self>> {
         let bindings = &view.dependencies.bindings;
         if bindings.is_empty() {
@@ -83,6 +87,16 @@ impl PlanHooks for Instance {
         if !view.settings.cascading_deletion {
             let message = format!(
                 "All associated ServiceBindings must be removed before this ServiceInstance can be deleted: delete {names}"
+            );
+            let reason = Reason::DeprovisionBlockedByExistingCredentials;
+            return Some(record_ready_and_wait(view, (False, reason, &message), Wait::ForChange));
+        }
+        let kept = bindings.iter().filter(|binding| binding.spec.deletion_policy == DeletionPolicy::Prevent);
+        let kept = kept.map(|binding| binding.name_any()).collect::<Vec<_>>().join(", ");
+        if !kept.is_empty() {
+            let message = format!(
+                "spec.deletionPolicy of these ServiceBindings is Prevent, so the operator deletes neither this ServiceInstance nor a \
+                 ServiceBinding of it: {kept}. Set it to Delete or Retain"
             );
             let reason = Reason::DeprovisionBlockedByExistingCredentials;
             return Some(record_ready_and_wait(view, (False, reason, &message), Wait::ForChange));

@@ -3,7 +3,8 @@
 //!
 //! * [`phase`]: the state of an object at its broker. [`resource`]: what each kind defines
 //!   ([`resource::BrokerResource`]), and the decoded view that all decisions use ([`resource::View`]).
-//! * [`plan`]: the next step. [`obstacle`]: why a request cannot be sent now. [`intent`]: what is recorded
+//! * [`plan`]: the next step. [`obstacle`]: why a request cannot be sent now.
+//!   [`deletion_policy`]: what stays at the broker when an object is deleted. [`intent`]: what is recorded
 //!   before a request is sent. [`ids`]: who has an id at a broker. [`call`]: requests and answers. [`answers`]: what an answer means. [`status`]:
 //!   the statuses that are written. [`engine`]: all of this as a reconciler.
 //!
@@ -12,6 +13,7 @@
 
 pub mod answers;
 pub mod call;
+pub mod deletion_policy;
 pub mod dependencies;
 pub mod engine;
 pub mod ids;

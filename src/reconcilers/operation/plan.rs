@@ -7,6 +7,7 @@ use kube::{Resource as _, ResourceExt as _};
 use super::{
     NextStep,
     call::{Call, RequestHooks},
+    deletion_policy::{self, awaits_end, plan_kept},
     dependencies::OperationDependencies as _,
     ids::{self, IdHooks},
     intent::{self, IntendedRequest, attempt},
@@ -117,14 +118,22 @@ fn plan_unreadable<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>>
     let defects = view.object.defects()?;
     let mut message = messages::unreadable(defects);
     if view.is_being_deleted() {
-        if defects.status.is_empty() || !view.has_finalizer() {
+        let is_policy_unreadable = deletion_policy::is_unreadable(view);
+        if (defects.status.is_empty() && !is_policy_unreadable) || !view.has_finalizer() {
             return None;
         }
         let noun = R::TEXTS.noun;
-        message = format!(
-            "{message}. The object is being deleted, and the operator cannot tell what the broker holds for it. To forget the \
-             {noun}, remove the finalizer {FINALIZER}"
-        );
+        message = if is_policy_unreadable {
+            format!(
+                "{message}. The object is being deleted, and the operator cannot tell whether the {noun} stays at the broker: \
+                 set spec.deletionPolicy to Delete or Retain"
+            )
+        } else {
+            format!(
+                "{message}. The object is being deleted, and the operator cannot tell what the broker holds for it. To forget \
+                 the {noun}, remove the finalizer {FINALIZER}"
+            )
+        };
     }
     Some(record_ready_and_wait(view, (False, Reason::Unreadable, &message), Wait::ForChange))
 }
@@ -142,12 +151,13 @@ fn plan_replaced<R: BrokerResource>(view: &View<'_, R>) -> Option<NextStep<R>> {
             (status != *view.status).then(|| Step::Record(status))
         }
         Err(message) => {
+            let is_left_alone = deletion_policy::keeps(view);
             let is_idle = !view.is_being_deleted()
                 && matches!(view.phase, Phase::Present { .. })
                 && view.is_true(Ready)
                 && !view.spec_has_changed();
             let ready = (Unknown, Reason::ReferencesNonexistentBroker, &**message);
-            (!is_idle && !view.dependencies.common().recorded_broker_exists)
+            (!is_idle && !is_left_alone && !view.dependencies.common().recorded_broker_exists)
                 .then(|| record_ready_and_wait(view, ready, Wait::ForChange))
         }
     }
@@ -189,7 +199,7 @@ fn plan_foreign<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
 
 /// The next step for an object that was restored from a backup without its status. What the last create made is still at
 /// the broker. Any other request is sent again.
-fn plan_restored<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
+pub fn plan_restored<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     let status = match view.phase {
         Phase::RequestInFlight(operation, _) if operation == R::CREATE => R::restored_status(view),
         _ => view.status_copy(),
@@ -245,7 +255,9 @@ fn plan_existence<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
 /// The next step for an object that is being deleted.
 fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     match view.phase {
-        Phase::Polling(Awaited::Operation(_), _) => return plan_deletion_during_operation(view),
+        Phase::Polling(Awaited::Operation(_), _) => {
+            return plan_kept(view).unwrap_or_else(|| plan_deletion_during_operation(view));
+        }
         Phase::Polling(Awaited::Deletion(DeletePurpose::Mitigation), _) => {
             return Step::Record(status::mitigation_becomes_deletion(view));
         }
@@ -254,6 +266,9 @@ fn plan_deletion<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     }
     if !view.may_exist() {
         return Step::RemoveFinalizer;
+    }
+    if let Some(step) = plan_kept(view) {
+        return step;
     }
     if let Some(step) = R::plan_before_deletion(view) {
         return step;
@@ -291,7 +306,12 @@ fn plan_deletion_during_operation<R: PlanHooks>(view: &View<'_, R>) -> NextStep<
         Some(Step::Wait(Wait::Until(at))) => at,
         Some(step) => return step,
         None => {
-            let at = view.status.progress().not_before().unwrap_or_else(|| delete_regardless_at(view));
+            let last = if awaits_end(view) {
+                polling_deadline(view, awaited, since)
+            } else {
+                delete_regardless_at(view)
+            };
+            let at = view.status.progress().not_before().unwrap_or(last);
             // A poll that is due comes first. Otherwise DELETEs that the broker refuses could keep the operator from
             // seeing the end of the operation.
             if at <= view.now && matches!(poll, Step::Wait(_)) {
@@ -319,6 +339,14 @@ pub fn deletion_waits<R: StatusHooks>(view: &View<'_, R>, at: Timestamp) -> Stri
     };
     let name = R::operation_name(operation);
     let until = polling_deadline(view, awaited, since);
+    if awaits_end(view) {
+        return format!(
+            "the deletion waits for the {name} at the broker, which the operator polls until {until:.0}: spec.deletionPolicy is \
+             Retain, so the {noun} stays there, unless the {name} fails; {letting_go}",
+            noun = R::TEXTS.noun,
+            letting_go = status::letting_go::<R>()
+        );
+    }
     format!(
         "the deletion waits for the {name} at the broker: the operator polls it until {until:.0}, and then sends the DELETE; it \
          tries the DELETE at {at:.0} even if the {name} has not ended; {}",

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     crd::{
         Condition, ConditionType, FINALIZER, UserInfo,
-        common::{ParametersFromSource, ResolvedOffering},
+        common::{DeletionPolicy, ParametersFromSource, ResolvedOffering},
         condition::{self, Conditioned},
         intent::{Intent, IntentState},
         progress::{DeletionStatus, Progress},
@@ -118,6 +118,8 @@ pub struct OperationSpec<'a> {
     pub user_info: Option<&'a UserInfo>,
     /// The Secrets that parameters come from.
     pub parameters_from: &'a [ParametersFromSource],
+    /// What happens at the broker when the object is deleted.
+    pub deletion_policy: DeletionPolicy,
 }
 
 /// The texts of a kind: reasons of conditions and parts of messages.
@@ -186,6 +188,10 @@ pub trait BrokerResource: Sized + Send + Sync + 'static {
     }
     /// Whether the broker has acknowledged that the resource exists.
     fn exists(status: &Self::Status) -> bool;
+    /// The same, also after a DELETE was sent.
+    fn is_acknowledged(status: &Self::Status) -> bool {
+        Self::exists(status)
+    }
     /// The operation that the operator polls for if the status names none.
     fn assumed_operation(status: &Self::Status) -> Self::Operation;
     /// Whether v0.3 gave up orphan mitigation.

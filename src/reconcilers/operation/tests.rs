@@ -1,10 +1,18 @@
 //! What instances and bindings do alike: each rule is tried with both kinds.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decoded, OperationStatus, engine::OperationReconciler, resource::View, status};
+use super::{Call, Decoded, OperationStatus, engine::OperationReconciler, resource::View, status};
 use crate::{
-    crd::{ConditionType::Ready, ScopeKind, common::BrokerKey, condition},
+    crd::{
+        ConditionType::Ready,
+        Defects, ScopeKind,
+        common::{BrokerKey, DeletionPolicy},
+        condition,
+        scope::Object as _,
+    },
     osb::{self, outcome::Deleted},
     reconcilers::{
         messages::WAITS_FOR_TURN,
@@ -169,6 +177,106 @@ macro_rules! rules_for {
                     fixtures::Fixture::new().answered(fixtures::Outcome::$created(doubt(None, false, false)));
                 backing_off.now = backing_off.now.checked_sub(SignedDuration::from_hours(1)).unwrap();
                 assert!(wait(&backing_off, backing_off.now) <= 30);
+            }
+
+            fn leaving(fixture: fixtures::Fixture, policy: DeletionPolicy) -> fixtures::Fixture {
+                let mut leaving = fixture.deleted();
+                leaving.object.spec.deletion_policy = policy;
+                leaving
+            }
+
+            /// What comes next for an object when it has said why, and the reason and the message of `Ready`.
+            fn next(mut fixture: fixtures::Fixture) -> (&'static str, String, String) {
+                let next = loop {
+                    match fixture.plan() {
+                        Step::Record(status) => fixture = fixture.with_status(&status),
+                        Step::Claim(_) => fixture = fixture.claimed(),
+                        Step::RemoveFinalizer => break "let go",
+                        Step::Call { call: Call::Delete(..), .. } => break "DELETE",
+                        Step::Call { .. } => break "poll",
+                        Step::Wait(Wait::Until(_)) => break "wait",
+                        Step::Wait(Wait::ForChange) => break "rest",
+                        _ => break "something else",
+                    }
+                };
+                let status = fixture.status();
+                let ready = condition::find(&status.conditions, Ready);
+                let (reason, message) =
+                    ready.map(|ready| (ready.reason.clone(), ready.message.clone())).unwrap_or_default();
+                (next, reason, message)
+            }
+
+            #[test]
+            fn what_is_retained_is_named_and_let_go() {
+                let settled = fixtures::Fixture::new().settled();
+                let id = settled.object.spec.external_id.clone();
+                let (did, reason, message) = next(leaving(settled.clone(), DeletionPolicy::Retain));
+                assert_eq!((did, &*reason), ("let go", "Retained"));
+                for named in [&*id, "ClusterServiceBroker broker", "service-id", "small-id"] {
+                    assert!(message.contains(named), "{message}");
+                }
+                // A backup without status says no less.
+                let mut restored = leaving(settled.clone(), DeletionPolicy::Retain);
+                restored.object.metadata.uid = Some("11111111-3c67-4c5b-9d3f-0d7f2a2f5b11".into());
+                restored.object.status = None;
+                restored.object = restored.object.complete();
+                let (did, reason, message) = next(restored);
+                assert_eq!((did, &*reason), ("let go", "Retained"));
+                assert!(message.contains(&id), "{message}");
+                // No broker is needed for that.
+                let gone = leaving(settled.without_broker(), DeletionPolicy::Retain);
+                assert_eq!(next(gone).0, "let go");
+            }
+
+            #[test]
+            fn what_is_prevented_is_not_deleted_and_says_what_to_do() {
+                let settled = fixtures::Fixture::new().settled();
+                let (did, reason, message) = next(leaving(settled.clone(), DeletionPolicy::Prevent));
+                assert_eq!((did, &*reason), ("rest", "DeletionPrevented"));
+                assert!(
+                    message.contains("set it to Delete") && message.contains("or to Retain"),
+                    "{message}"
+                );
+                let failed = leaving(settled, DeletionPolicy::Delete)
+                    .answered(fixtures::Outcome::Deleted(doubt(Some(500), true, true)))
+                    .after(3600);
+                for (policy, expected) in [
+                    (DeletionPolicy::Delete, "DELETE"),
+                    (DeletionPolicy::Prevent, "rest"),
+                    (DeletionPolicy::Retain, "let go"),
+                ] {
+                    assert_eq!(next(leaving(failed.clone(), policy)).0, expected, "{policy:?}");
+                }
+                // The broker has nothing.
+                assert_eq!(next(leaving(fixtures::Fixture::new(), DeletionPolicy::Prevent)).0, "let go");
+            }
+
+            /// Nobody knows whether the broker has it, so nobody could take it over.
+            #[test]
+            fn what_was_never_acknowledged_is_deleted_although_it_is_to_be_retained() {
+                let doubtful = fixtures::Fixture::new().intending();
+                let (did, ..) = next(leaving(doubtful.clone(), DeletionPolicy::Retain));
+                assert_eq!(did, "wait", "for the quiet period");
+                let later = leaving(doubtful, DeletionPolicy::Retain).after(3600);
+                assert_eq!(next(later.clone()).0, "DELETE");
+                let refused = later.answered(fixtures::Outcome::Deleted(doubt(Some(500), true, true)));
+                assert_eq!(next(refused.after(3600)).0, "DELETE", "again");
+                assert_eq!(next(leaving(mitigating(), DeletionPolicy::Retain).after(3600)).0, "DELETE");
+                // An older resource may have the id that a user gave.
+                let given = fixtures::Fixture::new().with_external_id("mine").intending();
+                let (did, reason, message) = next(leaving(given, DeletionPolicy::Retain));
+                assert_eq!((did, &*reason), ("let go", "Retained"));
+                assert!(message.contains("mine"), "{message}");
+            }
+
+            #[test]
+            fn a_policy_that_cannot_be_read_keeps_everything_as_it_is() {
+                let mut unreadable = fixtures::Fixture::new().settled().deleted();
+                let spec = vec!["spec.deletionPolicy: unknown variant `Keep`".to_owned()];
+                unreadable.object.set_defects(Arc::new(Defects { spec, ..Defects::default() }));
+                let (did, reason, message) = next(unreadable);
+                assert_eq!((did, &*reason), ("rest", "Unreadable"));
+                assert!(message.contains("set spec.deletionPolicy to Delete or Retain"), "{message}");
             }
 
             /// The next attempt has another id, and is not made sooner than if the create had merely failed.

@@ -2,6 +2,7 @@
 
 use service_catalog::{
     crd::{
+        common::DeletionPolicy,
         instance::{InstanceOperation, ProvisionStatus},
         progress::DeletionStatus,
     },
@@ -255,4 +256,19 @@ fn forgets_doubt(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceRe
 fn a_doubt_that_a_refusal_wipes_out_is_caught() {
     let mistake = Operator { absorb: forgets_doubt, ..faultless() };
     caught(&mistake, Surroundings::default(), &[Delete, Edit], &[], Rule::NothingLeft);
+}
+
+/// Deletes whatever the user has said.
+fn heedless(observed: &Seen) -> StepOf<InstanceReconciler> {
+    let deletes = |object: &mut ServiceInstance| object.spec.deletion_policy = DeletionPolicy::Delete;
+    InstanceReconciler::plan(&with_object(observed, deletes))
+}
+
+#[test]
+fn a_deletion_against_the_policy_is_caught() {
+    for policy in [DeletionPolicy::Retain, DeletionPolicy::Prevent] {
+        let start = Surroundings { policy, ..Surroundings::default() };
+        let mistake = Operator { plan: heedless, ..faultless() };
+        caught(&mistake, start, &[Delete], &[Rule::ComesToRest], Rule::PolicyHolds);
+    }
 }

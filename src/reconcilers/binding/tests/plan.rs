@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::crd::common::DeletionPolicy;
 use instances::{doubt, polled, refused, unsent};
 
 type Change = fn(Fixture) -> Fixture;
@@ -340,6 +341,21 @@ fn a_binding_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_bo
         assert_eq!(name(&call), "PUT", "{}", conditions(&asked.status()));
         assert_ne!(asked.status().binding_id, UID);
     }
+}
+
+/// Somebody may use the credentials, although the status does not say that there are any.
+#[test]
+fn a_binding_whose_secret_was_written_is_retained() {
+    let mut leaving = Fixture::new().intending().deleted();
+    leaving.object.spec.deletion_policy = DeletionPolicy::Retain;
+    let binding_id = leaving.status().binding_id;
+    let mut written =
+        leaving.with_secret(SecretState::Owned { binding_id, uid: None, lifetime: Lifetime::default() });
+    while let Step::Record(status) = written.plan() {
+        written = written.with_status(&status);
+    }
+    assert!(matches!(written.plan(), Step::RemoveFinalizer), "{}", shown(&written.plan(), &written));
+    assert_eq!(conditions(&written.status()), "Ready=False:Retained");
 }
 
 /// What changes the Secret again and again does not keep the broker busy.
