@@ -1,6 +1,6 @@
 //! Does a value follow a JSON schema? Pure.
 //!
-//! The schemas come from brokers and the values from users, and neither are trusted. A schema of one KiB can ask for
+//! The schemas come from brokers and the values from users, and neither is trusted. A schema of one KiB can ask for
 //! more steps than anybody can wait for: `$ref`s that double at each level, patterns that backtrack. So a schema is
 //! read within limits ([`Schema::compile`]), and each check has a number of steps ([`Schema::check`]). The crate
 //! `jsonschema` has no such number: with 0.61.2, a schema of 150 bytes and a value of 20 levels took more than 2 GB. So
