@@ -40,6 +40,7 @@
 //! | Which replica works? | [`leader`] |
 //! | What time is it? | [`clock`] |
 //! | Which settings, logs, metrics and HTTP endpoints are there? | [`config`], [`telemetry`], [`metrics`], [`server`] |
+//! | How is a text of others made fit to be shown? | [`printable`] |
 //! | How is JSON of users and brokers checked, kept and searched? | [`json`], [`json_schema`], [`jsonpath`] |
 //! | How much memory may all of it take? How are secrets wiped from it? | [`memory_budget`], [`wiped`] |
 //!
@@ -114,6 +115,7 @@ pub mod leader;
 pub mod memory_budget;
 pub mod metrics;
 pub mod osb;
+pub mod printable;
 pub mod reconcilers;
 pub mod runtime;
 pub mod server;

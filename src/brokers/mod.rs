@@ -36,8 +36,9 @@ use crate::{
     metrics::Metrics,
     osb::{
         ApiVersion, Authentication, Catalog, Client, ClientSettings, Egress, Endpoint, InvalidCatalog,
-        Limits, Outcome, RefusalReason, Unsent, UnsentReason, client::Exchange, sanitize::display,
+        Limits, Outcome, RefusalReason, Unsent, UnsentReason, client::Exchange,
     },
+    printable::display,
 };
 
 /// What a user can do whose namespace is being deleted and no longer has the credentials of its broker.

@@ -12,7 +12,7 @@ use super::{defects::Defects, scope::Object};
 use crate::{
     json::{member, pieces, text_of},
     memory_budget::one_at_a_time,
-    osb::sanitize::clip,
+    printable::clip,
 };
 
 /// How many bytes of a reason are shown: it may quote the value.

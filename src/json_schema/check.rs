@@ -9,7 +9,7 @@ use super::{
     pattern::Pattern,
     rule::{Rule, Type, compare, is_same},
 };
-use crate::osb::sanitize::clip;
+use crate::printable::clip;
 
 /// The most steps of a check. A step looks at one value, or at some bytes of one.
 const MAX_STEPS: usize = 1_000_000;

@@ -16,7 +16,7 @@ use super::{
     pattern::Pattern,
     rule::{Rule, Type},
 };
-use crate::osb::sanitize::clip;
+use crate::printable::clip;
 
 /// How much of a text of the schema is quoted, in bytes.
 const QUOTED: usize = 64;

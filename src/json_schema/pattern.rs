@@ -7,7 +7,7 @@
 use regex::{Error, Regex, RegexBuilder};
 
 use super::Unusable;
-use crate::osb::sanitize::clip;
+use crate::printable::clip;
 
 /// The sizes of automatons, in bytes. A larger one takes about ten milliseconds to make.
 const SIZES: [usize; 3] = [16 << 10, 128 << 10, 1 << 20];

@@ -12,7 +12,7 @@ mod path;
 use serde_json::{Map, Value};
 
 use self::path::{MAX_VISITS, Path, PathError, Quotes};
-use crate::osb::sanitize::clip;
+use crate::printable::clip;
 
 /// How much of a template or path is quoted in an error, in bytes. Errors are shown in conditions.
 const QUOTED: usize = 256;

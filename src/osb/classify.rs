@@ -26,7 +26,7 @@ use super::outcome::{
 };
 use super::response::Malformed;
 pub use super::response::{BodyFault, Response};
-use super::sanitize;
+use crate::printable::clip;
 
 /// Why there was no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,7 +227,7 @@ fn check_dashboard(url: &str) -> Result<(), &'static str> {
     if url.len() > MAX_DASHBOARD_URL {
         return Err("it is longer than 8 KiB");
     }
-    if url.contains(char::is_whitespace) || sanitize::clip(url, MAX_DASHBOARD_URL) != url {
+    if url.contains(char::is_whitespace) || clip(url, MAX_DASHBOARD_URL) != url {
         return Err("it has blanks, control characters or invisible ones");
     }
     match Url::parse(url) {

@@ -32,7 +32,7 @@ use super::operation::Operation;
 use super::outcome::{BindingAnswer, Bound, Deleted, InstanceAnswer, Outcome, Polled, Provisioned};
 use super::request::{LAST_OPERATION, Request};
 use super::resolve;
-use super::sanitize;
+use super::retry_after::retry_after;
 use super::version::ApiVersion;
 use super::wire::{BindRequest, ProvisionRequest, Target, UpdateRequest};
 use crate::memory_budget::{MemoryBudget, hold, one_at_a_time};
@@ -434,7 +434,7 @@ struct RawResponse {
 }
 
 fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
-    sanitize::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+    retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
 }
 
 fn version_of(headers: &HeaderMap) -> Option<ApiVersion> {

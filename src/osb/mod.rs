@@ -7,7 +7,7 @@
 //!   [`egress`] decides which addresses a broker may have, and `resolve` checks them.
 //! * Answers: [`outcome`] has the four kinds of result, [`classify`] the rules from a status and a body to
 //!   one of them. [`catalog`] reads the catalog, [`caching`] makes the request for it conditional.
-//! * Messages: `error_body` finds code and message of an error, [`sanitize`] and [`redact`] make them safe to show.
+//! * Messages: `error_body` finds code and message of an error, [`redact`] and [`crate::printable`] make them safe to show.
 //!
 //! Everything but [`client`], `connect` and `resolve` is pure: no I/O and no clock.
 
@@ -26,7 +26,7 @@ pub mod redact;
 mod request;
 mod resolve;
 mod response;
-pub mod sanitize;
+pub mod retry_after;
 mod tls;
 pub mod version;
 pub mod wire;

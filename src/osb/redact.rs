@@ -13,7 +13,7 @@ use std::{collections::HashSet, ops::Range};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::sanitize::clip;
+use crate::printable::clip;
 
 const ELLIPSIS: char = '…';
 const REDACTED: &str = "<redacted>";
@@ -27,6 +27,15 @@ const CUT: usize = 8;
 /// How many characters a part of base64 has at least that belongs to a secret. Shorter ones are too often a
 /// coincidence.
 const SHORTEST_BASE64: usize = 4;
+
+/// As [`clip`], with secrets replaced by `<redacted>`. They are looked for after invisible characters are
+/// removed, because these may stand within a secret, and before the text is cut, because the beginning of a
+/// secret might remain.
+#[must_use]
+pub fn quote(text: &str, secrets: &[Zeroizing<String>], limit: usize) -> String {
+    let secrets: Vec<_> = secrets.iter().map(|secret| Zeroizing::new(clip(secret, usize::MAX))).collect();
+    clip(&redact(&Zeroizing::new(clip(text, usize::MAX)), &secrets), limit)
+}
 
 /// Replaces every occurrence of a secret by `<redacted>`, in the forms that the module names. Call it before
 /// the text is cut. The beginning of a secret at the end of the text, or before an ellipsis, is replaced too,
@@ -282,6 +291,25 @@ mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
     use super::*;
+
+    #[test]
+    fn a_secret_is_redacted_even_with_invisible_characters_in_it() {
+        let secrets: Vec<_> =
+            ["hunter2-hunter2", "of two\n\u{1b}words"].map(|text| Zeroizing::new(text.to_owned())).into();
+        for text in [
+            "hunter2-hu\0nter2",
+            "hunter2\u{ad}-hunter2",
+            "of two \n words",
+            "of two\n\u{1b}words",
+            "hunter2-hun",
+        ] {
+            assert_eq!(quote(&format!("no: {text}"), &secrets, 100), "no: <redacted>", "{text:?}");
+        }
+        assert_eq!(
+            quote(&format!("{}hunter2-hunter2", "x".repeat(95)), &secrets, 100),
+            format!("{}<r…", "x".repeat(95))
+        );
+    }
 
     #[test]
     fn secrets_are_replaced_and_empty_ones_do_no_harm() {

@@ -11,15 +11,16 @@ use super::caching::Validator;
 use super::error_body::{self, ErrorText};
 use super::operation::Operation;
 use super::outcome::{Explanation, OperationState, Outcome, Polled, Refusal, RefusalReason, UnknownOutcome};
-use super::sanitize::{MAX_TEXT, quote};
+use super::redact::quote;
 use super::version::{ANNOTATION, ApiVersion};
 use crate::json::{MAX_VALUES, has_at_most};
+use crate::printable::MAX_TEXT;
 
 /// A response to one request.
 pub struct Response<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// `Retry-After`, parsed by [`super::sanitize::retry_after`].
+    /// `Retry-After`, parsed by [`super::retry_after::retry_after`].
     pub retry_after: Option<Duration>,
     /// The version of the API that the request named.
     pub spoken: ApiVersion,

@@ -16,7 +16,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::sanitize::clip;
+use crate::printable::clip;
 
 /// How much of a certificate's names is shown, in bytes: they are the server's own text.
 const QUOTED: usize = 200;

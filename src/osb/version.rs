@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use super::sanitize::clip;
+use crate::printable::clip;
 
 /// The annotation on a broker object that sets the version. It is not a field of the spec, because clients of
 /// v0.3 write back whole specs, and would remove a field that they do not know. They keep annotations.

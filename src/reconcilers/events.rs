@@ -75,7 +75,7 @@ pub fn publish(context: &Context, object: &ObjectReference, from: &[Condition], 
             object: object.clone(),
             type_,
             reason: condition.reason.clone(),
-            note: crate::osb::sanitize::clip(&condition.message, NOTE_LIMIT),
+            note: crate::printable::clip(&condition.message, NOTE_LIMIT),
             time: Timestamp::now(),
         };
         context.events.push(event, &context.metrics);

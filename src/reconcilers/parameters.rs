@@ -21,10 +21,8 @@ use crate::{
     crd::common::JsonObject,
     json::{MAX_DEPTH, MAX_VALUES, RawObject, depth, values},
     memory_budget::{Reservation, one_at_a_time},
-    osb::{
-        redact::redact,
-        sanitize::{clip, display},
-    },
+    osb::redact::redact,
+    printable::{clip, display},
 };
 
 /// How much of a name or key a message quotes, in bytes. A key of JSON in a Secret may be as long as the

@@ -78,23 +78,23 @@ pub async fn reconcile<R: Reconciler>(
     slot: Slot,
 ) -> Result<Action, ReconcileError> {
     traced(&object, &context, async {
-        let (mut object, mut held) = (object.clone(), Held { slot: Some(slot), ..Held::default() });
+        let (mut object, mut carried) = (object.clone(), Carried { slot: Some(slot), ..Carried::default() });
         loop {
-            let memory = room(object.length(), &mut held, &context).await;
+            let memory = room(object.length(), &mut carried, &context).await;
             // Thousands of objects may wait for one broker, so the pass is in a box, which is gone while they wait.
-            let pass = Box::pin(pass::<R>(object.clone(), &context, take(&mut held)));
+            let pass = Box::pin(pass::<R>(object.clone(), &context, take(&mut carried)));
             let ended = pass.await?;
             drop(memory);
-            held = match ended {
+            carried = match ended {
                 Pass::Ended(action) => return Ok(action),
                 Pass::NeedsTurn(key) => {
                     let permit = wait_for_turn::<R>(&object, &key, &context).await;
-                    Held { admission: Some((key, permit)), ..Held::default() }
+                    Carried { admission: Some((key, permit)), ..Carried::default() }
                 }
                 Pass::NeedsMemory(bytes) => {
                     let memory = context.memory.parameters.reserve(bytes).await;
                     let slot = R::kind(&context.caches).slot().await;
-                    Held { memory: Some(memory), slot: Some(slot), ..Held::default() }
+                    Carried { memory: Some(memory), slot: Some(slot), ..Carried::default() }
                 }
             };
             // The wait may have taken minutes, and the request must use the current state.
@@ -119,9 +119,9 @@ enum Pass {
     NeedsMemory(usize),
 }
 
-/// What a pass has from the beginning.
+/// What a pass has from the beginning: from the queue, or from the wait before it.
 #[derive(Default)]
-struct Held {
+struct Carried {
     /// Until the pass sends a request: from then on, the permits of the broker are the limit.
     slot: Option<Slot>,
     /// If it follows a wait for a turn.
@@ -141,26 +141,26 @@ const COPIES: usize = 3;
 
 /// The memory for a pass over a large object, in place of a slot: those that wait for memory hold up no small
 /// ones, and no request of others.
-async fn room(length: usize, held: &mut Held, context: &Context) -> Option<Reservation> {
+async fn room(length: usize, carried: &mut Carried, context: &Context) -> Option<Reservation> {
     if length <= LARGE {
         return None;
     }
-    held.slot = None;
+    carried.slot = None;
     let objects = &context.memory.objects;
     if let Some(memory) = objects.try_reserve(COPIES * length) {
         return Some(memory);
     }
-    *held = Held::default();
+    *carried = Carried::default();
     Some(objects.reserve(COPIES * length).await)
 }
 
 async fn pass<R: Reconciler>(
     object: Cached<R::Object>,
     context: &Context,
-    held: Held,
+    carried: Carried,
 ) -> Result<Pass, ReconcileError> {
     match fresh(object.read(), context).await? {
-        Fresh::Object(object) => Reconcile::<R>::begin(object, context, held).await?.run().await,
+        Fresh::Object(object) => Reconcile::<R>::begin(object, context, carried).await?.run().await,
         Fresh::Wait(action) => Ok(Pass::Ended(action)),
     }
 }
@@ -204,8 +204,8 @@ async fn show_queued<R: Reconciler>(
     if let Some(present) = present.filter(|present| present.uid() == object.uid())
         && let Fresh::Object(object) = fresh(present.read(), context).await?
     {
-        let held = Held { slot: Some(slot), ..Held::default() };
-        let mut reconcile = Reconcile::<R>::begin(object, context, held).await?;
+        let carried = Carried { slot: Some(slot), ..Carried::default() };
+        let mut reconcile = Reconcile::<R>::begin(object, context, carried).await?;
         if let Some(status) = R::queued(&reconcile.observed, key, under_way) {
             reconcile.record(&status).await?;
         }
@@ -282,16 +282,20 @@ struct Reconcile<'a, R: Reconciler> {
     context: &'a Context,
     observed: Observed<R>,
     source: ObjectSource,
-    held: Held,
+    carried: Carried,
 }
 
 impl<'a, R: Reconciler> Reconcile<'a, R> {
-    async fn begin(object: Arc<R::Object>, context: &'a Context, held: Held) -> Result<Self, ReconcileError> {
+    async fn begin(
+        object: Arc<R::Object>,
+        context: &'a Context,
+        carried: Carried,
+    ) -> Result<Self, ReconcileError> {
         let dependencies = R::observe(&object, context).await?;
         let memory = R::memories(context).get(&uid(&*object));
         let observed =
             Observed { object, dependencies, memory, settings: context.settings, now: clock::now() };
-        Ok(Self { context, observed, source: ObjectSource::Cache, held })
+        Ok(Self { context, observed, source: ObjectSource::Cache, carried })
     }
 
     async fn run(mut self) -> Result<Pass, ReconcileError> {
@@ -319,7 +323,7 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
                 return ended(Action::await_change());
             }
             Step::Read => {
-                let memory = self.held.memory.take();
+                let memory = self.carried.memory.take();
                 return match R::read_secrets(&mut self.observed, memory, self.context).await? {
                     Read::Done => Ok(ControlFlow::Continue(())),
                     Read::NeedsMemory(bytes) => Ok(ControlFlow::Break(Pass::NeedsMemory(bytes))),
@@ -337,8 +341,8 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
                 R::concurrency_key(&self.observed.object, &call)
             }
         };
-        self.held.slot = None;
-        let admitted = self.held.admission.take().filter(|(admitted, _)| *admitted == key);
+        self.carried.slot = None;
+        let admitted = self.carried.admission.take().filter(|(admitted, _)| *admitted == key);
         let admitted = admitted.map(|(_, permit)| permit);
         let try_acquire = || self.context.brokers.try_acquire(&self.context.caches, &key);
         let Some(_permit) = admitted.or_else(try_acquire) else {

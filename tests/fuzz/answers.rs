@@ -9,8 +9,8 @@ use service_catalog::{
         Operation, Outcome, Refusal, UnknownOutcome,
         classify::{self, CatalogAnswer, Response},
         outcome::{BindingAnswer, Bound, Deleted, OperationState, Polled, Provisioned},
-        sanitize::clip,
     },
+    printable::clip,
     reconcilers::parameters::{Parameters, Source, SourceValue, merge},
 };
 use zeroize::Zeroizing;

@@ -1,6 +1,6 @@
 //! Every malformed body, header and duration that brokers are known to send has one outcome: `malformed.txt`.
 
-use service_catalog::osb::{Catalog, classify::Response, sanitize::retry_after};
+use service_catalog::osb::{Catalog, classify::Response, retry_after::retry_after};
 use testkit::tables::assert_table;
 
 use crate::answers::{Meaning, OPERATIONS, understood};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use service_catalog::{
     crd::common::SecretKeyReference,
     json::{MAX_DEPTH, RawObject, depth},
-    osb::sanitize::display,
+    printable::display,
     reconcilers::parameters::{Parameters, ParametersError, Source, SourceValue, merge},
 };
 

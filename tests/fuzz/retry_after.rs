@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use service_catalog::osb::sanitize::{MAX_RETRY_AFTER, retry_after};
+use service_catalog::osb::retry_after::{MAX_RETRY_AFTER, retry_after};
 
 use crate::{
     harness::{self, Check},

@@ -12,7 +12,7 @@ use crate::{
     json::RawObject,
     json_schema::{MAX_ROOM, Schema, weight},
     memory_budget::one_at_a_time,
-    osb::sanitize,
+    osb::redact::quote,
 };
 
 /// How much of a broker's text is quoted in a place or message, in bytes.
@@ -154,13 +154,13 @@ impl<'s> Findings<'s> {
         let mut left = MAX_ROOM;
         let unusable = one_at_a_time(weight(schema), || Schema::compile(schema, &mut left).err());
         self.room -= MAX_ROOM - left;
-        let why = unusable.map(|why| sanitize::quote(&why.to_string(), self.secrets, REASON));
+        let why = unusable.map(|why| quote(&why.to_string(), self.secrets, REASON));
         self.schemas.insert(hash, why.clone());
         why
     }
 
     /// A piece of the broker's text, without secrets.
     pub fn quoted(&self, text: &str) -> String {
-        format!("\"{}\"", sanitize::quote(text, self.secrets, QUOTED))
+        format!("\"{}\"", quote(text, self.secrets, QUOTED))
     }
 }

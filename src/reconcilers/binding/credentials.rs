@@ -15,7 +15,8 @@ use crate::{
         secrets::{Keys, MAX_KEYS, SecretValues, read_secret},
     },
     memory_budget::Reservation,
-    osb::{outcome::Credentials, sanitize::clip},
+    osb::outcome::Credentials,
+    printable::clip,
     reconcilers::context::Context,
 };
 

@@ -10,7 +10,7 @@ use kube::core::{Expression, Selector, SelectorExt as _};
 
 use crate::{
     crd::{ScopeKind, broker::CatalogRestrictions},
-    osb::sanitize::clip,
+    printable::clip,
 };
 
 /// The properties that restrictions of classes can name.

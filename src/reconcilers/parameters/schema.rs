@@ -15,7 +15,7 @@ use crate::{
     json::RawObject,
     json_schema::{MAX_ROOM, SHOWN, Schema, Step, weight},
     memory_budget::one_at_a_time,
-    osb::sanitize::clip,
+    printable::clip,
 };
 
 /// The annotation on a broker object that switches the check off, with the value `false`. It is not a field of the

@@ -1,6 +1,6 @@
 //! Which errors of the API server are rejections, which a retry does not help? All functions are pure.
 
-use crate::{kube_api, osb::sanitize::clip};
+use crate::{kube_api, printable::clip};
 
 /// How many rejections a message names, and how many bytes of the API server's text it quotes for each.
 const MAX_NAMED: usize = 5;
