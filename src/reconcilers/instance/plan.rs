@@ -19,7 +19,7 @@ use crate::{
         legacy,
         operation::{
             BrokerResource as _, NextStep, Phase, obstacle,
-            plan::{PlanHooks, record_or, record_ready_and_wait, wait_until},
+            steps::{PlanHooks, record_or, record_ready_and_wait, wait_until},
         },
         reason::Reason,
         reconciler::{Step, Wait},

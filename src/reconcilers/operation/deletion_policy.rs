@@ -11,9 +11,9 @@ use kube::Resource as _;
 
 use super::{
     NextStep,
-    plan::{PlanHooks, plan_restored, record_or, record_ready_and_wait},
     resource::{BrokerResource, View},
     status,
+    steps::{PlanHooks, plan_restored, record_or, record_ready_and_wait},
 };
 use crate::{
     crd::{

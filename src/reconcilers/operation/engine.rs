@@ -11,10 +11,10 @@ use super::{
     dependencies::CommonDependencies,
     ids::{self, IdHooks},
     phase::DeletePurpose,
-    plan::{self, PlanHooks},
-    reading,
+    plan, reading,
     resource::{BrokerResource, Decoded, OperationStatus as _, View},
     status,
+    steps::PlanHooks,
 };
 use crate::{
     brokers::{Lane, permits::ConcurrencyKey},

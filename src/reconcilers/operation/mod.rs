@@ -3,10 +3,11 @@
 //!
 //! * [`phase`]: the state of an object at its broker. [`resource`]: what each kind defines
 //!   ([`resource::BrokerResource`]), and the decoded view that all decisions use ([`resource::View`]).
-//! * [`plan`]: the next step. [`obstacle`]: why a request cannot be sent now.
-//!   [`deletion_policy`]: what stays at the broker when an object is deleted. [`intent`]: what is recorded
-//!   before a request is sent. [`ids`]: who has an id at a broker. [`call`]: requests and answers. [`answers`]: what an answer means. [`status`]:
-//!   the statuses that are written. [`engine`]: all of this as a reconciler.
+//! * [`plan`]: the next step. [`steps`]: what all decisions are made of. [`obstacle`]: why a request cannot be sent now.
+//!   [`deletion_policy`]: what stays at the broker when an object is deleted. [`ids`]: who has an id at a broker, and
+//!   `taken`: what follows for the others. [`intent`]: what is recorded before a request is sent. [`call`]: requests and
+//!   answers. [`answers`]: what an answer means. [`status`]: the statuses that are written. [`engine`]: all of this as a
+//!   reconciler.
 //!
 //! A kind implements hooks for what is special about it. What both kinds do in the same way is written here
 //! once.
@@ -24,6 +25,8 @@ pub mod plan;
 pub(in crate::reconcilers) mod reading;
 pub mod resource;
 pub mod status;
+pub mod steps;
+mod taken;
 #[cfg(test)]
 mod tests;
 

@@ -4,9 +4,9 @@
 use super::{
     NextStep,
     dependencies::OperationDependencies as _,
-    plan::record_or,
     resource::{BrokerResource, OperationStatus as _, View},
     status::StatusHooks,
+    steps::record_or,
 };
 use crate::{
     clock::later,

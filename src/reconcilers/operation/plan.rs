@@ -9,11 +9,12 @@ use super::{
     call::{Call, RequestHooks},
     deletion_policy::{self, awaits_end, plan_kept},
     dependencies::OperationDependencies as _,
-    ids::{self, IdHooks},
     intent::{self, IntendedRequest, attempt},
     phase::{Awaited, DeletePurpose, Phase},
     resource::{BrokerResource, OperationStatus as _, View},
     status::{self, StatusHooks, is_ready_for},
+    steps::{PlanHooks, plan_restored, record_or, record_ready_and_wait, wait_until},
+    taken,
 };
 use crate::{
     clock::later,
@@ -30,40 +31,8 @@ use crate::{
         messages,
         reason::Reason,
         reconciler::{Step, Wait},
-        writes::Write,
     },
 };
-
-/// The part of the decisions that differs between instances and bindings.
-pub trait PlanHooks: StatusHooks + RequestHooks + IdHooks {
-    /// The status with the class and plan that v0.3 requested, if the status does not have them yet.
-    fn legacy_record(view: &View<'_, Self>) -> Option<Self::Status>;
-    /// The next step when the broker has acknowledged the last request: the spec may ask for something else.
-    fn plan_present(view: &View<'_, Self>, not_before: Option<Timestamp>) -> NextStep<Self>;
-    /// The next step when the operator has given up: the spec may have changed since.
-    fn plan_failed(view: &View<'_, Self>) -> NextStep<Self>;
-    /// The next step to request from the broker what the spec says, by this operation and not before this
-    /// time.
-    fn plan_request(
-        view: &View<'_, Self>,
-        operation: Self::Operation,
-        not_before: Option<Timestamp>,
-    ) -> NextStep<Self>;
-    /// The step that must come before the DELETE, if there is one.
-    fn plan_before_deletion(view: &View<'_, Self>) -> Option<NextStep<Self>>;
-    /// The writes that must come before the DELETE.
-    #[must_use]
-    fn writes_before_deletion(_: &View<'_, Self>) -> Vec<Write> {
-        Vec::new()
-    }
-    /// Whether orphan mitigation has to wait until something changes.
-    #[must_use]
-    fn is_mitigation_blocked(_: &View<'_, Self>) -> bool {
-        false
-    }
-    /// Whether the unanswered request may take effect late, and so create again what a DELETE has deleted.
-    fn may_take_effect_late(view: &View<'_, Self>) -> bool;
-}
 
 /// Decides the next step.
 pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
@@ -81,7 +50,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
     if let Some(step) = plan_replaced(view) {
         return step;
     }
-    if let Some(step) = ids::plan_restored_taken(view) {
+    if let Some(step) = taken::plan_restored_taken(view) {
         return step;
     }
     let step = match (view.is_being_deleted(), view.has_finalizer()) {
@@ -89,7 +58,7 @@ pub fn plan<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
         (true, false) => return plan_released(view),
         (false, _) if view.is_restored() => return plan_restored(view),
         (false, false) if view.is_recorded() => return plan_abandoned(view),
-        (false, _) => ids::plan_taken(view).unwrap_or_else(|| plan_existence(view)),
+        (false, _) => taken::plan_taken(view).unwrap_or_else(|| plan_existence(view)),
     };
     match step {
         // An object that waits carries its ids too: the operator is not the only one who reads them.
@@ -195,16 +164,6 @@ fn plan_foreign<R: BrokerResource>(view: &View<'_, R>) -> NextStep<R> {
     status.set_condition(Ready, False, Reason::RestoredFromAnotherCluster, &message, view.now);
     status.set_conditions_generation(view.generation());
     if status == present { Step::Wait(Wait::ForChange) } else { Step::Record(status) }
-}
-
-/// The next step for an object that was restored from a backup without its status. What the last create made is still at
-/// the broker. Any other request is sent again.
-pub fn plan_restored<R: PlanHooks>(view: &View<'_, R>) -> NextStep<R> {
-    let status = match view.phase {
-        Phase::RequestInFlight(operation, _) if operation == R::CREATE => R::restored_status(view),
-        _ => view.status_copy(),
-    };
-    intent::claim(view, status)
 }
 
 /// A person has removed the finalizer (`svcat … --abandon`), so the operator does nothing more for this object.
@@ -444,30 +403,4 @@ pub fn polling_deadline<R: BrokerResource>(
         Awaited::Deletion(_) => None,
     };
     view.pace().polling_deadline(since, began, view.dependencies.maximum_polling_duration())
-}
-
-/// Records the `Ready` condition if it is not recorded yet, and waits.
-pub fn record_ready_and_wait<R: BrokerResource>(
-    view: &View<'_, R>,
-    ready: (crate::crd::ConditionStatus, Reason, &str),
-    wait: Wait,
-) -> NextStep<R> {
-    record_or(view, status::with_ready(view, ready), Step::Wait(wait))
-}
-
-/// Records a status, or takes the other step if the object already has this status.
-pub fn record_or<R: BrokerResource>(
-    view: &View<'_, R>,
-    status: R::Status,
-    otherwise: NextStep<R>,
-) -> NextStep<R> {
-    if status == *view.status { otherwise } else { Step::Record(status) }
-}
-
-/// The step that waits until this time. `None` if the time has come, or there is none.
-pub fn wait_until<R: BrokerResource>(
-    view: &View<'_, R>,
-    not_before: Option<Timestamp>,
-) -> Option<NextStep<R>> {
-    not_before.filter(|at| *at > view.now).map(|at| Step::Wait(Wait::Until(at)))
 }

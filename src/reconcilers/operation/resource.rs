@@ -148,7 +148,7 @@ pub struct KindTexts {
 
 /// A kind with operations at a broker: its types, its texts, and how its status is read. The parts of single
 /// steps that differ between kinds are in [`ObserveHooks`](super::engine::ObserveHooks),
-/// [`PlanHooks`](super::plan::PlanHooks), [`RequestHooks`](super::call::RequestHooks),
+/// [`PlanHooks`](super::steps::PlanHooks), [`RequestHooks`](super::call::RequestHooks),
 /// [`AnswerHooks`](super::answers::AnswerHooks) and [`StatusHooks`](super::status::StatusHooks).
 pub trait BrokerResource: Sized + Send + Sync + 'static {
     /// The kind.
