@@ -16,10 +16,13 @@
 
 mod check;
 mod compile;
+mod kept;
 mod pattern;
 mod rule;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -80,6 +83,14 @@ pub fn weight(schema: &RawObject) -> usize {
 }
 
 impl Schema {
+    /// A schema for a check: [`compile`](Self::compile), or one of those that were used last.
+    ///
+    /// # Errors
+    /// See [`compile`](Self::compile).
+    pub fn read(schema: &RawObject) -> Result<Arc<Self>, Unusable> {
+        kept::read(schema)
+    }
+
     /// Reads a schema. `room` is the room for its regular expressions, in bytes. What they take is subtracted.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Merged, Parameters, QUOTE_LIMIT};
 use crate::{
     json::RawObject,
-    json_schema::{MAX_ROOM, SHOWN, Schema, Step, weight},
+    json_schema::{SHOWN, Schema, Step},
     memory_budget::one_at_a_time,
     printable::clip,
 };
@@ -42,8 +42,8 @@ impl Parameters {
     /// cannot be used, or if the check takes too long. Without parameters, an empty object is checked.
     #[must_use]
     pub fn violations(&self, schema: &RawObject) -> Option<String> {
-        one_at_a_time(self.length().max(weight(schema)), || {
-            let schema = Schema::compile(schema, &mut MAX_ROOM.clone()).ok()?;
+        let schema = Schema::read(schema).ok()?;
+        one_at_a_time(self.length(), || {
             let Merged { all, secret_keys } = self.tree().ok()?;
             let broken = schema.check(&Value::Object(all)).ok()?;
             let shown = broken.iter().take(SHOWN);
