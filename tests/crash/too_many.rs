@@ -15,10 +15,10 @@ const MEMORY: usize = 200;
 /// What there is half a million of, in turn, in the parameters of instances.
 const VALUES: [&str; 3] = ["0", "[]", "{\"\":0}"];
 
-/// An object of 1 MiB that consists of little else than values.
+/// An object of nearly 1 MiB, which is the limit, that consists of little else than values.
 fn values(of: &str) -> Value {
-    serde_json::from_str(&format!("{{\"a\":[{}{of}]}}", format!("{of},").repeat((1 << 20) / (of.len() + 1))))
-        .unwrap()
+    let many = format!("{of},").repeat(((1 << 20) - 100) / (of.len() + 1));
+    serde_json::from_str(&format!("{{\"a\":[{many}{of}]}}")).unwrap()
 }
 
 // OSB 88
