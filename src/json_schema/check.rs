@@ -1,15 +1,16 @@
 //! Which rules does a value break? Each step of the check is counted.
 
-use std::{cmp::Ordering, collections::HashSet};
+use std::collections::HashSet;
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::{
     NodeId, SHOWN, Step, Undecided, Violation,
     pattern::Pattern,
-    rule::{Rule, Type, compare, is_same},
+    rule::{Rule, Type},
+    values::{canonical, compare, is_multiple, is_same},
+    wording::{quoted, text},
 };
-use crate::printable::clip;
 
 /// The most steps of a check. A step looks at one value, or at some bytes of one.
 const MAX_STEPS: usize = 1_000_000;
@@ -20,12 +21,6 @@ const MAX_MATCHED: usize = 1 << 20;
 
 /// How many schemas may hold for one another, with those of the levels of the value. It limits the stack.
 const MAX_NESTING: usize = 200;
-
-/// How much of one value of the schema is shown, in bytes.
-const QUOTED: usize = 64;
-
-/// How many values of an `enum` are shown.
-const VALUES: usize = 8;
 
 pub(super) fn violations(nodes: &[Vec<Rule>], value: &Value) -> Result<Vec<Violation>, Undecided> {
     let mut check = Check {
@@ -84,10 +79,22 @@ struct Check<'s> {
     found: Vec<Violation>,
 }
 
-impl<'s> Check<'s> {
+impl Check<'_> {
     fn spend(&mut self, steps: usize) -> Result<(), Undecided> {
         self.steps = self.steps.checked_sub(steps).ok_or(Undecided)?;
         Ok(())
+    }
+
+    /// Looks at a schema, which counts as a step and as a level.
+    fn nested<T>(&mut self, look: impl FnOnce(&mut Self) -> Result<T, Undecided>) -> Result<T, Undecided> {
+        self.spend(1)?;
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            return Err(Undecided);
+        }
+        let seen = look(self)?;
+        self.nesting -= 1;
+        Ok(seen)
     }
 
     fn is_match(&mut self, pattern: &Pattern, text: &str) -> Result<bool, Undecided> {
@@ -103,21 +110,18 @@ impl<'s> Check<'s> {
 
     /// Whether a value follows the rules of a node.
     fn follows(&mut self, node: NodeId, value: &Value, at: &Path<'_>) -> Result<bool, Undecided> {
-        self.spend(1)?;
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            return Err(Undecided);
-        }
-        let (nodes, mut follows) = (self.nodes, true);
-        for rule in &nodes[node] {
-            self.spend(1)?;
-            follows &= self.obeys(rule, node, value, at)?;
-            if !follows && self.is_done() {
-                break;
+        let nodes = self.nodes;
+        self.nested(|check| {
+            let mut follows = true;
+            for rule in &nodes[node] {
+                check.spend(1)?;
+                follows &= check.obeys(rule, node, value, at)?;
+                if !follows && check.is_done() {
+                    break;
+                }
             }
-        }
-        self.nesting -= 1;
-        Ok(follows)
+            Ok(follows)
+        })
     }
 
     /// Whether a value follows a node, without a word if it does not.
@@ -208,10 +212,7 @@ impl<'s> Check<'s> {
         at: &Path<'_>,
     ) -> Result<bool, Undecided> {
         let Value::Object(members) = value else { return Ok(true) };
-        let seen = match rule {
-            Rule::OtherMembers(_) => self.seen(node, value)?,
-            _ => Evaluated::default(),
-        };
+        let seen = self.seen(rule, node, value)?;
         let mut all_follow = true;
         for (key, member) in members {
             self.spend(1)?;
@@ -257,10 +258,7 @@ impl<'s> Check<'s> {
         at: &Path<'_>,
     ) -> Result<bool, Undecided> {
         let Value::Array(items) = value else { return Ok(true) };
-        let seen = match rule {
-            Rule::OtherItems(_) => self.seen(node, value)?,
-            _ => Evaluated::default(),
-        };
+        let seen = self.seen(rule, node, value)?;
         let (mut all_follow, mut contained) = (true, 0);
         for (index, item) in items.iter().enumerate() {
             self.spend(1)?;
@@ -294,13 +292,15 @@ impl<'s> Check<'s> {
         Ok(all_follow)
     }
 
-    /// What the other rules of a node have evaluated.
-    fn seen<'v>(&mut self, node: NodeId, value: &'v Value) -> Result<Evaluated<'v>, Undecided> {
+    /// What the other rules of a node have evaluated, if this rule is about the rest.
+    fn seen<'v>(&mut self, rule: &Rule, node: NodeId, value: &'v Value) -> Result<Evaluated<'v>, Undecided> {
+        let is_about_rest = |rule: &Rule| matches!(rule, Rule::OtherMembers(_) | Rule::OtherItems(_));
         let mut seen = Evaluated::default();
-        let others = |rule: &&'s Rule| !matches!(rule, Rule::OtherMembers(_) | Rule::OtherItems(_));
-        let nodes = self.nodes;
-        for rule in nodes[node].iter().filter(others) {
-            self.look(rule, value, &mut seen)?;
+        if is_about_rest(rule) {
+            let nodes = self.nodes;
+            for other in nodes[node].iter().filter(|other| !is_about_rest(other)) {
+                self.look(other, value, &mut seen)?;
+            }
         }
         Ok(seen)
     }
@@ -311,15 +311,8 @@ impl<'s> Check<'s> {
         value: &'v Value,
         seen: &mut Evaluated<'v>,
     ) -> Result<(), Undecided> {
-        self.spend(1)?;
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            return Err(Undecided);
-        }
         let nodes = self.nodes;
-        nodes[node].iter().try_for_each(|rule| self.look(rule, value, seen))?;
-        self.nesting -= 1;
-        Ok(())
+        self.nested(|check| nodes[node].iter().try_for_each(|rule| check.look(rule, value, seen)))
     }
 
     /// Adds what a rule has evaluated. Schemas count only if the value follows them.
@@ -428,82 +421,4 @@ impl<'s> Check<'s> {
 
 fn size(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-/// A text that is the same for values that are the same.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if !number.is_i64() && !number.is_u64() && float.fract() == 0.0 => {
-                format!("{float:.0}")
-            }
-            _ => number.to_string(),
-        },
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_unstable_by_key(|(key, _)| *key);
-            let member = |(key, value): (&String, &Value)| {
-                format!("{}:{}", Value::String(key.clone()), canonical(value))
-            };
-            format!("{{{}}}", members.into_iter().map(member).collect::<Vec<_>>().join(","))
-        }
-        _ => value.to_string(),
-    }
-}
-
-/// Whether a number is a multiple of another one. Fractions are compared with the precision of doubles.
-fn is_multiple(number: &Number, divisor: &Number) -> bool {
-    if let (Some(number), Some(divisor)) = (number.as_i64(), divisor.as_i64()) {
-        return number % divisor == 0;
-    }
-    let (Some(number), Some(divisor)) = (number.as_f64(), divisor.as_f64()) else { return true };
-    let quotient = number / divisor;
-    !quotient.is_finite() || (quotient - quotient.round()).abs() <= 1e-9 * quotient.abs().max(1.0)
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", clip(text, QUOTED))
-}
-
-/// What a rule says, for people.
-fn text(rule: &Rule) -> String {
-    match rule {
-        Rule::Never(keyword) => format!("is not allowed ({keyword})"),
-        Rule::Types(types) => {
-            let names: Vec<_> = types.iter().map(|one| one.name()).collect();
-            format!("must be {} (type)", names.join(" or "))
-        }
-        Rule::Among { keyword, values, .. } => {
-            let shown = values.iter().take(VALUES).map(|value| clip(&value.to_string(), QUOTED));
-            let mut shown: Vec<_> = shown.collect();
-            if let Some(more) = values.len().checked_sub(VALUES + 1) {
-                shown.push(format!("{} others", more + 1));
-            }
-            format!("must be {} ({keyword})", shown.join(" or "))
-        }
-        Rule::Bound { keyword, limit, is_followed } => {
-            let is_exclusive = !is_followed(Ordering::Equal);
-            let words = match (is_followed(Ordering::Less), is_exclusive) {
-                (true, true) => "less than",
-                (true, false) => "at most",
-                (false, true) => "more than",
-                (false, false) => "at least",
-            };
-            format!("must be {words} {limit} ({keyword})")
-        }
-        Rule::MultipleOf(divisor) => format!("must be a multiple of {divisor} (multipleOf)"),
-        Rule::Size { keyword, of, limit, is_followed } => {
-            let words = if is_followed(Ordering::Less) { "at most" } else { "at least" };
-            let things = match of {
-                Type::String => "characters",
-                Type::Array => "items",
-                _ => "members",
-            };
-            format!("must have {words} {limit} {things} ({keyword})")
-        }
-        Rule::Pattern(pattern) => format!("must match {} (pattern)", quoted(&pattern.source)),
-        Rule::Unique => "must not have the same item twice (uniqueItems)".to_owned(),
-        _ => String::new(),
-    }
 }

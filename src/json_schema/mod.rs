@@ -21,6 +21,8 @@ mod pattern;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod values;
+mod wording;
 
 use std::sync::Arc;
 

@@ -126,29 +126,3 @@ impl Type {
         }
     }
 }
-
-/// Compares two numbers. `1` and `1.0` are equal.
-pub(super) fn compare(left: &Number, right: &Number) -> Ordering {
-    let integer = |number: &Number| number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
-    if let (Some(left), Some(right)) = (integer(left), integer(right)) {
-        return left.cmp(&right);
-    }
-    let floats = left.as_f64().zip(right.as_f64());
-    floats.and_then(|(left, right)| left.partial_cmp(&right)).unwrap_or(Ordering::Equal)
-}
-
-/// Whether two values are the same in JSON.
-pub(super) fn is_same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => compare(left, right).is_eq(),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            let same =
-                |(key, left): (&String, &Value)| right.get(key).is_some_and(|right| is_same(left, right));
-            left.len() == right.len() && left.iter().all(same)
-        }
-        _ => left == right,
-    }
-}
