@@ -56,7 +56,7 @@ fn forged_user(topic: &str, plural: &str, edited: &str) -> Policy {
     )
 }
 
-/// `deletionPolicy: Prevent`. It stops whoever deletes, also the controllers of namespaces and of owners.
+/// `deletionPolicy: Prevent`. The policy refuses the deletion to every user, also to the controllers of namespaces and of owners.
 fn prevented_deletion(topic: &str, plural: &str, noun: &str) -> Policy {
     let given = cel::given("oldObject", &["spec", "deletionPolicy"], 0);
     policy(
