@@ -19,6 +19,7 @@ pub mod intent;
 pub mod plan;
 pub mod progress;
 pub mod readable;
+pub mod rotation;
 mod rule;
 mod schema;
 pub mod scope;

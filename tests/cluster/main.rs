@@ -30,6 +30,7 @@ mod references;
 mod refused_entries;
 mod restore;
 mod retained;
+mod rotation;
 mod samples;
 mod schemas;
 mod successors;

@@ -3,7 +3,7 @@
 //! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
 //! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
 //! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
-//! [`credentials`] and [`lifetime`] are about the Secret. What instances and bindings have in common is in
+//! [`credentials`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials. What instances and bindings have in common is in
 //! [`super::operation`].
 
 mod answers;
@@ -14,6 +14,7 @@ mod observe;
 pub mod phase;
 mod plan;
 mod requests;
+mod rotation;
 mod secret;
 mod status;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub(super) mod tests;
 pub use self::{
     observe::BindingDependencies,
     phase::BindingAction,
+    rotation::{Subject, subject},
     secret::{SecretState, is_secret_lost, secret_name},
 };
 use super::{

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use super::{
     Binding,
     credentials::{self, SourceSecrets},
+    rotation::{self, Subject},
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
     caches::{Caches, cached::Cached, kind::Kind},
+    clock,
     crd::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
+        rotation::RotationStatus,
     },
     memory_budget::Reservation,
+    osb::{BindingId, ids::normal_form},
     reconcilers::{
         context::Context,
         error::ReconcileError,
@@ -54,6 +58,10 @@ pub struct BindingDependencies {
     pub source_secrets: SourceSecrets,
     /// The state of the Secret.
     pub secret: SecretState,
+    /// The binding at the broker that all of this is for.
+    pub subject: Subject,
+    /// The binding that the next one replaces, if its credentials are valid.
+    pub predecessor: Option<BindingId>,
 }
 
 impl BindingDependencies {
@@ -85,6 +93,12 @@ impl IdHooks for Binding {
         object.binding_id().as_str().to_owned()
     }
 
+    fn has_id(object: &Decoded<'_, Self>, id: &str) -> bool {
+        let other = object.status.rotation.as_ref().and_then(RotationStatus::other);
+        let ids = [Some(object.binding_id()), other.map(|other| other.binding_id.clone())];
+        ids.into_iter().flatten().any(|own| normal_form(own.as_str()) == id)
+    }
+
     fn by_id(id: &str, caches: &Caches) -> Vec<Arc<ServiceBinding>> {
         caches.bindings_by_id(id).iter().map(Cached::read).collect()
     }
@@ -114,7 +128,15 @@ impl ObserveHooks for Binding {
             // The status follows with the next write.
             decoded.status.to_mut().resolved = Some(record.clone());
         }
-        observe(&decoded, replacement, context).await
+        let secret = secret::observe(&decoded, context).await?;
+        if rotation::subject(&decoded, &secret, clock::now()) == Subject::Current {
+            return observe(&decoded, secret, replacement, context).await;
+        }
+        let successor = rotation::successor_of(&decoded);
+        let decoded = Decoded::of(&successor);
+        let secret = secret::observe(&decoded, context).await?;
+        let dependencies = observe(&decoded, secret, replacement, context).await?;
+        Ok(BindingDependencies { subject: Subject::Successor, ..dependencies })
     }
 
     async fn read_secrets(
@@ -168,13 +190,13 @@ fn replacement(decoded: &Decoded<'_, Binding>, caches: &Caches) -> Replacement {
 
 async fn observe(
     decoded: &Decoded<'_, Binding>,
+    secret: SecretState,
     replacement: Replacement,
     context: &Context,
 ) -> Result<BindingDependencies, ReconcileError> {
     let (object, status, namespace) = (decoded.object, &decoded.status, decoded.namespace());
     let caches = &context.caches;
     let instance = caches.instance(namespace, &object.spec.instance_ref.name);
-    let secret = secret::observe(decoded, context).await?;
     let needs_request = decoded.needs_request(is_secret_lost(&secret, decoded));
     let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
     // The status of a binding of v0.3 does not have its class and plan until the status of its instance has
@@ -199,5 +221,7 @@ async fn observe(
         source_secrets: SourceSecrets::default(),
         secret,
         instance,
+        subject: Subject::default(),
+        predecessor: None,
     })
 }
