@@ -392,7 +392,9 @@ mod tests {
             Reason::CredentialsExpired,
             Reason::InjectedBindResult,
         ];
-        reasons.iter().for_each(|reason| metrics.condition_changed(reason.as_str()));
+        for reason in reasons {
+            metrics.condition_changed(reason.as_str());
+        }
         let count = |result| metrics.renewals.with_label_values(&[result]).get();
         assert_eq!(["done", "failed", "expired"].map(count), [2, 1, 1]);
     }
