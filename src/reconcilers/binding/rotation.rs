@@ -80,7 +80,7 @@ fn has_successor(decoded: &Decoded<'_, Binding>, now: Timestamp) -> bool {
         Some(_) => true,
         None => renewal_at(decoded).is_some_and(|at| at <= now),
     };
-    is_due && decoded.has_finalizer() && !decoded.is_restored()
+    is_due && is_ours(decoded)
 }
 
 fn rotation<'a>(decoded: &'a Decoded<'_, Binding>) -> Option<&'a RotationStatus> {
@@ -91,32 +91,43 @@ fn may_be_at_broker(other: &OtherBinding) -> bool {
     may_exist::<Binding>(&status_of(other))
 }
 
+/// Whether the operator may work on another binding of this object: not if a person has abandoned the object, and not if
+/// it comes from a backup or from another cluster, where its bindings may be in use.
+fn is_ours(decoded: &Decoded<'_, Binding>) -> bool {
+    decoded.has_finalizer() && !decoded.is_restored() && !decoded.has_intent_of_another()
+}
+
 /// The time at which the credentials are to be renewed. `None` if nothing says so, or if they cannot be renewed now.
 pub(super) fn renewal_at(decoded: &Decoded<'_, Binding>) -> Option<Timestamp> {
-    let (status, spec) = (&decoded.status, decoded.object.spec.rotation.unwrap_or_default());
+    let (spec, rotation) = (decoded.object.spec.rotation.unwrap_or_default(), rotation(decoded));
     let is_current = matches!(decoded.phase, Phase::Present { not_before: None })
-        && condition::find(&status.conditions, Ready).is_some_and(is_injected)
+        && condition::find(&decoded.status.conditions, Ready).is_some_and(is_injected)
         && !decoded.is_being_deleted();
-    let rotation = rotation(decoded);
     if !is_current || rotation.is_some_and(|rotation| rotation.other().is_some()) {
         return None;
     }
     if spec.requests > 0 && spec.requests != rotation.map_or(0, |rotation| rotation.observed_requests) {
         return Some(Timestamp::MIN);
     }
+    let by_user = interval(spec).map(|interval| due(decoded, later(bound_at(decoded), interval)));
+    [wanted_by_broker(decoded), by_user].into_iter().flatten().min()
+}
+
+/// The time at which the broker wants the credentials renewed.
+fn wanted_by_broker(decoded: &Decoded<'_, Binding>) -> Option<Timestamp> {
     let bound_at = bound_at(decoded);
-    let by_broker = match lifetime::recorded(status) {
-        lifetime if lifetime.renew_before.is_some_and(|at| at > bound_at) => lifetime.renew_before,
-        lifetime => lifetime.expires_at.filter(|end| *end > bound_at).map(|end| {
-            let last_part = end.duration_since(bound_at) / LAST_PART;
-            end.checked_sub(last_part).unwrap_or(end)
-        }),
-    };
-    let by_user = interval(spec).map(|interval| later(bound_at, interval));
-    let due = [by_broker, by_user].into_iter().flatten().min()?;
-    // A time before the limit, so that bindings that were made together are not renewed together.
-    let due = Pace::sooner(due, due.duration_since(bound_at), decoded.uid());
-    Some(due.max(later(bound_at, SHORTEST_AGE)))
+    let lifetime = lifetime::recorded(&decoded.status);
+    let before = lifetime.renew_before.filter(|at| *at > bound_at).or_else(|| {
+        let end = lifetime.expires_at.filter(|end| *end > bound_at)?;
+        Some(end.checked_sub(end.duration_since(bound_at) / LAST_PART).unwrap_or(end))
+    });
+    before.map(|at| due(decoded, at))
+}
+
+/// A time before this one, so that bindings that were made together are not renewed together.
+fn due(decoded: &Decoded<'_, Binding>, at: Timestamp) -> Timestamp {
+    let bound_at = bound_at(decoded);
+    Pace::sooner(at, at.duration_since(bound_at), decoded.uid()).max(later(bound_at, SHORTEST_AGE))
 }
 
 /// The reasons of `Ready` when the credentials are in the Secret.
@@ -146,16 +157,18 @@ fn signed(duration: kube::core::Duration) -> Option<SignedDuration> {
     SignedDuration::try_from(std::time::Duration::from(duration)).ok()
 }
 
-/// The time at which the operator deletes the predecessor.
+/// The time at which the operator deletes the predecessor: after its grace period, and before the broker wants the next
+/// renewal.
 pub(super) fn unbind_at(decoded: &Decoded<'_, Binding>) -> Option<Timestamp> {
     let predecessor = rotation(decoded)?.predecessor.as_deref()?;
-    Some(predecessor.unbind_after.as_ref().map_or(Timestamp::MIN, |time| time.0))
+    let end = predecessor.unbind_after.as_ref().map_or(Timestamp::MIN, |time| time.0);
+    Some(wanted_by_broker(decoded).map_or(end, |next| next.min(end)))
 }
 
 impl ApartHooks for Binding {
     fn instead(view: &BindingView<'_>) -> Option<Apart<Self>> {
         if view.is_being_deleted()
-            && view.has_finalizer()
+            && is_ours(view)
             && let Some(predecessor) = predecessor(view)
         {
             return Some(predecessor);
@@ -165,7 +178,7 @@ impl ApartHooks for Binding {
     }
 
     fn beside(view: &BindingView<'_>) -> Option<Apart<Self>> {
-        let is_due = view.has_finalizer() && unbind_at(view).is_some_and(|at| at <= view.now);
+        let is_due = is_ours(view) && unbind_at(view).is_some_and(|at| at <= view.now);
         if is_due { predecessor(view) } else { None }
     }
 

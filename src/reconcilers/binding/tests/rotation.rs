@@ -343,3 +343,27 @@ fn an_obstacle_to_a_renewal_is_told_once() {
     let fixture = fixture.with_status(&status);
     assert_eq!((&*fixture.ready(), fixture.waits()), ("True: CredentialsRenewalFailed", None));
 }
+
+#[test]
+fn a_long_grace_period_does_not_let_the_next_credentials_expire() {
+    let mut fixture = Fixture::new().settled();
+    let grace_period = Some(std::time::Duration::from_secs(1_000_000).into());
+    fixture.object.spec.rotation = Some(Rotation { requests: 1, grace_period, ..Rotation::default() });
+    let renewed = fixture.bound_for(Some(1_000), Some(2_000));
+    let (asked, call) = renewed.after(1_000).asking();
+    assert_eq!((id_of(&call), asked.current()), (id(0), id(1)));
+    let (asked, call) = asked.absorbing(&call, unbound()).0.asking();
+    assert_eq!((id_of(&call), asked.current()), (id(2), id(1)));
+}
+
+#[test]
+fn what_may_be_in_use_in_another_cluster_is_left_alone() {
+    let mut copied = Fixture::new().settled().renewing().answered(credentials());
+    copied.object.metadata.uid = Some("11111111-3c67-4c5b-9d3f-0d7f2a2f5b11".into());
+    let mut copied = copied.after(10_000).deleted();
+    copied.object.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    copied.object = copied.object.complete();
+    let decoded = Decoded::<Binding>::of(&copied.object);
+    assert!(decoded.has_intent_of_another());
+    assert!(!matches!(copied.plan(), Step::Call { call, .. } if id_of(&call) == id(0)));
+}
