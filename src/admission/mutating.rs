@@ -49,15 +49,18 @@ pub(super) fn edited_instance() -> String {
 /// CEL: whether the request makes the operator send a request for a binding to its broker.
 ///
 /// `secretName` and `externalID` do not count. A CEL rule of the definition allows `secretName` to be set once,
-/// and another policy refuses another `externalID`. What may be changed at any time asks for nothing that the creator
-/// has not asked for.
+/// and another policy refuses another `externalID`. [`CHANGEABLE`] fields ask for
+/// nothing that the creator has not asked for.
 pub(super) fn edited_binding() -> String {
-    const FREE: [&str; 3] = ["userInfo", "secretName", "externalID"];
-    let is_free = |name: &str| FREE.contains(&name) || MUTABLE.contains(&name);
+    let is_free =
+        |name: &str| ["userInfo", "secretName", "externalID"].contains(&name) || CHANGEABLE.contains(&name);
     let changed = cel::spec_fields("servicebindings").into_iter();
     let changed = changed.filter(|field| !is_free(&field.name)).map(|field| field.changed());
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
+
+/// The fields of the spec of a binding that can be changed.
+const CHANGEABLE: [&str; 3] = ["deletionPolicy", "rotation", "secret"];
 
 fn finalizer() -> Policy {
     let topic = "finalizer";
@@ -130,28 +133,24 @@ fn secret_name() -> Policy {
     )
 }
 
-/// The fields of a binding that may be changed at any time.
-const MUTABLE: [&str; 2] = ["deletionPolicy", "rotation"];
-
-/// The spec of a binding is immutable, except for [`MUTABLE`] fields. As in v0.3, an UPDATE with another spec is no
-/// error and does not change the spec. So a client that replaces whole objects removes no field that it does not
+/// The spec of a binding is immutable, except for the [`CHANGEABLE`] fields. As in v0.3, an UPDATE with another spec is
+/// no error and does not change the spec. So a client that replaces whole objects removes no field that it does not
 /// know.
 fn binding_spec() -> Policy {
-    let kept = MUTABLE.map(|field| {
+    let kept = "[JSONPatch{op: 'add', path: '/spec', value: oldObject.spec}]".to_owned();
+    let changed = CHANGEABLE.map(|field| {
         let given = cel::given("object", &["spec", field], 0);
-        format!(
-            "\n+ ({given}\n\
-             ? [JSONPatch{{op: 'add', path: '/spec/{field}', value: object.spec.{field}}}]\n\
-             : [])"
-        )
+        let patch = format!("JSONPatch{{op: 'add', path: '/spec/{field}', value: object.spec.{field}}}");
+        format!("({given}\n? [{patch}]\n: [])")
     });
+    let patches: Vec<_> = std::iter::once(kept).chain(changed).collect();
     policy(
         "servicebinding-spec",
         &["servicebindings"],
         &["UPDATE"],
         &[("spec-changed".into(), "!has(object.spec) || object.spec != oldObject.spec".into())],
         &[],
-        &format!("[JSONPatch{{op: 'add', path: '/spec', value: oldObject.spec}}]{}", kept.concat()),
+        &patches.join("\n+ "),
     )
 }
 

@@ -176,13 +176,14 @@ fn binding_secrets() -> Policy {
 
 /// The operator creates a Secret for each binding. Without this check, a user who may not create Secrets could
 /// create one with a name of their choice, and what it has comes from the parameters, the transforms and the
-/// broker.
+/// broker. A change of `spec.secret` is checked too: it can add labels and annotations that mean something to others.
 fn binding_secret_creation() -> Policy {
+    let changed = cel::spec_field("servicebindings", "secret").changed();
     policy(
         "servicebinding-secret-creation",
         "servicebindings",
-        &["CREATE"],
-        &[],
+        &WRITES,
+        &[("makes-a-secret".into(), created_or_changed([changed]))],
         &[],
         &[json!({
             "expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('create').allowed()",

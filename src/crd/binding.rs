@@ -17,6 +17,7 @@ use super::{
     rotation::{Rotation, RotationStatus},
     rule,
     schema::{self, is_false, is_zero, null_default},
+    secret_shape::SecretShape,
 };
 use crate::{
     json::RawObject,
@@ -62,6 +63,10 @@ pub struct ServiceBindingSpec {
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub secret_transforms: Vec<SecretTransform>,
+    /// How the credentials stand in the Secret, and labels and annotations for it. Can be changed at any time: the
+    /// operator then writes the Secret again. To go back to the default, set it to `{}`.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "SecretShape::is_default")]
+    pub secret: SecretShape,
     /// The id of the binding at the broker. Set it only for a binding that exists at the broker already. If it
     /// is empty, the operator fills it in: with the uid of the object, or with an id made from it.
     #[serde(

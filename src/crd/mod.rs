@@ -23,6 +23,7 @@ pub mod rotation;
 mod rule;
 mod schema;
 pub mod scope;
+pub mod secret_shape;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

@@ -125,6 +125,20 @@ pub(super) fn no_restriction_by(property: &str, kind: &str, instead: &str) -> Ru
     about("catalogRestrictions.servicePlan", expression, &message)
 }
 
+/// No key of this map of labels or annotations has a meaning for the operator or for Kubernetes.
+pub(super) fn no_reserved_key(field: &str) -> Rule {
+    let expression = format!(
+        "!has(self.{field}) || self.{field}.all(k, !k.startsWith('servicecatalog.k8s.io/') && !k.startsWith('kubernetes.io/') && \
+         !k.startsWith('k8s.io/') && k != 'app.kubernetes.io/managed-by')"
+    );
+    about(
+        field,
+        expression,
+        "the prefixes servicecatalog.k8s.io/, kubernetes.io/ and k8s.io/ and the key app.kubernetes.io/managed-by are reserved: \
+         use a prefix of your own, as in example.com/team",
+    )
+}
+
 /// CEL: this string is there and not empty.
 fn is_set(field: &str) -> String {
     format!("(has(self.{field}) && self.{field} != '')")

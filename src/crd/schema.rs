@@ -106,16 +106,47 @@ pub(super) fn required_object_name(_: &mut SchemaGenerator) -> Schema {
     ruled(253, &[(IS_OBJECT_NAME.to_owned(), OBJECT_NAME)])
 }
 
+const IS_SECRET_KEY: &str = "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')";
+const SECRET_KEY: &str = "must be a key of a Secret: letters, digits, '-', '_' and '.', but not '.' alone and not '..' at the start";
+
 /// A key of a Secret.
 pub(super) fn secret_key(_: &mut SchemaGenerator) -> Schema {
-    let rule = "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')";
-    ruled(
-        253,
+    ruled(253, &[(IS_SECRET_KEY.to_owned(), SECRET_KEY)])
+}
+
+/// A key of a Secret, or the empty string.
+pub(super) fn optional_secret_key(_: &mut SchemaGenerator) -> Schema {
+    text(253, &[(&format!("({IS_SECRET_KEY})"), SECRET_KEY)])
+}
+
+/// The beginning of keys of a Secret, or the empty string.
+pub(super) fn key_prefix(_: &mut SchemaGenerator) -> Schema {
+    let rule = "(self.matches('^[-._a-zA-Z0-9]+$') && !self.startsWith('..'))";
+    text(
+        63,
         &[(
-            rule.to_owned(),
-            "must be a key of a Secret: letters, digits, '-', '_' and '.', but not '.' alone and not '..' at the start",
+            rule,
+            "must be the beginning of a key of a Secret: letters, digits, '-', '_' and '.', but not '..' at the start",
         )],
     )
+}
+
+/// Labels of an object.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    texts(63)
+}
+
+/// Annotations of an object.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    texts(4096)
+}
+
+fn texts(longest: u32) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": longest },
+    })
 }
 
 const IS_OBJECT_NAME: &str = "!format.dns1123Subdomain().validate(self).hasValue()";

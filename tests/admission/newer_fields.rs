@@ -3,9 +3,12 @@
 
 use kube::api::PostParams;
 use serde_json::{Value, json};
-use service_catalog::{admission::keeping, crd::ServiceInstance};
+use service_catalog::{
+    admission::keeping,
+    crd::{ServiceBinding, ServiceInstance},
+};
 
-use super::{PATIENCE, instance, merge, namespace, plane, seen_by};
+use super::{PATIENCE, binding, instance, merge, namespace, plane, seen_by};
 
 /// Puts the policy that changes objects, or the one that refuses them, into force for a namespace.
 async fn policy(of_the_two: usize, fields: &[&str], within: &str) {
@@ -96,4 +99,24 @@ async fn what_cannot_be_kept_is_not_dropped() {
     let changed =
         merge(&alice, "db", json!({ "spec": { "clusterServicePlanExternalName": "large" } })).await.unwrap();
     assert_eq!(changed.spec.plan_reference.cluster_service_plan_external_name.as_deref(), Some("large"));
+}
+
+/// What is set to nothing stays as nothing, and what is not there is kept.
+#[tokio::test]
+async fn the_shape_of_a_secret_can_be_changed_to_the_default_and_not_be_lost() {
+    plane().await;
+    namespace("shapes").await;
+    let alice = seen_by::<ServiceBinding>("alice", "shapes").await;
+    let shape = json!({ "legalKeys": true, "keyPrefix": "DB_", "labels": { "a": "b" } });
+    let made =
+        alice.create(&PostParams::default(), &binding("app", &json!({ "secret": shape }))).await.unwrap();
+    let kept = merge(&alice, "app", json!({ "spec": { "secret": null, "secretName": null } })).await.unwrap();
+    assert_eq!(kept.spec, made.spec);
+    let less = json!({ "spec": { "secret": { "keyPrefix": null, "labels": null } } });
+    let changed = merge(&alice, "app", less).await.unwrap();
+    assert_eq!(json!(changed.spec.secret), json!({ "legalKeys": true }));
+    let none = merge(&alice, "app", json!({ "spec": { "secret": { "legalKeys": null } } })).await.unwrap();
+    assert!(none.spec.secret.is_default(), "{:?}", none.spec.secret);
+    let again = merge(&alice, "app", json!({ "spec": { "secret": shape } })).await.unwrap();
+    assert_eq!(again.spec, made.spec);
 }

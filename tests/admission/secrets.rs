@@ -174,6 +174,12 @@ async fn a_binding_needs_the_right_to_create_its_secret() {
     bob.create(&post, &binding("app", &json!({}))).await.unwrap();
     // Nothing else needs it.
     merge(&erin, "app", json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+    merge(&erin, "app", json!({"spec": {"deletionPolicy": "Retain"}})).await.unwrap();
+    // Labels and annotations of a Secret can mean something to others.
+    let labels = json!({"spec": {"secret": {"labels": {"example.com/copy-to": "everywhere"}}}});
+    refused(merge(&erin, "app", labels.clone()).await, because);
+    merge(&bob, "app", labels).await.unwrap();
+    merge(&erin, "app", json!({"spec": {"secret": null}})).await.unwrap();
     erin.delete("app", &DeleteParams::default()).await.unwrap();
     merge(&erin, "app", json!({"metadata": {"finalizers": null}})).await.unwrap();
     let erin: Api<ServiceInstance> = seen_by("erin", "creates").await;

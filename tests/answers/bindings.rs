@@ -11,11 +11,11 @@ use service_catalog::{
         progress::Progress,
         scope::Object as _,
     },
-    osb::{Operation, classify, outcome::Lifetime},
+    osb::{Operation, classify},
     reconcilers::{
         binding::{
             Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
-            Subject, credentials::SourceSecrets,
+            Subject, Written, credentials::SourceSecrets,
         },
         operation::{Answer as BrokerAnswer, Call, Decoded, dependencies::CommonDependencies},
         parameters,
@@ -136,7 +136,7 @@ impl Drive for Bench {
             self.secret = SecretState::Owned {
                 binding_id: status.binding_id,
                 uid: Some("secret-uid".into()),
-                lifetime: Lifetime::default(),
+                written: Written::default(),
             };
         }
         self.memory = absorbed.memory;

@@ -189,7 +189,7 @@ async fn credentials_with_keys_that_no_secret_can_have_are_bound_once() {
             case.broker.set_async(Operation::Bind, polls);
         }
         let illegal = json!({ "user name": "u", "a/b": "c", "fine": "x" });
-        let words = ["\"user name\"", "\"a/b\"", "delete this binding and create another", "tries again at"];
+        let words = ["\"user name\"", "\"a/b\"", "spec.secret.legalKeys", "tries again at"];
         unfit(&case, illegal, ("ErrorInjectingBindResult", &words)).await;
         let asked_again = case
             .until(BINDING, "app", "another try", |binding| binding["status"]["retries"].as_i64() >= Some(3))

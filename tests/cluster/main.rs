@@ -33,6 +33,7 @@ mod retained;
 mod rotation;
 mod samples;
 mod schemas;
+mod shapes;
 mod successors;
 mod svcat;
 mod third_party;

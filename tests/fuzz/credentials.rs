@@ -1,12 +1,12 @@
 //! `credentials` into a Secret: what the API server takes, with nothing lost, or a sentence without any of them.
 //!
-//! An input is `{"credentials": {…}, "transforms": […]}`. Each text among the credentials gets a mark, which tells
+//! An input is `{"credentials": {…}, "transforms": […], "shape": {…}}`. Each text among the credentials gets a mark, which tells
 //! wherever it turns up that a credential does.
 
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 use service_catalog::{
-    crd::binding::SecretTransform,
+    crd::{binding::SecretTransform, secret_shape::SecretShape},
     osb::outcome::Credentials,
     reconcilers::binding::credentials::{SourceSecrets, check as check_transforms, check_secrets, to_data},
 };
@@ -32,12 +32,27 @@ fn check(input: &[u8]) -> Check {
     members.values_mut().for_each(mark);
     let transforms: Vec<SecretTransform> =
         serde_json::from_value(input.remove("transforms").unwrap_or_else(|| json!([]))).unwrap_or_default();
-    let credentials = Credentials::new(members.clone());
-    let result = to_data(&credentials, &transforms, &SourceSecrets::default());
-    promise!(
-        result == to_data(&credentials, &transforms, &SourceSecrets::default()),
-        "the same credentials became two Secrets"
-    );
+    let shape: SecretShape =
+        serde_json::from_value(input.remove("shape").unwrap_or_else(|| json!({}))).unwrap_or_default();
+    let secret = |members: &Map<String, Value>| {
+        let credentials = Credentials::new(members.clone());
+        let shaped = to_data(&credentials, (&transforms, &shape), &SourceSecrets::default())?;
+        let told = shaped.told();
+        Ok((shaped.data, told))
+    };
+    let result: Result<_, String> = secret(&members);
+    promise!(result == secret(&members), "the same credentials became two Secrets");
+    if shape.json_key.is_empty() && transforms.is_empty() {
+        let reversed = members.iter().rev().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let is_same = match (&result, &secret(&reversed)) {
+            (Ok(one), Ok(other)) => one == other,
+            (one, other) => one.is_err() && other.is_err(),
+        };
+        promise!(
+            is_same || !shape.templates.is_empty(),
+            "the order of the credentials became another Secret"
+        );
+    }
     let others = SourceSecrets::default();
     let checked = check_transforms(&transforms, "ns").and_then(|()| check_secrets(&transforms, &others));
     if let Err(beforehand) = checked {
@@ -52,11 +67,27 @@ fn check(input: &[u8]) -> Check {
         promise!(!late.iter().any(|what| error.contains(what)), "could have been known beforehand: {error}");
     }
     match &result {
-        Ok(data) => {
+        Ok((data, told)) => {
             writable(data)?;
-            if transforms.is_empty() { same(data, &members) } else { untouched(data, &members, &transforms) }
+            let told = told.as_deref().unwrap_or_default();
+            promise!(!told.contains(MARK) && is_shown(told, LONGEST), "not fit to be shown: {told:?}");
+            if !shape.is_default() {
+                let is_flat =
+                    shape.json_key.is_empty() && shape.templates.is_empty() && transforms.is_empty();
+                promise!(!is_flat || data.len() == members.len(), "{} keys of {}", data.len(), members.len());
+                Ok(())
+            } else if transforms.is_empty() {
+                same(data, &members)
+            } else {
+                untouched(data, &members, &transforms)
+            }
         }
         Err(error) => {
+            let is_legal = shape.legal_keys && shape.key_prefix.is_empty() && transforms.is_empty();
+            promise!(
+                !is_legal || !error.contains("cannot stand in a Secret"),
+                "it was to be made legal: {error}"
+            );
             promise!(!error.contains(MARK), "a credential is shown: {error}");
             promise!(is_shown(error, LONGEST), "not fit to be shown ({} bytes): {error:?}", error.len());
             Ok(())

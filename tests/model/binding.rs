@@ -14,13 +14,13 @@ use service_catalog::{
     },
     osb::{
         BindingId,
-        outcome::{BindingAnswer, Bound, Credentials, Lifetime},
+        outcome::{BindingAnswer, Bound, Credentials},
         wire::Target,
     },
     reconcilers::{
         binding::{
             Binding, BindingAction, BindingDependencies, BindingReconciler, BindingReply, BindingRequest,
-            SecretState, credentials::SourceSecrets, subject,
+            SecretState, Written, credentials::SourceSecrets, subject,
         },
         instance::InstanceReconciler,
         operation::{
@@ -125,7 +125,7 @@ impl Subject for BindingReconciler {
             None => SecretState::Missing,
             Some(None) => SecretState::NotOwned,
             Some(Some(id)) => {
-                SecretState::Owned { binding_id: id.clone().into(), uid: None, lifetime: Lifetime::default() }
+                SecretState::Owned { binding_id: id.clone().into(), uid: None, written: Written::default() }
             }
         };
         let parameters = merged(object.spec.parameters.as_ref(), around);

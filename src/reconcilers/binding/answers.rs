@@ -10,7 +10,8 @@ use super::{
     rotation::Subject,
     secret::{self, SecretState, no_credentials},
     status::{
-        BINDING, PUT_RIGHT, bind_had_no_effect, bound, credentials_lost, injected, not_injected, ready,
+        BINDING, PUT_RIGHT, bind_had_no_effect, bound, credentials_lost, injected, not_injected, not_shaped,
+        ready,
     },
 };
 use crate::{
@@ -236,6 +237,10 @@ fn inject(
     }
     let credentials = credentials.unwrap_or_else(no_credentials);
     let without_credentials = credentials.expose().is_empty();
+    let is_misshapen = secret::is_misshapen(view);
+    if is_misshapen && without_credentials && !view.status.without_credentials {
+        return (vec![], Next::Record(not_shaped(view, CREDENTIALS_MISSING, None)));
+    }
     // The API server may reject the Secret.
     memory.without_credentials = without_credentials;
     let outcome = injected(without_credentials);
@@ -250,11 +255,20 @@ fn inject(
         message = format!("{message}; {PUT_RIGHT}");
     }
     match secret::with_credentials(view, lifetime, &credentials) {
-        Ok(secret) => {
+        Ok((secret, about_keys)) => {
+            if is_misshapen {
+                memory.put_right = Some(view.now);
+            }
+            let message = about_keys.map_or(message.clone(), |keys| format!("{message}; {keys}"));
             let status = ready(view, lifetime, &message);
             (vec![vec![secret]], Next::Record(ServiceBindingStatus { without_credentials, ..status }))
         }
-        Err(message) => (vec![], Next::Record(not_injected(view, without_credentials, &message))),
+        Err(message) => {
+            let as_it_was =
+                if is_misshapen { "; the Secret is as it was, and its credentials are valid" } else { "" };
+            let message = format!("{message}{as_it_was}");
+            (vec![], Next::Record(not_injected(view, without_credentials, &message)))
+        }
     }
 }
 
@@ -287,10 +301,14 @@ fn after_fetch(
         }
         return (vec![], Next::Record(status));
     }
+    if secret::is_misshapen(view) {
+        return (vec![], Next::Record(not_shaped(view, &message, retry_after)));
+    }
     if gone {
         status.set_condition(Ready, False, reason, &message, view.now);
         return (vec![], Next::Record(start_mitigation(view, status, reason, &message, false)));
     }
+    status.observed_generation = view.generation();
     let message = messages::with_next_try(&message, back_off(view, &mut status, retry_after));
     status.set_condition(Ready, False, reason, &message, view.now);
     (vec![], Next::Record(status))

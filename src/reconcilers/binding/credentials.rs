@@ -1,14 +1,17 @@
 //! How do the credentials of a binding become the data of a Secret? The credentials may pass through
-//! `spec.secretTransforms`. All functions except `read` are pure.
+//! `spec.secretTransforms`, and then get the [`shape`] of `spec.secret`. All functions except `read` are pure.
 
 use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
-use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::shape::{self, Shaped};
 use crate::{
-    crd::binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
+    crd::{
+        binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
+        secret_shape::SecretShape,
+    },
     jsonpath,
     kube_api::{
         Error,
@@ -24,7 +27,7 @@ use crate::{
 const SIZE_LIMIT: usize = 1024 * 1024;
 
 /// The longest key, and the longest name of an object, that the API server accepts.
-const KEY_LIMIT: usize = 253;
+pub(super) const KEY_LIMIT: usize = 253;
 
 /// Turns credentials into Secret data. Strings stay as they are, and other values become JSON, as in v0.3.
 ///
@@ -33,9 +36,9 @@ const KEY_LIMIT: usize = 253;
 /// values.
 pub fn to_data(
     credentials: &Credentials,
-    transforms: &[SecretTransform],
+    (transforms, shape): (&[SecretTransform], &SecretShape),
     sources: &SourceSecrets,
-) -> Result<BTreeMap<String, ByteString>, String> {
+) -> Result<Shaped, String> {
     let keys = credentials.expose().len();
     if keys > MAX_KEYS {
         return Err(format!(
@@ -48,16 +51,14 @@ pub fn to_data(
         apply(transform, sources, &mut values)
             .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
-    let SecretBuilder { json, raw, .. } = values;
-    let json = json.into_iter().map(|(key, value)| (key, ByteString(bytes(value))));
-    let raw = raw.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value))));
-    let data: BTreeMap<String, ByteString> = json.chain(raw).collect();
+    let SecretBuilder { json, raw, remaining } = values;
+    let shaped = shape::apply(shape, json, raw, remaining)?;
+    let data = &shaped.data;
     let illegal: Vec<&str> = data.keys().filter(|key| !is_legal(key)).map(String::as_str).take(5).collect();
     if !illegal.is_empty() {
         return Err(format!(
             "the credentials have keys that cannot stand in a Secret ({}): keys may hold letters, digits, '-', '_' and '.'; \
-             delete this binding and create another with spec.secretTransforms that rename or remove them, or ask the broker's \
-             operator",
+             set spec.secret.legalKeys to true to give them other names, or spec.secret.jsonKey to have one JSON document",
             illegal.iter().map(|key| format!("{:?}", clip(key, 64))).collect::<Vec<_>>().join(", ")
         ));
     }
@@ -67,10 +68,11 @@ pub fn to_data(
             "the credentials are {size} bytes, but a Secret holds {SIZE_LIMIT} at most; ask the broker's operator for smaller ones"
         ));
     }
-    Ok(data)
+    Ok(shaped)
 }
 
-fn bytes(value: Value) -> Vec<u8> {
+/// A value of the credentials as the text in a Secret.
+pub(super) fn bytes(value: Value) -> Vec<u8> {
     match value {
         Value::String(text) => text.into_bytes(),
         other => other.to_string().into_bytes(),
@@ -78,7 +80,7 @@ fn bytes(value: Value) -> Vec<u8> {
 }
 
 /// The API server's rule for the keys of a Secret.
-fn is_legal(key: &str) -> bool {
+pub(super) fn is_legal(key: &str) -> bool {
     let is_allowed =
         |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     !key.is_empty()
@@ -304,8 +306,8 @@ mod tests {
         transforms: &[SecretTransform],
     ) -> Result<BTreeMap<String, String>, String> {
         let credentials = Credentials::new(credentials.as_object().cloned().unwrap());
-        let data = to_data(&credentials, transforms, &sources())?;
-        Ok(data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
+        let shaped = to_data(&credentials, (transforms, &SecretShape::default()), &sources())?;
+        Ok(shaped.data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
     }
 
     // v0.3 E7
@@ -400,7 +402,7 @@ mod tests {
             {"renameKey": {"from": "key", "to": "tls.der"}},
         ]));
         let credentials = Credentials::new(Map::new());
-        let data = to_data(&credentials, &list, &sources()).unwrap();
-        assert_eq!(data["tls.der"].0, [0xff, 0]);
+        let shaped = to_data(&credentials, (&list, &SecretShape::default()), &sources()).unwrap();
+        assert_eq!(shaped.data["tls.der"].0, [0xff, 0]);
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     Binding, BindingView, credentials,
     secret::{SecretState, secret_name},
+    shape,
 };
 use crate::{
     crd::{ConditionType::Failed, common::ResolvedOffering},
@@ -115,15 +116,16 @@ fn bindable_offering<'a>(view: &'a BindingView<'_>, instance: &str) -> Result<&'
     Ok(offering)
 }
 
-/// Whether the credentials can be written: the name of the Secret is free, and the transforms can be applied.
+/// Whether the credentials can be written: the name of the Secret is free, and the transforms and the shape can be applied.
 fn check_secret(view: &BindingView<'_>) -> Result<(), Obstacle> {
     let reason = Reason::ErrorInjectingBindResult;
     if view.dependencies.secret == SecretState::NotOwned {
         let rejected = name_taken(view.namespace(), &secret_name(view.object));
         return Err(Obstacle::until_recheck(reason, rejected.message));
     }
-    let transforms = &view.object.spec.secret_transforms;
-    credentials::check(transforms, view.namespace()).map_err(|message| {
+    let spec = &view.object.spec;
+    credentials::check(&spec.secret_transforms, view.namespace()).map_err(|message| {
         Obstacle::until_spec_change(reason, format!("{message}; {}", Binding::TEXTS.after_giving_up))
-    })
+    })?;
+    shape::check(&spec.secret).map_err(|message| Obstacle::until_spec_change(reason, message))
 }

@@ -3,7 +3,8 @@
 //! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
 //! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
 //! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
-//! [`credentials`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials. What instances and bindings have in common is in
+//! [`credentials`], [`shape`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials. What instances and
+//! bindings have in common is in
 //! [`super::operation`].
 
 mod answers;
@@ -16,6 +17,7 @@ mod plan;
 mod requests;
 mod rotation;
 mod secret;
+mod shape;
 mod status;
 #[cfg(test)]
 pub(super) mod tests;
@@ -24,7 +26,8 @@ pub use self::{
     observe::BindingDependencies,
     phase::BindingAction,
     rotation::{Subject, subject},
-    secret::{SecretState, is_secret_lost, secret_name},
+    secret::{SecretState, Written, is_secret_lost, secret_name},
+    shape::Shaped,
 };
 use super::{
     operation::{BrokerResource, KindTexts, OperationReconciler, View, resource::OperationSpec},

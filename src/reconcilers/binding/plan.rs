@@ -8,7 +8,7 @@ use super::{
     desired::{DesiredBinding, desired_binding},
     lifetime, requests, rotation,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
-    status::{self, edited, injected},
+    status::{self, edited, injected, misshapen},
 };
 use crate::{
     clock::later,
@@ -22,7 +22,7 @@ use crate::{
             deletion_policy, obstacle,
             plan::delete_regardless_at,
             status::start_mitigation,
-            steps::{PlanHooks, record_ready_and_wait, wait_until},
+            steps::{PlanHooks, record_or, record_ready_and_wait, wait_until},
         },
         reason::Reason,
         reconciler::{Step, Wait},
@@ -47,6 +47,8 @@ impl PlanHooks for Binding {
     fn plan_present(view: &BindingView<'_>, not_before: Option<Timestamp>) -> NextStep<Self> {
         match &view.dependencies.secret {
             state if secret::is_secret_lost(state, view) => {
+                // What the spec says now may do what could not be done before.
+                let not_before = not_before.filter(|_| !view.spec_has_changed());
                 wait_until(view, not_before).unwrap_or_else(|| plan_restore(view))
             }
             // `is_secret_lost` says so too.
@@ -54,7 +56,7 @@ impl PlanHooks for Binding {
             SecretState::Owned { binding_id, uid, .. } if binding_id.is_empty() => {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
-            SecretState::Owned { lifetime, .. } => plan_expiry(view, *lifetime),
+            SecretState::Owned { written, .. } => plan_expiry(view, written.lifetime),
             SecretState::Adoptable { uid, .. } => Step::Write(vec![secret::adopt(view, uid.clone())]),
             SecretState::Unchecked | SecretState::Missing => {
                 let recheck_at =
@@ -157,28 +159,45 @@ impl PlanHooks for Binding {
 
 /// The status if the broker answered and the credentials were written, and only the status that says so was lost.
 fn written(view: &BindingView<'_>) -> Option<ServiceBindingStatus> {
-    let lifetime = secret::written_lifetime(&view.dependencies.secret, &view.status)?;
+    let written = secret::written(&view.dependencies.secret, &view.status)?;
     let is_open = matches!(view.phase, Phase::RequestInFlight(..));
-    is_open.then(|| status::ready(view, lifetime, injected(view.status.without_credentials)))
+    is_open.then(|| status::ready(view, written.lifetime, injected(view.status.without_credentials)))
 }
 
 /// The next step when the Secret exists: the credentials may have expired.
 fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> {
-    let unbind_at = rotation::unbind_at(view).filter(|at| *at > view.now);
-    let times = [lifetime::next_change(&view.status, view.now), rotation::renewal_at(view), unbind_at];
-    let until = times.into_iter().flatten().min().map_or(Wait::ForChange, Wait::Until);
+    let until = until_next_change(view);
     match rotation::shown(&view.status, None, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
-        // Only `deletionPolicy` can have changed, which asks for nothing. An object that was restored with its status can
-        // have a lower generation than its status. v0.3 writes no `observedGeneration`.
+        // The Secret is as the spec asks for, and nothing else in it can have changed but `deletionPolicy`, which asks for
+        // nothing. An object that was restored with its status can have a lower generation than its status. v0.3 writes no
+        // `observedGeneration`.
         None if view.is_true(Ready) && view.status.reconciled_generation == view.generation() => {
             Step::Wait(until)
         }
-        None => Step::Record(status::ready(view, lifetime, injected(view.status.without_credentials))),
+        None => Step::Record(status::ready(view, lifetime, &status::still_injected(view))),
     }
 }
 
-/// How often the credentials are put right. Somebody who changes them again at once, as tools do that know another content,
+/// Until the credentials have expired, or are to be renewed, or the previous ones end.
+fn until_next_change(view: &BindingView<'_>) -> Wait {
+    let unbind_at = rotation::unbind_at(view).filter(|at| *at > view.now);
+    let times = [lifetime::next_change(&view.status, view.now), rotation::renewal_at(view), unbind_at];
+    times.into_iter().flatten().min().map_or(Wait::ForChange, Wait::Until)
+}
+
+/// The next step when the Secret has another shape than the spec asks for, and the operator cannot ask for the credentials.
+/// They are as valid as before.
+fn plan_misshapen(view: &BindingView<'_>) -> NextStep<Binding> {
+    let message = misshapen(&secret_name(view.object));
+    record_or(
+        view,
+        status::ready(view, lifetime::recorded(&view.status), &message),
+        Step::Wait(until_next_change(view)),
+    )
+}
+
+/// How often the Secret is put right. Somebody who changes it again at once, as tools do that know another content,
 /// must not keep the broker busy.
 const PUT_RIGHT_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
@@ -188,7 +207,7 @@ pub(super) fn is_retrievable(view: &BindingView<'_>) -> bool {
     offering.is_some_and(|offering| offering.bindings_retrievable)
 }
 
-/// The next step when the Secret does not exist. The operator fetches the credentials. If bindings of the
+/// The next step when the Secret does not exist, or is not as it should be. The operator fetches the credentials. If bindings of the
 /// offering cannot be fetched, it binds again with the same id. If the binding has no credentials, there is
 /// nothing to ask for.
 fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
@@ -196,6 +215,8 @@ fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
     if !is_retrievable(view) {
         return if view.status.without_credentials {
             plan_empty_secret(view)
+        } else if secret::is_misshapen(view) {
+            plan_misshapen(view)
         } else if is_edited {
             // Another bind could replace credentials that somebody needs.
             let message = edited(&secret_name(view.object));
@@ -204,7 +225,12 @@ fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
             Binding::plan_request(view, BindingAction::Bind, None)
         };
     }
-    let next = view.memory.put_right.filter(|_| is_edited).map(|at| later(at, PUT_RIGHT_INTERVAL));
+    let is_rewritten = is_edited || secret::is_misshapen(view);
+    let next = view
+        .memory
+        .put_right
+        .filter(|_| is_rewritten && !view.spec_has_changed())
+        .map(|at| later(at, PUT_RIGHT_INTERVAL));
     if let Some(wait) = wait_until(view, next) {
         return wait;
     }
@@ -219,7 +245,7 @@ fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
 /// The next step when the Secret of a binding without credentials does not exist.
 fn plan_empty_secret(view: &BindingView<'_>) -> NextStep<Binding> {
     match secret::with_credentials(view, lifetime::recorded(&view.status), &secret::no_credentials()) {
-        Ok(secret) => Step::Write(vec![secret]),
+        Ok((secret, _)) => Step::Write(vec![secret]),
         Err(message) => {
             let recheck = Wait::Until(later(view.now, view.settings.recheck_interval));
             record_ready_and_wait(view, (False, Reason::ErrorInjectingBindResult, &message), recheck)

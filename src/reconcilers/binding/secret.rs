@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Resource as _, ResourceExt as _,
     core::{ObjectMeta, PartialObjectMeta},
     runtime::reflector::ObjectRef,
 };
 
-use super::{Binding, BindingView, credentials, lifetime};
+use super::{Binding, BindingView, credentials, lifetime, shape};
 use crate::{
     clock::later,
     crd::{ServiceBinding, ServiceBindingStatus},
@@ -27,7 +27,8 @@ use crate::{
         error::ReconcileError,
         operation::{Decoded, Phase, status::StatusHooks as _},
         writes::{
-            Write, digest,
+            Write,
+            digest::{self, Data},
             secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, belongs_to},
         },
     },
@@ -35,6 +36,15 @@ use crate::{
 
 /// The time that the watch on Secrets may take to show a Secret that this process has just written.
 pub const SECRET_WATCH_DELAY: SignedDuration = SignedDuration::from_secs(5);
+
+/// What the annotations of a Secret say about its credentials.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Written {
+    /// How long the credentials are valid.
+    pub lifetime: Lifetime,
+    /// The Secret has another shape than `spec.secret` asks for.
+    pub is_misshapen: bool,
+}
 
 /// The state of the Secret of a binding.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,29 +59,29 @@ pub enum SecretState {
         binding_id: BindingId,
         /// Uid of the Secret.
         uid: Option<String>,
-        /// How long the credentials are valid.
-        lifetime: Lifetime,
+        /// What its annotations say.
+        written: Written,
     },
     /// The Secret belongs to the binding object, but somebody has changed its credentials.
     Edited {
         /// Uid of the Secret.
         uid: Option<String>,
-        /// How long the credentials are valid.
-        lifetime: Lifetime,
+        /// What its annotations say.
+        written: Written,
     },
     /// The Secret has the credentials of this binding, but not its owner: it was restored from a backup, or somebody has
     /// removed the owner.
     Adoptable {
         /// Uid of the Secret.
         uid: Option<String>,
-        /// How long the credentials are valid.
-        lifetime: Lifetime,
+        /// What its annotations say.
+        written: Written,
     },
     /// A Secret that does not belong to the binding has the name.
     NotOwned,
 }
 
-/// Whether the credentials of the current binding are not in their Secret any more. A Secret of the binding object
+/// Whether the credentials of the current binding are not in their Secret as they should be. A Secret of the binding object
 /// may still have the credentials of an earlier attempt. v0.3 did not record in the Secret to which binding
 /// id it belongs.
 #[must_use]
@@ -79,22 +89,29 @@ pub fn is_secret_lost(state: &SecretState, decoded: &Decoded<'_, Binding>) -> bo
     match state {
         SecretState::Missing | SecretState::Edited { .. } => true,
         SecretState::Unchecked | SecretState::Adoptable { .. } | SecretState::NotOwned => false,
-        SecretState::Owned { binding_id, .. } => {
-            !binding_id.is_empty() && *binding_id != decoded.binding_id()
+        SecretState::Owned { binding_id, written, .. } => {
+            !binding_id.is_empty() && (*binding_id != decoded.binding_id() || written.is_misshapen)
         }
     }
 }
 
-/// The lifetime of the credentials of the current binding id, if they are in the Secret. Without an id in the
+/// Whether the credentials of the current binding are in their Secret, in another shape than `spec.secret` asks for.
+#[must_use]
+pub(super) fn is_misshapen(view: &BindingView<'_>) -> bool {
+    matches!(&view.dependencies.secret, SecretState::Owned { binding_id, written, .. }
+        if written.is_misshapen && *binding_id == view.binding_id())
+}
+
+/// What the Secret says about the credentials of the current binding id, if it has them. Without an id in the
 /// Secret, v0.3 wrote it, and v0.3 used only the first id.
 #[must_use]
-pub(super) fn written_lifetime(state: &SecretState, status: &ServiceBindingStatus) -> Option<Lifetime> {
+pub(super) fn written<'a>(state: &'a SecretState, status: &ServiceBindingStatus) -> Option<&'a Written> {
     match state {
-        SecretState::Owned { binding_id, lifetime, .. }
+        SecretState::Owned { binding_id, written, .. }
             if *binding_id == status.binding_id
                 || (binding_id.is_empty() && status.progress.attempt == 0) =>
         {
-            Some(*lifetime)
+            Some(written)
         }
         _ => None,
     }
@@ -196,7 +213,7 @@ async fn judged(
     decoded: &Decoded<'_, Binding>,
     context: &Context,
 ) -> Result<SecretState, ReconcileError> {
-    let SecretState::Owned { binding_id, uid, lifetime } = &state else { return Ok(state) };
+    let SecretState::Owned { binding_id, uid, written } = &state else { return Ok(state) };
     if *binding_id != decoded.binding_id() || !digest::may_be_changed(metadata) {
         return Ok(state);
     }
@@ -223,22 +240,24 @@ async fn judged(
         context.operations.set(decoded.uid(), memory);
         is_edited
     };
-    Ok(if is_edited { SecretState::Edited { uid: uid.clone(), lifetime: *lifetime } } else { state })
+    Ok(if is_edited { SecretState::Edited { uid: uid.clone(), written: written.clone() } } else { state })
 }
 
 fn classify(metadata: &ObjectMeta, decoded: &Decoded<'_, Binding>) -> SecretState {
     let annotations = metadata.annotations.as_ref();
     let binding_id: BindingId =
         annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default().into();
-    let (uid, lifetime) = (metadata.uid.clone(), lifetime::read(annotations));
+    let uid = metadata.uid.clone();
+    let is_misshapen = !shape::is_of(&decoded.object.spec.secret, metadata);
+    let written = Written { lifetime: lifetime::read(annotations), is_misshapen };
     // Without its owner, a Secret of an earlier attempt is replaced, like one with its owner.
     let is_of_other_attempt = || !binding_id.is_empty() && binding_id != decoded.binding_id();
     if is_owned(metadata, decoded.uid()) || (belongs_to(metadata, decoded.uid()) && is_of_other_attempt()) {
-        SecretState::Owned { binding_id, uid, lifetime }
+        SecretState::Owned { binding_id, uid, written }
     } else if belongs_to(metadata, decoded.uid())
         || (binding_id == decoded.binding_id() && was_owned(metadata, decoded.object))
     {
-        SecretState::Adoptable { uid, lifetime }
+        SecretState::Adoptable { uid, written }
     } else {
         SecretState::NotOwned
     }
@@ -257,7 +276,8 @@ pub(super) fn no_credentials() -> Credentials {
     Credentials::new(serde_json::Map::new())
 }
 
-/// The write of the Secret with these credentials, after `spec.secretTransforms`.
+/// The write of the Secret with these credentials, after `spec.secretTransforms` and `spec.secret`; and what there is to
+/// tell about its keys.
 ///
 /// # Errors
 /// The credentials cannot be stored in a Secret. The error is a sentence for the user.
@@ -265,28 +285,28 @@ pub(super) fn with_credentials(
     view: &BindingView<'_>,
     lifetime: Lifetime,
     credentials: &Credentials,
-) -> Result<Write, String> {
-    let transforms = &view.object.spec.secret_transforms;
-    let data = credentials::to_data(credentials, transforms, &view.dependencies.source_secrets)?;
+) -> Result<(Write, Option<String>), String> {
+    let spec = &view.object.spec;
+    let shape = (&*spec.secret_transforms, &spec.secret);
+    let shaped = credentials::to_data(credentials, shape, &view.dependencies.source_secrets)?;
+    let told = shaped.told();
     let replaces = matches!(view.dependencies.secret, SecretState::Owned { .. } | SecretState::Edited { .. });
-    Ok(build(view, lifetime, data, replaces))
+    Ok((build(view, lifetime, shaped.data, replaces), told))
 }
 
-fn build(
-    decoded: &Decoded<'_, Binding>,
-    lifetime: Lifetime,
-    data: BTreeMap<String, ByteString>,
-    replaces: bool,
-) -> Write {
+fn build(decoded: &Decoded<'_, Binding>, lifetime: Lifetime, data: Data, replaces: bool) -> Write {
     let object = decoded.object;
     let binding_id = decoded.binding_id();
     let uid = object.uid().unwrap_or_default();
-    let annotations = std::iter::once((ANNOTATION_BINDING_ID.to_owned(), binding_id.to_string()))
+    // What the operator needs comes last, and so replaces what the spec says.
+    let annotations = shape::annotations(&object.spec.secret)
+        .chain([(ANNOTATION_BINDING_ID.to_owned(), binding_id.to_string())])
         .chain(lifetime::annotations(lifetime));
+    let labels = object.spec.secret.labels.clone().into_iter().chain(labels(&uid));
     let metadata = ObjectMeta {
         name: Some(secret_name(object)),
         namespace: object.namespace(),
-        labels: Some(labels(&uid)),
+        labels: Some(labels.collect()),
         annotations: Some(annotations.collect()),
         owner_references: Some(vec![owner(object)]),
         ..ObjectMeta::default()

@@ -1,6 +1,9 @@
 //! Which status does the operator write for a binding? This file has the statuses that only bindings have.
 //! All functions are pure.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +36,22 @@ const INJECTED_EMPTY: &str = "Injected bind result: the broker gave no credentia
 /// The message of `Ready` when the Secret is written.
 pub(super) fn injected(without_credentials: bool) -> &'static str {
     if without_credentials { INJECTED_EMPTY } else { INJECTED }
+}
+
+/// The message of `Ready` when nothing has changed about the Secret. What it says about the credentials stays true.
+pub(super) fn still_injected(view: &BindingView<'_>) -> String {
+    let ready = view.status.conditions.iter().find(|condition| condition.type_ == Ready);
+    let said = ready.filter(|ready| ready.status == True && ready.message.starts_with(INJECTED));
+    said.map_or_else(|| injected(view.status.without_credentials).to_owned(), |said| said.message.clone())
+}
+
+/// The message of `Ready` when `spec.secret` has changed and the operator cannot ask for the credentials.
+pub(super) fn misshapen(secret: &str) -> String {
+    format!(
+        "The credentials are valid, but Secret {secret:?} does not have the shape that spec.secret asks for: the broker cannot be asked \
+         for the credentials again (bindings_retrievable). Undo the change of spec.secret; or delete the Secret, and the operator binds \
+         again; or create another binding"
+    )
 }
 
 /// The end of the message of `Ready` after the operator has put right the credentials.
@@ -82,9 +101,9 @@ impl StatusHooks for Binding {
 
     fn restored_status(view: &BindingView<'_>) -> ServiceBindingStatus {
         let lifetime = match view.dependencies.secret {
-            SecretState::Owned { lifetime, .. }
-            | SecretState::Edited { lifetime, .. }
-            | SecretState::Adoptable { lifetime, .. } => lifetime,
+            SecretState::Owned { ref written, .. }
+            | SecretState::Edited { ref written, .. }
+            | SecretState::Adoptable { ref written, .. } => written.lifetime,
             SecretState::Unchecked | SecretState::Missing | SecretState::NotOwned => Lifetime::default(),
         };
         ready(view, lifetime, RESTORED)
@@ -152,11 +171,16 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     status.reconciled_generation = view.generation();
     status.observed_generation = view.generation();
     status.remove_condition(Failed);
-    match rotation::shown(&status, None, view.now) {
-        Some((state, reason, message)) => status.set_condition(Ready, state, reason, &message, view.now),
-        None => status.set_condition(Ready, True, Reason::InjectedBindResult, message, view.now),
-    }
+    set_valid(&mut status, message, view.now);
     status
+}
+
+/// Says that the credentials are in their Secret, and valid unless they have expired.
+fn set_valid(status: &mut ServiceBindingStatus, message: &str, now: Timestamp) {
+    match rotation::shown(status, None, now) {
+        Some((state, reason, message)) => status.set_condition(Ready, state, reason, &message, now),
+        None => status.set_condition(Ready, True, Reason::InjectedBindResult, message, now),
+    }
 }
 
 /// The status of a binding that is being deleted and whose bind has ended. The credentials are not needed.
@@ -215,6 +239,23 @@ pub(super) fn not_injected(
     let next = back_off(view, &mut status, None);
     let message = messages::with_next_try(&not_injected_message(why), next);
     status.set_condition(Ready, False, Reason::ErrorInjectingBindResult, &message, view.now);
+    status
+}
+
+/// The status when `spec.secret` has changed and the operator has asked for the credentials in vain. Those in the Secret are
+/// in use, and valid for all that is known. So they stay, and the operator asks again later.
+pub(super) fn not_shaped(
+    view: &BindingView<'_>,
+    why: &str,
+    retry_after: Option<Duration>,
+) -> ServiceBindingStatus {
+    let mut status = view.status_copy();
+    status.observed_generation = view.generation();
+    let why = messages::with_next_try(why, back_off(view, &mut status, retry_after));
+    let message = format!(
+        "The credentials are valid, but the Secret does not have the shape that spec.secret asks for yet: {why}"
+    );
+    set_valid(&mut status, &message, view.now);
     status
 }
 

@@ -129,6 +129,7 @@ async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
             { "addKey": { "key": "k", "stringValue": "v" } }, { "renameKey": { "from": "k", "to": "l" } },
             { "removeKey": { "key": "none" } },
         ],
+        "secret": { "legalKeys": true, "labels": { "a": "b" } },
     });
     case.connect("app", "db", spec).await;
     let before = case.get(BINDING, "app").await;

@@ -164,6 +164,7 @@ fn every_answer_to_a_fetch() {
         ("after a bind", binding.clone()),
         ("after a bind, too long", binding.after(8 * 24 * 3600)),
         ("to restore the Secret", lost),
+        ("to shape the Secret anew", Fixture::new().retrievable().settled().misshapen()),
     ] {
         let (asked, call) = fixture.asking();
         let call = match call {
@@ -208,7 +209,7 @@ fn the_secret_of_a_binding_without_credentials_comes_back_without_another_bind()
 /// Credentials that are good from now on for this long, to be renewed earlier by as much.
 fn expiring(fixture: &Fixture, seconds: i64, earlier: i64) -> Outcome {
     let at = |second| Some(fixture.now + SignedDuration::from_secs(second));
-    let lifetime = Lifetime { expires_at: at(seconds), renew_before: at(seconds - earlier) };
+    let lifetime = osb::outcome::Lifetime { expires_at: at(seconds), renew_before: at(seconds - earlier) };
     let answer = BindingAnswer { lifetime, ..answer(&json!({"password": "hunter2"})) };
     Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer)))
 }

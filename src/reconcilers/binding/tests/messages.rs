@@ -86,6 +86,14 @@ fn binds() -> Vec<(&'static str, Fixture)> {
         ("the credentials cannot be written", new().rejected()),
         ("the credentials cannot be written, fetched again", new().retrievable().rejected().rejected()),
         ("the credentials have an illegal key", new().answered(bound(&json!({"a b": "hunter2"})))),
+        ("the credentials have another shape, and cannot be fetched", saying(new().settled().misshapen())),
+        ("the credentials have another shape, and cannot be fetched now", {
+            new().retrievable().settled().misshapen().answered(Outcome::Fetched(unsent()))
+        }),
+        ("the credentials cannot have another shape", {
+            let unfit = osb::Outcome::Answered(answer(&json!({"a b": "hunter2"})));
+            new().retrievable().settled().misshapen().answered(Outcome::Fetched(unfit))
+        }),
         ("the credentials are lost", new().credentials_lost()),
         ("they are lost, deleted", new().credentials_lost().answered(gone())),
         ("they are lost, and the deletion fails", new().credentials_lost().answered(deleting(unsent()))),

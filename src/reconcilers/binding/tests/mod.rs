@@ -15,7 +15,7 @@ use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::{
-    Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
+    Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState, Written,
     credentials::SourceSecrets, subject,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     },
     osb::{
         self, RefusalReason,
-        outcome::{BindingAnswer, Bound, Credentials, Deleted, Lifetime, OperationState, Polled},
+        outcome::{BindingAnswer, Bound, Credentials, Deleted, OperationState, Polled},
     },
     reconcilers::{
         instance::tests as instances,
@@ -133,6 +133,13 @@ impl Fixture {
     pub fn with_secret(mut self, secret: SecretState) -> Self {
         self.secret = secret;
         self
+    }
+
+    /// The Secret has another shape than the spec asks for.
+    pub fn misshapen(self) -> Self {
+        let binding_id = self.status().binding_id;
+        let written = Written { is_misshapen: true, ..Written::default() };
+        self.with_secret(SecretState::Owned { binding_id, uid: None, written })
     }
 
     pub fn with_instance(mut self, instance: Option<ServiceInstance>) -> Self {
@@ -272,7 +279,7 @@ impl Fixture {
         self.memory = absorbed.memory;
         let wrote = !absorbed.writes.is_empty();
         if wrote {
-            self.secret = SecretState::Owned { binding_id: id, uid: None, lifetime: Lifetime::default() };
+            self.secret = SecretState::Owned { binding_id: id, uid: None, written: Written::default() };
         }
         match absorbed.next {
             Next::Record(status) => (self.with_status(&status), if wrote { "Secret, " } else { "" }),

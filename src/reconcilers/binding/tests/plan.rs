@@ -9,7 +9,7 @@ use instances::{doubt, polled, refused, unsent};
 type Change = fn(Fixture) -> Fixture;
 
 fn edited() -> SecretState {
-    SecretState::Edited { uid: None, lifetime: Lifetime::default() }
+    SecretState::Edited { uid: None, written: Written::default() }
 }
 
 fn phases() -> Vec<(&'static str, Fixture)> {
@@ -41,11 +41,16 @@ fn phases() -> Vec<(&'static str, Fixture)> {
             new().settled().with_secret(SecretState::Owned {
                 binding_id: "old".into(),
                 uid: None,
-                lifetime: Lifetime::default(),
+                written: Written::default(),
             })
         }),
         ("settled, Secret edited", new().settled().with_secret(edited())),
         ("settled, Secret edited, retrievable", new().settled().retrievable().with_secret(edited())),
+        ("settled, Secret misshapen", new().settled().misshapen()),
+        ("settled, Secret misshapen, retrievable", new().settled().retrievable().misshapen()),
+        ("settled without credentials, Secret misshapen", {
+            new().answered(bound(&json!(null))).misshapen()
+        }),
         ("restoring", lost(new().settled()).intending()),
     ]
 }
@@ -343,6 +348,38 @@ fn a_binding_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_bo
     }
 }
 
+/// The credentials expire as before, whatever shape they have.
+#[test]
+fn a_secret_that_cannot_be_shaped_anew_is_told_while_its_credentials_are_valid() {
+    let mut settled = Fixture::new().settled();
+    settled.object.status.as_mut().unwrap().expires_at =
+        Some(Time(settled.now + SignedDuration::from_secs(60)));
+    let mut told = settled.misshapen();
+    let Step::Record(status) = told.plan() else { panic!("{}", shown(&told.plan(), &told)) };
+    told = told.with_status(&status);
+    let message = &told.status().conditions[0].message;
+    assert!(message.contains("does not have the shape that spec.secret asks for"), "{message}");
+    assert_eq!(conditions(&told.status()), "Ready=True:InjectedBindResult");
+    assert_eq!(shown(&told.plan(), &told), "wait 60 s");
+    let expired = told.after(60);
+    assert_eq!(shown(&expired.plan(), &expired), "say Ready=False:CredentialsExpired");
+}
+
+/// The next try has a time, but the spec may be mended.
+#[test]
+fn a_change_of_the_shape_does_not_wait() {
+    let (asked, call) = Fixture::new().retrievable().settled().misshapen().asking();
+    let unfit = Outcome::Fetched(osb::Outcome::Answered(answer(&json!({"a b": "hunter2"}))));
+    let mut waiting = asked.after(1).absorbing(&call, unfit).0;
+    assert_eq!(conditions(&waiting.status()), "Ready=False:ErrorInjectingBindResult");
+    assert!(shown(&waiting.plan(), &waiting).starts_with("wait "));
+    *waiting.object.metadata.generation.as_mut().unwrap() += 1;
+    assert_eq!(shown(&waiting.plan(), &waiting), "GET the binding");
+    let (asked, call) = waiting.asking();
+    let failed = asked.after(1).absorbing(&call, Outcome::Fetched(unsent())).0;
+    assert!(shown(&failed.plan(), &failed).starts_with("wait "), "it asks once for each change");
+}
+
 /// Somebody may use the credentials, although the status does not say that there are any.
 #[test]
 fn a_binding_whose_secret_was_written_is_retained() {
@@ -350,7 +387,7 @@ fn a_binding_whose_secret_was_written_is_retained() {
     leaving.object.spec.deletion_policy = DeletionPolicy::Retain;
     let binding_id = leaving.status().binding_id;
     let mut written =
-        leaving.with_secret(SecretState::Owned { binding_id, uid: None, lifetime: Lifetime::default() });
+        leaving.with_secret(SecretState::Owned { binding_id, uid: None, written: Written::default() });
     while let Step::Record(status) = written.plan() {
         written = written.with_status(&status);
     }

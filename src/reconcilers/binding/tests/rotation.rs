@@ -9,6 +9,7 @@ use crate::{
         condition,
         rotation::{OtherBinding, Rotation},
     },
+    osb::outcome::Lifetime,
     reconcilers::identity::attempt_id,
 };
 
@@ -180,7 +181,7 @@ fn a_crash_after_the_secret_costs_no_request() {
     let absorbed = BindingReconciler::absorb(&asked.observed(), credentials().to(&call));
     assert!(!absorbed.writes.is_empty());
     let binding_id = id(1).into();
-    asked.secret = SecretState::Owned { binding_id, uid: None, lifetime: Lifetime::default() };
+    asked.secret = SecretState::Owned { binding_id, uid: None, written: Written::default() };
     let Step::Record(status) = asked.plan() else { panic!("no status") };
     let asked = asked.with_status(&status);
     assert_eq!((asked.current(), asked.predecessor().unwrap().binding_id.as_str()), (id(1), &*id(0)));

@@ -20,7 +20,7 @@ fn of_original(fixture: Fixture) -> Fixture {
 }
 
 fn unmarked() -> SecretState {
-    SecretState::Owned { binding_id: BindingId::default(), uid: None, lifetime: Lifetime::default() }
+    SecretState::Owned { binding_id: BindingId::default(), uid: None, written: Written::default() }
 }
 
 fn next(fixture: &Fixture) -> String {
