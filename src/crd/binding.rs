@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     json::RawObject,
-    osb::{BindingId, InstanceId},
+    osb::{BindingId, InstanceId, extras::Extras},
 };
 
 /// The spec of a binding.
@@ -253,6 +253,9 @@ pub struct ServiceBindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub renew_before: Option<Time>,
+    /// What the broker gave beside credentials.
+    #[serde(flatten)]
+    pub extras: Extras,
     /// The broker, class and plan of the instance at the last request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,

@@ -18,6 +18,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use super::extras;
 use super::ids::PlanId;
 use super::operation::Operation;
 use super::outcome::{
@@ -255,9 +256,12 @@ fn binding_of(mut body: Map<String, Value>) -> Result<BindingAnswer, Malformed> 
     };
     let unserved = ["syslog_drain_url", "route_service_url", "volume_mounts"];
     let given = |key: &&str| body.get(*key).is_some_and(|value| !is_empty(value));
+    let (extras, incomplete) = extras::of(&body);
     Ok(BindingAnswer {
         credentials,
         lifetime: lifetime_of(&body),
+        extras: Box::new(extras),
+        incomplete,
         unserved: unserved.into_iter().filter(given).collect(),
     })
 }

@@ -19,6 +19,7 @@ mod connect;
 pub mod egress;
 pub mod endpoint;
 mod error_body;
+pub mod extras;
 pub mod ids;
 pub mod operation;
 pub mod outcome;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
-use super::ids::PlanId;
+use super::{extras::Extras, ids::PlanId};
 
 /// The result of one broker request.
 pub enum Outcome<T> {
@@ -268,6 +268,10 @@ pub struct BindingAnswer {
     pub credentials: Option<Credentials>,
     /// `metadata.expires_at` and `metadata.renew_before`.
     pub lifetime: Lifetime,
+    /// What the status shows of the rest.
+    pub extras: Box<Extras>,
+    /// Of which fields the extras do not have all.
+    pub incomplete: Vec<&'static str>,
     /// Which of `syslog_drain_url`, `route_service_url` and `volume_mounts` the broker gave. The operator
     /// serves none of them.
     pub unserved: Vec<&'static str>,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{
     broker::{AsyncScript, Hold, Operation, catalog},
+    page::commands,
     stage::{
         case::Case,
         objects::{BINDING, INSTANCE, SECRET, condition, uid},
@@ -345,5 +346,48 @@ async fn the_keys_of_another_secret_are_added_once_it_is_there() {
     case.hand.secret("authority", json!({ "ca.crt": "PEM" })).await.unwrap();
     case.ready(BINDING, "app").await;
     assert_eq!(case.content("app").await["ca.crt"], "PEM");
+    case.finish().await;
+}
+
+/// The commands of `docs/secrets.md` show what a broker gives beside credentials. None of it is secret.
+// OSB 124, 125, 126
+#[tokio::test]
+async fn what_a_broker_gives_beside_credentials_is_shown_without_secrets() {
+    let case = namespaced("beside").await;
+    case.broker.on(Operation::Bind).amend(|reply| {
+        reply.set("endpoints", json!([{ "host": "db.example.com", "ports": ["5432", "7000-7010"] }, { "host": "" }]));
+        reply.set("syslog_drain_url", json!("syslog-tls://u:hunter2@logs.example.com:6514/hunter2?t=hunter2"));
+        reply.set("route_service_url", json!("https://u:hunter2@proxy.example.com/a?t=hunter2"));
+        let device = json!({ "volume_id": "v-1", "mount_config": { "password": "hunter2" } });
+        let mount = json!({ "driver": "nfs", "container_dir": "/data", "mode": "rw", "device_type": "shared", "device": device });
+        reply.set("volume_mounts", json!([mount]));
+    });
+    case.provide("db", json!({})).await;
+    let ready = case.connect("app", "db", json!({})).await;
+    let status = &ready["status"];
+    let endpoint = json!({ "host": "db.example.com", "ports": ["5432", "7000-7010"], "protocol": "tcp" });
+    assert_eq!(status["endpoints"], json!([endpoint]));
+    assert_eq!(status["syslogDrainURL"], "syslog-tls://logs.example.com:6514");
+    assert_eq!(status["routeServiceURL"], "https://proxy.example.com/a");
+    assert_eq!(status["volumeMounts"][0]["volumeID"], "v-1");
+    let (.., message) = condition(&ready, "Ready").unwrap();
+    for words in
+        ["volume_mounts, which means nothing to a Kubernetes cluster", "does not show all of endpoints"]
+    {
+        assert!(message.contains(words), "{message}");
+    }
+    let secret = case.get(SECRET, "app").await;
+    for object in [&ready, &secret] {
+        assert!(!object.to_string().contains("hunter2"), "{object}");
+    }
+    let [endpoints, statement] = &commands("docs/secrets.md", "## More than credentials")[..] else {
+        panic!()
+    };
+    let shell = async |script: &str| {
+        let script = script.replace("shop", case.namespace());
+        case.stage.plane.shell(case.stage.plane.dir(), &script).await.unwrap()
+    };
+    assert_eq!(shell(endpoints).await.trim(), "db.example.com 5432 7000-7010 tcp");
+    assert!(shell(statement).await.contains("which means nothing to a Kubernetes cluster"));
     case.finish().await;
 }

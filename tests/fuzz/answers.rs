@@ -112,7 +112,8 @@ pub fn understood(operation: Operation, response: &Response<'_>) -> Meaning {
         Deleted::Done => nothing(),
         Deleted::Accepted { operation } => Taken { operation, ..nothing() },
     };
-    let binding = |BindingAnswer { credentials, .. }: BindingAnswer| {
+    let binding = |BindingAnswer { credentials, extras, .. }: BindingAnswer| {
+        assert_eq!(extras.clone().shown(), (*extras, vec![]), "what is shown is short and printable");
         let credentials = credentials.map(|credentials| Value::Object(credentials.expose().clone()));
         Taken { credentials, ..nothing() }
     };

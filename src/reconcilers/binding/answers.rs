@@ -228,7 +228,8 @@ fn inject(
     answer: BindingAnswer,
     memory: &mut OperationMemory,
 ) -> (Writes, AfterAnswer<Binding>) {
-    let BindingAnswer { credentials, lifetime, unserved } = answer;
+    let mut message = beside(&answer);
+    let BindingAnswer { credentials, lifetime, extras, .. } = answer;
     let is_renewal = view.dependencies.subject == Subject::Successor;
     if is_renewal && let Some(end) = lifetime.expires_at.filter(|end| *end <= view.now) {
         // Those in the Secret may be better.
@@ -243,25 +244,20 @@ fn inject(
     }
     // The API server may reject the Secret.
     memory.without_credentials = without_credentials;
-    let outcome = injected(without_credentials);
-    let mut message = match unserved.join(", ").as_str() {
-        "" => outcome.to_owned(),
-        what => {
-            format!("{outcome}; the broker also gave {what}, which means nothing to a Kubernetes cluster")
-        }
-    };
+    message.insert_str(0, injected(without_credentials));
     if matches!(view.dependencies.secret, SecretState::Edited { .. }) {
         memory.put_right = Some(view.now);
         message = format!("{message}; {PUT_RIGHT}");
     }
-    match secret::with_credentials(view, lifetime, &credentials) {
+    match secret::with_credentials(view, (lifetime, &extras), &credentials) {
         Ok((secret, about_keys)) => {
             if is_misshapen {
                 memory.put_right = Some(view.now);
             }
             let message = about_keys.map_or(message.clone(), |keys| format!("{message}; {keys}"));
             let status = ready(view, lifetime, &message);
-            (vec![vec![secret]], Next::Record(ServiceBindingStatus { without_credentials, ..status }))
+            let status = ServiceBindingStatus { without_credentials, extras: *extras, ..status };
+            (vec![vec![secret]], Next::Record(status))
         }
         Err(message) => {
             let as_it_was =
@@ -270,6 +266,21 @@ fn inject(
             (vec![], Next::Record(not_injected(view, without_credentials, &message)))
         }
     }
+}
+
+/// The end of the message of `Ready`: what an answer has beside credentials that needs words.
+fn beside(answer: &BindingAnswer) -> String {
+    let unserved = match answer.unserved.join(", ").as_str() {
+        "" => String::new(),
+        what => format!("; the broker also gave {what}, which means nothing to a Kubernetes cluster"),
+    };
+    let incomplete = match answer.incomplete.join(", ").as_str() {
+        "" => String::new(),
+        what => format!(
+            "; the status does not show all of {what}: some of it is too much, or not as the protocol says"
+        ),
+    };
+    unserved + &incomplete
 }
 
 const CREDENTIALS_MISSING: &str =

@@ -161,7 +161,7 @@ impl PlanHooks for Binding {
 fn written(view: &BindingView<'_>) -> Option<ServiceBindingStatus> {
     let written = secret::written(&view.dependencies.secret, &view.status)?;
     let is_open = matches!(view.phase, Phase::RequestInFlight(..));
-    is_open.then(|| status::ready(view, written.lifetime, injected(view.status.without_credentials)))
+    is_open.then(|| status::ready_as_written(view, written, injected(view.status.without_credentials)))
 }
 
 /// The next step when the Secret exists: the credentials may have expired.
@@ -244,7 +244,8 @@ fn plan_restore(view: &BindingView<'_>) -> NextStep<Binding> {
 
 /// The next step when the Secret of a binding without credentials does not exist.
 fn plan_empty_secret(view: &BindingView<'_>) -> NextStep<Binding> {
-    match secret::with_credentials(view, lifetime::recorded(&view.status), &secret::no_credentials()) {
+    let beside = (lifetime::recorded(&view.status), &view.status.extras);
+    match secret::with_credentials(view, beside, &secret::no_credentials()) {
         Ok((secret, _)) => Step::Write(vec![secret]),
         Err(message) => {
             let recheck = Wait::Until(later(view.now, view.settings.recheck_interval));

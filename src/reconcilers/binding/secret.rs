@@ -20,6 +20,7 @@ use crate::{
     },
     osb::{
         BindingId,
+        extras::Extras,
         outcome::{Credentials, Lifetime},
     },
     reconcilers::{
@@ -42,6 +43,8 @@ pub const SECRET_WATCH_DELAY: SignedDuration = SignedDuration::from_secs(5);
 pub struct Written {
     /// How long the credentials are valid.
     pub lifetime: Lifetime,
+    /// What the broker gave beside credentials.
+    pub extras: Extras,
     /// The Secret has another shape than `spec.secret` asks for.
     pub is_misshapen: bool,
 }
@@ -249,7 +252,9 @@ fn classify(metadata: &ObjectMeta, decoded: &Decoded<'_, Binding>) -> SecretStat
         annotations.and_then(|all| all.get(ANNOTATION_BINDING_ID)).cloned().unwrap_or_default().into();
     let uid = metadata.uid.clone();
     let is_misshapen = !shape::is_of(&decoded.object.spec.secret, metadata);
-    let written = Written { lifetime: lifetime::read(annotations), is_misshapen };
+    let extras = annotations.and_then(|all| all.get(ANNOTATION_EXTRAS)).map(|text| extras_of(text));
+    let written =
+        Written { lifetime: lifetime::read(annotations), extras: extras.unwrap_or_default(), is_misshapen };
     // Without its owner, a Secret of an earlier attempt is replaced, like one with its owner.
     let is_of_other_attempt = || !binding_id.is_empty() && binding_id != decoded.binding_id();
     if is_owned(metadata, decoded.uid()) || (belongs_to(metadata, decoded.uid()) && is_of_other_attempt()) {
@@ -261,6 +266,20 @@ fn classify(metadata: &ObjectMeta, decoded: &Decoded<'_, Binding>) -> SecretStat
     } else {
         SecretState::NotOwned
     }
+}
+
+/// Annotation on Secrets of bindings: what the broker gave beside credentials, as the status shows it. So it is not lost if
+/// the status cannot be written.
+const ANNOTATION_EXTRAS: &str = "servicecatalog.k8s.io/binding-extras";
+
+/// What the annotation says. Users can change it, so it is trusted no more than a broker.
+fn extras_of(text: &str) -> Extras {
+    serde_json::from_str(text).map(|extras: Extras| extras.shown().0).unwrap_or_default()
+}
+
+fn extras_annotation(extras: &Extras) -> Option<(String, String)> {
+    let text = serde_json::to_string(extras).ok().filter(|_| !extras.is_empty())?;
+    Some((ANNOTATION_EXTRAS.to_owned(), text))
 }
 
 /// Whether a Secret belonged to an earlier object with the name of this binding, or to none that is known: a backup need
@@ -283,7 +302,7 @@ pub(super) fn no_credentials() -> Credentials {
 /// The credentials cannot be stored in a Secret. The error is a sentence for the user.
 pub(super) fn with_credentials(
     view: &BindingView<'_>,
-    lifetime: Lifetime,
+    beside: (Lifetime, &Extras),
     credentials: &Credentials,
 ) -> Result<(Write, Option<String>), String> {
     let spec = &view.object.spec;
@@ -291,17 +310,23 @@ pub(super) fn with_credentials(
     let shaped = credentials::to_data(credentials, shape, &view.dependencies.source_secrets)?;
     let told = shaped.told();
     let replaces = matches!(view.dependencies.secret, SecretState::Owned { .. } | SecretState::Edited { .. });
-    Ok((build(view, lifetime, shaped.data, replaces), told))
+    Ok((build(view, beside, shaped.data, replaces), told))
 }
 
-fn build(decoded: &Decoded<'_, Binding>, lifetime: Lifetime, data: Data, replaces: bool) -> Write {
+fn build(
+    decoded: &Decoded<'_, Binding>,
+    (lifetime, extras): (Lifetime, &Extras),
+    data: Data,
+    replaces: bool,
+) -> Write {
     let object = decoded.object;
     let binding_id = decoded.binding_id();
     let uid = object.uid().unwrap_or_default();
     // What the operator needs comes last, and so replaces what the spec says.
     let annotations = shape::annotations(&object.spec.secret)
         .chain([(ANNOTATION_BINDING_ID.to_owned(), binding_id.to_string())])
-        .chain(lifetime::annotations(lifetime));
+        .chain(lifetime::annotations(lifetime))
+        .chain(extras_annotation(extras));
     let labels = object.spec.secret.labels.clone().into_iter().chain(labels(&uid));
     let metadata = ObjectMeta {
         name: Some(secret_name(object)),
@@ -373,4 +398,32 @@ pub(super) fn remove(object: &ServiceBinding, state: &SecretState) -> Vec<Write>
         owner_uid: object.uid().unwrap_or_default(),
         uid,
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_annotation_keeps_what_was_given_beside_credentials_and_is_not_trusted() {
+        let endpoint = json!({ "host": "h", "ports": ["1-2"], "protocol": "udp" });
+        let extras: Extras = serde_json::from_value(json!({ "endpoints": [endpoint] })).unwrap();
+        let (_, text) = extras_annotation(&extras).unwrap();
+        assert_eq!(extras_of(&text), extras);
+        assert_eq!(extras_annotation(&Extras::default()), None);
+        let hostile = json!({
+            "endpoints": vec![endpoint.clone(); 1000], "routeServiceURL": "https://u:p@r",
+            "volumeMounts": [{
+                "driver": "\u{1b}", "containerDir": "/", "mode": "r", "deviceType": "shared", "volumeID": "v",
+            }],
+        });
+        let shown = extras_of(&hostile.to_string());
+        assert_eq!((shown.endpoints.len(), shown.volume_mounts.len()), (32, 0));
+        assert_eq!(shown.route_service_url.as_deref(), Some("https://r/"));
+        for strange in ["", "7", "[]", r#"{"endpoints":[7]}"#] {
+            assert_eq!(extras_of(strange), Extras::default(), "{strange}");
+        }
+    }
 }

@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, lifetime, rotation, secret_name,
+    Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, Written, lifetime, rotation,
+    secret_name,
 };
 use crate::{
     crd::{
@@ -18,7 +19,7 @@ use crate::{
         condition::Conditioned as _,
         progress::DeletionStatus,
     },
-    osb::outcome::Lifetime,
+    osb::{extras::Extras, outcome::Lifetime},
     reconcilers::{
         messages,
         operation::status::{StatusHooks, back_off, finish_operation, is_ready_for, start_mitigation},
@@ -100,13 +101,13 @@ impl StatusHooks for Binding {
     }
 
     fn restored_status(view: &BindingView<'_>) -> ServiceBindingStatus {
-        let lifetime = match view.dependencies.secret {
-            SecretState::Owned { ref written, .. }
-            | SecretState::Edited { ref written, .. }
-            | SecretState::Adoptable { ref written, .. } => written.lifetime,
-            SecretState::Unchecked | SecretState::Missing | SecretState::NotOwned => Lifetime::default(),
+        let written = match &view.dependencies.secret {
+            SecretState::Owned { written, .. }
+            | SecretState::Edited { written, .. }
+            | SecretState::Adoptable { written, .. } => written,
+            SecretState::Unchecked | SecretState::Missing | SecretState::NotOwned => &Written::default(),
         };
-        ready(view, lifetime, RESTORED)
+        ready_as_written(view, written, RESTORED)
     }
 
     fn record_request(
@@ -150,6 +151,7 @@ impl StatusHooks for Binding {
         status.external_properties = None;
         status.without_credentials = false;
         lifetime::record(status, Lifetime::default());
+        status.extras = Extras::default();
     }
 
     fn set_id(status: &mut ServiceBindingStatus, id: String) {
@@ -173,6 +175,16 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     status.remove_condition(Failed);
     set_valid(&mut status, message, view.now);
     status
+}
+
+/// The same with what the Secret says, for a status that was lost.
+pub(super) fn ready_as_written(
+    view: &BindingView<'_>,
+    written: &Written,
+    message: &str,
+) -> ServiceBindingStatus {
+    let extras = written.extras.clone();
+    ServiceBindingStatus { extras, ..ready(view, written.lifetime, message) }
 }
 
 /// Says that the credentials are in their Secret, and valid unless they have expired.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::crd::{ConditionType, condition};
+use crate::osb::extras::{Extras, ServiceEndpoint};
 use crate::reconcilers::{
     binding::BindingAction,
     operation::{Awaited, Phase},
@@ -248,6 +249,30 @@ fn what_a_cluster_cannot_serve_is_told() {
     let bound = Fixture::new().answered(Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer))));
     let message = &bound.status().conditions[0].message;
     assert!(message.contains("volume_mounts, which means nothing to a Kubernetes cluster"), "{message}");
+}
+
+/// The operator dies between the writes of the Secret and of the status.
+#[test]
+fn what_is_given_beside_credentials_is_not_lost_with_the_status() {
+    let endpoint =
+        ServiceEndpoint { host: "h".into(), ports: vec!["1".into()], ..ServiceEndpoint::default() };
+    let extras = Extras { endpoints: vec![endpoint], ..Extras::default() };
+    let answer = BindingAnswer {
+        extras: Box::new(extras.clone()),
+        incomplete: vec!["endpoints"],
+        ..answer(&json!({"a": "b"}))
+    };
+    let (asked, call) = Fixture::new().asking();
+    let before = asked.clone();
+    let outcome = Outcome::Bound(osb::Outcome::Answered(Bound::Done(answer)));
+    let bound = asked.after(1).absorbing(&call, outcome).0;
+    assert_eq!(bound.status().extras, extras);
+    let message = &bound.status().conditions[0].message;
+    assert!(message.contains("the status does not show all of endpoints"), "{message}");
+    let (binding_id, written) = (before.status().binding_id, Written { extras, ..Written::default() });
+    let lost = before.with_secret(SecretState::Owned { binding_id, uid: None, written });
+    let Step::Record(status) = lost.plan() else { panic!("{}", super::shown(&lost.plan(), &lost)) };
+    assert_eq!(status.extras, bound.status().extras);
 }
 
 // OSB 84
