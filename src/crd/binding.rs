@@ -253,6 +253,9 @@ pub struct ServiceBindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub renew_before: Option<Time>,
+    /// The Secret with the credentials, for programs that know servicebinding.io (its "Provisioned Service").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<LocalObjectReference>,
     /// What the broker gave beside credentials.
     #[serde(flatten)]
     pub extras: Extras,

@@ -55,6 +55,14 @@ pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefi
     definition
 }
 
+/// The definition with the label that tells programs of servicebinding.io: `status.binding.name` of the objects names a
+/// Secret.
+pub(super) fn provisioned_service(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let labels = definition.metadata.labels.get_or_insert_default();
+    labels.insert("servicebinding.io/provisioned-service".to_owned(), "true".to_owned());
+    definition
+}
+
 /// Fields that v0.3 writes into every status.
 fn set_status_defaults(status: &mut JSONSchemaProps) {
     for (name, property) in status.properties.iter_mut().flatten() {

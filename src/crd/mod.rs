@@ -75,6 +75,6 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         definition::of::<ServiceClass>(&class::columns(namespaced_broker)),
         definition::of::<ServicePlan>(&plan::columns(namespaced_broker, "serviceClassRef")),
         definition::of::<ServiceInstance>(&instance::columns()),
-        definition::of::<ServiceBinding>(&binding::columns()),
+        definition::provisioned_service(definition::of::<ServiceBinding>(&binding::columns())),
     ]
 }

@@ -131,6 +131,23 @@ pub(super) fn key_prefix(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// The type of a service, or the empty string.
+pub(super) fn service_type(_: &mut SchemaGenerator) -> Schema {
+    text(
+        63,
+        &[(
+            "self.matches('^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$')",
+            "must be the type of a service, as in postgresql: lower-case letters, digits, '-' and '.', with a letter or digit at \
+             the start and at the end",
+        )],
+    )
+}
+
+/// The provider of a service, or the empty string.
+pub(super) fn provider(_: &mut SchemaGenerator) -> Schema {
+    text(253, &[(r"!self.matches(r'\p{Cc}')", "must have no control characters")])
+}
+
 /// Labels of an object.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
     texts(63)

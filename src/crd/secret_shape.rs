@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How the credentials stand in the Secret. Without any field, each credential is a key of the Secret. The steps
-/// are made in this order: `secretTransforms`, `legalKeys`, `keyPrefix` or `jsonKey`, `templates`.
+/// are made in this order: `secretTransforms`, `legalKeys`, `keyPrefix` or `jsonKey`, `templates`, `serviceBinding`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = one_layout())]
@@ -38,6 +38,9 @@ pub struct SecretShape {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"])
     )]
     pub templates: Vec<SecretTemplate>,
+    /// Makes the Secret one of servicebinding.io. Without fields, `{}`, the operator finds out its type and provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_binding: Option<ServiceBindingEntries>,
     /// Labels of the Secret.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
@@ -54,6 +57,29 @@ impl SecretShape {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What applications expect of a Secret by the specification of servicebinding.io. The Secret has the type
+/// `servicebinding.io/<type>`, the entries `type` and `provider`, and those of `host`, `port`, `uri`, `username`, `password`,
+/// `database`, `certificates` and `private-key` that the credentials have under another name. All other keys stay as they
+/// are.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ServiceBindingEntries {
+    /// The type of the service, as `postgresql`. If it is empty: the entry `type` of the credentials, or else a tag or the
+    /// name of the offering.
+    #[serde(
+        default,
+        rename = "type",
+        deserialize_with = "null_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    #[schemars(schema_with = "schema::service_type")]
+    pub type_: String,
+    /// The provider of the service. If it is empty: the entry `provider` of the credentials, or else the provider in the
+    /// catalog, or else the name of the broker object.
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
+    #[schemars(schema_with = "schema::provider")]
+    pub provider: String,
 }
 
 fn one_layout() -> Rule {

@@ -18,7 +18,7 @@ use service_catalog::{
     reconcilers::{
         broker::{BrokerDependencies, BrokerReconciler},
         reconciler::{Next, Observed, Reconciler, Step},
-        references::{BrokerState, Offering, ParameterSchemas},
+        references::{BrokerState, Offering, OfferingLabels, ParameterSchemas},
     },
     reconcilers::{memory::BrokerMemory, settings::ReconcileSettings},
 };
@@ -216,6 +216,7 @@ pub fn offering() -> Offering {
         bindings_retrievable: true,
         context_updatable: false,
         default_parameters: [None, None],
+        labels: OfferingLabels::default(),
         schemas: ParameterSchemas::default(),
         removed: None,
         broker_state: BrokerState::Present,

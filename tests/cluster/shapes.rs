@@ -152,6 +152,8 @@ async fn what_no_secret_can_have_is_refused() {
             json!({ "labels": { "servicecatalog.k8s.io/binding-uid": "u" } }),
             "spec.secret.labels: Invalid value",
         ),
+        (json!({ "serviceBinding": { "type": "A b" } }), "must be the type of a service"),
+        (json!({ "serviceBinding": { "provider": "a\nb" } }), "must have no control characters"),
         (json!({ "labels": { "app.kubernetes.io/managed-by": "me" } }), "use a prefix of your own"),
         (json!({ "annotations": { "kubernetes.io/service-account.name": "x" } }), "use a prefix of your own"),
     ] {
@@ -159,6 +161,43 @@ async fn what_no_secret_can_have_is_refused() {
         let refused = case.hand.create(BINDING, "app", spec).await.unwrap_err().to_string();
         assert!(refused.contains(words), "{secret}: {refused}");
     }
+    case.finish().await;
+}
+
+/// The type of a Secret cannot be changed, so the operator makes another one.
+#[tokio::test]
+async fn a_secret_can_be_one_of_servicebinding_and_have_another_type() {
+    let case = namespaced("shape-typed").await;
+    let credentials =
+        json!({ "hostname": "db.example.com", "port": 5432, "user": "u", "password": "s3cret" });
+    case.broker.set_credentials(credentials);
+    case.provide("db", json!({})).await;
+    let bound = case.connect("app", "db", json!({ "secret": { "serviceBinding": {} } })).await;
+    assert_eq!(bound["status"]["binding"], json!({ "name": "app" }));
+    let first = case.get(SECRET, "app").await;
+    assert_eq!(first["type"], "servicebinding.io/postgresql", "it is the name of the offering");
+    let content = case.content("app").await;
+    for (key, value) in [
+        ("type", "postgresql"),
+        ("host", "db.example.com"),
+        ("username", "u"),
+        ("user", "u"),
+        ("provider", case.broker_name()),
+    ] {
+        assert_eq!(content[key], value, "{content}");
+    }
+    reshape(&case, json!({ "serviceBinding": { "type": "mysql", "provider": "acme" } })).await;
+    let second = case.get(SECRET, "app").await;
+    assert_eq!(second["type"], "servicebinding.io/mysql");
+    assert_ne!(uid(&second), uid(&first));
+    let content = case.content("app").await;
+    assert_eq!((&content["type"], &content["provider"]), (&json!("mysql"), &json!("acme")));
+    let ready = reshape(&case, json!({ "serviceBinding": null })).await;
+    assert_eq!(case.get(SECRET, "app").await["type"], "Opaque");
+    assert_eq!(keys(&case).await, ["hostname", "password", "port", "user"]);
+    assert_eq!(condition(&ready, "Ready").unwrap().0, "True");
+    assert_eq!(case.broker.requests_of(Operation::Bind).len(), 1, "{}", case.broker.summary());
+    assert!(case.broker.requests_of(Operation::Unbind).is_empty());
     case.finish().await;
 }
 
@@ -171,7 +210,9 @@ async fn the_secrets_of_the_page_are_as_it_says() {
     }));
     case.provide("db", json!({})).await;
     let blocks = commands("docs/secrets.md", "## The shape");
-    let shell = async |script: &str| case.stage.plane.shell(case.stage.plane.dir(), script).await.unwrap();
+    let shell = async |script: &str| {
+        case.stage.plane.shell(case.stage.plane.dir(), script).await.unwrap().trim_end().to_owned()
+    };
     shell(&blocks[0]).await;
     let expected = json!({
         "DB_host": "h", "DB_port": "5432", "DB_username": "u", "DB_password": "p", "DB_AB_c": "true",
@@ -183,5 +224,14 @@ async fn the_secrets_of_the_page_are_as_it_says() {
     assert_eq!(secret["metadata"]["annotations"]["example.com/owner"], "ann");
     shell(&blocks[1]).await;
     assert_eq!(keys(&case).await, ["DATABASE_URL", "credentials.json"]);
+    let [typed] = &commands("docs/secrets.md", "## Secrets for servicebinding.io")[..] else { panic!() };
+    // The mistakes in the keys are another chapter.
+    case.broker.set_credentials(json!({ "host": "h", "port": 5432, "user": "u", "password": "p" }));
+    assert!(shell(typed).await.ends_with("typedservicebinding.io/postgresql"));
+    let expected = json!({
+        "type": "postgresql", "provider": "acme", "host": "h", "port": "5432", "user": "u", "username": "u",
+        "password": "p",
+    });
+    assert_eq!(case.content("typed").await, expected);
     case.finish().await;
 }

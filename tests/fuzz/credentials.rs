@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 use service_catalog::{
     crd::{binding::SecretTransform, secret_shape::SecretShape},
     osb::outcome::Credentials,
-    reconcilers::binding::credentials::{SourceSecrets, check as check_transforms, check_secrets, to_data},
+    reconcilers::binding::{
+        Service,
+        credentials::{SourceSecrets, check as check_transforms, check_secrets, to_data},
+    },
 };
 use std::collections::BTreeMap;
 
@@ -34,9 +37,10 @@ fn check(input: &[u8]) -> Check {
         serde_json::from_value(input.remove("transforms").unwrap_or_else(|| json!([]))).unwrap_or_default();
     let shape: SecretShape =
         serde_json::from_value(input.remove("shape").unwrap_or_else(|| json!({}))).unwrap_or_default();
+    let service = Service { type_: "t".into(), provider: "p".into() };
     let secret = |members: &Map<String, Value>| {
         let credentials = Credentials::new(members.clone());
-        let shaped = to_data(&credentials, (&transforms, &shape), &SourceSecrets::default())?;
+        let shaped = to_data(&credentials, (&transforms, &shape), &SourceSecrets::default(), &service)?;
         let told = shaped.told();
         Ok((shaped.data, told))
     };
@@ -72,8 +76,10 @@ fn check(input: &[u8]) -> Check {
             let told = told.as_deref().unwrap_or_default();
             promise!(!told.contains(MARK) && is_shown(told, LONGEST), "not fit to be shown: {told:?}");
             if !shape.is_default() {
-                let is_flat =
-                    shape.json_key.is_empty() && shape.templates.is_empty() && transforms.is_empty();
+                let is_flat = shape.service_binding.is_none()
+                    && shape.json_key.is_empty()
+                    && shape.templates.is_empty()
+                    && transforms.is_empty();
                 promise!(!is_flat || data.len() == members.len(), "{} keys of {}", data.len(), members.len());
                 Ok(())
             } else if transforms.is_empty() {

@@ -256,6 +256,26 @@ fn the_operator_may_do_what_it_does_and_no_more() {
     assert_eq!(users, ["get", "list", "patch", "watch"].map(str::to_owned).into());
 }
 
+/// The "Provisioned Service" of servicebinding.io: a label of the definition, and a role that includes nothing but reading.
+#[test]
+fn controllers_of_servicebinding_may_read_bindings() {
+    let label = "servicebinding.io/provisioned-service";
+    for definition in service_catalog::crd::all() {
+        let labels = definition.metadata.labels.expect("labels");
+        let is_binding = definition.spec.names.kind == "ServiceBinding";
+        assert_eq!(labels.get(label).map(String::as_str), is_binding.then_some("true"));
+    }
+    let roles = manifests("config/rbac/user-roles.yaml");
+    let for_controllers =
+        |role: &&serde_json::Value| role["metadata"]["labels"]["servicebinding.io/controller"] == "true";
+    let roles: Vec<_> = roles.iter().filter(for_controllers).collect();
+    let rule = json!({
+        "apiGroups": ["servicecatalog.k8s.io"], "resources": ["servicebindings"], "verbs": ["get", "list", "watch"],
+    });
+    assert_eq!(roles.len(), 1);
+    assert_eq!(roles[0]["rules"], json!([rule]));
+}
+
 // v0.3 F10, K14
 #[test]
 fn no_role_of_a_user_writes_a_status() {
@@ -270,7 +290,8 @@ fn no_role_of_a_user_writes_a_status() {
         aggregated.extend(labels.into_iter().map(|(label, _)| label));
     }
     let to = ["admin", "edit", "view"].map(|role| format!("rbac.authorization.k8s.io/aggregate-to-{role}"));
-    assert_eq!(aggregated, to.into());
+    let of_others = ["servicebinding.io/controller".to_owned()];
+    assert_eq!(aggregated, to.into_iter().chain(of_others).collect());
 }
 
 /// What the binary prints.

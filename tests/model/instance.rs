@@ -30,7 +30,7 @@ use service_catalog::{
         },
         parameters::{self, Parameters, ParametersError},
         reconciler::Observed,
-        references::{BrokerState, Offering, ParameterSchemas, Unresolved},
+        references::{BrokerState, Offering, OfferingLabels, ParameterSchemas, Unresolved},
     },
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
 };
@@ -69,6 +69,7 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         bindings_retrievable: around.retrievable,
         context_updatable: true,
         default_parameters: [None, None],
+        labels: OfferingLabels::default(),
         schemas: schemas(around),
         removed: None,
         broker_state: if around.broker_gone { BrokerState::Missing } else { BrokerState::Present },

@@ -38,7 +38,11 @@ fn credentials_are_kept_and_restored_when_they_are_lost() {
         let secret = secret_is_known(&left).await;
         assert_eq!(uid(&secret), uid(left.before(SECRET, "app-credentials")));
         content_is_kept(&left).await;
-        let recorded = |object: &Value| object["status"]["bindingID"] == BINDING_ID;
+        assert_eq!(secret["type"], "Opaque");
+        let recorded = |object: &Value| {
+            let status = &object["status"];
+            status["bindingID"] == BINDING_ID && status["binding"]["name"] == "app-credentials"
+        };
         let now = left.case.until(BINDING, "app", "to be on record", recorded).await;
         let before = left.before(BINDING, "app");
         assert_eq!(now["status"]["conditions"], before["status"]["conditions"]);

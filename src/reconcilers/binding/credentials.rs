@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::shape::{self, Shaped};
+use super::{
+    shape::{self, Shaped},
+    well_known::Service,
+};
 use crate::{
     crd::{
         binding::{AddKeyTransform, AddKeysFromTransform, SecretTransform},
@@ -38,6 +41,7 @@ pub fn to_data(
     credentials: &Credentials,
     (transforms, shape): (&[SecretTransform], &SecretShape),
     sources: &SourceSecrets,
+    service: &Service,
 ) -> Result<Shaped, String> {
     let keys = credentials.expose().len();
     if keys > MAX_KEYS {
@@ -52,7 +56,7 @@ pub fn to_data(
             .map_err(|what| format!("spec.secretTransforms[{index}]: {what}"))?;
     }
     let SecretBuilder { json, raw, remaining } = values;
-    let shaped = shape::apply(shape, json, raw, remaining)?;
+    let shaped = shape::apply(shape, json, raw, remaining, service)?;
     let data = &shaped.data;
     let illegal: Vec<&str> = data.keys().filter(|key| !is_legal(key)).map(String::as_str).take(5).collect();
     if !illegal.is_empty() {
@@ -297,6 +301,10 @@ mod tests {
         SourceSecrets { secrets: Arc::new(secrets.into()), ..SourceSecrets::default() }
     }
 
+    fn service() -> Service {
+        Service { type_: "t".into(), provider: "p".into() }
+    }
+
     fn data(credentials: &Value) -> Result<BTreeMap<String, String>, String> {
         transformed(credentials, &[])
     }
@@ -306,7 +314,7 @@ mod tests {
         transforms: &[SecretTransform],
     ) -> Result<BTreeMap<String, String>, String> {
         let credentials = Credentials::new(credentials.as_object().cloned().unwrap());
-        let shaped = to_data(&credentials, (transforms, &SecretShape::default()), &sources())?;
+        let shaped = to_data(&credentials, (transforms, &SecretShape::default()), &sources(), &service())?;
         Ok(shaped.data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
     }
 
@@ -402,7 +410,7 @@ mod tests {
             {"renameKey": {"from": "key", "to": "tls.der"}},
         ]));
         let credentials = Credentials::new(Map::new());
-        let shaped = to_data(&credentials, (&list, &SecretShape::default()), &sources()).unwrap();
+        let shaped = to_data(&credentials, (&list, &SecretShape::default()), &sources(), &service()).unwrap();
         assert_eq!(shaped.data["tls.der"].0, [0xff, 0]);
     }
 }

@@ -3,8 +3,8 @@
 //! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
 //! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
 //! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
-//! [`credentials`], [`shape`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials. What instances and
-//! bindings have in common is in
+//! [`credentials`], [`shape`], [`well_known`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials.
+//! What instances and bindings have in common is in
 //! [`super::operation`].
 
 mod answers;
@@ -21,6 +21,7 @@ mod shape;
 mod status;
 #[cfg(test)]
 pub(super) mod tests;
+mod well_known;
 
 pub use self::{
     observe::BindingDependencies,
@@ -28,6 +29,7 @@ pub use self::{
     rotation::{Subject, subject},
     secret::{SecretState, Written, is_secret_lost, secret_name},
     shape::Shaped,
+    well_known::Service,
 };
 use super::{
     operation::{BrokerResource, KindTexts, OperationReconciler, View, resource::OperationSpec},

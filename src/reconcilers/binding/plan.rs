@@ -173,7 +173,7 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
         // nothing. An object that was restored with its status can have a lower generation than its status. v0.3 writes no
         // `observedGeneration`.
         None if view.is_true(Ready) && view.status.reconciled_generation == view.generation() => {
-            Step::Wait(until)
+            record_or(view, status::naming_secret(view), Step::Wait(until))
         }
         None => Step::Record(status::ready(view, lifetime, &status::still_injected(view))),
     }

@@ -10,10 +10,10 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 
-use super::{Binding, BindingView, credentials, lifetime, shape};
+use super::{Binding, BindingView, credentials, lifetime, shape, well_known::Service};
 use crate::{
     clock::later,
-    crd::{ServiceBinding, ServiceBindingStatus},
+    crd::{ServiceBinding, ServiceBindingStatus, secret_shape::SecretShape},
     kube_api::{
         owner::is_owned,
         secrets::{Keys, read_secret, secret_metadata},
@@ -27,10 +27,11 @@ use crate::{
         context::Context,
         error::ReconcileError,
         operation::{Decoded, Phase, status::StatusHooks as _},
+        references::Offering,
         writes::{
             Write,
             digest::{self, Data},
-            secret::{ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, belongs_to},
+            secret::{ANNOTATION_ADDED_KEYS, ANNOTATION_BINDING_ID, LABEL_BINDING, OwnedSecret, belongs_to},
         },
     },
 };
@@ -307,26 +308,37 @@ pub(super) fn with_credentials(
 ) -> Result<(Write, Option<String>), String> {
     let spec = &view.object.spec;
     let shape = (&*spec.secret_transforms, &spec.secret);
-    let shaped = credentials::to_data(credentials, shape, &view.dependencies.source_secrets)?;
+    let shaped = credentials::to_data(credentials, shape, &view.dependencies.source_secrets, &service(view))?;
     let told = shaped.told();
-    let replaces = matches!(view.dependencies.secret, SecretState::Owned { .. } | SecretState::Edited { .. });
-    Ok((build(view, beside, shaped.data, replaces), told))
+    Ok((build(view, beside, (shaped.type_, shaped.data)), told))
+}
+
+/// What is known of the service. Without its class, the names in the record of the last request say it.
+fn service(view: &BindingView<'_>) -> Service {
+    let offering = view.dependencies.offering.as_ref().and_then(|offering| offering.as_ref().ok());
+    if let Some(Offering { labels, broker, .. }) = offering {
+        return Service::of((&labels.name, &labels.tags), labels.metadata.as_ref(), &broker.name);
+    }
+    let record = view.status.resolved.as_ref();
+    let (class, broker) =
+        record.map_or(("", ""), |resolved| (resolved.class.as_str(), resolved.broker.as_str()));
+    Service::of((class, &[]), None, broker)
 }
 
 fn build(
-    decoded: &Decoded<'_, Binding>,
+    view: &BindingView<'_>,
     (lifetime, extras): (Lifetime, &Extras),
-    data: Data,
-    replaces: bool,
+    (type_, data): (Option<String>, Data),
 ) -> Write {
-    let object = decoded.object;
-    let binding_id = decoded.binding_id();
+    let object = view.object;
+    let binding_id = view.binding_id();
     let uid = object.uid().unwrap_or_default();
     // What the operator needs comes last, and so replaces what the spec says.
     let annotations = shape::annotations(&object.spec.secret)
         .chain([(ANNOTATION_BINDING_ID.to_owned(), binding_id.to_string())])
         .chain(lifetime::annotations(lifetime))
-        .chain(extras_annotation(extras));
+        .chain(extras_annotation(extras))
+        .chain(added_keys(&object.spec.secret));
     let labels = object.spec.secret.labels.clone().into_iter().chain(labels(&uid));
     let metadata = ObjectMeta {
         name: Some(secret_name(object)),
@@ -336,7 +348,14 @@ fn build(
         owner_references: Some(vec![owner(object)]),
         ..ObjectMeta::default()
     };
-    Write::ApplySecret(Box::new(OwnedSecret { metadata, owner_uid: uid, replaces, data }))
+    let replaces = matches!(view.dependencies.secret, SecretState::Owned { .. } | SecretState::Edited { .. });
+    Write::ApplySecret(Box::new(OwnedSecret { metadata, type_, owner_uid: uid, replaces, data }))
+}
+
+/// The keys of the labels and annotations that the spec asks for, so that they can be removed when it no longer does.
+fn added_keys(shape: &SecretShape) -> Option<(String, String)> {
+    let keys: Vec<&str> = shape.labels.keys().chain(shape.annotations.keys()).map(String::as_str).collect();
+    (!keys.is_empty()).then(|| (ANNOTATION_ADDED_KEYS.to_owned(), keys.join(",")))
 }
 
 fn owner(object: &ServiceBinding) -> OwnerReference {

@@ -1,7 +1,7 @@
 //! `spec.secret`: how do credentials stand in the Secret? All functions are pure.
 //!
 //! The steps have one order: the transforms ([`super::credentials`]), legal keys, the prefix or the JSON document,
-//! templates. What a step does depends on the credentials and the spec alone, and not on the order in which the broker sends
+//! templates, the entries of servicebinding.io ([`super::well_known`]). What a step does depends on the credentials and the spec alone, and not on the order in which the broker sends
 //! its keys: otherwise a Secret could change without a reason.
 //!
 //! An annotation of the Secret says in which shape it was written. A Secret without it has the default shape.
@@ -15,7 +15,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::credentials::{KEY_LIMIT, bytes, is_legal};
+use super::{
+    credentials::{KEY_LIMIT, bytes, is_legal},
+    well_known::{self, Service},
+};
 use crate::{
     crd::secret_shape::SecretShape,
     jsonpath,
@@ -50,6 +53,8 @@ pub(super) fn annotations(shape: &SecretShape) -> impl Iterator<Item = (String, 
 pub struct Shaped {
     /// The data.
     pub data: Data,
+    /// The type of the Secret, if it has one of its own.
+    pub type_: Option<String>,
     /// The old and the new names, in the order of the old ones.
     pub renamed: Vec<(String, String)>,
 }
@@ -88,7 +93,7 @@ fn of_template(index: usize, what: &str) -> String {
     format!("spec.secret.templates[{index}].template: {what}; correct it")
 }
 
-/// Gives credentials this shape. Templates may add up to `limit` bytes.
+/// Gives credentials of this service this shape. Templates may add up to `limit` bytes.
 ///
 /// # Errors
 /// A template cannot be filled in. The error is a sentence for the user, without values.
@@ -97,8 +102,10 @@ pub(super) fn apply(
     credentials: Map<String, Value>,
     binary: BTreeMap<String, Zeroizing<Vec<u8>>>,
     limit: usize,
+    service: &Service,
 ) -> Result<Shaped, String> {
     let added = fill(shape, &credentials, limit)?;
+    let entries = shape.service_binding.as_ref().map(|entries| (entries, well_known::find(&credentials)));
     let binary = binary.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value))));
     let mut shaped = if shape.json_key.is_empty() {
         let values = credentials.into_iter().map(|(key, value)| (key, ByteString(bytes(value))));
@@ -110,6 +117,8 @@ pub(super) fn apply(
         Shaped { data: binary.chain([document]).collect(), ..Shaped::default() }
     };
     shaped.data.extend(added);
+    shaped.type_ =
+        entries.map(|(entries, found)| well_known::complete(entries, found, service, &mut shaped.data));
     Ok(shaped)
 }
 
@@ -126,18 +135,19 @@ fn fill(shape: &SecretShape, credentials: &Map<String, Value>, mut limit: usize)
 
 fn flat(shape: &SecretShape, data: Data) -> Shaped {
     let prefix = &*shape.key_prefix;
-    let Shaped { data, renamed } = if shape.legal_keys {
+    let Shaped { data, renamed, .. } = if shape.legal_keys {
         legalized(data, KEY_LIMIT - prefix.len().min(KEY_LIMIT))
     } else {
         Shaped { data, ..Shaped::default() }
     };
     if prefix.is_empty() {
-        return Shaped { data, renamed };
+        return Shaped { data, renamed, ..Shaped::default() };
     }
     let prefixed = |key: String| format!("{prefix}{key}");
     Shaped {
         data: data.into_iter().map(|(key, value)| (prefixed(key), value)).collect(),
         renamed: renamed.into_iter().map(|(old, new)| (old, prefixed(new))).collect(),
+        ..Shaped::default()
     }
 }
 
@@ -164,7 +174,7 @@ fn legalized(data: Data, longest: usize) -> Shaped {
         legal.insert(new.clone(), value);
         renamed.push((old, new));
     }
-    Shaped { data: legal, renamed }
+    Shaped { data: legal, renamed, ..Shaped::default() }
 }
 
 /// A legal key that looks like this one: letters lose their accents, and what is still illegal becomes `_`. All of it is
@@ -193,12 +203,17 @@ mod tests {
         serde_json::from_value(fields.clone()).unwrap()
     }
 
+    fn service() -> Service {
+        Service { type_: "postgresql".into(), provider: "acme".into() }
+    }
+
     fn shaped(
         fields: &Value,
         credentials: &Value,
     ) -> Result<(BTreeMap<String, String>, Vec<String>), String> {
         let credentials = credentials.as_object().cloned().unwrap();
-        let Shaped { data, renamed } = apply(&shape(fields), credentials, BTreeMap::new(), 100)?;
+        let Shaped { data, renamed, .. } =
+            apply(&shape(fields), credentials, BTreeMap::new(), 100, &service())?;
         let data = data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap()));
         Ok((data.collect(), renamed.into_iter().map(|(old, new)| format!("{old} {new}")).collect()))
     }
@@ -227,7 +242,7 @@ mod tests {
         let binary = [("der".to_owned(), Zeroizing::new(vec![0xff]))].into();
         let credentials = json!({ "a": 1 }).as_object().cloned().unwrap();
         let Shaped { data, .. } =
-            apply(&shape(&json!({ "jsonKey": "all" })), credentials, binary, 0).unwrap();
+            apply(&shape(&json!({ "jsonKey": "all" })), credentials, binary, 0, &service()).unwrap();
         assert_eq!((&*data["all"].0, &*data["der"].0), (&br#"{"a":1}"#[..], &[0xff][..]));
     }
 
@@ -296,6 +311,25 @@ mod tests {
             "keys that cannot stand in a Secret have other names: \"a 0\" is \"a_0\""
         );
         assert!(told(7).unwrap().ends_with("\"a 4\" is \"a_4\" and 2 more"));
+    }
+
+    #[test]
+    fn the_entries_of_servicebinding_have_no_prefix_and_templates_come_before_them() {
+        let fields = json!({
+            "keyPrefix": "DB_", "serviceBinding": {}, "templates": [{ "key": "uri", "template": "pg://{.server}" }],
+        });
+        let credentials = json!({ "server": "h", "url": "pg://other", "password": "p" });
+        let expected = json!({
+            "DB_server": "h", "DB_url": "pg://other", "DB_password": "p", "type": "postgresql", "provider": "acme",
+            "host": "h", "password": "p", "uri": "pg://h",
+        });
+        assert_eq!(data(&fields, &credentials), expected);
+        let fields = shape(&fields);
+        let made = apply(&fields, Map::new(), BTreeMap::new(), 0, &service());
+        assert!(made.is_err(), "the template has no server");
+        let fields = shape(&json!({ "serviceBinding": { "type": "mysql" } }));
+        let made = apply(&fields, Map::new(), BTreeMap::new(), 0, &service()).unwrap();
+        assert_eq!(made.type_.as_deref(), Some("servicebinding.io/mysql"));
     }
 
     #[test]

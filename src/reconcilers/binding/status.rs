@@ -16,6 +16,7 @@ use crate::{
         ConditionStatus::{self, False, True},
         ConditionType::{Failed, Ready},
         ServiceBindingStatus,
+        common::LocalObjectReference,
         condition::Conditioned as _,
         progress::DeletionStatus,
     },
@@ -152,6 +153,7 @@ impl StatusHooks for Binding {
         status.without_credentials = false;
         lifetime::record(status, Lifetime::default());
         status.extras = Extras::default();
+        status.binding = None;
     }
 
     fn set_id(status: &mut ServiceBindingStatus, id: String) {
@@ -161,7 +163,7 @@ impl StatusHooks for Binding {
 
 /// The status after the credentials were written into their Secret.
 pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -> ServiceBindingStatus {
-    let mut status = view.status_copy();
+    let mut status = naming_secret(view);
     finish_operation(&mut status);
     lifetime::record(&mut status, lifetime);
     if let Some(properties) = status.in_progress_properties.take() {
@@ -177,7 +179,13 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     status
 }
 
-/// The same with what the Secret says, for a status that was lost.
+/// The status with the name of the Secret, which v0.3 does not write.
+pub(super) fn naming_secret(view: &BindingView<'_>) -> ServiceBindingStatus {
+    let binding = Some(LocalObjectReference { name: secret_name(view.object) });
+    ServiceBindingStatus { binding, ..view.status_copy() }
+}
+
+/// The status after the credentials were written, with what the Secret says, for a status that was lost.
 pub(super) fn ready_as_written(
     view: &BindingView<'_>,
     written: &Written,

@@ -67,12 +67,25 @@ pub struct Offering {
     /// The default parameters of the class and of the plan. Those of the plan count before those of the
     /// class.
     pub default_parameters: [Option<RawObject>; 2],
+    /// What the catalog calls the offering.
+    pub labels: OfferingLabels,
     /// The schemas that parameters are checked against.
     pub schemas: ParameterSchemas,
     /// What the broker has removed from its catalog, if anything.
     pub removed: Option<Removed>,
     /// The state of the broker object.
     pub broker_state: BrokerState,
+}
+
+/// What the catalog calls an offering.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfferingLabels {
+    /// Name of the offering at the broker.
+    pub name: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its metadata for display.
+    pub metadata: Option<RawObject>,
 }
 
 /// The schemas of a plan that parameters are checked against. There are none if the broker object says so
@@ -272,6 +285,11 @@ fn offering<S: Scope>(
             of_class.default_provision_parameters.clone(),
             of_plan.default_provision_parameters.clone(),
         ],
+        labels: OfferingLabels {
+            name: class.external_name().to_owned(),
+            tags: of_class.tags.clone(),
+            metadata: of_class.external_metadata.clone(),
+        },
         schemas: match &broker {
             Some(broker) if schema::is_checked(broker.annotations()) => ParameterSchemas::of(of_plan),
             _ => ParameterSchemas::default(),

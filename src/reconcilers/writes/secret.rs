@@ -30,6 +30,9 @@ pub const LABEL_BINDING: &str = "servicecatalog.k8s.io/binding-uid";
 /// Annotation on Secrets of bindings: the id at the broker of the binding whose credentials they hold.
 pub const ANNOTATION_BINDING_ID: &str = "servicecatalog.k8s.io/binding-id";
 
+/// Annotation on Secrets of bindings: the keys of the labels and annotations that the spec of the binding asks for.
+pub const ANNOTATION_ADDED_KEYS: &str = "servicecatalog.k8s.io/added-keys";
+
 /// Whether a Secret belongs to the binding of this uid. Tools that copy or restore Secrets remove owner references. The label
 /// counts too then, unless the Secret has another controller.
 #[must_use]
@@ -55,6 +58,8 @@ const SECRET_TRIES: u32 = 5;
 pub struct OwnedSecret {
     /// Name, namespace, labels, and the owner reference to the binding.
     pub metadata: ObjectMeta,
+    /// The type of the Secret. `None`: `Opaque`.
+    pub type_: Option<String>,
     /// Uid of the binding.
     pub owner_uid: String,
     /// Whether the binding has had a Secret a moment ago, which this one replaces.
@@ -85,8 +90,12 @@ pub(super) async fn apply_secret(
 async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Option<RejectedWrite>, Error> {
     let target = target(&secret.metadata);
     let (namespace, name) = (target.namespace.as_deref().unwrap_or_default(), &*target.name);
-    let mut object =
-        Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
+    let mut object = Secret {
+        metadata: secret.metadata.clone(),
+        type_: secret.type_.clone(),
+        data: Some(secret.data.clone()),
+        ..Secret::default()
+    };
     let digest = digest::annotation(&secret.data, uuid::Uuid::new_v4().into_bytes());
     object.metadata.annotations.get_or_insert_default().insert(digest::ANNOTATION_DIGEST.to_owned(), digest);
     let create = async || {
@@ -112,14 +121,34 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
     if !belongs_to(&present.metadata, &secret.owner_uid) {
         return Ok(Some(name_taken(namespace, name)));
     }
+    let present_version = Preconditions {
+        uid: present.metadata.uid.clone(),
+        resource_version: present.metadata.resource_version.clone(),
+    };
     keep_foreign(&mut object.metadata, present.metadata);
     let request = target.request().replace(name, &post_params(), serialized(&object)?);
-    or_rejected(target.submit(context, "replace", request).await)
+    match target.submit(context, "replace", request).await {
+        Err(error) if is_of_other_type(&error) => {}
+        replaced => return or_rejected(replaced),
+    }
+    // The API server has accepted the new Secret but for its name, which becomes free.
+    delete(context, &target, present_version).await?;
+    object.metadata.resource_version = None;
+    let request = target.request().create(&post_params(), serialized(&object)?);
+    or_rejected(target.submit(context, "create", request).await)
+}
+
+/// Whether the API server refuses a Secret because it has another type than the one that exists. A type cannot be changed.
+fn is_of_other_type(error: &Error) -> bool {
+    let causes = error.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+    error.is_rejection() && causes.is_some_and(|causes| causes.iter().any(|cause| cause.field == "type"))
 }
 
 /// Keeps what others have added to the metadata of the present Secret.
 fn keep_foreign(metadata: &mut ObjectMeta, present: ObjectMeta) {
-    let is_foreign = |(key, _): &(String, String)| !key.starts_with(OURS);
+    let added = present.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ADDED_KEYS)).cloned();
+    let added: Vec<&str> = added.iter().flat_map(|keys| keys.split(',')).collect();
+    let is_foreign = |(key, _): &(String, String)| !key.starts_with(OURS) && !added.contains(&key.as_str());
     let keep = |ours: &mut Option<BTreeMap<String, String>>, present: Option<BTreeMap<String, String>>| {
         let ours = ours.get_or_insert_default();
         let foreign = present.into_iter().flatten().filter(is_foreign);
@@ -192,17 +221,17 @@ pub(super) async fn delete_secret(
             Some(_) | None => return Ok(()),
         },
     };
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions { uid, resource_version: None }),
-        ..DeleteParams::default()
-    };
     let metadata = ObjectMeta {
         namespace: Some(namespace.to_owned()),
         name: Some(name.to_owned()),
         ..ObjectMeta::default()
     };
-    let target = target(&metadata);
-    let request = target.request().delete(name, &parameters);
+    delete(context, &target(&metadata), Preconditions { uid, resource_version: None }).await
+}
+
+async fn delete(context: &Context, target: &WriteTarget, preconditions: Preconditions) -> Result<(), Error> {
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let request = target.request().delete(&target.name, &parameters);
     ignore_missing(target.submit(context, "delete", request).await)
 }
 
@@ -225,8 +254,14 @@ mod tests {
             finalizers: Some(vec!["example.com/keep".into()]),
             resource_version: Some("7".into()),
             ..metadata(
-                &[(LABEL_BINDING, "u"), ("team", "a")],
-                &[(ANNOTATION_BINDING_ID, "1"), (expires, "soon"), ("example.com/copy", "yes")],
+                &[(LABEL_BINDING, "u"), ("team", "a"), ("tier", "old")],
+                &[
+                    (ANNOTATION_BINDING_ID, "1"),
+                    (expires, "soon"),
+                    ("example.com/copy", "yes"),
+                    ("example.com/note", "old"),
+                    (ANNOTATION_ADDED_KEYS, "tier,example.com/note"),
+                ],
             )
         };
         keep_foreign(&mut new, present.clone());

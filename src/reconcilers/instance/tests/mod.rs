@@ -45,7 +45,10 @@ use crate::{
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
-        references::{BrokerState, Offering, ParameterSchemas, Removed, Unresolved, replaced::Replacement},
+        references::{
+            BrokerState, Offering, OfferingLabels, ParameterSchemas, Removed, Unresolved,
+            replaced::Replacement,
+        },
         tables::{self, assert_table, gather},
     },
 };
@@ -70,6 +73,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         bindings_retrievable: false,
         context_updatable: false,
         default_parameters: [None, None],
+        labels: OfferingLabels::default(),
         schemas: ParameterSchemas::default(),
         removed: None,
         broker_state: BrokerState::Present,
