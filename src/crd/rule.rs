@@ -139,6 +139,17 @@ pub(super) fn no_reserved_key(field: &str) -> Rule {
     )
 }
 
+/// Every key of this map is a key of labels or annotations. The API server would refuse the Secret, but only when the
+/// broker has made the binding.
+pub(super) fn qualified_keys(field: &str) -> Rule {
+    about(
+        field,
+        format!("!has(self.{field}) || self.{field}.all(k, !format.qualifiedName().validate(k).hasValue())"),
+        "keys must be such as example.com/team: an optional domain name with '/', then at most 63 letters, digits, '-', '_' \
+         and '.', with a letter or digit at the start and at the end",
+    )
+}
+
 /// CEL: this string is there and not empty.
 fn is_set(field: &str) -> String {
     format!("(has(self.{field}) && self.{field} != '')")

@@ -150,20 +150,23 @@ pub(super) fn provider(_: &mut SchemaGenerator) -> Schema {
 
 /// Labels of an object.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
-    texts(63)
+    let value = ruled(
+        63,
+        &[(
+            "!format.labelValue().validate(self).hasValue()".to_owned(),
+            "must be the value of a label: letters, digits, '-', '_' and '.', with a letter or digit at the start and at the end",
+        )],
+    );
+    texts(value)
 }
 
 /// Annotations of an object.
 pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
-    texts(4096)
+    texts(json_schema!({ "type": "string", "maxLength": 4096 }))
 }
 
-fn texts(longest: u32) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "maxLength": longest },
-    })
+fn texts(value: Schema) -> Schema {
+    json_schema!({ "type": "object", "maxProperties": 32, "additionalProperties": value })
 }
 
 const IS_OBJECT_NAME: &str = "!format.dns1123Subdomain().validate(self).hasValue()";

@@ -18,6 +18,8 @@ use super::{
 #[x_kube(validation = one_layout())]
 #[x_kube(validation = rule::no_reserved_key("labels"))]
 #[x_kube(validation = rule::no_reserved_key("annotations"))]
+#[x_kube(validation = rule::qualified_keys("labels"))]
+#[x_kube(validation = rule::qualified_keys("annotations"))]
 pub struct SecretShape {
     /// All credentials as one JSON document under this key, and not as a key each.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]

@@ -154,6 +154,9 @@ async fn what_no_secret_can_have_is_refused() {
         ),
         (json!({ "serviceBinding": { "type": "A b" } }), "must be the type of a service"),
         (json!({ "serviceBinding": { "provider": "a\nb" } }), "must have no control characters"),
+        (json!({ "labels": { "a b": "x" } }), "keys must be such as example.com/team"),
+        (json!({ "annotations": { "/x": "" } }), "keys must be such as example.com/team"),
+        (json!({ "labels": { "a": "b c" } }), "must be the value of a label"),
         (json!({ "labels": { "app.kubernetes.io/managed-by": "me" } }), "use a prefix of your own"),
         (json!({ "annotations": { "kubernetes.io/service-account.name": "x" } }), "use a prefix of your own"),
     ] {
