@@ -157,15 +157,15 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
             "must be the value of a label: letters, digits, '-', '_' and '.', with a letter or digit at the start and at the end",
         )],
     );
-    texts(value)
+    texts(&value)
 }
 
 /// Annotations of an object.
 pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
-    texts(json_schema!({ "type": "string", "maxLength": 4096 }))
+    texts(&json_schema!({ "type": "string", "maxLength": 4096 }))
 }
 
-fn texts(value: Schema) -> Schema {
+fn texts(value: &Schema) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 32, "additionalProperties": value })
 }
 

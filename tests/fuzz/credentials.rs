@@ -40,7 +40,7 @@ fn check(input: &[u8]) -> Check {
     let service = Service { type_: "t".into(), provider: "p".into() };
     let secret = |members: &Map<String, Value>| {
         let credentials = Credentials::new(members.clone());
-        let shaped = to_data(&credentials, (&transforms, &shape), &SourceSecrets::default(), &service)?;
+        let shaped = to_data(&credentials, (&transforms, &shape), &SourceSecrets::default(), Some(&service))?;
         let told = shaped.told();
         Ok((shaped.data, told))
     };

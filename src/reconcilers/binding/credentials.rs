@@ -41,7 +41,7 @@ pub fn to_data(
     credentials: &Credentials,
     (transforms, shape): (&[SecretTransform], &SecretShape),
     sources: &SourceSecrets,
-    service: &Service,
+    service: Option<&Service>,
 ) -> Result<Shaped, String> {
     let keys = credentials.expose().len();
     if keys > MAX_KEYS {
@@ -314,7 +314,8 @@ mod tests {
         transforms: &[SecretTransform],
     ) -> Result<BTreeMap<String, String>, String> {
         let credentials = Credentials::new(credentials.as_object().cloned().unwrap());
-        let shaped = to_data(&credentials, (transforms, &SecretShape::default()), &sources(), &service())?;
+        let shaped =
+            to_data(&credentials, (transforms, &SecretShape::default()), &sources(), Some(&service()))?;
         Ok(shaped.data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
     }
 
@@ -410,7 +411,8 @@ mod tests {
             {"renameKey": {"from": "key", "to": "tls.der"}},
         ]));
         let credentials = Credentials::new(Map::new());
-        let shaped = to_data(&credentials, (&list, &SecretShape::default()), &sources(), &service()).unwrap();
+        let shaped =
+            to_data(&credentials, (&list, &SecretShape::default()), &sources(), Some(&service())).unwrap();
         assert_eq!(shaped.data["tls.der"].0, [0xff, 0]);
     }
 }

@@ -308,7 +308,9 @@ pub(super) fn with_credentials(
 ) -> Result<(Write, Option<String>), String> {
     let spec = &view.object.spec;
     let shape = (&*spec.secret_transforms, &spec.secret);
-    let shaped = credentials::to_data(credentials, shape, &view.dependencies.source_secrets, &service(view))?;
+    let service = spec.secret.service_binding.as_ref().map(|_| service(view));
+    let sources = &view.dependencies.source_secrets;
+    let shaped = credentials::to_data(credentials, shape, sources, service.as_ref())?;
     let told = shaped.told();
     Ok((build(view, beside, (shaped.type_, shaped.data)), told))
 }

@@ -93,7 +93,8 @@ fn of_template(index: usize, what: &str) -> String {
     format!("spec.secret.templates[{index}].template: {what}; correct it")
 }
 
-/// Gives credentials of this service this shape. Templates may add up to `limit` bytes.
+/// Gives credentials this shape. Templates may add up to `limit` bytes. The service is needed if the shape has
+/// `serviceBinding`.
 ///
 /// # Errors
 /// A template cannot be filled in. The error is a sentence for the user, without values.
@@ -102,10 +103,11 @@ pub(super) fn apply(
     credentials: Map<String, Value>,
     binary: BTreeMap<String, Zeroizing<Vec<u8>>>,
     limit: usize,
-    service: &Service,
+    service: Option<&Service>,
 ) -> Result<Shaped, String> {
     let added = fill(shape, &credentials, limit)?;
-    let entries = shape.service_binding.as_ref().map(|entries| (entries, well_known::find(&credentials)));
+    let entries =
+        shape.service_binding.as_ref().zip(service).map(|asked| (asked, well_known::find(&credentials)));
     let binary = binary.into_iter().map(|(key, mut value)| (key, ByteString(std::mem::take(&mut *value))));
     let mut shaped = if shape.json_key.is_empty() {
         let values = credentials.into_iter().map(|(key, value)| (key, ByteString(bytes(value))));
@@ -117,8 +119,8 @@ pub(super) fn apply(
         Shaped { data: binary.chain([document]).collect(), ..Shaped::default() }
     };
     shaped.data.extend(added);
-    shaped.type_ =
-        entries.map(|(entries, found)| well_known::complete(entries, found, service, &mut shaped.data));
+    shaped.type_ = entries
+        .map(|((entries, service), found)| well_known::complete(entries, found, service, &mut shaped.data));
     Ok(shaped)
 }
 
@@ -213,7 +215,7 @@ mod tests {
     ) -> Result<(BTreeMap<String, String>, Vec<String>), String> {
         let credentials = credentials.as_object().cloned().unwrap();
         let Shaped { data, renamed, .. } =
-            apply(&shape(fields), credentials, BTreeMap::new(), 100, &service())?;
+            apply(&shape(fields), credentials, BTreeMap::new(), 100, Some(&service()))?;
         let data = data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap()));
         Ok((data.collect(), renamed.into_iter().map(|(old, new)| format!("{old} {new}")).collect()))
     }
@@ -242,7 +244,7 @@ mod tests {
         let binary = [("der".to_owned(), Zeroizing::new(vec![0xff]))].into();
         let credentials = json!({ "a": 1 }).as_object().cloned().unwrap();
         let Shaped { data, .. } =
-            apply(&shape(&json!({ "jsonKey": "all" })), credentials, binary, 0, &service()).unwrap();
+            apply(&shape(&json!({ "jsonKey": "all" })), credentials, binary, 0, Some(&service())).unwrap();
         assert_eq!((&*data["all"].0, &*data["der"].0), (&br#"{"a":1}"#[..], &[0xff][..]));
     }
 
@@ -325,10 +327,10 @@ mod tests {
         });
         assert_eq!(data(&fields, &credentials), expected);
         let fields = shape(&fields);
-        let made = apply(&fields, Map::new(), BTreeMap::new(), 0, &service());
+        let made = apply(&fields, Map::new(), BTreeMap::new(), 0, Some(&service()));
         assert!(made.is_err(), "the template has no server");
         let fields = shape(&json!({ "serviceBinding": { "type": "mysql" } }));
-        let made = apply(&fields, Map::new(), BTreeMap::new(), 0, &service()).unwrap();
+        let made = apply(&fields, Map::new(), BTreeMap::new(), 0, Some(&service())).unwrap();
         assert_eq!(made.type_.as_deref(), Some("servicebinding.io/mysql"));
     }
 
