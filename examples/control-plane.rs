@@ -65,7 +65,8 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     tokio::pin!(end);
 
-    let options = Options { dir: arguments.dir, api_server_flags: arguments.api_server_flag };
+    let options =
+        Options { dir: arguments.dir, api_server_flags: arguments.api_server_flag, ..Options::default() };
     let plane = tokio::select! {
         started = ControlPlane::start(options) => started?,
         () = &mut end => return Ok(()),

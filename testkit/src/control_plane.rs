@@ -3,7 +3,8 @@
 //!
 //! One per test binary ([`ControlPlane::shared`]) and one namespace per test is the intended use: a
 //! start costs seconds, a namespace costs milliseconds. There is no kubelet and no scheduler, so Pods
-//! stay Pending; everything the API server and the listed controllers do is the real thing.
+//! stay Pending; everything the API server and the listed controllers do is the real thing. For a node
+//! see [`crate::node`].
 //!
 //! Nothing outlives the test. Dropping the value kills the processes and waits for them, and if the
 //! test process dies without dropping anything, by a signal, an abort or a static never dropped, the
@@ -17,7 +18,7 @@ mod home;
 mod pki;
 pub mod process;
 mod servers;
-mod timeouts;
+pub(crate) mod timeouts;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -51,6 +52,9 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// More kube-apiserver flags, after the launcher's own, for example `--feature-gates=…`.
     pub api_server_flags: Vec<String>,
+    /// The address of this machine that a node can reach, if there is to be one. The API server listens
+    /// there instead of on the loopback interface, and every controller runs.
+    pub for_node: Option<Ipv4Addr>,
 }
 
 /// A running control plane. See the [module](self).
@@ -93,11 +97,12 @@ impl ControlPlane {
         let assets = Assets::find()?;
         let timeouts = Timeouts::from_environment()?;
         let home = Home::prepare(options.dir.as_deref())?;
-        let pki = Pki::load_or_create(&home.path().join("pki"))?;
+        let address = options.for_node.unwrap_or(Ipv4Addr::LOCALHOST);
+        let pki = Pki::load_or_create(&home.path().join("pki"), address)?;
 
         let mut attempt = 1;
         let started = loop {
-            let ports = Ports::free()?;
+            let ports = Ports::free(address)?;
             match servers::start(&assets, &home, &pki, ports, &options, timeouts.start).await {
                 Err(error) if error.is::<PortTaken>() && attempt < PORT_ATTEMPTS => attempt += 1,
                 other => break other?,
@@ -173,22 +178,23 @@ impl ControlPlane {
 
 impl Ports {
     /// Three ports nobody listens on now. They are held together, so that they differ.
-    fn free() -> Result<Self> {
+    fn free(api_server: Ipv4Addr) -> Result<Self> {
         let mut held = Vec::new();
-        let mut port = || -> Result<u16> {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(
-                "cannot get a free port on 127.0.0.1; is the loopback interface up, and are ports left?",
-            )?;
+        let mut port = |address: Ipv4Addr| -> Result<u16> {
+            let listener = TcpListener::bind((address, 0)).with_context(|| {
+                format!("cannot get a free port on {address}; is its interface up, and are ports left?")
+            })?;
             let port = listener.local_addr()?.port();
             held.push(listener);
             Ok(port)
         };
-        Ok(Self { etcd: port()?, etcd_peer: port()?, api_server: port()? })
+        let local = Ipv4Addr::LOCALHOST;
+        Ok(Self { etcd: port(local)?, etcd_peer: port(local)?, api_server: port(api_server)? })
     }
 }
 
 /// Asks until there is an answer. While there is none, a process that has exited ends the wait at once.
-async fn wait_until<T, F>(
+pub(crate) async fn wait_until<T, F>(
     what: &str,
     process: &mut Process,
     deadline: Instant,

@@ -1,6 +1,7 @@
 //! What the tests of `service-catalog` stand on. It knows the operator as a program, not as a library.
 //!
 //! * [`control_plane`]: a real Kubernetes control plane, without nodes.
+//! * [`node`]: the same with a node, on which Pods run.
 //! * [`broker`]: a scripted broker that keeps a ledger of what exists.
 //! * [`stage`]: a control plane on which the product is installed and the operator runs, and the language of the tests
 //!   that use it.
@@ -20,6 +21,7 @@
 
 pub mod broker;
 pub mod control_plane;
+pub mod node;
 pub mod objects;
 pub mod page;
 pub mod stage;

@@ -29,6 +29,7 @@ mod serve;
 mod tls;
 mod wire;
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -105,17 +106,23 @@ impl Broker {
     /// authentication as [`USERNAME`] and [`PASSWORD`], and synchronous operations.
     #[allow(clippy::unused_async, reason = "starting needs a runtime, and the signature says so")]
     pub async fn start() -> Self {
-        Self::listen(None)
+        Self::listen(Ipv4Addr::LOCALHOST, None)
+    }
+
+    /// The same on another address, one that pods can reach for example.
+    #[allow(clippy::unused_async, reason = "starting needs a runtime, and the signature says so")]
+    pub async fn start_at(address: Ipv4Addr) -> Self {
+        Self::listen(address, None)
     }
 
     /// The same over TLS, and as PEM the certificate of the (otherwise unknown) authority and its own.
     #[allow(clippy::unused_async, reason = "starting needs a runtime, and the signature says so")]
     pub async fn start_tls() -> (Self, [String; 2]) {
         let (acceptor, certificates) = tls::acceptor();
-        (Self::listen(Some(acceptor)), certificates)
+        (Self::listen(Ipv4Addr::LOCALHOST, Some(acceptor)), certificates)
     }
 
-    fn listen(tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
+    fn listen(address: Ipv4Addr, tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let inner = Arc::new(Inner {
             state: Mutex::new(State {
@@ -128,7 +135,7 @@ impl Broker {
             }),
             changed: Notify::new(),
         });
-        let (port, incoming) = wire::Port::open(tls);
+        let (port, incoming) = wire::Port::open(address, tls);
         let url = format!("{scheme}://{}", port.address());
         let service = serve::router(Arc::clone(&inner)).into_make_service_with_connect_info::<wire::Line>();
         let server = tokio::spawn(async move {

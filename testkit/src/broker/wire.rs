@@ -4,7 +4,7 @@
 //! [`Line`], through which the handler can end the connection in the middle of everything.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -183,9 +183,9 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Listens on a free port of the loopback interface.
-    pub(super) fn open(tls: Option<TlsAcceptor>) -> (Self, Incoming) {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).listen(1024).unwrap();
+    /// Listens on a free port of this address.
+    pub(super) fn open(address: Ipv4Addr, tls: Option<TlsAcceptor>) -> (Self, Incoming) {
+        let listener = bind((address, 0).into()).listen(1024).unwrap();
         let (connections, incoming) = mpsc::unbounded_channel();
         let mut port = Self {
             address: listener.local_addr().unwrap(),

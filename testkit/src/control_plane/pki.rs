@@ -5,7 +5,7 @@
 //! and the service accounts' key are kept in the folder and taken from there again, so that tokens and
 //! kubeconfigs made before a restart stay good. Everything else is made anew each time.
 
-use std::{fs, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -16,9 +16,10 @@ use rcgen::{
 
 use super::{der, home::write_private};
 
-/// Names the API server answers to, besides the address it is reached by.
-const SERVER_NAMES: [&str; 6] = [
+/// Names the API server answers to, besides the address it is reached by. The second is that of its Service.
+const SERVER_NAMES: [&str; 7] = [
     "127.0.0.1",
+    "10.0.0.1",
     "localhost",
     "kubernetes",
     "kubernetes.default",
@@ -51,14 +52,17 @@ struct Authority {
 
 impl Pki {
     /// Takes the keys found in `folder`, makes the missing ones, and writes the servers' files.
-    pub fn load_or_create(folder: &Path) -> Result<Self> {
+    pub fn load_or_create(folder: &Path, address: Ipv4Addr) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let pki = Self {
             clients: Authority::load_or_create(folder, "client-ca")?,
             server: Authority::load_or_create(folder, "server-ca")?,
             etcd: Authority::load_or_create(folder, "etcd-ca")?,
         };
-        pki.server.issue_server(&SERVER_NAMES)?.write(folder, "kube-apiserver")?;
+        let address = address.to_string();
+        let names: Vec<&str> = SERVER_NAMES.into_iter().chain([address.as_str()]).collect();
+        pki.server.issue_server(&names)?.write(folder, "kube-apiserver")?;
+        pki.user("kubelet-client", &["system:masters"])?.write(folder, "kubelet-client")?;
         pki.etcd.issue_server(&["127.0.0.1"])?.write(folder, "etcd")?;
         pki.etcd_client()?.write(folder, "etcd-client")?;
         let accounts = load_or_create_key(&folder.join("service-accounts.key"))?;

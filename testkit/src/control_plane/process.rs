@@ -37,12 +37,12 @@ kill -s KILL "$reader" 2>/dev/null
 exit "$status"
 "#;
 
-/// Removes a folder when the pipe ends. The servers are killed by the same event and may still write
+/// Runs `"$@"` when the pipe ends. The servers are killed by the same event and may still write
 /// for a moment, hence the attempts.
 const SWEEPER: &str = r#"
 while read -r _; do :; done
 attempts=0
-until rm -rf -- "$1" 2>/dev/null || [ "$attempts" -ge 50 ]; do
+until "$@" 2>/dev/null || [ "$attempts" -ge 50 ]; do
   attempts=$((attempts + 1))
   sleep 0.1
 done
@@ -166,20 +166,24 @@ impl Process {
     }
 }
 
-/// Removes a folder when it is dropped, or when this process is gone.
+/// Removes a folder, or what else is to go, when it is dropped or when this process is gone.
 #[derive(Debug)]
 pub struct Sweeper {
     _shell: Shell,
 }
 
 impl Sweeper {
-    /// Starts watching.
+    /// Starts watching, to remove a folder.
     pub fn start(folder: &Path) -> Result<Self> {
+        Self::with(&["rm".as_ref(), "-rf".as_ref(), "--".as_ref(), folder])
+    }
+
+    /// Starts watching, to run this command. It is run again when it has failed.
+    pub fn with(command: &[&Path]) -> Result<Self> {
         // Not in the folder: a process whose current folder is removed is a trap for later changes.
-        Shell::spawn(
-            Shell::command(SWEEPER).arg(folder).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()),
-        )
-        .map(|shell| Self { _shell: shell })
+        let mut shell = Shell::command(SWEEPER);
+        Shell::spawn(shell.args(command).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()))
+            .map(|shell| Self { _shell: shell })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -36,7 +37,7 @@ const CONTROLLERS: [&str; 7] = [
 /// How long one question of readiness may take; a server that starts can accept and not answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The loopback ports of one attempt.
+/// The ports of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
     pub etcd: u16,
@@ -63,7 +64,8 @@ pub async fn start(
 ) -> Result<Started> {
     let deadline = Instant::now() + patience;
     let dir = home.path();
-    let url = format!("https://127.0.0.1:{}", ports.api_server);
+    let address = options.for_node.unwrap_or(Ipv4Addr::LOCALHOST);
+    let url = format!("https://{address}:{}", ports.api_server);
     let admin = access::client_certificate(&url, pki, "admin", &["system:masters"])?;
     access::write_kubeconfig(&admin, home.admin_kubeconfig())?;
     let manager = access::client_certificate(&url, pki, "system:kube-controller-manager", &[])?;
@@ -75,14 +77,16 @@ pub async fn start(
     wait_until("etcd was healthy", &mut etcd, deadline, || ask(&probe, "/health")).await?;
 
     let mut flags = api_server_flags(ports, home, &url);
+    flags.extend(options.for_node.map_or_else(flags_without_node, |address| flags_for_node(address, dir)));
     flags.extend(options.api_server_flags.iter().cloned());
     let mut api_server = Process::spawn("kube-apiserver", &assets.kube_apiserver, &flags, dir)?;
     let client = self::probe(admin)?;
     wait_until("the API server was ready", &mut api_server, deadline, || ask(&client, "/readyz")).await?;
 
     let binary = &assets.kube_controller_manager;
-    let mut controller_manager =
-        Process::spawn("kube-controller-manager", binary, &controller_manager_flags(dir), dir)?;
+    let controllers = if options.for_node.is_some() { "*".to_owned() } else { CONTROLLERS.join(",") };
+    let flags = controller_manager_flags(dir, &controllers);
+    let mut controller_manager = Process::spawn("kube-controller-manager", binary, &flags, dir)?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
     wait_until("the default service account existed", &mut controller_manager, deadline, || async {
         Ok(accounts.get("default").await?)
@@ -131,16 +135,11 @@ fn api_server_flags(ports: Ports, home: &Home, url: &str) -> Vec<String> {
         format!("--etcd-cafile={}", pki("etcd-ca.crt")),
         format!("--etcd-certfile={}", pki("etcd-client.crt")),
         format!("--etcd-keyfile={}", pki("etcd-client.key")),
-        "--bind-address=127.0.0.1".to_owned(),
         format!("--secure-port={}", ports.api_server),
-        // A machine without a default route cannot guess an address, and nobody reads the endpoints.
-        "--advertise-address=192.0.2.1".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
         format!("--cert-dir={}", dir.join("pki").display()),
         format!("--tls-cert-file={}", pki("kube-apiserver.crt")),
         format!("--tls-private-key-file={}", pki("kube-apiserver.key")),
         format!("--client-ca-file={}", pki("client-ca.crt")),
-        "--authorization-mode=RBAC".to_owned(),
         format!("--service-account-issuer={url}/"),
         format!("--service-account-key-file={}", pki("service-accounts.pub")),
         format!("--service-account-signing-key-file={}", pki("service-accounts.key")),
@@ -156,7 +155,33 @@ fn api_server_flags(ports: Ports, home: &Home, url: &str) -> Vec<String> {
     ]
 }
 
-fn controller_manager_flags(dir: &Path) -> Vec<String> {
+fn flags_without_node() -> Vec<String> {
+    [
+        "--bind-address=127.0.0.1",
+        // A machine without a default route cannot guess an address, and nobody reads the endpoints.
+        "--advertise-address=192.0.2.1",
+        "--endpoint-reconciler-type=none",
+        "--authorization-mode=RBAC",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// Pods come to the API server by its Service, so the endpoint of that has to be true. A node may do what its Pods need,
+/// and no more.
+fn flags_for_node(address: Ipv4Addr, dir: &Path) -> Vec<String> {
+    let pki = |file: &str| dir.join("pki").join(file).display().to_string();
+    vec![
+        format!("--bind-address={address}"),
+        format!("--advertise-address={address}"),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        format!("--kubelet-client-certificate={}", pki("kubelet-client.crt")),
+        format!("--kubelet-client-key={}", pki("kubelet-client.key")),
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+    ]
+}
+
+fn controller_manager_flags(dir: &Path, controllers: &str) -> Vec<String> {
     let kubeconfig = dir.join("kube-controller-manager.kubeconfig").display().to_string();
     vec![
         format!("--kubeconfig={kubeconfig}"),
@@ -169,6 +194,6 @@ fn controller_manager_flags(dir: &Path) -> Vec<String> {
         "--use-service-account-credentials=true".to_owned(),
         format!("--service-account-private-key-file={}", dir.join("pki/service-accounts.key").display()),
         format!("--root-ca-file={}", dir.join("pki/server-ca.crt").display()),
-        format!("--controllers={}", CONTROLLERS.join(",")),
+        format!("--controllers={controllers}"),
     ]
 }
