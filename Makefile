@@ -12,7 +12,7 @@ CARGO_DENY_VERSION := 0.20.2
 
 # The test binaries that start a control plane. All others need nothing but cargo.
 CLUSTER_TESTS := admission cluster control_plane crash installations takeover
-FAST_TESTS := $(filter-out $(CLUSTER_TESTS),\
+FAST_TESTS := $(filter-out $(CLUSTER_TESTS) node,\
   $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs testkit/tests/*/main.rs))))
 
 .PHONY: help
@@ -47,7 +47,7 @@ deny: ## check licences and sources of the dependencies with cargo-deny, which i
 	$(CARGO_DENY) --locked --workspace --all-features check --hide-inclusion-graph bans licenses sources
 
 .PHONY: test
-test: test-fast test-cluster test-demo ## run every test
+test: test-fast test-cluster test-demo ## run every test that needs no root
 
 .PHONY: test-fast
 test-fast: ## run the tests that need no cluster
@@ -57,6 +57,13 @@ test-fast: ## run the tests that need no cluster
 .PHONY: test-cluster
 test-cluster: control-plane broker ## run the tests on a real API server
 	$(CARGO) test --locked --workspace --no-fail-fast $(CLUSTER_TESTS:%=--test %)
+
+.PHONY: test-node
+test-node: ## run the tests of the image on a real node (Linux, root; installs Debian packages that it needs)
+	@tools/node/check --install
+	tools/control-plane/build --node
+	tools/node/images
+	$(CARGO) test --locked --test node
 
 .PHONY: test-demo
 test-demo: broker ## run the tests of the demo broker
