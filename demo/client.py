@@ -1,5 +1,7 @@
 """What an application does with the credentials of a binding, for the demo: `client.py COMMAND < credentials.json`.
 
+With `--environment` it takes them from the environment, where a Pod has the keys of a Secret.
+
     notes             create a table, write a row and read it
     connections N     open N connections at once; with --then-refused, one more must be refused
     refused           logging in must be refused
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -86,6 +89,7 @@ def databases(administrator: dict[str, Any]) -> None:
 def main() -> int:
     """Do one thing and say what happened."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--environment", action="store_true")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("notes")
     many = commands.add_parser("connections")
@@ -94,7 +98,7 @@ def main() -> int:
     commands.add_parser("refused")
     commands.add_parser("databases")
     arguments = parser.parse_args()
-    credentials = json.load(sys.stdin)
+    credentials = dict(os.environ) if arguments.environment else json.load(sys.stdin)
     try:
         match arguments.command:
             case "notes":

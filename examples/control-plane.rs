@@ -5,20 +5,25 @@
 //! cargo run --example control-plane -- --dir target/control-plane
 //! ```
 //!
+//! With `--node` there is a node, too, on which Pods run. It needs Linux and root, and what `make test-node` builds.
+//!
 //! When it is ready it prints one line of JSON: where the kubeconfig, the API server, kubectl, the folder
-//! and the audit log are. It runs until it is interrupted or its standard input is closed, so that a script
+//! and the audit log are, and the address of this machine that Pods reach. It runs until it is interrupted or its standard input is closed, so that a script
 //! that starts it through a pipe cannot leave it behind.
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
 };
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use testkit::control_plane::{ControlPlane, Options};
+use testkit::{
+    control_plane::{ControlPlane, Options},
+    node::Node,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -31,6 +36,12 @@ struct Arguments {
     /// temporary folder that is removed at the end.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Start a node, too. Its state is always temporary.
+    #[arg(long, conflicts_with_all = ["dir", "api_server_flag"])]
+    node: bool,
+    /// An image for the node, and the whole name that it gets there; can be repeated.
+    #[arg(long, value_name = "ARCHIVE=NAME", requires = "node")]
+    image: Vec<String>,
     /// Do not stop when standard input is closed.
     #[arg(long)]
     ignore_stdin: bool,
@@ -65,20 +76,41 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     tokio::pin!(end);
 
+    if arguments.node {
+        let node = tokio::select! {
+            started = start_node(&arguments.image) => started?,
+            () = &mut end => return Ok(()),
+        };
+        announce(&node.plane, Some(&node))?;
+        end.await;
+        return Ok(());
+    }
     let options =
         Options { dir: arguments.dir, api_server_flags: arguments.api_server_flag, ..Options::default() };
     let plane = tokio::select! {
         started = ControlPlane::start(options) => started?,
         () = &mut end => return Ok(()),
     };
-    announce(&plane)?;
+    announce(&plane, None)?;
     end.await;
     plane.stop().await
 }
 
-fn announce(plane: &ControlPlane) -> Result<()> {
+async fn start_node(images: &[String]) -> Result<Node> {
+    let node = Node::start().await?;
+    for image in images {
+        let (archive, name) = image.split_once('=').context("--image needs ARCHIVE=NAME")?;
+        for imported in node.import(Path::new(archive)).await? {
+            node.tag(&imported, name).await?;
+        }
+    }
+    Ok(node)
+}
+
+fn announce(plane: &ControlPlane, node: Option<&Node>) -> Result<()> {
     let kubectl = plane.kubectl_command();
     let line = serde_json::json!({
+        "address": node.map(Node::address),
         "kubeconfig": plane.kubeconfig(),
         "url": plane.url(),
         "kubectl": PathBuf::from(kubectl.get_program()),

@@ -29,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="broker", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--backend", choices=("postgres", "memory"), default="postgres")
     parser.add_argument("--data-dir", type=Path, help="where PostgreSQL and the broker keep everything (postgres only)")
+    parser.add_argument("--host", default="127.0.0.1", help="the address on which it and PostgreSQL listen")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--journal", type=Path, help="append a JSON line per request to this file")
     parser.add_argument("--async-seconds", type=float, default=3.0, help="how long an asynchronous operation takes")
@@ -64,9 +65,9 @@ def main() -> int:
         app = make_app(broker, username, password, Journal(arguments.journal))
         if arguments.mischief:
             mischief.install(app, database)
-        server = make_http_server(app, arguments.port)
+        server = make_http_server(app, arguments.host, arguments.port)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+        url = f"http://{arguments.host}:{server.server_port}"
         print(json.dumps({"url": url, "port": server.server_port, "pid": os.getpid()}), flush=True)
         stop.wait()
         server.shutdown()
@@ -86,7 +87,7 @@ def _open(arguments: argparse.Namespace) -> Database:
         return MemoryDatabase()
     from broker.postgres import PostgresDatabase  # not needed, nor its packages, with the memory backend
 
-    return PostgresDatabase(arguments.data_dir.resolve())
+    return PostgresDatabase(arguments.data_dir.resolve(), arguments.host)
 
 
 if __name__ == "__main__":

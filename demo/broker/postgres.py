@@ -31,7 +31,6 @@ from .catalog import Plan
 from .database import Login, T, database_name, login_name, owner_name
 from .model import Binding, Instance
 
-HOST = "127.0.0.1"
 ADMIN = "postgres"
 # The broker's own database, in the same server: state and data are then one thing to back up, and to lose.
 OWN = "broker"
@@ -42,9 +41,10 @@ UNPRIVILEGED = "nobody"
 
 
 class PostgresServer:
-    """A postgres process over `folder`, reachable on 127.0.0.1 only and with a password only."""
+    """A postgres process over `folder`, reachable on one address only and with a password only."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str) -> None:
+        self.host = host
         self._folder = folder
         self._data = folder / "data"
         # Read by `demo/client.py` as well, which asks PostgreSQL itself what is left.
@@ -61,7 +61,7 @@ class PostgresServer:
     def connect(self, database: str = OWN) -> psycopg.Connection[tuple[Any, ...]]:
         """A new administrator's connection. One per use: it costs milliseconds and cannot go stale."""
         return psycopg.connect(
-            host=HOST,
+            host=self.host,
             port=self.port,
             user=ADMIN,
             password=self._admin["password"],
@@ -120,16 +120,19 @@ class PostgresServer:
             )  # fmt: skip
         finally:
             password_file.unlink()
+        with (self._data / "pg_hba.conf").open("a") as access:  # initdb lets in this machine only
+            access.write("host all all all scram-sha-256\n")
         # Credentials name the port, so it is chosen once and kept.
-        with socket.create_server((HOST, 0)) as probe:
+        with socket.create_server((self.host, 0)) as probe:
             port = probe.getsockname()[1]
-        _write_private(self._admin_file, json.dumps({"host": HOST, "port": port, "user": ADMIN, "password": password}))
+        admin = {"host": self.host, "port": port, "user": ADMIN, "password": password}
+        _write_private(self._admin_file, json.dumps(admin))
 
     def _start(self) -> subprocess.Popen[bytes]:
         if (self._data / "postmaster.pid").exists():  # of a broker that was killed
             self._run("pg_ctl", "stop", "--pgdata", str(self._data), "--mode=fast", check=False)
         settings = {
-            "listen_addresses": HOST,
+            "listen_addresses": self.host,
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": 100,
@@ -250,8 +253,8 @@ class PostgresDatabase:
     tables. The right to connect is taken from PUBLIC everywhere, so a login sees its own database only.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        self._server = PostgresServer(data_dir / "postgres")
+    def __init__(self, data_dir: Path, host: str) -> None:
+        self._server = PostgresServer(data_dir / "postgres", host)
         with self._server.connect(ADMIN) as connection:
             if not _exists(connection, "pg_database", "datname", OWN):
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(OWN)))
@@ -262,7 +265,7 @@ class PostgresDatabase:
 
     def address(self) -> tuple[str, int]:
         """See `Database`."""
-        return HOST, self._server.port
+        return self._server.host, self._server.port
 
     def create(self, instance: Instance, plan: Plan) -> None:
         """See `Database`."""

@@ -67,6 +67,6 @@ def make_app(broker: DatabaseBroker, username: str, password: str, journal: Jour
     return app
 
 
-def make_http_server(app: Flask, port: int) -> BaseWSGIServer:
+def make_http_server(app: Flask, host: str, port: int) -> BaseWSGIServer:
     """A server on this machine's own address; port 0 takes a free one. A thread per request."""
-    return make_server("127.0.0.1", port, app, threaded=True)
+    return make_server(host, port, app, threaded=True)

@@ -21,7 +21,6 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 pub const OPERATOR: &str = "service-catalog";
 const POLL: Duration = Duration::from_millis(100);
 const LEASE: &str = "service-catalog-controller-manager";
-const BUILT: &str = "docker.io/library/service-catalog:built";
 
 /// A node with the operator.
 pub struct Site {
@@ -112,8 +111,8 @@ impl Site {
             manifests.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
         // Two versions of the same number have to differ, or there would be nothing to roll out.
         let tag = format!("{shipped}-{}", image.trim_end_matches(".tar"));
-        self.node.import(&Node::images().unwrap().join(image)).await.unwrap();
-        self.node.tag(BUILT, &format!("docker.io/library/{tag}")).await.unwrap();
+        let built = self.node.import(&Node::images().unwrap().join(image)).await.unwrap().remove(0);
+        self.node.tag(&built, &format!("docker.io/library/{tag}")).await.unwrap();
         manifests = manifests.replace(&format!("image: {shipped}"), &format!("image: {tag}"));
         let file = self.node.plane.dir().join("install.yaml");
         fs::write(&file, manifests).unwrap();

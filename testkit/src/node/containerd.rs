@@ -7,12 +7,12 @@ use anyhow::{Result, ensure};
 use super::{Node, PATIENCE};
 
 impl Node {
-    /// Takes over the images of an archive.
+    /// Takes over the images of an archive, and says their names.
     ///
     /// # Errors
     ///
     /// What `ctr` says.
-    pub async fn import(&self, archive: &Path) -> Result<()> {
+    pub async fn import(&self, archive: &Path) -> Result<Vec<String>> {
         import(&self.dir, archive).await
     }
 
@@ -28,13 +28,15 @@ impl Node {
     }
 }
 
-pub(super) async fn import(dir: &Path, archive: &Path) -> Result<()> {
+pub(super) async fn import(dir: &Path, archive: &Path) -> Result<Vec<String>> {
     let archive = archive.display().to_string();
     let said = ctr(dir, &["images", "import", "--snapshotter", "native", &archive]).await?;
-    for name in said.lines().filter_map(|line| line.strip_prefix("unpacking ")?.split(' ').next()) {
+    let names = said.lines().filter_map(|line| line.strip_prefix("unpacking ")?.split(' ').next());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    for name in &names {
         known(dir, name).await?;
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Waits until the part of containerd that the kubelet asks knows an image. Until then it would want to fetch it.
