@@ -9,7 +9,7 @@ use service_catalog::{
     crd::{binding::SecretTransform, secret_shape::SecretShape},
     osb::outcome::Credentials,
     reconcilers::binding::{
-        Service,
+        ServiceType,
         credentials::{SourceSecrets, check as check_transforms, check_secrets, to_data},
     },
 };
@@ -37,7 +37,7 @@ fn check(input: &[u8]) -> Check {
         serde_json::from_value(input.remove("transforms").unwrap_or_else(|| json!([]))).unwrap_or_default();
     let shape: SecretShape =
         serde_json::from_value(input.remove("shape").unwrap_or_else(|| json!({}))).unwrap_or_default();
-    let service = Service { type_: "t".into(), provider: "p".into() };
+    let service = ServiceType { type_: "t".into(), provider: "p".into() };
     let secret = |members: &Map<String, Value>| {
         let credentials = Credentials::new(members.clone());
         let shaped = to_data(&credentials, (&transforms, &shape), &SourceSecrets::default(), Some(&service))?;

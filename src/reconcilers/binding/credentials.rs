@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
+    keys::{KEY_LIMIT, is_legal},
     shape::{self, Shaped},
-    well_known::Service,
+    well_known::ServiceType,
 };
 use crate::{
     crd::{
@@ -29,9 +30,6 @@ use crate::{
 /// The largest Secret that the API server accepts: the size of all values together.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
-/// The longest key, and the longest name of an object, that the API server accepts.
-pub(super) const KEY_LIMIT: usize = 253;
-
 /// Turns credentials into Secret data. Strings stay as they are, and other values become JSON, as in v0.3.
 ///
 /// # Errors
@@ -41,7 +39,7 @@ pub fn to_data(
     credentials: &Credentials,
     (transforms, shape): (&[SecretTransform], &SecretShape),
     sources: &SourceSecrets,
-    service: Option<&Service>,
+    service: Option<&ServiceType>,
 ) -> Result<Shaped, String> {
     let keys = credentials.expose().len();
     if keys > MAX_KEYS {
@@ -73,25 +71,6 @@ pub fn to_data(
         ));
     }
     Ok(shaped)
-}
-
-/// A value of the credentials as the text in a Secret.
-pub(super) fn bytes(value: Value) -> Vec<u8> {
-    match value {
-        Value::String(text) => text.into_bytes(),
-        other => other.to_string().into_bytes(),
-    }
-}
-
-/// The API server's rule for the keys of a Secret.
-pub(super) fn is_legal(key: &str) -> bool {
-    let is_allowed =
-        |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    !key.is_empty()
-        && key.len() <= KEY_LIMIT
-        && key.chars().all(is_allowed)
-        && key != "."
-        && !key.starts_with("..")
 }
 
 /// The Secret data while transforms are applied: JSON values, which templates can read, and binary values.
@@ -301,8 +280,8 @@ mod tests {
         SourceSecrets { secrets: Arc::new(secrets.into()), ..SourceSecrets::default() }
     }
 
-    fn service() -> Service {
-        Service { type_: "t".into(), provider: "p".into() }
+    fn service() -> ServiceType {
+        ServiceType { type_: "t".into(), provider: "p".into() }
     }
 
     fn data(credentials: &Value) -> Result<BTreeMap<String, String>, String> {

@@ -10,6 +10,7 @@
 mod answers;
 pub mod credentials;
 mod desired;
+mod keys;
 mod lifetime;
 mod observe;
 pub mod phase;
@@ -29,7 +30,7 @@ pub use self::{
     rotation::{Subject, subject},
     secret::{SecretState, Written, is_secret_lost, secret_name},
     shape::Shaped,
-    well_known::Service,
+    well_known::ServiceType,
 };
 use super::{
     operation::{BrokerResource, KindTexts, OperationReconciler, View, resource::OperationSpec},

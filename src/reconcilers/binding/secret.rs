@@ -10,7 +10,7 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 
-use super::{Binding, BindingView, credentials, lifetime, shape, well_known::Service};
+use super::{Binding, BindingView, credentials, lifetime, shape, well_known::ServiceType};
 use crate::{
     clock::later,
     crd::{ServiceBinding, ServiceBindingStatus, secret_shape::SecretShape},
@@ -316,15 +316,15 @@ pub(super) fn with_credentials(
 }
 
 /// What is known of the service. Without its class, the names in the record of the last request say it.
-fn service(view: &BindingView<'_>) -> Service {
+fn service(view: &BindingView<'_>) -> ServiceType {
     let offering = view.dependencies.offering.as_ref().and_then(|offering| offering.as_ref().ok());
     if let Some(Offering { labels, broker, .. }) = offering {
-        return Service::of((&labels.name, &labels.tags), labels.metadata.as_ref(), &broker.name);
+        return ServiceType::of((&labels.name, &labels.tags), labels.metadata.as_ref(), &broker.name);
     }
     let record = view.status.resolved.as_ref();
     let (class, broker) =
         record.map_or(("", ""), |resolved| (resolved.class.as_str(), resolved.broker.as_str()));
-    Service::of((class, &[]), None, broker)
+    ServiceType::of((class, &[]), None, broker)
 }
 
 fn build(

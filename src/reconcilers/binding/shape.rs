@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    credentials::{KEY_LIMIT, bytes, is_legal},
-    well_known::{self, Service},
+    keys::{KEY_LIMIT, bytes, is_legal},
+    well_known::{self, ServiceType},
 };
 use crate::{
     crd::secret_shape::SecretShape,
@@ -37,13 +37,13 @@ fn digest(shape: &SecretShape) -> Option<String> {
 }
 
 /// Whether a Secret was written in this shape.
-pub(super) fn is_of(shape: &SecretShape, metadata: &ObjectMeta) -> bool {
+pub fn is_of(shape: &SecretShape, metadata: &ObjectMeta) -> bool {
     let written = metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_SHAPE));
     written == digest(shape).as_ref()
 }
 
 /// The annotations of a Secret in this shape: those of the spec, and the one that tells the shape.
-pub(super) fn annotations(shape: &SecretShape) -> impl Iterator<Item = (String, String)> {
+pub fn annotations(shape: &SecretShape) -> impl Iterator<Item = (String, String)> {
     let ours = digest(shape).map(|digest| (ANNOTATION_SHAPE.to_owned(), digest));
     shape.annotations.clone().into_iter().chain(ours)
 }
@@ -82,7 +82,7 @@ impl Shaped {
 ///
 /// # Errors
 /// A sentence for the user.
-pub(super) fn check(shape: &SecretShape) -> Result<(), String> {
+pub fn check(shape: &SecretShape) -> Result<(), String> {
     for (index, template) in shape.templates.iter().enumerate() {
         jsonpath::check(&template.template).map_err(|what| of_template(index, &what))?;
     }
@@ -98,12 +98,12 @@ fn of_template(index: usize, what: &str) -> String {
 ///
 /// # Errors
 /// A template cannot be filled in. The error is a sentence for the user, without values.
-pub(super) fn apply(
+pub fn apply(
     shape: &SecretShape,
     credentials: Map<String, Value>,
     binary: BTreeMap<String, Zeroizing<Vec<u8>>>,
     limit: usize,
-    service: Option<&Service>,
+    service: Option<&ServiceType>,
 ) -> Result<Shaped, String> {
     let added = fill(shape, &credentials, limit)?;
     let entries =
@@ -205,8 +205,8 @@ mod tests {
         serde_json::from_value(fields.clone()).unwrap()
     }
 
-    fn service() -> Service {
-        Service { type_: "postgresql".into(), provider: "acme".into() }
+    fn service() -> ServiceType {
+        ServiceType { type_: "postgresql".into(), provider: "acme".into() }
     }
 
     fn shaped(

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
-use super::credentials::bytes;
+use super::keys::bytes;
 use crate::{
     crd::secret_shape::ServiceBindingEntries, json::RawObject, printable::clip,
     reconcilers::writes::digest::Data,
@@ -21,21 +21,21 @@ const MAX_PROVIDER: usize = 253;
 
 /// A well-known entry, the spellings of it in lower case and without punctuation, and whether a value is what applications
 /// expect there. The order of the spellings is that in which they are preferred.
-struct Entry(&'static str, &'static [&'static str], fn(&str) -> bool);
+struct WellKnown(&'static str, &'static [&'static str], fn(&str) -> bool);
 
-const ENTRIES: [Entry; 8] = [
-    Entry("host", &["host", "hostname", "server", "servername", "fqdn"], is_host),
-    Entry("port", &["port", "portnumber"], is_port),
-    Entry("uri", &["uri", "url", "connectionuri", "connectionurl", "connectionstring"], is_uri),
-    Entry("username", &["username", "user", "login"], is_word),
-    Entry("password", &["password", "passwd", "pwd", "pass"], is_word),
-    Entry("database", &["database", "databasename", "dbname", "db"], is_word),
-    Entry(
+const ENTRIES: [WellKnown; 8] = [
+    WellKnown("host", &["host", "hostname", "server", "servername", "fqdn"], is_host),
+    WellKnown("port", &["port", "portnumber"], is_port),
+    WellKnown("uri", &["uri", "url", "connectionuri", "connectionurl", "connectionstring"], is_uri),
+    WellKnown("username", &["username", "user", "login"], is_word),
+    WellKnown("password", &["password", "passwd", "pwd", "pass"], is_word),
+    WellKnown("database", &["database", "databasename", "dbname", "db"], is_word),
+    WellKnown(
         "certificates",
         &["certificates", "cacertificate", "cacert", "cacrt", "ca", "sslrootcert"],
         is_certificate,
     ),
-    Entry("private-key", &["privatekey", "clientkey", "tlskey", "sslkey"], is_private_key),
+    WellKnown("private-key", &["privatekey", "clientkey", "tlskey", "sslkey"], is_private_key),
 ];
 
 /// Tags of offerings that say the type of the service, and the type.
@@ -65,14 +65,14 @@ const TYPES: [(&str, &str); 21] = [
 
 /// What is known of a service if neither the spec nor the credentials say it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Service {
+pub struct ServiceType {
     /// The type, as `postgresql`.
     pub type_: String,
     /// The provider.
     pub provider: String,
 }
 
-impl Service {
+impl ServiceType {
     /// What the catalog says: a known tag or else the name of the offering, and the provider or else the name of the
     /// broker object.
     #[must_use]
@@ -96,11 +96,11 @@ fn type_of(name: &str) -> String {
 }
 
 /// The well-known entries among the credentials. The order of the credentials does not matter.
-pub(super) fn find(credentials: &Map<String, Value>) -> Data {
+pub fn find(credentials: &Map<String, Value>) -> Data {
     let mut keys: Vec<(String, &str, &Value)> =
         credentials.iter().map(|(key, value)| (plain(key), &**key, value)).collect();
     keys.sort_by_key(|(_, key, _)| *key);
-    let found = ENTRIES.iter().filter_map(|Entry(entry, spellings, fits)| {
+    let found = ENTRIES.iter().filter_map(|WellKnown(entry, spellings, fits)| {
         let spelt =
             spellings.iter().flat_map(|spelling| keys.iter().filter(move |(key, ..)| key == spelling));
         let mut texts = spelt.filter_map(|(.., value)| match value {
@@ -114,10 +114,10 @@ pub(super) fn find(credentials: &Map<String, Value>) -> Data {
 }
 
 /// Adds the entries that are missing, and returns the type of the Secret.
-pub(super) fn complete(
+pub fn complete(
     entries: &ServiceBindingEntries,
     found: Data,
-    service: &Service,
+    service: &ServiceType,
     data: &mut Data,
 ) -> String {
     for (key, value) in found {
@@ -254,7 +254,7 @@ mod tests {
         let text = |value: &Value| k8s_openapi::ByteString(value.as_str().unwrap().as_bytes().to_vec());
         let members = data.as_object().unwrap().iter();
         let mut data: Data = members.map(|(key, value)| (key.clone(), text(value))).collect();
-        let service = Service { type_: "mysql".into(), provider: "acme".into() };
+        let service = ServiceType { type_: "mysql".into(), provider: "acme".into() };
         let found = find(json!({ "hostname": "h" }).as_object().unwrap());
         let type_ = complete(&entries, found, &service, &mut data);
         (type_, json!(texts(data)))
@@ -282,7 +282,7 @@ mod tests {
         let of = |name: &str, tags: &[&str], metadata: Option<Value>| {
             let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
             let metadata = metadata.map(|metadata| RawObject::from(metadata.as_object().cloned().unwrap()));
-            let Service { type_, provider } = Service::of((name, &tags), metadata.as_ref(), "broker");
+            let ServiceType { type_, provider } = ServiceType::of((name, &tags), metadata.as_ref(), "broker");
             format!("{type_}, {provider}")
         };
         assert_eq!(of("db", &["cheap", "Postgres"], None), "postgresql, broker");
