@@ -46,14 +46,18 @@ pub(super) fn edited_instance() -> String {
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
 
+/// The fields of the spec of a binding that a user can change.
+const CHANGEABLE: [&str; 2] = ["deletionPolicy", "pods"];
+
 /// CEL: whether the request makes the operator send a request for a binding to its broker.
 ///
 /// `secretName` and `externalID` do not count. A CEL rule of the definition allows `secretName` to be set once,
-/// and another policy refuses another `externalID`. `deletionPolicy` is no matter of the broker.
+/// and another policy refuses another `externalID`. [`CHANGEABLE`] is no matter of the broker.
 pub(super) fn edited_binding() -> String {
-    const FREE: [&str; 4] = ["userInfo", "secretName", "externalID", "deletionPolicy"];
+    const FREE: [&str; 3] = ["userInfo", "secretName", "externalID"];
+    let is_free = |name: &str| FREE.contains(&name) || CHANGEABLE.contains(&name);
     let changed = cel::spec_fields("servicebindings").into_iter();
-    let changed = changed.filter(|field| !FREE.contains(&field.name.as_str())).map(|field| field.changed());
+    let changed = changed.filter(|field| !is_free(&field.name)).map(|field| field.changed());
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
 
@@ -128,23 +132,22 @@ fn secret_name() -> Policy {
     )
 }
 
-/// The spec of a binding is immutable, except for `deletionPolicy`. As in v0.3, an UPDATE with another spec is no
+/// The spec of a binding is immutable, except for [`CHANGEABLE`]. As in v0.3, an UPDATE with another spec is no
 /// error and does not change the spec. So a client that replaces whole objects removes no field that it does not
 /// know.
 fn binding_spec() -> Policy {
-    let policy_given = cel::given("object", &["spec", "deletionPolicy"], 0);
+    let changes = CHANGEABLE.map(|field| {
+        let given = cel::given("object", &["spec", field], 0);
+        let patch = format!("JSONPatch{{op: 'add', path: '/spec/{field}', value: object.spec.{field}}}");
+        format!("\n+ ({given}\n? [{patch}]\n: [])")
+    });
     policy(
         "servicebinding-spec",
         &["servicebindings"],
         &["UPDATE"],
         &[("spec-changed".into(), "!has(object.spec) || object.spec != oldObject.spec".into())],
         &[],
-        &format!(
-            "[JSONPatch{{op: 'add', path: '/spec', value: oldObject.spec}}]\n\
-             + ({policy_given}\n\
-             ? [JSONPatch{{op: 'add', path: '/spec/deletionPolicy', value: object.spec.deletionPolicy}}]\n\
-             : [])"
-        ),
+        &format!("[JSONPatch{{op: 'add', path: '/spec', value: oldObject.spec}}]{}", changes.concat()),
     )
 }
 

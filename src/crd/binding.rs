@@ -13,6 +13,7 @@ use super::{
     condition::Conditioned,
     defects::Defects,
     definition::{self, Column, text, wide},
+    pods::Pods,
     progress::{DeletionStatus, Progress},
     rule,
     schema::{self, is_false, is_zero, null_default},
@@ -79,6 +80,10 @@ pub struct ServiceBindingSpec {
     /// refuses the deletion. It can be changed at any time, but not removed.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeletionPolicy::is_delete")]
     pub deletion_policy: DeletionPolicy,
+    /// Pods of the namespace that get the credentials when they are created. It can be changed at any time, but not
+    /// removed: with `{}`, no more pods get them. To set it, a user needs the right to create pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Pods>,
     /// The parts of the object that cannot be read. They are not part of the API.
     #[serde(skip)]
     pub defects: Option<Arc<Defects>>,

@@ -17,6 +17,7 @@ mod definition;
 pub mod instance;
 pub mod intent;
 pub mod plan;
+pub mod pods;
 pub mod progress;
 pub mod readable;
 mod rule;

@@ -167,7 +167,7 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
     let until = lifetime::next_change(&view.status, view.now).map_or(Wait::ForChange, Wait::Until);
     match lifetime::expiry_condition(&view.status, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
-        // Only `deletionPolicy` can have changed, which asks for nothing. An object that was restored with its status can
+        // Only `deletionPolicy` and `pods` can have changed, which ask for nothing. An object that was restored with its status can
         // have a lower generation than its status. v0.3 writes no `observedGeneration`.
         None if view.is_true(Ready) && view.status.reconciled_generation == view.generation() => {
             Step::Wait(until)
