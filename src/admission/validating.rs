@@ -29,6 +29,7 @@ pub(super) fn all() -> Vec<Policy> {
         instance_secrets(),
         binding_secrets(),
         binding_secret_creation(),
+        binding_pods(),
         prevented_deletion("serviceinstance-prevented-deletion", "serviceinstances", "instance"),
         prevented_deletion("servicebinding-prevented-deletion", "servicebindings", "binding"),
     ]
@@ -191,6 +192,33 @@ fn binding_secret_creation() -> Policy {
                  request.namespace + '\", and the operator creates a Secret for a ServiceBinding: ask for the right to \
                  create Secrets, which the role edit has'",
             "message": "the requesting user may not create Secrets, and the operator creates one for a ServiceBinding",
+            "reason": "Forbidden",
+        })],
+    )
+}
+
+/// What a binding names gets its variables and files, as if its creator had written them there. Whoever may create pods in
+/// the namespace can read its Secrets and run code there anyway.
+fn binding_pods() -> Policy {
+    let field = cel::spec_field("servicebindings", "pods");
+    let changed = format!(
+        "has(object.spec) && {} && (request.operation == 'CREATE' || {})",
+        field.is_given(),
+        field.changed()
+    );
+    policy(
+        "servicebinding-pods",
+        "servicebindings",
+        &WRITES,
+        &[("names-pods".into(), changed)],
+        &[],
+        &[json!({
+            "expression": "authorizer.group('').resource('pods').namespace(request.namespace).check('create').allowed()",
+            "messageExpression":
+                "'user \"' + request.userInfo.username + '\" may not create pods in namespace \"' + request.namespace + \
+                 '\", so this user may not give pods credentials either: remove spec.pods, or ask for the right to create \
+                 pods, which the role edit has'",
+            "message": "the requesting user may not create pods, and spec.pods changes pods",
             "reason": "Forbidden",
         })],
     )

@@ -27,6 +27,7 @@ mod newer_fields;
 mod operator_fields;
 mod owner_references;
 mod plan_use;
+mod pods;
 mod restrictions;
 mod secrets;
 
