@@ -155,6 +155,14 @@ pub struct Config {
     #[arg(long, env, help_heading = FEATURES)]
     pub(crate) no_secret_watch: bool,
 
+    /// Watch the metadata of all pods, and count in `status.pods` of a binding which pods of `spec.pods` have the
+    /// credentials and which do not.
+    ///
+    /// Users must see which pods run without credentials. The operator then needs the right to watch pods, which
+    /// `config/watched-pods` gives it, and about 1 KiB of memory for each pod.
+    #[arg(long, env, help_heading = FEATURES)]
+    pub(crate) watch_pods: bool,
+
     /// The name of the `ConfigMap` that keeps the id of this cluster.
     ///
     /// v0.3 ran with another name: brokers must continue to get the same id.

@@ -13,7 +13,7 @@ use super::{
     condition::Conditioned,
     defects::Defects,
     definition::{self, Column, text, wide},
-    pods::Pods,
+    pods::{Pods, PodsStatus},
     progress::{DeletionStatus, Progress},
     rule,
     schema::{self, is_false, is_zero, null_default},
@@ -248,6 +248,9 @@ pub struct ServiceBindingStatus {
     /// The broker, class and plan of the instance at the last request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,
+    /// The pods that `spec.pods` names, if the operator watches pods (`--watch-pods`) and the binding is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsStatus>,
 }
 
 /// An operation on a binding.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,29 @@ pub struct LabelRequirement {
     pub values: Vec<String>,
 }
 
+impl PodSelector {
+    /// Whether these are the labels of such a pod. The admission policy decides the same.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let is_same = |(key, value): (&String, &String)| labels.get(key) == Some(value);
+        self.match_labels.iter().all(is_same)
+            && self.match_expressions.iter().all(|rule| rule.matches(labels))
+    }
+}
+
+impl LabelRequirement {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        let is_listed = value.is_some_and(|value| self.values.contains(value));
+        match self.operator {
+            LabelOperator::In => is_listed,
+            LabelOperator::NotIn => !is_listed,
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
 /// What holds for a label.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum LabelOperator {
@@ -118,6 +142,22 @@ pub struct PodVariable {
     /// The key of the Secret. A container waits for a Secret with this key.
     #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
+}
+
+/// The pods that `spec.pods` names and that have not ended.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodsStatus {
+    /// How many of them have the credentials.
+    pub with_credentials: usize,
+    /// How many run without them. They were created before the binding named them: restart them.
+    pub without_credentials: usize,
+    /// The first names of those without credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first_without: Vec<String>,
+    /// When the numbers last changed. The operator writes new ones after ten seconds at the earliest.
+    #[schemars(schema_with = "schema::time")]
+    pub changed_at: Time,
 }
 
 fn containers(_: &mut SchemaGenerator) -> Schema {

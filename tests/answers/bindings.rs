@@ -68,6 +68,7 @@ impl Bench {
                 maximum_polling_duration: None,
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
+                pods: None,
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),

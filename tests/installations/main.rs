@@ -12,6 +12,7 @@ mod prevented;
 mod restored;
 mod settings;
 mod unreadable;
+mod watched_pods;
 mod way_back;
 mod without_policies;
 

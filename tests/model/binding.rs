@@ -123,6 +123,7 @@ impl Subject for BindingReconciler {
             acknowledged_offering: None,
             maximum_polling_duration: None,
             secret,
+            pods: None,
         };
         Observed {
             object: Arc::new(object),

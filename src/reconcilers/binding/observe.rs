@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     Binding,
     credentials::{self, SourceSecrets},
+    pods::{self, PodCount},
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
@@ -54,6 +55,8 @@ pub struct BindingDependencies {
     pub source_secrets: SourceSecrets,
     /// The state of the Secret.
     pub secret: SecretState,
+    /// The pods that the binding names, if the operator watches pods.
+    pub pods: Option<PodCount>,
 }
 
 impl BindingDependencies {
@@ -198,6 +201,7 @@ async fn observe(
             .and_then(|offering| offering.maximum_polling_duration),
         source_secrets: SourceSecrets::default(),
         secret,
+        pods: pods::count(object, caches),
         instance,
     })
 }

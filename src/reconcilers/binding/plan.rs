@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
-    lifetime, requests,
+    lifetime, pods, requests,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
     status::{self, edited, injected},
 };
@@ -54,7 +54,10 @@ impl PlanHooks for Binding {
             SecretState::Owned { binding_id, uid, .. } if binding_id.is_empty() => {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
-            SecretState::Owned { lifetime, .. } => plan_expiry(view, *lifetime),
+            SecretState::Owned { lifetime, .. } => match plan_expiry(view, *lifetime) {
+                Step::Wait(wait) => pods::plan(view, wait),
+                step => step,
+            },
             SecretState::Adoptable { uid, .. } => Step::Write(vec![secret::adopt(view, uid.clone())]),
             SecretState::Unchecked | SecretState::Missing => {
                 let recheck_at =

@@ -3,6 +3,7 @@
 mod absorb;
 mod messages;
 mod plan;
+mod pods;
 mod reading;
 mod takeover;
 
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
-    credentials::SourceSecrets,
+    credentials::SourceSecrets, pods::PodCount,
 };
 use crate::{
     crd::{
@@ -59,6 +60,7 @@ pub(in crate::reconcilers) struct Fixture {
     pub replacement: Replacement,
     pub maximum_polling_duration: Option<i64>,
     pub secret: SecretState,
+    pub pods: Option<PodCount>,
     pub memory: OperationMemory,
     pub now: Timestamp,
 }
@@ -90,6 +92,7 @@ impl Fixture {
             replacement: None,
             maximum_polling_duration: None,
             secret: SecretState::Missing,
+            pods: None,
             memory: OperationMemory::default(),
             now: Timestamp::from_second(2_000_000).unwrap(),
         }
@@ -231,6 +234,7 @@ impl Fixture {
                 maximum_polling_duration: self.maximum_polling_duration,
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
+                pods: self.pods.clone(),
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),
