@@ -22,7 +22,7 @@
 //! | `…-address` | refuses another address of a broker from a user who may not read the Secrets that could be sent there |
 //! | `…-prevented-deletion` | refuses the deletion of an object whose `deletionPolicy` is `Prevent` |
 //! | `servicebinding-secret-creation` | refuses a binding of a user who may not create Secrets |
-//! | `servicebinding-pods` | refuses `spec.pods` of a user who may not create pods |
+//! | `servicebinding-pods` | refuses `spec.pods` of a user who may not create pods, or not restart them |
 //! | `pod-injection` | gives pods the credentials of the bindings that name them |
 //!
 //! The first six, `…-newer-fields`, `…-operator-fields`, `kept-finalizer` and `pod-injection` are `MutatingAdmissionPolicy`

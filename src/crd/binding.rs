@@ -13,7 +13,7 @@ use super::{
     condition::Conditioned,
     defects::Defects,
     definition::{self, Column, text, wide},
-    pods::{Pods, PodsStatus},
+    pods::{Pods, PodsStatus, RestartStatus},
     progress::{DeletionStatus, Progress},
     rule,
     schema::{self, is_false, is_zero, null_default},
@@ -251,6 +251,9 @@ pub struct ServiceBindingStatus {
     /// The pods that `spec.pods` names, if the operator watches pods (`--watch-pods`) and the binding is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodsStatus>,
+    /// The restart of these pods, if `spec.pods.restart` asks for it and the operator restarts pods (`--restart-pods`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartStatus>,
 }
 
 /// An operation on a binding.

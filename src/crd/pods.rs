@@ -3,7 +3,7 @@
 //!
 //! Lists and strings have limits, because the API server limits the cost of a rule and of a policy.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -46,6 +46,31 @@ pub struct Pods {
     /// sees other files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<PodEnvironment>,
+    /// What happens to pods that run when the credentials change. `None`, the default: nothing, and the kubelet updates
+    /// their files. `Rollout`: their workload (`Deployment`, `StatefulSet`, `DaemonSet`) gets an annotation in its template,
+    /// and replaces them. `Evict`: they are evicted one after the other, as disruption budgets allow. Only an operator with
+    /// `--restart-pods` does it.
+    #[serde(default, skip_serializing_if = "PodRestart::is_none")]
+    pub restart: PodRestart,
+}
+
+/// What happens to pods that run when the credentials change.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PodRestart {
+    /// Nothing.
+    #[default]
+    None,
+    /// Their workload gets another template.
+    Rollout,
+    /// They are evicted.
+    Evict,
+}
+
+impl PodRestart {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
 }
 
 /// A label selector, as in a Deployment. A pod has to fulfil all of it.
@@ -72,7 +97,7 @@ pub struct PodSelector {
 ).message("In and NotIn need values, Exists and DoesNotExist have none"))]
 pub struct LabelRequirement {
     /// The key of the label.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(schema_with = "label_key")]
     pub key: String,
     /// What holds for the label.
     pub operator: LabelOperator,
@@ -89,6 +114,27 @@ impl PodSelector {
         let is_same = |(key, value): (&String, &String)| labels.get(key) == Some(value);
         self.match_labels.iter().all(is_same)
             && self.match_expressions.iter().all(|rule| rule.matches(labels))
+    }
+}
+
+/// As the API server reads it in a list.
+impl fmt::Display for PodSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let rules = self.match_expressions.iter().map(ToString::to_string);
+        f.write_str(&labels.chain(rules).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Display for LabelRequirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, values) = (&self.key, self.values.join(","));
+        match self.operator {
+            LabelOperator::In => write!(f, "{key} in ({values})"),
+            LabelOperator::NotIn => write!(f, "{key} notin ({values})"),
+            LabelOperator::Exists => f.write_str(key),
+            LabelOperator::DoesNotExist => write!(f, "!{key}"),
+        }
     }
 }
 
@@ -160,16 +206,53 @@ pub struct PodsStatus {
     pub changed_at: Time,
 }
 
+/// The restart of pods after a change of the credentials.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartStatus {
+    /// A digest of the credentials that the pods have, or get with the restart that is due. Nobody can guess the credentials
+    /// from it.
+    pub credentials: String,
+    /// When the credentials changed, until all pods are restarted. The restart begins half a minute later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub changed_at: Option<Time>,
+    /// When the last pods were evicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub evicted_at: Option<Time>,
+}
+
 fn containers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 64, "items": { "type": "string", "minLength": 1, "maxLength": 63 } })
 }
 
 fn labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "maxProperties": 16, "additionalProperties": { "type": "string", "maxLength": 63 } })
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(key, !format.qualifiedName().validate(key).hasValue() && !format.labelValue().validate(self[key]).hasValue())",
+            "message": "must be labels that a pod can have: correct the key or the value",
+        }],
+    })
+}
+
+fn label_key(_: &mut SchemaGenerator) -> Schema {
+    let rule = "!format.qualifiedName().validate(self).hasValue()".to_owned();
+    schema::ruled(317, &[(rule, "must be the key of a label, as in app or example.com/app")])
 }
 
 fn label_values(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "maxItems": 16, "items": { "type": "string", "maxLength": 63 } })
+    let value = schema::ruled(
+        63,
+        &[(
+            "!format.labelValue().validate(self).hasValue()".to_owned(),
+            "must be the value of a label: letters, digits, '-', '_' and '.', with a letter or digit at the start and at the end",
+        )],
+    );
+    json_schema!({ "type": "array", "maxItems": 16, "items": value })
 }
 
 fn prefix(_: &mut SchemaGenerator) -> Schema {

@@ -170,6 +170,8 @@ pub enum Step<S, C> {
     },
     /// Change other objects.
     Write(Vec<Write>),
+    /// Change other objects, and then write this status, which says so.
+    WriteAndRecord(Vec<Write>, S),
     /// Do nothing now.
     Wait(Wait),
 }
@@ -205,6 +207,17 @@ pub enum Wait {
     Until(Timestamp),
     /// Until something changes that the decision depends on.
     ForChange,
+}
+
+impl Wait {
+    /// The same wait, but until this time at the latest.
+    #[must_use]
+    pub fn no_later_than(self, latest: Timestamp) -> Self {
+        match self {
+            Self::Until(at) => Self::Until(at.min(latest)),
+            Self::ForChange => Self::Until(latest),
+        }
+    }
 }
 
 /// The meaning of an answer. `M` is the type of the memory of an object.

@@ -41,7 +41,7 @@ use crate::{
         scope::{BrokerObject, CatalogObject, PlanObject as _},
     },
     osb::endpoint::bare_url,
-    reconcilers::{binding::pods::bindings_of, credentials},
+    reconcilers::credentials,
 };
 
 /// After a change of a broker. Unsettled instances and bindings may wait until it exists or can be used. When
@@ -294,7 +294,7 @@ pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<Obj
 #[must_use]
 pub fn pod(change: &Change<PartialObjectMeta<Pod>>, caches: &Caches) -> Vec<ObjectKey> {
     let counted = |pod: Arc<PartialObjectMeta<Pod>>| {
-        (pod.labels().clone(), bindings_of(&pod).to_owned(), pod.metadata.deletion_timestamp.is_some())
+        (pod.labels().clone(), pod.annotations().clone(), pod.metadata.deletion_timestamp.is_some())
     };
     let is_same_pod = change.added().is_none() && change.gone().is_none();
     if is_same_pod && change.before().map(counted) == change.after().map(counted) {

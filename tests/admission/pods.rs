@@ -447,6 +447,24 @@ async fn only_who_may_create_pods_may_change_pods() {
     merge(&bob, "b", json!({ "spec": { "pods": { "selector": null } } })).await.unwrap();
 }
 
+/// The operator restarts pods with its own rights.
+#[tokio::test]
+async fn only_who_may_restart_pods_may_have_them_restarted() {
+    plane().await;
+    namespace("pods-restarts").await;
+    let post = PostParams::default();
+    let frank: Api<ServiceBinding> = seen_by("frank", "pods-restarts").await;
+    let alice: Api<ServiceBinding> = seen_by("alice", "pods-restarts").await;
+    let pods = |restart: &str| json!({ "pods": { "selector": { "matchLabels": { "app": "shop" } }, "restart": restart } });
+    frank.create(&post, &binding("none", &pods("None"))).await.unwrap();
+    let because = [("Rollout", "may not change Deployments"), ("Evict", "may not evict pods")];
+    for (restart, because) in because {
+        refused(frank.create(&post, &binding("a", &pods(restart))).await, because);
+        refused(merge(&frank, "none", json!({ "spec": pods(restart) })).await, because);
+        alice.create(&post, &binding(&restart.to_lowercase(), &pods(restart))).await.unwrap();
+    }
+}
+
 /// As `svcat` does: it writes back whole objects as its types know them.
 #[tokio::test]
 async fn a_client_that_does_not_know_the_field_keeps_it() {

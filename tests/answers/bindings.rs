@@ -69,6 +69,7 @@ impl Bench {
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
                 pods: None,
+                restart: None,
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),

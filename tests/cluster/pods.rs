@@ -1,12 +1,13 @@
 //! `spec.pods` of a binding while the operator works, and the page about it. What pods get of it is tested in
 //! `tests/admission`.
 
-use std::{env, time::Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use testkit::{
     broker::Operation,
     page::commands,
+    repository,
     stage::{
         objects::{BINDING, POD, SECRET, condition},
         wait::PATIENCE,
@@ -19,7 +20,7 @@ use super::{Case, namespaced, users_view::kubectl};
 async fn run(case: &Case, heading: &str) -> String {
     let mut said = String::new();
     for command in commands("docs/pods.md", heading) {
-        said += &case.stage.plane.shell(&env::temp_dir(), &command).await.unwrap();
+        said += &case.stage.plane.shell(repository(), &command).await.unwrap();
     }
     said
 }
@@ -69,6 +70,7 @@ async fn the_page_about_pods_keeps_its_word() {
         container["env"].as_array().unwrap().iter().any(|it| it["name"] == "DATABASE_URL"),
         "{container}"
     );
+    run(&case, "## When the credentials change").await;
     let listed = run(&case, "## What a pod has got, and what not").await;
     assert!(listed.starts_with("NAME") && listed.contains("web-0") && listed.contains("db-env"), "{listed}");
     case.remove(POD, "web-0").await;

@@ -9,6 +9,7 @@
 mod early;
 mod policies;
 mod prevented;
+mod restarted_pods;
 mod restored;
 mod settings;
 mod unreadable;

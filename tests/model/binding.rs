@@ -124,6 +124,7 @@ impl Subject for BindingReconciler {
             maximum_polling_duration: None,
             secret,
             pods: None,
+            restart: None,
         };
         Observed {
             object: Arc::new(object),

@@ -113,6 +113,7 @@ pub fn undoing<M: Subject>(operator: &Operator<M>, announced: &State<M::Status>)
             | Step::RemoveFinalizer
             | Step::Attempt { .. }
             | Step::Write(_)
+            | Step::WriteAndRecord(..)
             | Step::Wait(Wait::ForChange) => return None,
         }
     }

@@ -3,7 +3,7 @@
 //! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
 //! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
 //! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
-//! [`credentials`] and [`lifetime`] are about the Secret, [`pods`] about the pods that get it. What instances and bindings have in common is in
+//! [`credentials`] and [`lifetime`] are about the Secret, [`pods`] and [`restarts`] about the pods that get it. What instances and bindings have in common is in
 //! [`super::operation`].
 
 mod answers;
@@ -15,6 +15,7 @@ pub mod phase;
 mod plan;
 pub mod pods;
 mod requests;
+pub mod restarts;
 mod secret;
 mod status;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::{
     Binding,
     credentials::{self, SourceSecrets},
     pods::{self, PodCount},
+    restarts::{self, RestartState},
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub struct BindingDependencies {
     pub secret: SecretState,
     /// The pods that the binding names, if the operator watches pods.
     pub pods: Option<PodCount>,
+    /// What a restart of its pods depends on, if its pods are restarted.
+    pub restart: Option<RestartState>,
 }
 
 impl BindingDependencies {
@@ -202,6 +205,7 @@ async fn observe(
         source_secrets: SourceSecrets::default(),
         secret,
         pods: pods::count(object, caches),
+        restart: restarts::observe(decoded, context).await?,
         instance,
     })
 }

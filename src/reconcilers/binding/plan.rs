@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
-    lifetime, pods, requests,
+    lifetime, requests, restarts,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
     status::{self, edited, injected},
 };
@@ -55,7 +55,7 @@ impl PlanHooks for Binding {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
             SecretState::Owned { lifetime, .. } => match plan_expiry(view, *lifetime) {
-                Step::Wait(wait) => pods::plan(view, wait),
+                Step::Wait(wait) => restarts::plan(view, wait),
                 step => step,
             },
             SecretState::Adoptable { uid, .. } => Step::Write(vec![secret::adopt(view, uid.clone())]),

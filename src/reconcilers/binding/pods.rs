@@ -4,6 +4,8 @@
 //! the operator watches of them. Numbers that change again and again, as in a rollout, are written every ten seconds at
 //! most: `changedAt` in the status says when they were last written.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
@@ -70,10 +72,9 @@ pub fn reduce(pod: &mut PartialObjectMeta<Pod>) {
     };
 }
 
-/// The bindings that a pod has got, separated by commas.
-#[must_use]
-pub fn bindings_of(pod: &PartialObjectMeta<Pod>) -> &str {
-    pod.annotations().get(BINDINGS_ANNOTATION).map(String::as_str).unwrap_or_default()
+/// The bindings that a pod with these annotations has got.
+pub fn bindings_in(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    annotations.get(BINDINGS_ANNOTATION).map(String::as_str).unwrap_or_default().split(',')
 }
 
 /// Counts the pods that a binding names. `None` if it names none, or the operator does not watch pods.
@@ -83,7 +84,7 @@ pub(super) fn count(binding: &ServiceBinding, caches: &Caches) -> Option<PodCoun
     let pods = caches.pods(&namespace, selector)?;
     let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let (with, without): (Vec<_>, Vec<_>) =
-        staying.partition(|pod| bindings_of(pod).split(',').any(|it| it == name));
+        staying.partition(|pod| bindings_in(pod.annotations()).any(|it| it == name));
     let mut without: Vec<_> = without.into_iter().map(|pod| pod.name_any()).collect();
     without.sort_unstable();
     Some(PodCount { with: with.len(), without })
@@ -102,10 +103,7 @@ pub(super) fn plan(view: &BindingView<'_>, wait: Wait) -> NextStep<Binding> {
     }
     let due = shown.map(|shown| later(view.settings.past(shown.changed_at.0, view.now), INTERVAL));
     if let Some(due) = due.filter(|due| *due > view.now) {
-        return Step::Wait(match wait {
-            Wait::Until(at) => Wait::Until(at.min(due)),
-            Wait::ForChange => Wait::Until(due),
-        });
+        return Step::Wait(wait.no_later_than(due));
     }
     let pods = counted.map(|counted| PodsStatus {
         with_credentials: counted.with,

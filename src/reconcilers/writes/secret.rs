@@ -82,8 +82,7 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
     let (namespace, name) = (target.namespace.as_deref().unwrap_or_default(), &*target.name);
     let mut object =
         Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
-    let digest = digest::annotation(&secret.data, uuid::Uuid::new_v4().into_bytes());
-    object.metadata.annotations.get_or_insert_default().insert(digest::ANNOTATION_DIGEST.to_owned(), digest);
+    set_digest(&mut object.metadata, &secret.data, &digest::new_salt());
     let request = target.request().create(&post_params(), serialized(&object)?);
     let exists = match target.submit(context, "create", request).await {
         Err(error) if error.is_already_exists() => error,
@@ -98,8 +97,16 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
         return Ok(Some(name_taken(namespace, name)));
     }
     object.metadata.resource_version.clone_from(&present.metadata.resource_version);
+    if let Some(salt) = digest::salt(&present.metadata) {
+        set_digest(&mut object.metadata, &secret.data, &salt);
+    }
     let request = target.request().replace(name, &post_params(), serialized(&object)?);
     or_rejected(target.submit(context, "replace", request).await)
+}
+
+fn set_digest(metadata: &mut ObjectMeta, data: &digest::Data, salt: &str) {
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(digest::ANNOTATION_DIGEST.to_owned(), digest::annotation(data, salt));
 }
 
 fn serialized(secret: &Secret) -> Result<Vec<u8>, Error> {

@@ -5,6 +5,7 @@ mod messages;
 mod plan;
 mod pods;
 mod reading;
+mod restarts;
 mod takeover;
 
 use std::sync::{Arc, LazyLock};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
-    credentials::SourceSecrets, pods::PodCount,
+    credentials::SourceSecrets, pods::PodCount, restarts::RestartState,
 };
 use crate::{
     crd::{
@@ -61,6 +62,7 @@ pub(in crate::reconcilers) struct Fixture {
     pub maximum_polling_duration: Option<i64>,
     pub secret: SecretState,
     pub pods: Option<PodCount>,
+    pub restart: Option<RestartState>,
     pub memory: OperationMemory,
     pub now: Timestamp,
 }
@@ -93,6 +95,7 @@ impl Fixture {
             maximum_polling_duration: None,
             secret: SecretState::Missing,
             pods: None,
+            restart: None,
             memory: OperationMemory::default(),
             now: Timestamp::from_second(2_000_000).unwrap(),
         }
@@ -235,6 +238,7 @@ impl Fixture {
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
                 pods: self.pods.clone(),
+                restart: self.restart.clone(),
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),
@@ -386,6 +390,7 @@ pub(in crate::reconcilers) fn shown(step: &StepOf<BindingReconciler>, fixture: &
         }
         Step::Read => "read Secrets".into(),
         Step::Write(_) => "write".into(),
+        Step::WriteAndRecord(_, status) => format!("write, say {}", conditions(status)),
         Step::Wait(Wait::ForChange) => "wait for a change".into(),
         Step::Wait(Wait::Until(at)) => format!("wait {} s", at.duration_since(fixture.now).as_secs()),
     }
