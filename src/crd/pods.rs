@@ -18,9 +18,10 @@ pub const ROOT_VARIABLE: &str = "SERVICE_BINDING_ROOT";
 /// Its value in a container that does not set it.
 pub const DEFAULT_ROOT: &str = "/bindings";
 
-/// Names that decide which code a program runs, or where it finds the API server. A broker chooses the keys of the
-/// credentials, and so the ends of the names with a prefix.
-const DANGEROUS_PREFIX: &str = "^(LD|DYLD|GCONV|OPENSSL|BASH|GIT|JAVA|JDK|NODE|KUBERNETES)_";
+/// Names that decide which code a program runs, or whom it talks to. A broker chooses the keys of the credentials, and so
+/// the ends of the names with a prefix.
+const DANGEROUS_PREFIX: &str =
+    "(?i)^(LD|DYLD|GCONV|GLIBC|OPENSSL|BASH|GIT|JAVA|JDK|NODE|KUBERNETES|HTTP|HTTPS|FTP|ALL|NO)_";
 const DANGEROUS_NAME: &str = "^((LD|DYLD|KUBERNETES)_.*|PATH|IFS|ENV|BASH_ENV|SERVICE_BINDING_ROOT)$";
 
 /// The pods that get the credentials, and how.
@@ -265,7 +266,7 @@ fn prefix(_: &mut SchemaGenerator) -> Schema {
             ),
             (
                 format!("!self.matches('{DANGEROUS_PREFIX}')"),
-                "variables with this prefix decide which code programs run, and the broker chooses the keys: use another prefix",
+                "variables with this prefix decide which code programs run or whom they talk to, and the broker chooses the keys: use another prefix",
             ),
         ],
     )
