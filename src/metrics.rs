@@ -10,6 +10,7 @@
 //! | `servicecatalog_osb_request_duration_seconds` | how long requests to brokers take (histogram) | `broker`, `namespace`, `operation`, `outcome`: `answered`, `refused`, `unsent`, `unknown` |
 //! | `servicecatalog_reconcile_duration_seconds` | how long reconciles take, waiting for brokers included (histogram) | `kind`, `result`: `success` or the category of the error |
 //! | `servicecatalog_api_write_count` | writes to the API server | `kind` of the written object, `verb`, `result`: `success`, `rejected` or the category of the error |
+//! | `servicecatalog_credential_renewal_count` | renewals of credentials | `result`: `done`; `failed` once for each renewal that does not succeed at once; `expired` if the credentials expired before |
 //! | `servicecatalog_dropped_event_count` | Events that were not published, because too many waited | `type`: `Normal`, `Warning` |
 //! | `servicecatalog_admission_policies_missing` | admission policies of this version that are not in force; absent where this replica stands by | `problem`: `missing`, `outdated`, or `unknown` (1 if the operator cannot read them) |
 //! | `servicecatalog_queue_depth` | objects that wait for their reconcile to begin | `kind` |
@@ -43,6 +44,7 @@ pub struct Metrics {
     request_durations: HistogramVec,
     reconciles: HistogramVec,
     writes: IntCounterVec,
+    renewals: IntCounterVec,
     dropped_events: IntCounterVec,
     leads: IntGaugeVec,
     policies: IntGaugeVec,
@@ -120,6 +122,11 @@ impl Metrics {
                 "Writes to the API server",
                 &["kind", "verb", "result"],
             )?,
+            renewals: counter(
+                "servicecatalog_credential_renewal_count",
+                "Renewals of the credentials of bindings",
+                &["result"],
+            )?,
             dropped_events: counter(
                 "servicecatalog_dropped_event_count",
                 "Events that were not published, because too many waited",
@@ -191,6 +198,17 @@ impl Metrics {
     /// Counts a write to the API server that has ended. `verb` and `result` are of closed lists.
     pub fn api_write(&self, kind: &str, verb: &str, result: &str) {
         self.writes.with_label_values(&[kind, verb, result]).inc();
+    }
+
+    /// Counts a change of a condition to this reason, if it ends or delays a renewal of credentials.
+    pub fn condition_changed(&self, reason: &str) {
+        let result = match reason {
+            "CredentialsRenewed" => "done",
+            "CredentialsRenewalFailed" => "failed",
+            "CredentialsExpired" => "expired",
+            _ => return,
+        };
+        self.renewals.with_label_values(&[result]).inc();
     }
 
     /// Counts an Event that is not published.
@@ -361,6 +379,24 @@ mod tests {
         metrics.forget(&broker(Some("ns")));
         assert_eq!(lines(&metrics, counts), Vec::<String>::new());
         assert_eq!(lines(&metrics, durations), Vec::<String>::new());
+    }
+
+    #[test]
+    fn renewals_are_counted_by_their_result() {
+        use crate::reconcilers::reason::Reason;
+        let metrics = Metrics::new().unwrap();
+        let reasons = [
+            Reason::CredentialsRenewed,
+            Reason::CredentialsRenewed,
+            Reason::CredentialsRenewalFailed,
+            Reason::CredentialsExpired,
+            Reason::InjectedBindResult,
+        ];
+        for reason in reasons {
+            metrics.condition_changed(reason.as_str());
+        }
+        let count = |result| metrics.renewals.with_label_values(&[result]).get();
+        assert_eq!(["done", "failed", "expired"].map(count), [2, 1, 1]);
     }
 
     #[test]

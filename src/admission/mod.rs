@@ -8,7 +8,7 @@
 //! | `finalizer` | adds the finalizer to the CREATE of the user, which saves the operator a write for each object |
 //! | `…-user` | sets `spec.userInfo` to the requesting user, and ignores the value in the request |
 //! | `servicebinding-secret-name` | sets an empty `secretName` to the name of the binding |
-//! | `servicebinding-spec` | restores the spec of a binding, because all of it but `deletionPolicy` and `pods` is immutable |
+//! | `servicebinding-spec` | restores the spec of a binding, because all of it but `deletionPolicy`, `pods` and `rotation` is immutable |
 //! | `…-owner` | restores the names of the broker and the class in a class or plan |
 //! | `…-requests` | keeps `relistRequests` and `updateRequests` if a Go client sends the zero value |
 //! | `…-newer-fields`, `…-dropped-fields` | keep fields that clients of v0.3 do not know |

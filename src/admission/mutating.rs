@@ -46,16 +46,14 @@ pub(super) fn edited_instance() -> String {
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
 }
 
-/// The fields of the spec of a binding that a user can change.
-const CHANGEABLE: [&str; 2] = ["deletionPolicy", "pods"];
-
 /// CEL: whether the request makes the operator send a request for a binding to its broker.
 ///
 /// `secretName` and `externalID` do not count. A CEL rule of the definition allows `secretName` to be set once,
-/// and another policy refuses another `externalID`. [`CHANGEABLE`] is no matter of the broker.
+/// and another policy refuses another `externalID`. What may be changed at any time asks for nothing that the creator
+/// has not asked for.
 pub(super) fn edited_binding() -> String {
     const FREE: [&str; 3] = ["userInfo", "secretName", "externalID"];
-    let is_free = |name: &str| FREE.contains(&name) || CHANGEABLE.contains(&name);
+    let is_free = |name: &str| FREE.contains(&name) || MUTABLE.contains(&name);
     let changed = cel::spec_fields("servicebindings").into_iter();
     let changed = changed.filter(|field| !is_free(&field.name)).map(|field| field.changed());
     cel::any(std::iter::once("request.operation == 'CREATE'".to_owned()).chain(changed))
@@ -132,14 +130,20 @@ fn secret_name() -> Policy {
     )
 }
 
-/// The spec of a binding is immutable, except for [`CHANGEABLE`]. As in v0.3, an UPDATE with another spec is no
+/// The fields of a binding that may be changed at any time.
+const MUTABLE: [&str; 3] = ["deletionPolicy", "pods", "rotation"];
+
+/// The spec of a binding is immutable, except for [`MUTABLE`] fields. As in v0.3, an UPDATE with another spec is no
 /// error and does not change the spec. So a client that replaces whole objects removes no field that it does not
 /// know.
 fn binding_spec() -> Policy {
-    let changes = CHANGEABLE.map(|field| {
+    let kept = MUTABLE.map(|field| {
         let given = cel::given("object", &["spec", field], 0);
-        let patch = format!("JSONPatch{{op: 'add', path: '/spec/{field}', value: object.spec.{field}}}");
-        format!("\n+ ({given}\n? [{patch}]\n: [])")
+        format!(
+            "\n+ ({given}\n\
+             ? [JSONPatch{{op: 'add', path: '/spec/{field}', value: object.spec.{field}}}]\n\
+             : [])"
+        )
     });
     policy(
         "servicebinding-spec",
@@ -147,7 +151,7 @@ fn binding_spec() -> Policy {
         &["UPDATE"],
         &[("spec-changed".into(), "!has(object.spec) || object.spec != oldObject.spec".into())],
         &[],
-        &format!("[JSONPatch{{op: 'add', path: '/spec', value: oldObject.spec}}]{}", changes.concat()),
+        &format!("[JSONPatch{{op: 'add', path: '/spec', value: oldObject.spec}}]{}", kept.concat()),
     )
 }
 

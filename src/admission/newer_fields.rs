@@ -2,7 +2,7 @@
 //! example) reads an object and writes back only the fields of its own types. So if an UPDATE does not have
 //! such a field, the policies keep it. An UPDATE can change the field, but not remove it.
 //!
-//! Such a field is `deletionPolicy`. [`HARMLESS`] has those that may be lost. Of a binding another mutating policy
+//! Such fields are `deletionPolicy` and `rotation`. [`HARMLESS`] has those that may be lost. Of a binding another mutating policy
 //! restores the whole spec.
 
 use serde_json::json;

@@ -7,6 +7,7 @@ use super::named::{is_binding_unsettled, is_instance_unsettled, named_plan, plan
 use crate::crd::{
     ScopeKind, ServiceBinding, ServiceInstance,
     common::BrokerKey,
+    rotation::RotationStatus,
     scope::{CatalogObject, PlanObject},
 };
 use crate::osb::ids::normal_form;
@@ -188,6 +189,9 @@ pub(super) fn of_binding(binding: &ServiceBinding) -> Vec<Key> {
     if binding.spec.pods.as_ref().is_some_and(|pods| pods.selector.is_some()) {
         keys.push(Key::NamesPods(namespace.clone()));
     }
+    let other = status.and_then(|status| status.rotation.as_ref()).and_then(RotationStatus::other);
+    let other = other.map(|other| Key::Id(normal_form(other.binding_id.as_str()).into_owned()));
+    keys.extend(other.filter(|other| !keys.contains(other)));
     if !is_binding_unsettled(binding) {
         return keys;
     }

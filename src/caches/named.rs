@@ -118,7 +118,12 @@ pub fn is_instance_unsettled(instance: &ServiceInstance) -> bool {
 pub fn is_binding_unsettled(binding: &ServiceBinding) -> bool {
     let status = binding.status.as_ref();
     let conditions = status.map(|status| &status.conditions[..]).unwrap_or_default();
+    let is_rotating = || {
+        let rotation = status.and_then(|status| status.rotation.as_ref());
+        rotation.is_some_and(|rotation| rotation.other().is_some())
+    };
     is_unsettled(&binding.metadata, conditions, status.and_then(|status| status.resolved.as_ref()))
+        || is_rotating()
 }
 
 /// How an instance stands.

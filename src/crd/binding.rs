@@ -15,6 +15,7 @@ use super::{
     definition::{self, Column, text, wide},
     pods::{Pods, PodsStatus, RestartStatus},
     progress::{DeletionStatus, Progress},
+    rotation::{Rotation, RotationStatus},
     rule,
     schema::{self, is_false, is_zero, null_default},
 };
@@ -84,6 +85,9 @@ pub struct ServiceBindingSpec {
     /// removed: with `{}`, no more pods get them. To set it, a user needs the right to create pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<Pods>,
+    /// When the credentials are renewed, and how. It can be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
     /// The parts of the object that cannot be read. They are not part of the API.
     #[serde(skip)]
     pub defects: Option<Arc<Defects>>,
@@ -237,6 +241,10 @@ pub struct ServiceBindingStatus {
     /// again without a request.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "is_false")]
     pub without_credentials: bool,
+    /// When the broker made the credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub bound_at: Option<Time>,
     /// When the credentials expire, if the broker says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -254,6 +262,9 @@ pub struct ServiceBindingStatus {
     /// The restart of these pods, if `spec.pods.restart` asks for it and the operator restarts pods (`--restart-pods`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartStatus>,
+    /// The state of the rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationStatus>,
 }
 
 /// An operation on a binding.
@@ -288,6 +299,15 @@ pub struct BindingProperties {
     /// The SHA-256 checksum of the parameters with the secret values, computed as in v0.3.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub parameter_checksum: String,
+    /// The id of the binding that this one replaces, if the request named it (OSB 2.17, "Binding
+    /// Rotation").
+    #[serde(
+        default,
+        rename = "predecessorBindingID",
+        deserialize_with = "null_default",
+        skip_serializing_if = "BindingId::is_empty"
+    )]
+    pub predecessor_binding_id: BindingId,
     /// The user of the request, if v0.3 wrote it. The operator does not write it: `spec.userInfo` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_info: Option<UserInfo>,

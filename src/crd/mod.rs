@@ -20,6 +20,7 @@ pub mod plan;
 pub mod pods;
 pub mod progress;
 pub mod readable;
+pub mod rotation;
 mod rule;
 mod schema;
 pub mod scope;

@@ -72,13 +72,27 @@ pub(super) fn ruled(longest: u32, rules: &[(String, &str)]) -> Schema {
 
 /// A duration in the notation of Go. The empty string is refused: no client of v0.3 sends it.
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    duration_that("> duration('0s')", "must be greater than zero")
+}
+
+/// A duration after which something is done again and again.
+pub(super) fn interval(_: &mut SchemaGenerator) -> Schema {
+    duration_that(">= duration('1m')", "must be a minute or more")
+}
+
+/// A duration that may be zero.
+pub(super) fn delay(_: &mut SchemaGenerator) -> Schema {
+    duration_that(">= duration('0s')", "must not be negative")
+}
+
+fn duration_that(compares: &str, message: &str) -> Schema {
     let is_duration = "self.matches('^-?([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$')";
     ruled(
         64,
         &[
             (is_duration.to_owned(), "must be a duration, as in 15m0s or 1h"),
             // The first rule reports a value that is no duration.
-            (format!("!{is_duration} || duration(self) > duration('0s')"), "must be greater than zero"),
+            (format!("!{is_duration} || duration(self) {compares}"), message),
         ],
     )
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{PlanId, ServiceId};
+use super::ids::{BindingId, PlanId, ServiceId};
 use crate::json::{RawObject, null_default};
 
 /// The `platform` of every context and of the originating identity (Kubernetes profile).
@@ -118,6 +118,9 @@ pub struct BindRequest {
     /// The merged parameters. None if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<RawObject>,
+    /// The binding that this one replaces. The broker takes over its parameters (OSB 2.17, "Binding Rotation").
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predecessor_binding_id: Option<BindingId>,
 }
 
 /// `bind_resource` of a bind.

@@ -66,6 +66,14 @@ impl Pace<'_> {
         seconds.map_or(own, |seconds| later(since, SignedDuration::from_secs(seconds)).min(own))
     }
 
+    /// A time before `at`, by at most a twentieth of `time_left`, and an hour. The uid decides.
+    #[must_use]
+    pub fn sooner(at: Timestamp, time_left: SignedDuration, uid: &str) -> Timestamp {
+        let most = (time_left / 20).clamp(SignedDuration::ZERO, SignedDuration::from_hours(1));
+        let part = i32::from(Sha256::digest(uid.as_bytes())[0]);
+        at.checked_sub(most.saturating_mul(part) / 255).unwrap_or(at)
+    }
+
     /// The time of the next poll of an operation whose intent is of the time `since`. It is later if the broker
     /// says so (`Retry-After`), but not later than `until`, the time of the last poll. `None` means now.
     #[must_use]

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use self::queue::{EventType, Pending};
 use super::{context::Context, reason::Reason};
-use crate::crd::{Condition, ConditionStatus, ConditionType};
+use crate::crd::{Condition, ConditionStatus, ConditionType, condition::is_true};
 
 /// The longest note that the API server accepts, rounded down.
 const NOTE_LIMIT: usize = 1000;
@@ -50,8 +50,11 @@ pub fn events_for<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType
             })
         })
         .filter(|new| !WITHOUT_EVENT.iter().any(|reason| reason.as_str() == new.reason))
+        .filter(|new| !is_ready_again(from, new))
         .map(|new| match (new.type_, new.status) {
-            (ConditionType::Ready, ConditionStatus::True) => (EventType::Normal, new),
+            (ConditionType::Ready, ConditionStatus::True) if !is_failed_renewal(new) => {
+                (EventType::Normal, new)
+            }
             _ => (EventType::Warning, new),
         })
         // If `Ready` and `Failed` change with the same reason, one Event is enough.
@@ -63,6 +66,17 @@ pub fn events_for<'a>(from: &[Condition], to: &'a [Condition]) -> Vec<(EventType
         })
 }
 
+/// Whether a binding that was ready all along is at rest again: its credentials were renewed.
+fn is_ready_again(from: &[Condition], new: &Condition) -> bool {
+    new.reason == Reason::InjectedBindResult.as_str() && is_true(from, ConditionType::Ready)
+}
+
+/// Whether a binding is ready, but its credentials have not been renewed in time.
+fn is_failed_renewal(new: &Condition) -> bool {
+    let reasons = [Reason::CredentialsRenewalFailed, Reason::CredentialsToBeRenewed];
+    reasons.iter().any(|reason| reason.as_str() == new.reason)
+}
+
 /// Whether the message names other faults of a fetched catalog than before.
 fn has_other_faults(old: &Condition, new: &Condition) -> bool {
     new.reason == Reason::FetchedCatalog.to_string() && old.message != new.message
@@ -71,6 +85,7 @@ fn has_other_faults(old: &Condition, new: &Condition) -> bool {
 /// Queues the Events about a change. No reconcile waits for an Event, or fails because of one.
 pub fn publish(context: &Context, object: &ObjectReference, from: &[Condition], to: &[Condition]) {
     for (type_, condition) in events_for(from, to) {
+        context.metrics.condition_changed(&condition.reason);
         let event = Pending {
             object: object.clone(),
             type_,
@@ -106,6 +121,17 @@ mod tests {
         assert!(events_for(&[], &in_flight).is_empty());
         assert!(matches!(events_for(&in_flight, &ready)[..], [(EventType::Normal, _)]));
         assert!(events_for(&ready, &ready).is_empty());
+    }
+
+    #[test]
+    fn a_renewal_is_told_once_and_a_failed_one_is_a_warning() {
+        let ready = |reason| [condition(ConditionType::Ready, ConditionStatus::True, reason)];
+        let bound = ready(Reason::InjectedBindResult);
+        let (renewed, failed) = (ready(Reason::CredentialsRenewed), ready(Reason::CredentialsRenewalFailed));
+        assert!(matches!(events_for(&[], &bound)[..], [(EventType::Normal, _)]));
+        assert!(matches!(events_for(&bound, &renewed)[..], [(EventType::Normal, _)]));
+        assert!(events_for(&renewed, &bound).is_empty());
+        assert!(matches!(events_for(&bound, &failed)[..], [(EventType::Warning, _)]));
     }
 
     // OSB 57

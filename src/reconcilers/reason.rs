@@ -83,6 +83,10 @@ reasons! {
     CredentialsEdited,
     /// The credentials have expired.
     CredentialsExpired,
+    /// The credentials in the Secret are new, and the previous ones stay valid for a while.
+    CredentialsRenewed,
+    /// The credentials are valid, and the operator has not been able to renew them yet.
+    CredentialsRenewalFailed,
     /// The broker wants the credentials to be renewed.
     CredentialsToBeRenewed,
     ErrorInstanceRefsUnresolved,

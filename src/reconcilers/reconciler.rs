@@ -209,17 +209,6 @@ pub enum Wait {
     ForChange,
 }
 
-impl Wait {
-    /// The same wait, but until this time at the latest.
-    #[must_use]
-    pub fn no_later_than(self, latest: Timestamp) -> Self {
-        match self {
-            Self::Until(at) => Self::Until(at.min(latest)),
-            Self::ForChange => Self::Until(latest),
-        }
-    }
-}
-
 /// The meaning of an answer. `M` is the type of the memory of an object.
 pub struct Absorbed<S, C, M> {
     /// Objects to write before the status that mentions them. The stages are written one after the other, and

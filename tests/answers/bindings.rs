@@ -15,7 +15,7 @@ use service_catalog::{
     reconcilers::{
         binding::{
             Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
-            credentials::SourceSecrets,
+            Subject, credentials::SourceSecrets,
         },
         operation::{Answer as BrokerAnswer, Call, Decoded, dependencies::CommonDependencies},
         parameters,
@@ -70,6 +70,8 @@ impl Bench {
                 secret: self.secret.clone(),
                 pods: None,
                 restart: None,
+                subject: Subject::Current,
+                predecessor: None,
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),
@@ -129,7 +131,7 @@ impl Drive for Bench {
                 BrokerAnswer::Poll(answer.classified(|response| classify::poll(answer.operation, response)))
             }
         };
-        let absorbed = BindingReconciler::absorb(&self.observed(), outcome);
+        let absorbed = BindingReconciler::absorb(&self.observed(), call.answered(outcome));
         for write in absorbed.writes.into_iter().flatten() {
             assert!(matches!(write, Write::ApplySecret(_)), "only the Secret is written");
             let status = self.object.status.clone().unwrap_or_default();

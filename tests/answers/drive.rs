@@ -208,6 +208,7 @@ pub fn offering() -> Offering {
         plan_id: "p".into(),
         plan_name: "small".into(),
         bindable: true,
+        rotatable: false,
         plan_updatable: true,
         maximum_polling_duration: None,
         maintenance: None,

@@ -136,7 +136,7 @@ impl Drive for Bench {
                 BrokerAnswer::Poll(answer.classified(|response| classify::poll(answer.operation, response)))
             }
         };
-        let absorbed = InstanceReconciler::absorb(&self.observed(), outcome);
+        let absorbed = InstanceReconciler::absorb(&self.observed(), call.answered(outcome));
         assert!(absorbed.writes.is_empty());
         self.memory = absorbed.memory;
         match absorbed.next {

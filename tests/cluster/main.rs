@@ -31,6 +31,7 @@ mod references;
 mod refused_entries;
 mod restore;
 mod retained;
+mod rotation;
 mod samples;
 mod schemas;
 mod successors;

@@ -10,6 +10,7 @@ mod api_server;
 mod budget;
 mod killed;
 mod large;
+mod renewed;
 mod replicas;
 mod restart;
 mod too_deep;

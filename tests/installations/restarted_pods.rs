@@ -4,14 +4,11 @@ use std::time::{Duration, Instant};
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use testkit::{
-    broker::Operation,
-    stage::{
-        Installation, WITH_POLICIES,
-        case::Case,
-        objects::{BINDING, POD, SECRET, name, uid},
-        wait::PATIENCE,
-    },
+use testkit::stage::{
+    Installation, WITH_POLICIES,
+    case::Case,
+    objects::{BINDING, POD, SECRET, name, uid},
+    wait::PATIENCE,
 };
 
 use super::OPERATOR;
@@ -39,15 +36,13 @@ fn is_at_rest(binding: &Value) -> bool {
     binding["status"]["restart"]["changedAt"].is_null()
 }
 
-/// Changes credentials: the broker gives others, and the operator asks for them because somebody has spoiled the Secrets.
-async fn change(case: &Case, bindings: &[&str], password: &str) {
+/// Renews the credentials of these bindings, and waits until the operator has noticed that they have changed.
+async fn renew(case: &Case, bindings: &[&str]) {
     for binding in bindings {
-        let answer = json!({ "credentials": { "password": password } });
-        case.broker.on(Operation::GetBinding).once().respond(200, answer);
-        let spoiled = json!({ "stringData": { "password": "spoiled" } });
-        case.hand.edit(SECRET, binding, spoiled).await.unwrap();
-        let what = "to have other credentials";
-        case.until(BINDING, binding, what, |it| !is_at_rest(it)).await;
+        case.edit(BINDING, binding, json!({ "rotation": { "requests": 1 } })).await;
+    }
+    for binding in bindings {
+        case.until(BINDING, binding, "to have other credentials", |it| !is_at_rest(it)).await;
     }
 }
 
@@ -131,7 +126,7 @@ async fn workloads_are_rolled_out_once_when_the_credentials_of_several_bindings_
     let after = case.get(BINDING, "one").await;
     assert_eq!(after["status"]["restart"], before["status"]["restart"]);
 
-    change(&case, &["one", "two"], "second").await;
+    renew(&case, &["one", "two"]).await;
     assert_eq!(generations(&case).await, BEFORE);
     for name in ["one", "two"] {
         case.until(BINDING, name, "to have restarted its pods", is_at_rest).await;
@@ -208,7 +203,7 @@ END",
     for name in ["a", "b"] {
         pod(&case, name, &owner).await;
     }
-    change(&case, &["one"], "second").await;
+    renew(&case, &["one"]).await;
     let deadline = Instant::now() + PATIENCE;
     let refused = |line: &str| line.contains(r#"kind="Pod""#) && line.contains(r#"verb="evict""#);
     while !case.stage.operator.metrics().await.unwrap().lines().any(refused) {

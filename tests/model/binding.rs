@@ -3,24 +3,28 @@
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use service_catalog::{
     crd::{
         ConditionType, ServiceBinding, ServiceBindingSpec, ServiceBindingStatus, ServiceInstance,
-        common::LocalObjectReference, condition,
+        common::LocalObjectReference,
+        condition,
+        rotation::{Rotation, RotationStatus},
     },
     osb::{
+        BindingId,
         outcome::{BindingAnswer, Bound, Credentials, Lifetime},
         wire::Target,
     },
     reconcilers::{
         binding::{
             Binding, BindingAction, BindingDependencies, BindingReconciler, BindingReply, BindingRequest,
-            SecretState, credentials::SourceSecrets,
+            SecretState, credentials::SourceSecrets, subject,
         },
         instance::InstanceReconciler,
         operation::{
-            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase,
+            Answer as BrokerAnswer, Answered, Awaited, Call, Decoded, DeletePurpose, Phase,
             dependencies::CommonDependencies, resource::may_exist,
         },
         reconciler::{Next, Observed, Reconciler as _, Step},
@@ -32,8 +36,8 @@ use crate::{
     broker::{Answer, Content, Kind, Request, Wish},
     instance::{checksum, deleted, external_id, merged, metadata, offering, specified},
     rules::CREDENTIAL,
-    state::{State, near_time, patience, wordless},
-    subject::{Standing, Subject},
+    state::{State, near, near_time, patience, wordless},
+    subject::{Other, Standing, Subject},
     surprises::{Instance, Surroundings},
     wire::{outcome, polled},
 };
@@ -70,6 +74,20 @@ fn phase(status: &ServiceBindingStatus) -> Phase<BindingAction> {
     Decoded::<Binding>::of(&object).phase
 }
 
+/// The status of the binding with this id, if it is not the one whose credentials are in the Secret.
+fn other(status: &ServiceBindingStatus, id: Option<&BindingId>) -> Option<ServiceBindingStatus> {
+    let other = status.rotation.as_ref()?.other()?;
+    (Some(&other.binding_id) == id).then(|| ServiceBindingStatus {
+        conditions: other.conditions.clone(),
+        progress: other.progress.clone(),
+        current_operation: other.current_operation,
+        unbind_status: other.unbind_status,
+        external_properties: other.external_properties.clone(),
+        in_progress_properties: other.in_progress_properties.clone(),
+        ..ServiceBindingStatus::default()
+    })
+}
+
 fn instance(around: &Surroundings) -> Option<Arc<ServiceInstance>> {
     match around.instance {
         Instance::Ready => Some(Arc::clone(&INSTANCE)),
@@ -93,6 +111,11 @@ impl Subject for BindingReconciler {
             external_id: external_id(around),
             deletion_policy: around.policy,
             secret_name: around.carried.field("secretName", String::new()),
+            rotation: (around.renewals > 0).then(|| Rotation {
+                requests: around.renewals.into(),
+                grace_period: Some(std::time::Duration::from_secs(30).into()),
+                interval: None,
+            }),
             ..ServiceBindingSpec::default()
         };
         let mut object = ServiceBinding::new("creds", spec);
@@ -122,9 +145,11 @@ impl Subject for BindingReconciler {
             instance,
             acknowledged_offering: None,
             maximum_polling_duration: None,
+            subject: subject(&Decoded::of(&object), &secret, now),
             secret,
             pods: None,
             restart: None,
+            predecessor: None,
         };
         Observed {
             object: Arc::new(object),
@@ -148,7 +173,8 @@ impl Subject for BindingReconciler {
                 (kind, Wish::default(), Some(target.clone()))
             }
             Call::Poll(_, target, _) => {
-                let deletion = matches!(phase(status), Phase::Polling(Awaited::Deletion(_), _));
+                let polled = other(status, address.binding_id.as_ref()).unwrap_or_else(|| status.clone());
+                let deletion = matches!(phase(&polled), Phase::Polling(Awaited::Deletion(_), _));
                 (Kind::Poll { deletion }, Wish::default(), Some(target.clone()))
             }
             Call::Request(_, BindingRequest::Fetch(target)) => {
@@ -164,8 +190,8 @@ impl Subject for BindingReconciler {
         }
     }
 
-    fn answer(call: &Call<BindingRequest>, answer: Answer) -> BrokerAnswer<BindingReply> {
-        match call {
+    fn answer(call: &Call<BindingRequest>, answer: Answer) -> Answered<BindingReply> {
+        call.answered(match call {
             Call::Request(_, BindingRequest::Bind(..)) => {
                 BrokerAnswer::Request(BindingReply::Bind(outcome(answer, true).map(bound)))
             }
@@ -174,7 +200,7 @@ impl Subject for BindingReconciler {
             }
             Call::Delete(_, _, cause) => BrokerAnswer::Delete(*cause, outcome(answer, false).map(deleted)),
             Call::Poll(..) => BrokerAnswer::Poll(polled(answer)),
-        }
+        })
     }
 
     fn shape(status: &ServiceBindingStatus, now: Timestamp) -> ServiceBindingStatus {
@@ -186,19 +212,42 @@ impl Subject for BindingReconciler {
         (shape.progress.retries, shape.progress.attempt) =
             (shape.progress.retries.min(2), shape.progress.attempt.min(1));
         shape.progress.observed_intent = None;
+        if let Some(rotation) = &mut shape.rotation {
+            for other in [&mut rotation.successor, &mut rotation.predecessor].into_iter().flatten() {
+                near_time(&mut other.progress.last_attempt_time, now);
+                near_time(&mut other.progress.next_attempt_time, now);
+                patience(&mut other.progress.operation_start_time, now);
+                wordless(&mut other.conditions);
+                other.progress.retries = other.progress.retries.min(2);
+                other.progress.attempt = other.progress.attempt.min(3);
+                let unbind_after = other.unbind_after.take();
+                other.unbind_after =
+                    unbind_after.map(|at| Time(Timestamp::from_second(near(at.0, now)).unwrap()));
+            }
+        }
+        shape.bound_at = None;
         (shape.observed_generation, shape.reconciled_generation) = (0, 0);
         shape
     }
 
     fn standing(status: &ServiceBindingStatus) -> Standing {
         let plan = || status.resolved.as_ref().map(|resolved| resolved.plan_id.clone()).unwrap_or_default();
+        let rotation = status.rotation.as_ref();
+        let other = rotation.and_then(RotationStatus::other).map(|other| Other {
+            id: other.binding_id.to_string(),
+            is_replaced: rotation.is_some_and(|rotation| rotation.successor.is_none()),
+        });
+        let successor = rotation.and_then(|rotation| rotation.successor.as_ref());
+        let successor = successor.and_then(|successor| self::other(status, Some(&successor.binding_id)));
+        let is_polling = |status: &_| matches!(phase(status), Phase::Polling(..));
         Standing {
             id: status.binding_id.to_string(),
+            other,
             is_ready: condition::is_true(&status.conditions, ConditionType::Ready),
             has_failed: condition::is_true(&status.conditions, ConditionType::Failed),
             says_why: condition::find(&status.conditions, ConditionType::Ready)
                 .is_some_and(|ready| !ready.reason.is_empty() && !ready.message.is_empty()),
-            is_polling: matches!(phase(status), Phase::Polling(..)),
+            is_polling: is_polling(status) || successor.as_ref().is_some_and(is_polling),
             may_exist: may_exist::<Binding>(status),
             acknowledged: status.external_properties.as_ref().map(|properties| Content {
                 plan: plan().to_string(),

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use service_catalog::{crd::common::BrokerKey, osb::wire::Target, reconcilers::settings::ReconcileSettings};
 
-use crate::state::near;
+use crate::{instance::GIVEN_ID, state::near};
 
 /// A request, as far as it matters.
 #[derive(Clone, Debug)]
@@ -193,6 +193,11 @@ impl Ledger {
         Self { given_id, ..Self::default() }
     }
 
+    /// Whether the user has given this id.
+    fn is_given(&self, id: &str) -> bool {
+        self.given_id && id == GIVEN_ID
+    }
+
     /// Whether the broker, as it is, can answer so. It may lose requests and answers, and fail at any time, but what it
     /// says of an id is true.
     pub fn can(&self, request: &Request, answer: Answer) -> bool {
@@ -203,7 +208,7 @@ impl Ledger {
                 held.is_none_or(|held| held.content == held.content.with(&request.wish))
             }
             // And what is a repetition is none. An id that we made up nobody else has, but a broker may forget that it is ours.
-            (Kind::Create, Answer::Conflict) if self.given_id => {
+            (Kind::Create, Answer::Conflict) if self.is_given(&request.id) => {
                 held.is_none_or(|held| held.content != held.content.with(&request.wish))
             }
             // A broker that answers 5xx to a PATCH has changed nothing (OSB 2.17, "Service Broker Errors").
@@ -247,7 +252,7 @@ impl Ledger {
     }
 
     fn create(&mut self, id: &str, content: &Content, answer: Answer, now: Timestamp) {
-        if answer == Answer::Conflict && self.given_id && !self.held.contains_key(id) {
+        if answer == Answer::Conflict && self.is_given(id) && !self.held.contains_key(id) {
             self.foreign.insert(id.to_owned());
             // What is still under way will be refused as well.
             self.late.retain(|(late, ..)| late != id);

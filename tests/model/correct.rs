@@ -137,6 +137,42 @@ fn a_binding_under_an_id_of_the_user_survives_the_same() {
     check::<BindingReconciler>(own_id(), &[Edit, Delete, Restart]);
 }
 
+#[test]
+fn credentials_that_are_renewed_survive_answers_crashes_and_deletion() {
+    for start in [Surroundings::default(), retrievable(), own_id()] {
+        check::<BindingReconciler>(start, &[Renew, Delete]);
+    }
+}
+
+#[test]
+fn credentials_that_are_renewed_survive_what_may_happen_to_their_secret() {
+    check::<BindingReconciler>(retrievable(), &[Renew, LoseSecret, Delete]);
+    check::<BindingReconciler>(Surroundings::default(), &[Renew, LoseSecret, Delete]);
+}
+
+#[test]
+fn credentials_that_are_renewed_survive_another_replica_that_stays_behind() {
+    check::<BindingReconciler>(retrievable(), &[Renew, Lag, Delete]);
+}
+
+#[test]
+fn credentials_that_are_renewed_survive_the_coming_and_going_of_what_they_need() {
+    check::<BindingReconciler>(
+        Surroundings::default(),
+        &[Renew, Class, Parameters, Broker, Instance, Delete],
+    );
+}
+
+#[test]
+fn credentials_that_are_renewed_survive_a_broker_that_takes_for_ever() {
+    check::<BindingReconciler>(retrievable(), &[Renew, Age, Delete]);
+}
+
+#[test]
+fn credentials_that_are_renewed_survive_changes_of_the_deletion_policy() {
+    check::<BindingReconciler>(Surroundings::default(), &[Renew, Policy, Delete]);
+}
+
 // v0.3 Q58
 #[test]
 fn a_binding_survives_another_replica_that_stays_behind() {

@@ -25,7 +25,7 @@ use service_catalog::{
             InstanceRequest,
         },
         operation::{
-            Answer as BrokerAnswer, Awaited, Call, Decoded, DeletePurpose, Phase,
+            Answer as BrokerAnswer, Answered, Awaited, Call, Decoded, DeletePurpose, Phase,
             dependencies::CommonDependencies, resource::may_exist,
         },
         parameters::{self, Parameters, ParametersError},
@@ -61,6 +61,7 @@ pub fn offering(around: &Surroundings) -> Result<Offering, Unresolved> {
         plan_id: format!("{size}-id").into(),
         plan_name: size.into(),
         bindable: true,
+        rotatable: false,
         plan_updatable: true,
         maximum_polling_duration: None,
         maintenance: None,
@@ -121,12 +122,16 @@ pub fn metadata(name: &str, uid: &str, around: &Surroundings, now: Timestamp) ->
 
 /// How often the spec was changed, by the user or by the operator.
 pub fn generation(around: &Surroundings) -> i64 {
-    1 + i64::from(around.edits) + i64::from(around.policy_changes) + around.carried.changes
+    let edits = [around.edits, around.policy_changes, around.renewals];
+    1 + edits.into_iter().map(i64::from).sum::<i64>() + around.carried.changes
 }
+
+/// The id that the user gives, if any.
+pub const GIVEN_ID: &str = "mine";
 
 /// The id in the spec.
 pub fn external_id(around: &Surroundings) -> String {
-    let given = if around.external_id { "mine".into() } else { String::new() };
+    let given = if around.external_id { GIVEN_ID.into() } else { String::new() };
     around.carried.field("externalID", given)
 }
 
@@ -239,8 +244,8 @@ impl Subject for InstanceReconciler {
         Request { kind, broker: address.broker.clone(), id: address.instance_id.to_string(), wish, target }
     }
 
-    fn answer(call: &Call<InstanceRequest>, answer: Answer) -> BrokerAnswer<InstanceReply> {
-        match call {
+    fn answer(call: &Call<InstanceRequest>, answer: Answer) -> Answered<InstanceReply> {
+        call.answered(match call {
             Call::Request(address, InstanceRequest::Provision(body)) => {
                 let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
                 let outcome = outcome(answer, true).map(provisioned);
@@ -255,7 +260,7 @@ impl Subject for InstanceReconciler {
             }
             Call::Delete(_, _, cause) => BrokerAnswer::Delete(*cause, outcome(answer, false).map(deleted)),
             Call::Poll(..) => BrokerAnswer::Poll(polled(answer)),
-        }
+        })
     }
 
     fn shape(status: &ServiceInstanceStatus, now: Timestamp) -> ServiceInstanceStatus {
@@ -275,6 +280,7 @@ impl Subject for InstanceReconciler {
         let properties = status.external_properties.as_ref();
         Standing {
             id: status.instance_id.to_string(),
+            other: None,
             is_ready: condition::is_true(&status.conditions, ConditionType::Ready),
             has_failed: condition::is_true(&status.conditions, ConditionType::Failed),
             says_why: condition::find(&status.conditions, ConditionType::Ready)

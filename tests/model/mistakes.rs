@@ -12,7 +12,7 @@ use service_catalog::{
     osb,
     reconcilers::{
         instance::{InstanceAction, InstanceReconciler, InstanceReply, InstanceRequest},
-        operation::{Answer, Call, DeletePurpose, Phase},
+        operation::{Answer, Answered, Call, DeletePurpose, Phase},
         parameters,
         reconciler::{Absorbed, AbsorbedOf, Next, Observed, Reconciler, Step, StepOf},
     },
@@ -53,7 +53,7 @@ fn faultless<M: Reconciler>() -> Operator<M> {
 }
 
 type Seen = Observed<InstanceReconciler>;
-type BrokerAnswer = Answer<InstanceReply>;
+type BrokerAnswer = Answered<InstanceReply>;
 type Awaited = service_catalog::reconcilers::operation::Awaited<InstanceAction>;
 
 /// The same, with another status.

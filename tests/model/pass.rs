@@ -151,7 +151,7 @@ impl<M: Subject> Walker<'_, M> {
                 self.judge(rules::one_operation(&request, &M::standing(&eyes.status)), state)?;
                 let announced = self.patched(state.then("the operator announces a request"), &intent)?;
                 if request.kind == Kind::Create && self.mood == Mood::Any {
-                    let found = rest::undoing::<M>(self.operator, &announced);
+                    let found = rest::undoing::<M>(self.operator, &announced, &request.id);
                     self.judge(rules::undoable(&request, found.as_ref()), &announced)?;
                 }
                 let eyes = Eyes { status: announced.status.clone(), ..*eyes };

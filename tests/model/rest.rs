@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use service_catalog::{
     crd::common::DeletionPolicy,
-    reconcilers::reconciler::{Step, Wait},
+    reconcilers::reconciler::{Next, Step, Wait},
 };
 
 use crate::{
@@ -87,9 +87,13 @@ pub fn good_answer<S>(state: &State<S>, request: &Request, at_once: bool) -> Ans
     }
 }
 
-/// The DELETE that would undo a create of which nothing is known but the intent, when object, class and (of a binding)
-/// instance are gone.
-pub fn undoing<M: Subject>(operator: &Operator<M>, announced: &State<M::Status>) -> Option<Request> {
+/// The DELETE that would undo the create of this id, of which nothing is known but the intent, when object, class and (of a
+/// binding) instance are gone.
+pub fn undoing<M: Subject>(
+    operator: &Operator<M>,
+    announced: &State<M::Status>,
+    id: &str,
+) -> Option<Request> {
     let mut state = announced.clone();
     state.forget();
     mend(&mut state.around);
@@ -106,7 +110,13 @@ pub fn undoing<M: Subject>(operator: &Operator<M>, announced: &State<M::Status>)
             Step::Wait(Wait::Until(at)) => state.advance(at),
             Step::Call { call, .. } => {
                 let request = M::request(&state.status, &call);
-                return matches!(request.kind, Kind::Delete { .. }).then_some(request);
+                if request.id == id || !matches!(request.kind, Kind::Delete { .. }) {
+                    return matches!(request.kind, Kind::Delete { .. }).then_some(request);
+                }
+                // Another binding of the object goes first.
+                let gone = (operator.absorb)(&observed, M::answer(&call, Answer::Done));
+                let Next::Record(status) = gone.next else { return None };
+                state.set_status(status);
             }
             Step::Claim(_)
             | Step::Read

@@ -40,6 +40,7 @@ pub enum Rule {
     ReleasesOnlyWhatIsDeleted,
     ReadyIsTrue,
     SecretFirst,
+    StaysReady,
     NeverTheSameTwice,
     NoCredentialShown,
     WaitsForTheFuture,
@@ -84,13 +85,14 @@ impl fmt::Debug for Violation {
 /// What holds whenever a request is sent. `announced`: this pass has written an intent for it just now.
 pub fn asking<M: Subject>(state: &State<M::Status>, request: &Request, announced: bool) -> Kept {
     let (now, ledger, deleted) = (state.now, &state.broker, state.around.deleted);
+    let standing = M::standing(&state.status);
     announced_first(request, announced)?;
     no_change_while_deleting(request, deleted)?;
-    deletes_only_when_deleted(request, deleted)?;
+    deletes_only_when_deleted(request, deleted, &standing)?;
     hands_off(request, ledger)?;
     match request.kind {
         Kind::Create => {
-            one_at_a_time(request, ledger, now)?;
+            one_at_a_time(request, ledger, &standing, now)?;
             no_id_twice(request, ledger, state.around.external_id)?;
             repeats_unchanged(request, ledger)?;
             secret_can_be_written(request, &state.around)
@@ -121,9 +123,12 @@ fn no_change_while_deleting(request: &Request, deleted: bool) -> Kept {
     keep(Rule::NoChangeWhileDeleting, !(changes && deleted), || format!("{request:?} for a deleted object"))
 }
 
-/// A DELETE without an intent is for an object that is being deleted; everything else is kept.
-fn deletes_only_when_deleted(request: &Request, deleted: bool) -> Kept {
-    let holds = deleted || request.kind != Kind::Delete { mitigation: false };
+/// A DELETE without an intent is for an object that is being deleted, or for a binding whose credentials were replaced;
+/// everything else is kept.
+fn deletes_only_when_deleted(request: &Request, deleted: bool, standing: &Standing) -> Kept {
+    let is_replaced =
+        standing.other.as_ref().is_some_and(|other| other.is_replaced && other.id == request.id);
+    let holds = deleted || is_replaced || request.kind != Kind::Delete { mitigation: false };
     keep(Rule::DeletesOnlyWhenDeleted, holds, || format!("{request:?} for an object that is to exist"))
 }
 
@@ -135,15 +140,21 @@ fn hands_off(request: &Request, ledger: &Ledger) -> Kept {
     })
 }
 
-/// I2, *no double provision*: a new id is used only when nothing can be there under an old one.
-fn one_at_a_time(request: &Request, ledger: &Ledger, now: Timestamp) -> Kept {
-    let others: Vec<_> = ledger.ours(now).into_iter().filter(|id| *id != request.id).collect();
+/// I2, *no double provision*: a new id is used only when nothing can be there under an old one. While credentials are
+/// replaced, there are two bindings: never more.
+fn one_at_a_time(request: &Request, ledger: &Ledger, standing: &Standing, now: Timestamp) -> Kept {
+    let mut others: Vec<_> = ledger.ours(now).into_iter().filter(|id| *id != request.id).collect();
+    if let Some(other) = &standing.other {
+        let beside = if request.id == other.id { &standing.id } else { &other.id };
+        others.retain(|id| id != beside);
+    }
     keep(Rule::OneAtATime, others.is_empty(), || format!("creates {} beside {others:?}", request.id))
 }
 
 /// Property 2 (OSB 2.16): an id that was deleted is not used again, unless it is the user's word.
 fn no_id_twice(request: &Request, ledger: &Ledger, given_id: bool) -> Kept {
-    keep(Rule::NoIdTwice, given_id || !ledger.is_used_up(&request.id), || {
+    let is_given = given_id && request.id == instance::GIVEN_ID;
+    keep(Rule::NoIdTwice, is_given || !ledger.is_used_up(&request.id), || {
         format!("uses {} again, which was deleted", request.id)
     })
 }
@@ -229,12 +240,15 @@ pub fn nothing_left<S>(state: &State<S>, seen: &Surroundings, id: &str) -> Kept 
     keep(Rule::NothingLeft, left.is_empty(), || format!("leaves {left:?} behind"))
 }
 
-/// What the broker has acknowledged is not deleted if it is to be retained, and nothing is if that is prevented.
+/// What the broker has acknowledged is not deleted if it is to be retained, and nothing is if that is prevented. The policy
+/// is that of the binding whose credentials are in the Secret.
 pub fn policy_holds<M: Subject>(request: &Request, seen: &Surroundings, standing: &Standing) -> Kept {
     let deletes = request.kind == Kind::Delete { mitigation: false };
     // An unbind has the properties of a bind that may not be acknowledged.
     let is_acknowledged = standing.is_ready || (!M::HAS_SECRET && standing.acknowledged.is_some());
+    let is_replaced = standing.other.as_ref().is_some_and(|other| other.id == request.id);
     let holds = match seen.policy {
+        _ if is_replaced => true,
         DeletionPolicy::Delete => true,
         DeletionPolicy::Retain => !(deletes && is_acknowledged),
         DeletionPolicy::Prevent => !deletes,
@@ -252,6 +266,7 @@ pub fn claims_once(before: &Carried, after: &Carried) -> Kept {
 /// broker has what it acknowledged.
 pub fn being<M: Subject>(before: &Standing, state: &State<M::Status>) -> Kept {
     let standing = M::standing(&state.status);
+    stays_ready(before, &standing, &state.around)?;
     // Nobody has looked since.
     if !standing.is_ready || before.is_ready && before.id == standing.id {
         return Ok(());
@@ -261,6 +276,15 @@ pub fn being<M: Subject>(before: &Standing, state: &State<M::Status>) -> Kept {
         keep(Rule::SecretFirst, written, || format!("ready, but the Secret is {:?}", state.around.secret))?;
     }
     ready_is_true(&standing, &state.broker)
+}
+
+/// Credentials that are replaced are valid until they are, and those that replace them from then on.
+fn stays_ready(before: &Standing, after: &Standing, around: &Surroundings) -> Kept {
+    let renews = before.other.is_some() && !around.deleted;
+    let has_secret = around.secret == Some(Some(after.id.clone()));
+    keep(Rule::StaysReady, after.is_ready || !(before.is_ready && renews && has_secret), || {
+        format!("is not ready while {} is replaced", before.id)
+    })
 }
 
 /// I1, I6: what is said to be ready is at the broker, finished, as it was acknowledged. After a failed update it is there,

@@ -60,6 +60,8 @@ pub trait Subject: Reconciler<Status: DeserializeOwned + OperationStatus, Memory
 pub struct Standing {
     /// The id in use.
     pub id: String,
+    /// The id of a binding beside that: of the one that replaces it, or of the one that it has replaced.
+    pub other: Option<Other>,
     pub is_ready: bool,
     pub has_failed: bool,
     /// Whether there is any word on why it is not ready.
@@ -69,6 +71,14 @@ pub struct Standing {
     pub may_exist: bool,
     /// What the broker has acknowledged.
     pub acknowledged: Option<Content>,
+}
+
+/// A binding beside the one whose credentials are in the Secret.
+#[derive(Clone)]
+pub struct Other {
+    pub id: String,
+    /// Whether it is the one that was replaced.
+    pub is_replaced: bool,
 }
 
 /// What is done with an answer, one thing after the other; the process may die between any two.

@@ -29,6 +29,8 @@ pub struct Surroundings {
     pub other_parameters: bool,
     /// Whether the plan in the spec is another one than at first.
     pub other_plan: bool,
+    /// How often the user asked for new credentials.
+    pub renewals: u8,
     /// Whether the annotations that brokers are told of are other ones than at first.
     pub other_annotations: bool,
     /// The object is being deleted.
@@ -154,6 +156,8 @@ pub enum Surprise {
     UpdateRequest,
     /// Somebody changes an annotation that brokers are told of.
     Annotate,
+    /// The user asks for new credentials.
+    Renew,
 }
 
 /// All that may happen.
@@ -175,6 +179,7 @@ pub const ALL: &[Surprise] = &[
     Surprise::Lag,
     Surprise::UpdateRequest,
     Surprise::Annotate,
+    Surprise::Renew,
 ];
 
 /// How often a user edits at most.
@@ -270,6 +275,9 @@ fn happen<M: Subject>(state: &State<M::Status>, surprise: Surprise) -> Option<St
                 around.edits += 1;
                 around.update_requests += 1;
             })
+        }
+        Surprise::Renew if M::HAS_SECRET && around.renewals < EDITS => {
+            change("the user asks for new credentials", &|around| around.renewals += 1)
         }
         Surprise::Lag if state.stale.is_some() => {
             let mut present = state.then("the one who is behind catches up");

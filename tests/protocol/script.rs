@@ -267,6 +267,7 @@ pub fn bind_request() -> BindRequest {
         context: context(),
         bind_resource: BindResource { app_guid: "ns-uid".into() },
         parameters: None,
+        predecessor_binding_id: None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     Binding, BindingReply, BindingRequest, BindingView,
     phase::BindingAction,
     plan::is_retrievable,
+    rotation::Subject,
     secret::{self, SecretState, no_credentials},
     status::{
         BINDING, PUT_RIGHT, bind_had_no_effect, bound, credentials_lost, injected, not_injected, ready,
@@ -227,6 +228,12 @@ fn inject(
     memory: &mut OperationMemory,
 ) -> (Writes, AfterAnswer<Binding>) {
     let BindingAnswer { credentials, lifetime, unserved } = answer;
+    let is_renewal = view.dependencies.subject == Subject::Successor;
+    if is_renewal && let Some(end) = lifetime.expires_at.filter(|end| *end <= view.now) {
+        // Those in the Secret may be better.
+        let why = format!("the broker gave credentials that expired at {end:.0}");
+        return (vec![], Next::Record(credentials_lost(view, &why)));
+    }
     let credentials = credentials.unwrap_or_else(no_credentials);
     let without_credentials = credentials.expose().is_empty();
     // The API server may reject the Secret.

@@ -54,16 +54,14 @@ pub(super) fn expiry_condition(
     status: &ServiceBindingStatus,
     now: Timestamp,
 ) -> Option<(ConditionStatus, Reason, String)> {
-    let what_to_do = "create another ServiceBinding, use it instead of this one, then delete this one";
     let expires_at = status.expires_at.as_ref().map(|time| time.0);
     if let Some(end) = expires_at.filter(|end| *end <= now) {
-        let message = format!("The credentials expired at {end}: {what_to_do}");
+        let message = format!("The credentials expired at {end}");
         return Some((False, Reason::CredentialsExpired, message));
     }
     let renew_before = status.renew_before.as_ref().map(|time| time.0).filter(|time| *time <= now)?;
     let end = expires_at.map_or_else(String::new, |end| format!(" and they expire at {end}"));
-    let message =
-        format!("The broker wanted the credentials renewed before {renew_before}{end}: {what_to_do}");
+    let message = format!("The broker wanted the credentials renewed before {renew_before}{end}");
     Some((True, Reason::CredentialsToBeRenewed, message))
 }
 

@@ -3,7 +3,8 @@
 //! Read the modules in this order: [`observe`] reads what decisions depend on; [`phase`] decodes the status;
 //! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
 //! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
-//! [`credentials`] and [`lifetime`] are about the Secret, [`pods`] and [`restarts`] about the pods that get it. What instances and bindings have in common is in
+//! [`credentials`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials. [`pods`] and [`restarts`] are
+//! about the pods that get them. What instances and bindings have in common is in
 //! [`super::operation`].
 
 mod answers;
@@ -16,6 +17,7 @@ mod plan;
 pub mod pods;
 mod requests;
 pub mod restarts;
+mod rotation;
 mod secret;
 mod status;
 #[cfg(test)]
@@ -24,6 +26,7 @@ pub(super) mod tests;
 pub use self::{
     observe::BindingDependencies,
     phase::BindingAction,
+    rotation::{Subject, subject},
     secret::{SecretState, is_secret_lost, secret_name},
 };
 use super::{

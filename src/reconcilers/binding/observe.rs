@@ -8,15 +8,19 @@ use super::{
     credentials::{self, SourceSecrets},
     pods::{self, PodCount},
     restarts::{self, RestartState},
+    rotation::{self, Subject},
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
     caches::{Caches, cached::Cached, kind::Kind},
+    clock,
     crd::{
         ServiceBinding, ServiceInstance,
         common::{BrokerKey, ResolvedOffering},
+        rotation::RotationStatus,
     },
     memory_budget::Reservation,
+    osb::{BindingId, ids::normal_form},
     reconcilers::{
         context::Context,
         error::ReconcileError,
@@ -60,6 +64,10 @@ pub struct BindingDependencies {
     pub pods: Option<PodCount>,
     /// What a restart of its pods depends on, if its pods are restarted.
     pub restart: Option<RestartState>,
+    /// The binding at the broker that all of this is for.
+    pub subject: Subject,
+    /// The binding that the next one replaces, if its credentials are valid.
+    pub predecessor: Option<BindingId>,
 }
 
 impl BindingDependencies {
@@ -91,6 +99,12 @@ impl IdHooks for Binding {
         object.binding_id().as_str().to_owned()
     }
 
+    fn has_id(object: &Decoded<'_, Self>, id: &str) -> bool {
+        let other = object.status.rotation.as_ref().and_then(RotationStatus::other);
+        let ids = [Some(object.binding_id()), other.map(|other| other.binding_id.clone())];
+        ids.into_iter().flatten().any(|own| normal_form(own.as_str()) == id)
+    }
+
     fn by_id(id: &str, caches: &Caches) -> Vec<Arc<ServiceBinding>> {
         caches.bindings_by_id(id).iter().map(Cached::read).collect()
     }
@@ -120,7 +134,15 @@ impl ObserveHooks for Binding {
             // The status follows with the next write.
             decoded.status.to_mut().resolved = Some(record.clone());
         }
-        observe(&decoded, replacement, context).await
+        let secret = secret::observe(&decoded, context).await?;
+        if rotation::subject(&decoded, &secret, clock::now()) == Subject::Current {
+            return observe(&decoded, secret, replacement, context).await;
+        }
+        let successor = rotation::successor_of(&decoded);
+        let decoded = Decoded::of(&successor);
+        let secret = secret::observe(&decoded, context).await?;
+        let dependencies = observe(&decoded, secret, replacement, context).await?;
+        Ok(BindingDependencies { subject: Subject::Successor, ..dependencies })
     }
 
     async fn read_secrets(
@@ -174,13 +196,13 @@ fn replacement(decoded: &Decoded<'_, Binding>, caches: &Caches) -> Replacement {
 
 async fn observe(
     decoded: &Decoded<'_, Binding>,
+    secret: SecretState,
     replacement: Replacement,
     context: &Context,
 ) -> Result<BindingDependencies, ReconcileError> {
     let (object, status, namespace) = (decoded.object, &decoded.status, decoded.namespace());
     let caches = &context.caches;
     let instance = caches.instance(namespace, &object.spec.instance_ref.name);
-    let secret = secret::observe(decoded, context).await?;
     let needs_request = decoded.needs_request(is_secret_lost(&secret, decoded));
     let of_instance = instance.as_ref().and_then(|instance| instance.status.as_ref());
     // The status of a binding of v0.3 does not have its class and plan until the status of its instance has
@@ -207,5 +229,7 @@ async fn observe(
         pods: pods::count(object, caches),
         restart: restarts::observe(decoded, context).await?,
         instance,
+        subject: Subject::default(),
+        predecessor: None,
     })
 }

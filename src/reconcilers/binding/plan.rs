@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
-    lifetime, requests, restarts,
+    lifetime, requests, restarts, rotation,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
     status::{self, edited, injected},
 };
@@ -167,8 +167,10 @@ fn written(view: &BindingView<'_>) -> Option<ServiceBindingStatus> {
 
 /// The next step when the Secret exists: the credentials may have expired.
 fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> {
-    let until = lifetime::next_change(&view.status, view.now).map_or(Wait::ForChange, Wait::Until);
-    match lifetime::expiry_condition(&view.status, view.now) {
+    let unbind_at = rotation::unbind_at(view).filter(|at| *at > view.now);
+    let times = [lifetime::next_change(&view.status, view.now), rotation::renewal_at(view), unbind_at];
+    let until = times.into_iter().flatten().min().map_or(Wait::ForChange, Wait::Until);
+    match rotation::shown(&view.status, None, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
         // Only `deletionPolicy` and `pods` can have changed, which ask for nothing. An object that was restored with its status can
         // have a lower generation than its status. v0.3 writes no `observedGeneration`.

@@ -103,7 +103,7 @@ pub(super) fn plan(view: &BindingView<'_>, wait: Wait) -> NextStep<Binding> {
     }
     let due = shown.map(|shown| later(view.settings.past(shown.changed_at.0, view.now), INTERVAL));
     if let Some(due) = due.filter(|due| *due > view.now) {
-        return Step::Wait(wait.no_later_than(due));
+        return Step::Wait(wait.earlier(Wait::Until(due)));
     }
     let pods = counted.map(|counted| PodsStatus {
         with_credentials: counted.with,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     crd::{binding::BindingProperties, common::ResolvedOffering},
     osb::{
-        InstanceId,
+        BindingId, InstanceId,
         wire::{BindRequest, BindResource, ContextObject, PLATFORM, Target},
     },
     reconcilers::{
@@ -77,6 +77,8 @@ impl RequestHooks for Binding {
 
 /// A bind and its intent. The repetition of an unanswered bind is the same request with the same id.
 pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> NextStep<Binding> {
+    let predecessor = predecessor(view, desired);
+    let parameters = if predecessor.is_none() { desired.parameters.to_send() } else { None };
     let body = BindRequest {
         service_id: desired.resolved.service_id.clone(),
         plan_id: desired.resolved.plan_id.clone(),
@@ -89,7 +91,8 @@ pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Next
             instance_annotations: None,
         },
         bind_resource: BindResource { app_guid: desired.namespace_uid.to_owned() },
-        parameters: desired.parameters.to_send(),
+        parameters,
+        predecessor_binding_id: predecessor.clone(),
     };
     let record = BindingRequestRecord {
         instance_id: desired.instance_id.clone(),
@@ -97,12 +100,24 @@ pub(super) fn bind(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Next
         properties: BindingProperties {
             parameters: desired.parameters.to_show(),
             parameter_checksum: desired.parameters.checksum().to_owned(),
+            predecessor_binding_id: predecessor.unwrap_or_default(),
             user_info: None,
         },
     };
     let address = address(view, &desired.resolved, desired.instance_id.clone());
     let request = BindingRequest::Bind(Box::new(body), desired.retrievable);
     attempt(view, IntendedRequest::Request(BindingAction::Bind, record), Call::Request(address, request))
+}
+
+/// The binding that the request names as the one to replace (OSB 2.17, "Binding Rotation"). The broker takes over its
+/// parameters. A broker that has refused this is asked for another binding. The repetition of a request says what the
+/// first one said.
+fn predecessor(view: &BindingView<'_>, desired: &DesiredBinding<'_>) -> Option<BindingId> {
+    if let Some(under_way) = &view.status.in_progress_properties {
+        return Some(under_way.predecessor_binding_id.clone()).filter(|id| !id.is_empty());
+    }
+    let is_first = view.status.progress.retries == 0;
+    view.dependencies.predecessor.clone().filter(|_| desired.plan.rotatable && is_first)
 }
 
 fn address(view: &BindingView<'_>, resolved: &ResolvedOffering, instance_id: InstanceId) -> Address {

@@ -203,11 +203,11 @@ pub(super) fn plan(view: &BindingView<'_>, wait: Wait) -> NextStep<Binding> {
     let due = later(past(changed), SETTLING);
     let due = shown.evicted_at.as_ref().map_or(due, |at| due.max(later(past(at), EVICTION_INTERVAL)));
     if due > view.now {
-        return pods::plan(view, wait.no_later_than(due));
+        return pods::plan(view, wait.earlier(Wait::Until(due)));
     }
     match state.how {
         PodRestart::Evict if state.evictions.left > 0 && state.evictions.now.is_empty() => {
-            pods::plan(view, wait.no_later_than(later(view.now, EVICTION_INTERVAL)))
+            pods::plan(view, wait.earlier(Wait::Until(later(view.now, EVICTION_INTERVAL))))
         }
         PodRestart::Evict if state.evictions.left > 0 => Step::WriteAndRecord(
             state.evictions.now.iter().cloned().map(Write::Evict).collect(),

@@ -268,10 +268,16 @@ pub(super) fn with_credentials(
 ) -> Result<Write, String> {
     let transforms = &view.object.spec.secret_transforms;
     let data = credentials::to_data(credentials, transforms, &view.dependencies.source_secrets)?;
-    Ok(build(view, lifetime, data))
+    let replaces = matches!(view.dependencies.secret, SecretState::Owned { .. } | SecretState::Edited { .. });
+    Ok(build(view, lifetime, data, replaces))
 }
 
-fn build(decoded: &Decoded<'_, Binding>, lifetime: Lifetime, data: BTreeMap<String, ByteString>) -> Write {
+fn build(
+    decoded: &Decoded<'_, Binding>,
+    lifetime: Lifetime,
+    data: BTreeMap<String, ByteString>,
+    replaces: bool,
+) -> Write {
     let object = decoded.object;
     let binding_id = decoded.binding_id();
     let uid = object.uid().unwrap_or_default();
@@ -285,7 +291,7 @@ fn build(decoded: &Decoded<'_, Binding>, lifetime: Lifetime, data: BTreeMap<Stri
         owner_references: Some(vec![owner(object)]),
         ..ObjectMeta::default()
     };
-    Write::ApplySecret(Box::new(OwnedSecret { metadata, owner_uid: uid, data }))
+    Write::ApplySecret(Box::new(OwnedSecret { metadata, owner_uid: uid, replaces, data }))
 }
 
 fn owner(object: &ServiceBinding) -> OwnerReference {

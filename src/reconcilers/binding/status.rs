@@ -1,9 +1,12 @@
 //! Which status does the operator write for a binding? This file has the statuses that only bindings have.
 //! All functions are pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
-use super::{Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, lifetime, secret_name};
+use super::{
+    Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, lifetime, rotation, secret_name,
+};
 use crate::{
     crd::{
         ConditionStatus::{self, False, True},
@@ -60,7 +63,10 @@ impl StatusHooks for Binding {
     fn operator_fields(view: &BindingView<'_>, status: &ServiceBindingStatus) -> Map<String, Value> {
         let spec = &view.object.spec;
         let mut fields = Map::new();
-        let id = if status.binding_id.is_empty() { view.binding_id() } else { status.binding_id.clone() };
+        // A request for a successor is announced with its id.
+        let successor = status.rotation.as_ref().and_then(|rotation| rotation.successor.as_ref());
+        let id = successor.map_or(&status.binding_id, |successor| &successor.binding_id);
+        let id = if id.is_empty() { view.binding_id() } else { id.clone() };
         if spec.external_id != id.as_str() {
             fields.insert("externalID".into(), json!(id));
         }
@@ -68,6 +74,10 @@ impl StatusHooks for Binding {
             fields.insert("secretName".into(), json!(secret_name(view.object)));
         }
         fields
+    }
+
+    fn derives_id(view: &BindingView<'_>, status: &ServiceBindingStatus) -> bool {
+        view.is_id_derived() || status.rotation.as_ref().is_some_and(|rotation| rotation.successor.is_some())
     }
 
     fn restored_status(view: &BindingView<'_>) -> ServiceBindingStatus {
@@ -135,12 +145,14 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     lifetime::record(&mut status, lifetime);
     if let Some(properties) = status.in_progress_properties.take() {
         status.external_properties = Some(properties);
+        status.bound_at = Some(Time(view.now));
+        rotation::count_requests(view.object, &mut status);
     }
     status.unbind_status = DeletionStatus::Required;
     status.reconciled_generation = view.generation();
     status.observed_generation = view.generation();
     status.remove_condition(Failed);
-    match lifetime::expiry_condition(&status, view.now) {
+    match rotation::shown(&status, None, view.now) {
         Some((state, reason, message)) => status.set_condition(Ready, state, reason, &message, view.now),
         None => status.set_condition(Ready, True, Reason::InjectedBindResult, message, view.now),
     }

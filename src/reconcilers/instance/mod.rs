@@ -18,7 +18,10 @@ pub(super) mod tests;
 
 pub use self::{observe::InstanceDependencies, phase::InstanceAction};
 use super::{
-    operation::{Address, BrokerResource, KindTexts, OperationReconciler, View, resource::OperationSpec},
+    operation::{
+        Address, BrokerResource, KindTexts, OperationReconciler, View, apart::ApartHooks,
+        resource::OperationSpec,
+    },
     reason::Reason,
 };
 use crate::{
@@ -85,6 +88,8 @@ pub enum FetchPurpose {
     /// The reply says whether the first request took effect.
     Refused(Explanation),
 }
+
+impl ApartHooks for Instance {}
 
 impl BrokerResource for Instance {
     type Object = ServiceInstance;

@@ -70,7 +70,21 @@ pub enum Answer<P> {
     Poll(osb::Outcome<Polled>),
 }
 
+/// An answer, and the binding that it is about.
+pub struct Answered<P> {
+    /// The id of the binding. `None` if the answer is about an instance.
+    pub binding_id: Option<BindingId>,
+    /// The answer.
+    pub answer: Answer<P>,
+}
+
 impl<Q> Call<Q> {
+    /// The answer to this request.
+    #[must_use]
+    pub fn answered<P>(&self, answer: Answer<P>) -> Answered<P> {
+        Answered { binding_id: self.address().binding_id.clone(), answer }
+    }
+
     /// The broker and the resource that the request is about.
     #[must_use]
     pub fn address(&self) -> &Address {

@@ -6,15 +6,14 @@ use std::{future::Future, marker::PhantomData, sync::Arc};
 use kube::ResourceExt as _;
 
 use super::{
-    answers::{self, AnswerHooks},
-    call::{Address, Answer, Call},
+    apart::{self, ApartHooks},
+    call::{Address, Answer, Answered, Call},
     dependencies::CommonDependencies,
     ids::{self, IdHooks},
     phase::DeletePurpose,
-    plan, reading,
+    reading,
     resource::{BrokerResource, Decoded, OperationStatus as _, View},
     status,
-    steps::PlanHooks,
 };
 use crate::{
     brokers::{Lane, permits::ConcurrencyKey},
@@ -93,13 +92,13 @@ pub async fn observe_common<R: IdHooks>(
 /// The reconciler of a kind that has operations at a broker: instances and bindings.
 pub struct OperationReconciler<R>(PhantomData<R>);
 
-impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconciler<R> {
+impl<R: ObserveHooks + ApartHooks> Reconciler for OperationReconciler<R> {
     type Object = R::Object;
     type Status = R::Status;
     type Dependencies = R::Dependencies;
     type Memory = OperationMemory;
     type Call = Call<R::Request>;
-    type Answer = Answer<R::Reply>;
+    type Answer = Answered<R::Reply>;
 
     async fn observe(object: &Arc<R::Object>, context: &Context) -> Result<R::Dependencies, ReconcileError> {
         R::observe(object, context).await
@@ -115,7 +114,9 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
             Ok(memory) => memory,
             Err(bytes) => return Ok(Read::NeedsMemory(bytes)),
         };
-        R::read_secrets(&object, &mut observed.dependencies, memory, context).await?;
+        let apart = R::instead(&View::of(observed)).map(|apart| apart.object);
+        let asking = apart.as_ref().unwrap_or(&object);
+        R::read_secrets(asking, &mut observed.dependencies, memory, context).await?;
         observed.memory.unreadable = reading::unreadable(&View::<R>::of(observed));
         context.operations.set(View::<R>::of(observed).uid(), observed.memory);
         Ok(Read::Done)
@@ -130,8 +131,7 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
     }
 
     fn plan(observed: &Observed<Self>) -> StepOf<Self> {
-        let view = View::of(observed);
-        reading::first(&view, plan::plan::<R>(&view))
+        apart::plan_all(&View::<R>::of(observed))
     }
 
     fn needs_intent(call: &Call<R::Request>) -> bool {
@@ -143,21 +143,22 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
     }
 
     fn unanswered(observed: &Observed<Self>, call: &Call<R::Request>) -> Option<R::Status> {
-        let view = View::<R>::of(observed);
-        match call {
-            Call::Delete(address, _, DeletePurpose::Deletion) => {
-                Some(status::waiting_for_deletion(&view, &address.broker))
+        let address = call.address();
+        apart::change_of(&View::<R>::of(observed), address.binding_id.as_ref(), |view| match call {
+            Call::Delete(_, _, DeletePurpose::Deletion) => {
+                Some(status::waiting_for_deletion(view, &address.broker))
             }
-            Call::Request(address, _) | Call::Delete(address, _, DeletePurpose::Mitigation) => {
-                view.is_ahead().then(|| status::waiting_for_answer(&view, &address.broker))
+            Call::Request(..) | Call::Delete(_, _, DeletePurpose::Mitigation) => {
+                view.is_ahead().then(|| status::waiting_for_answer(view, &address.broker))
             }
             Call::Poll(..) => None,
-        }
+        })
     }
 
     fn queued(observed: &Observed<Self>, key: &ConcurrencyKey, under_way: usize) -> Option<R::Status> {
-        let changes = key.instance_id.is_some();
-        changes.then(|| status::waiting_for_turn(&View::<R>::of(observed), &key.broker, under_way)).flatten()
+        let (view, changes) = (View::<R>::of(observed), key.instance_id.is_some());
+        let queued = |view: &View<'_, R>| status::waiting_for_turn(view, &key.broker, under_way);
+        changes.then(|| apart::change_of(&view, key.binding_id.as_ref(), queued)).flatten()
     }
 
     fn concurrency_key(object: &R::Object, call: &Call<R::Request>) -> ConcurrencyKey {
@@ -177,12 +178,13 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
         ids::is_contested(&Decoded::<R>::of(object), &context.caches)
     }
 
-    async fn call(call: Admitted<Call<R::Request>>, context: &Context) -> Answer<R::Reply> {
+    async fn call(call: Admitted<Call<R::Request>>, context: &Context) -> Answered<R::Reply> {
         let mut call = call.into_inner();
         if !context.policies.vouch_for::<R::Object>() {
             call.address_mut().identity = None;
         }
-        match call {
+        let binding_id = call.address().binding_id.clone();
+        let answer = match call {
             Call::Request(address, request) => Answer::Request(R::send(address, request, context).await),
             Call::Delete(address, target, purpose) => {
                 Answer::Delete(purpose, delete(&address, &target, context).await)
@@ -190,15 +192,24 @@ impl<R: ObserveHooks + PlanHooks + AnswerHooks> Reconciler for OperationReconcil
             Call::Poll(address, target, operation) => {
                 Answer::Poll(poll(&address, &target, operation.as_deref(), context).await)
             }
-        }
+        };
+        Answered { binding_id, answer }
     }
 
-    fn absorb(observed: &Observed<Self>, answer: Answer<R::Reply>) -> AbsorbedOf<Self> {
-        answers::absorb::<R>(&View::of(observed), answer)
+    fn absorb(observed: &Observed<Self>, answered: Answered<R::Reply>) -> AbsorbedOf<Self> {
+        apart::absorb_all(&View::<R>::of(observed), answered)
     }
 
     fn absorb_rejected_write(observed: &Observed<Self>, rejected: &RejectedWrite) -> R::Status {
-        R::absorb_rejected_write(&View::of(observed), &rejected.message)
+        let (view, message) = (View::<R>::of(observed), &rejected.message);
+        match R::instead(&view) {
+            Some(apart) => {
+                let of_apart = apart.view(&view);
+                let status = R::absorb_rejected_write(&of_apart, message);
+                R::absorb_apart(&view, &of_apart, status)
+            }
+            None => R::absorb_rejected_write(&view, message),
+        }
     }
 
     fn conditions(status: &R::Status) -> &[Condition] {

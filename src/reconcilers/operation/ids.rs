@@ -29,6 +29,10 @@ use crate::{
 pub trait IdHooks: BrokerResource {
     /// The id at the broker: the current one, or the one that the next attempt will use.
     fn id(object: &Decoded<'_, Self>) -> String;
+    /// Whether the object has this id, in normal form, at the broker, or gets it.
+    fn has_id(object: &Decoded<'_, Self>, id: &str) -> bool {
+        normal_form(&Self::id(object)) == id
+    }
     /// The objects that may have this id, or get it.
     fn by_id(id: &str, caches: &Caches) -> Vec<Arc<Self::Object>>;
     /// The broker that has the resource, or gets the next request for it. `None` if it is not known yet.
@@ -96,7 +100,7 @@ struct Claim<'a, R: BrokerResource> {
 impl<R: IdHooks> Claim<'_, R> {
     fn is_lost_to(&self, other: &Decoded<'_, R>) -> bool {
         let (mine, theirs) = (derives(self.object), derives(other));
-        let has_id = normal_form(&R::id(other)) == self.id;
+        let has_id = R::has_id(other, &self.id);
         let is_recorded = other.may_exist() && !other.is_restored();
         if !is_recorded && other.is_being_deleted() {
             // It never uses the id.

@@ -85,13 +85,14 @@ pub fn with_deletion_status<R: BrokerResource>(view: &View<'_, R>, mut status: R
 }
 
 /// The patch of the object that leads to this status.
-fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPatch<R::Status> {
+pub(super) fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPatch<R::Status> {
     let persisted = serde_json::to_value(view.persisted_status()).unwrap_or_default();
     let fields = R::operator_fields(view, &status);
     if !fields.is_empty() {
         // The API server counts the patch as a change of the spec. It is not one that the operator has to act on.
         observe_own_change(&mut status, view.generation());
     }
+    let derived_id = R::derives_id(view, &status);
     let creates = status.operation() == CurrentOperation::Operation(R::CREATE);
     let progress = status.progress_mut();
     let time = match &progress.last_attempt_time {
@@ -100,8 +101,7 @@ fn patch<R: StatusHooks>(view: &View<'_, R>, mut status: R::Status) -> ObjectPat
         _ => progress.intent_time(view.now),
     };
     progress.observed_intent = Some(time.clone());
-    let (cluster, uid, derived_id) =
-        (view.dependencies.common().cluster_id.clone(), view.uid().to_owned(), view.is_id_derived());
+    let (cluster, uid) = (view.dependencies.common().cluster_id.clone(), view.uid().to_owned());
     progress.intent = Some(Arc::new(Intent {
         cluster: cluster.clone(),
         uid: uid.clone(),

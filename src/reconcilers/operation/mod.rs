@@ -6,13 +6,14 @@
 //! * [`plan`]: the next step. [`steps`]: what all decisions are made of. [`obstacle`]: why a request cannot be sent now.
 //!   [`deletion_policy`]: what stays at the broker when an object is deleted. [`ids`]: who has an id at a broker, and
 //!   `taken`: what follows for the others. [`intent`]: what is recorded before a request is sent. [`call`]: requests and
-//!   answers. [`answers`]: what an answer means. [`status`]: the statuses that are written. [`engine`]: all of this as a
+//!   answers. [`answers`]: what an answer means. [`apart`]: a second resource of one object. [`status`]: the statuses that are written. [`engine`]: all of this as a
 //!   reconciler.
 //!
 //! A kind implements hooks for what is special about it. What both kinds do in the same way is written here
 //! once.
 
 pub mod answers;
+pub mod apart;
 pub mod call;
 pub mod deletion_policy;
 pub mod dependencies;
@@ -32,7 +33,7 @@ mod tests;
 
 use crate::reconcilers::reconciler::{Next, Step};
 
-pub use call::{Address, Answer, Call};
+pub use call::{Address, Answer, Answered, Call};
 pub use engine::OperationReconciler;
 pub use phase::{Awaited, DeletePurpose, Phase};
 pub use resource::{BrokerResource, Decoded, KindTexts, OperationStatus, RequestProperties, View};

@@ -382,6 +382,15 @@ impl<'a, R: BrokerResource> View<'a, R> {
         }
     }
 
+    /// A view of another decoded object at the same moment.
+    #[must_use]
+    pub fn at(mut decoded: Decoded<'a, R>, dependencies: &'a R::Dependencies, moment: &View<'a, R>) -> Self {
+        let View { memory, settings, now, .. } = *moment;
+        let sent = decoded.status.progress().sent();
+        decoded.phase = decoded.phase.counted(settings, sent, now);
+        Self { decoded, dependencies, memory, settings, now }
+    }
+
     /// The times of retries and polls of this object.
     #[must_use]
     pub fn pace(&self) -> Pace<'_> {

@@ -32,6 +32,11 @@ use crate::{
 pub trait StatusHooks: BrokerResource {
     /// The fields of the spec that the operator fills in, where they differ from what they are to be with this status.
     fn operator_fields(view: &View<'_, Self>, status: &Self::Status) -> Map<String, Value>;
+    /// Whether the operator has derived the id among these fields.
+    #[must_use]
+    fn derives_id(view: &View<'_, Self>, _: &Self::Status) -> bool {
+        view.is_id_derived()
+    }
     /// The status of an object that was restored from a backup without its status, while a create was the last request:
     /// the broker has what was created.
     fn restored_status(view: &View<'_, Self>) -> Self::Status;

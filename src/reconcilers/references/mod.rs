@@ -49,6 +49,8 @@ pub struct Offering {
     pub plan_name: String,
     /// Whether instances of this plan can be bound to. The value of the plan counts before that of the class.
     pub bindable: bool,
+    /// Whether the broker can rotate bindings of this plan (`binding_rotatable`).
+    pub rotatable: bool,
     /// Whether instances of this plan can change to another plan. The value of the plan counts before that of
     /// the class.
     pub plan_updatable: bool,
@@ -259,6 +261,7 @@ fn offering<S: Scope>(
         plan_id: of_plan.external_id.clone(),
         plan_name: plan.external_name().to_owned(),
         bindable: of_plan.bindable.unwrap_or(of_class.bindable),
+        rotatable: of_plan.binding_rotatable,
         plan_updatable: of_plan.plan_updatable.unwrap_or(of_class.plan_updatable),
         maximum_polling_duration: of_plan.maximum_polling_duration,
         maintenance: of_plan.maintenance_info.clone(),

@@ -44,6 +44,9 @@ pub fn belongs_to(metadata: &ObjectMeta, binding_uid: &str) -> bool {
 /// ([`credentials`](crate::reconcilers::credentials)).
 pub const HELD: &str = "servicecatalog.k8s.io/broker-credentials";
 
+/// The prefix of all labels and annotations of the operator.
+const OURS: &str = "servicecatalog.k8s.io/";
+
 /// How often the write of a Secret is tried. It is tried more often than other writes, as the credentials
 /// exist only in memory, and some brokers send them only once.
 const SECRET_TRIES: u32 = 5;
@@ -54,6 +57,8 @@ pub struct OwnedSecret {
     pub metadata: ObjectMeta,
     /// Uid of the binding.
     pub owner_uid: String,
+    /// Whether the binding has had a Secret a moment ago, which this one replaces.
+    pub replaces: bool,
     /// The credentials.
     pub data: BTreeMap<String, ByteString>,
 }
@@ -83,23 +88,33 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
     let mut object =
         Secret { metadata: secret.metadata.clone(), data: Some(secret.data.clone()), ..Secret::default() };
     set_digest(&mut object.metadata, &secret.data, &digest::new_salt());
-    let request = target.request().create(&post_params(), serialized(&object)?);
-    let exists = match target.submit(context, "create", request).await {
-        Err(error) if error.is_already_exists() => error,
-        created => return or_rejected(created),
+    let create = async || {
+        let request = target.request().create(&post_params(), serialized(&object)?);
+        target.submit(context, "create", request).await
+    };
+    let exists = if secret.replaces {
+        None
+    } else {
+        match create().await {
+            Err(error) if error.is_already_exists() => Some(error),
+            created => return or_rejected(created),
+        }
     };
     let Some(present) = secret_metadata(&context.client, namespace, name).await? else {
-        // The Secret was deleted between the two requests, or the conflict has another cause (the namespace
-        // is terminating).
-        return Err(exists);
+        return match exists {
+            // The Secret was deleted between the two requests, or the conflict has another cause (the namespace
+            // is terminating).
+            Some(error) => Err(error),
+            None => or_rejected(create().await),
+        };
     };
     if !belongs_to(&present.metadata, &secret.owner_uid) {
         return Ok(Some(name_taken(namespace, name)));
     }
-    object.metadata.resource_version.clone_from(&present.metadata.resource_version);
     if let Some(salt) = digest::salt(&present.metadata) {
         set_digest(&mut object.metadata, &secret.data, &salt);
     }
+    keep_foreign(&mut object.metadata, present.metadata);
     let request = target.request().replace(name, &post_params(), serialized(&object)?);
     or_rejected(target.submit(context, "replace", request).await)
 }
@@ -107,6 +122,22 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
 fn set_digest(metadata: &mut ObjectMeta, data: &digest::Data, salt: &str) {
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(digest::ANNOTATION_DIGEST.to_owned(), digest::annotation(data, salt));
+}
+
+/// Keeps what others have added to the metadata of the present Secret.
+fn keep_foreign(metadata: &mut ObjectMeta, present: ObjectMeta) {
+    let is_foreign = |(key, _): &(String, String)| !key.starts_with(OURS);
+    let keep = |ours: &mut Option<BTreeMap<String, String>>, present: Option<BTreeMap<String, String>>| {
+        let ours = ours.get_or_insert_default();
+        let foreign = present.into_iter().flatten().filter(is_foreign);
+        for (key, value) in foreign {
+            ours.entry(key).or_insert(value);
+        }
+    };
+    keep(&mut metadata.labels, present.labels);
+    keep(&mut metadata.annotations, present.annotations);
+    metadata.finalizers = present.finalizers;
+    metadata.resource_version = present.resource_version;
 }
 
 fn serialized(secret: &Secret) -> Result<Vec<u8>, Error> {
@@ -180,4 +211,37 @@ pub(super) async fn delete_secret(
     let target = target(&metadata);
     let request = target.request().delete(name, &parameters);
     ignore_missing(target.submit(context, "delete", request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> ObjectMeta {
+        let map = |entries: &[(&str, &str)]| {
+            Some(entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+        };
+        ObjectMeta { labels: map(labels), annotations: map(annotations), ..ObjectMeta::default() }
+    }
+
+    #[test]
+    fn what_others_have_added_to_a_secret_stays() {
+        let mut new = metadata(&[(LABEL_BINDING, "u")], &[(ANNOTATION_BINDING_ID, "2")]);
+        let expires = "servicecatalog.k8s.io/expires-at";
+        let present = ObjectMeta {
+            finalizers: Some(vec!["example.com/keep".into()]),
+            resource_version: Some("7".into()),
+            ..metadata(
+                &[(LABEL_BINDING, "u"), ("team", "a")],
+                &[(ANNOTATION_BINDING_ID, "1"), (expires, "soon"), ("example.com/copy", "yes")],
+            )
+        };
+        keep_foreign(&mut new, present.clone());
+        let wanted = metadata(
+            &[(LABEL_BINDING, "u"), ("team", "a")],
+            &[(ANNOTATION_BINDING_ID, "2"), ("example.com/copy", "yes")],
+        );
+        assert_eq!((new.labels, new.annotations), (wanted.labels, wanted.annotations));
+        assert_eq!((new.finalizers, new.resource_version), (present.finalizers, present.resource_version));
+    }
 }

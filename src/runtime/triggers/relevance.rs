@@ -77,9 +77,10 @@ fn is_same_plan(before: &CommonServicePlanSpec, after: &CommonServicePlanSpec) -
         instance_update_parameter_schema,
         service_binding_create_parameter_schema,
         defects,
+        // Read when a binding is renewed.
+        binding_rotatable: _,
         // For people.
         description: _,
-        binding_rotatable: _,
         free: _,
         external_metadata: _,
     } = before;

@@ -46,11 +46,11 @@ fn polled(
     answer: BrokerAnswer,
     misread: impl FnOnce(Awaited, osb::Outcome<Polled>) -> osb::Outcome<Polled>,
 ) -> AbsorbedOf<InstanceReconciler> {
-    let answer = match (phase(&observed.status()), answer) {
+    let answer = match (phase(&observed.status()), answer.answer) {
         (Phase::Polling(awaited, _), Answer::Poll(outcome)) => Answer::Poll(misread(awaited, outcome)),
         (_, other) => other,
     };
-    InstanceReconciler::absorb(observed, answer)
+    InstanceReconciler::absorb(observed, Answered { binding_id: None, answer })
 }
 
 fn with_state(outcome: osb::Outcome<Polled>, of: OperationState, to: OperationState) -> osb::Outcome<Polled> {
@@ -86,7 +86,7 @@ fn a_410_that_is_taken_for_the_end_of_an_update_is_caught() {
 
 /// 410 to a poll of a provision: there is nothing, so there is nothing to delete either.
 fn gone_is_nothing(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
-    let gone = matches!(&answer, Answer::Poll(osb::Outcome::Answered(polled)) if polled.state == OperationState::Gone);
+    let gone = matches!(&answer.answer, Answer::Poll(osb::Outcome::Answered(polled)) if polled.state == OperationState::Gone);
     absorb_otherwise(observed, answer, |status| {
         let awaited = matches!(
             phase(&observed.status()),
@@ -139,11 +139,11 @@ fn a_404_that_is_taken_for_the_end_of_a_deletion_is_caught() {
 
 /// 202 to a DELETE: it will be gone soon enough.
 fn accepted_is_deleted(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
-    let answer = match answer {
+    let answer = match answer.answer {
         Answer::Delete(cause, outcome) => Answer::Delete(cause, outcome.map(|_| Deleted::Done)),
         other => other,
     };
-    InstanceReconciler::absorb(observed, answer)
+    InstanceReconciler::absorb(observed, Answered { binding_id: None, answer })
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_finalizer_that_goes_without_a_delete_is_caught() {
 
 /// Every "no" is cleaned up after, as if the broker had made something.
 fn mitigates_refusals(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
-    let answer = match answer {
+    let answer = match answer.answer {
         Answer::Request(InstanceReply::Provision(address, target, osb::Outcome::Refused(refusal))) => {
             let message = refusal.message;
             let status = Some(201);
@@ -189,7 +189,7 @@ fn mitigates_refusals(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<Insta
         }
         other => other,
     };
-    InstanceReconciler::absorb(observed, answer)
+    InstanceReconciler::absorb(observed, Answered { binding_id: None, answer })
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn another_id_before_the_old_one_is_deleted_is_caught() {
 /// An unanswered create is forgotten when the next try is refused.
 fn forgets_doubt(observed: &Seen, answer: BrokerAnswer) -> AbsorbedOf<InstanceReconciler> {
     let refused =
-        matches!(&answer, Answer::Request(InstanceReply::Provision(_, _, osb::Outcome::Refused(_))));
+        matches!(&answer.answer, Answer::Request(InstanceReply::Provision(_, _, osb::Outcome::Refused(_))));
     let mut forgotten = observed.status();
     forgotten.progress.unanswered = false;
     let known = if refused { with_status(observed, forgotten) } else { with_object(observed, |_| {}) };

@@ -221,8 +221,10 @@ fn credentials_that_expire_are_ready_until_they_have() {
     let mut bound = new.answered(outcome);
     let (expires_at, renew_before) = (bound.status().expires_at, bound.status().renew_before);
     assert!(expires_at > renew_before && renew_before.is_some());
+    // Without an instance, they cannot be renewed.
     let mut said = vec![];
-    for _ in 0..6 {
+    bound = bound.with_instance(None);
+    for _ in 0..12 {
         match bound.plan() {
             Step::Record(status) => {
                 said.push(conditions(&status));
@@ -233,7 +235,8 @@ fn credentials_that_expire_are_ready_until_they_have() {
             other => panic!("the broker is not asked: {}", super::shown(&other, &bound)),
         }
     }
-    assert_eq!(said, ["Ready=True:CredentialsToBeRenewed", "Ready=False:CredentialsExpired"]);
+    let said_last = ["Ready=True:CredentialsToBeRenewed", "Ready=False:CredentialsExpired"];
+    assert_eq!(said, [&["Ready=True:CredentialsRenewalFailed"], &said_last[..]].concat());
 }
 
 // OSB 124, 125

@@ -6,6 +6,7 @@ mod plan;
 mod pods;
 mod reading;
 mod restarts;
+mod rotation;
 mod takeover;
 
 use std::sync::{Arc, LazyLock};
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
-    credentials::SourceSecrets, pods::PodCount, restarts::RestartState,
+    credentials::SourceSecrets, pods::PodCount, restarts::RestartState, subject,
 };
 use crate::{
     crd::{
@@ -31,7 +32,7 @@ use crate::{
     },
     reconcilers::{
         instance::tests as instances,
-        operation::{Answer, Call, Decoded, DeletePurpose, dependencies::CommonDependencies},
+        operation::{Answer, Answered, Call, Decoded, DeletePurpose, dependencies::CommonDependencies},
         parameters::{self, ParametersError},
         reason::Reason,
         reconciler::{Next, ObjectPatch, Observed, Reconciler as _, Step, StepOf, Wait},
@@ -239,6 +240,8 @@ impl Fixture {
                 secret: self.secret.clone(),
                 pods: self.pods.clone(),
                 restart: self.restart.clone(),
+                subject: subject(&Decoded::of(&self.object), &self.secret, self.now),
+                predecessor: None,
             },
             memory: self.memory,
             settings: ReconcileSettings::default(),
@@ -272,7 +275,7 @@ impl Fixture {
 
     /// What comes of this answer, and what else: a Secret, another request, the end.
     pub fn absorbing(mut self, call: &Call<BindingRequest>, outcome: Outcome) -> (Self, &'static str) {
-        let id = Decoded::<Binding>::of(&self.object).binding_id();
+        let id = call.address().binding_id.clone().unwrap();
         let absorbed = BindingReconciler::absorb(&self.observed(), outcome.to(call));
         self.memory = absorbed.memory;
         let wrote = !absorbed.writes.is_empty();
@@ -334,8 +337,8 @@ pub(in crate::reconcilers) enum Outcome {
 
 impl Outcome {
     /// As the answer to a request.
-    fn to(self, call: &Call<BindingRequest>) -> Answer<BindingReply> {
-        match (call, self) {
+    fn to(self, call: &Call<BindingRequest>) -> Answered<BindingReply> {
+        call.answered(match (call, self) {
             (Call::Request(_, BindingRequest::Bind(..)), Self::Bound(outcome)) => {
                 Answer::Request(BindingReply::Bind(outcome))
             }
@@ -345,7 +348,7 @@ impl Outcome {
             (Call::Delete(_, _, cause), Self::Deleted(outcome)) => Answer::Delete(*cause, outcome),
             (Call::Poll(..), Self::Polled(outcome)) => Answer::Poll(outcome),
             (call, _) => panic!("no answer to {}", name(call)),
-        }
+        })
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
     reconcilers::{memory::OperationMemory, settings::ReconcileSettings},
     reconcilers::{
         operation::{
-            Answer, Call, Decoded, DeletePurpose,
+            Answer, Answered, Call, Decoded, DeletePurpose,
             dependencies::{CommonDependencies, TakenId},
         },
         parameters::{self, ParametersError},
@@ -62,6 +62,7 @@ pub(in crate::reconcilers) fn offering() -> Offering {
         plan_id: "small-id".into(),
         plan_name: "small".into(),
         bindable: true,
+        rotatable: false,
         plan_updatable: true,
         maximum_polling_duration: None,
         maintenance: None,
@@ -408,8 +409,8 @@ pub(in crate::reconcilers) enum Outcome {
 
 impl Outcome {
     /// As the answer to a request.
-    fn to(self, call: &Call<InstanceRequest>) -> Answer<InstanceReply> {
-        match (call, self) {
+    fn to(self, call: &Call<InstanceRequest>) -> Answered<InstanceReply> {
+        call.answered(match (call, self) {
             (Call::Request(address, InstanceRequest::Provision(body)), Self::Provisioned(outcome)) => {
                 let target = Target { service_id: body.service_id.clone(), plan_id: body.plan_id.clone() };
                 Answer::Request(InstanceReply::Provision(address.clone(), target, outcome))
@@ -423,7 +424,7 @@ impl Outcome {
             (Call::Delete(_, _, cause), Self::Deleted(outcome)) => Answer::Delete(*cause, outcome),
             (Call::Poll(..), Self::Polled(outcome)) => Answer::Poll(outcome),
             (call, _) => panic!("no answer to {}", name(call)),
-        }
+        })
     }
 }
 
