@@ -155,6 +155,21 @@ pub struct Config {
     #[arg(long, env, help_heading = FEATURES)]
     pub(crate) no_secret_watch: bool,
 
+    /// Watch the metadata of all pods, and count in `status.pods` of a binding which pods of `spec.pods` have the
+    /// credentials and which do not.
+    ///
+    /// Users must see which pods run without credentials. The operator then needs the right to watch pods, which
+    /// `config/watched-pods` gives it, and about 1 KiB of memory for each pod.
+    #[arg(long, env, help_heading = FEATURES)]
+    pub(crate) watch_pods: bool,
+
+    /// Restart pods when the credentials of a binding change, where `spec.pods.restart` asks for it.
+    ///
+    /// Programs read their credentials only once. The operator then needs the right to change workloads and to evict pods,
+    /// which `config/restarted-pods` gives it. It has no effect with `--no-secret-watch`.
+    #[arg(long, env, help_heading = FEATURES)]
+    pub(crate) restart_pods: bool,
+
     /// The name of the `ConfigMap` that keeps the id of this cluster.
     ///
     /// v0.3 ran with another name: brokers must continue to get the same id.
@@ -226,6 +241,7 @@ impl Config {
             recheck_interval: self.secret_recheck_interval,
             service_plan_defaults: self.service_plan_defaults,
             cascading_deletion: self.cascading_deletion,
+            restart_pods: self.restart_pods,
             ..ReconcileSettings::default()
         }
     }

@@ -12,7 +12,8 @@
 //!
 //! The operator has eleven watches. Eight are for the kinds of its own API ([`crd`]), and each of these kinds
 //! has a controller. The others are for the Secrets of namespaced brokers ([`reconcilers::credentials`]), which
-//! have one too, and for namespaces and the Secrets of bindings, which have none ([`runtime`]). A watch fills
+//! have one too, and for namespaces and the Secrets of bindings, which have none ([`runtime`]). A setting adds one
+//! for pods. A watch fills
 //! the cache of its kind ([`caches`]). Then [`runtime::triggers`] names the objects that depend on the change,
 //! and the controllers reconcile them. One reconcile takes one object as far as possible:
 //!

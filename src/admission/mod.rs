@@ -8,7 +8,7 @@
 //! | `finalizer` | adds the finalizer to the CREATE of the user, which saves the operator a write for each object |
 //! | `…-user` | sets `spec.userInfo` to the requesting user, and ignores the value in the request |
 //! | `servicebinding-secret-name` | sets an empty `secretName` to the name of the binding |
-//! | `servicebinding-spec` | restores the spec of a binding, because all of it but `deletionPolicy`, `rotation` and `secret` is immutable |
+//! | `servicebinding-spec` | restores the spec of a binding, because all of it but `deletionPolicy`, `pods`, `rotation` and `secret` is immutable |
 //! | `…-owner` | restores the names of the broker and the class in a class or plan |
 //! | `…-requests` | keeps `relistRequests` and `updateRequests` if a Go client sends the zero value |
 //! | `…-newer-fields`, `…-dropped-fields` | keep fields that clients of v0.3 do not know |
@@ -22,8 +22,10 @@
 //! | `…-address` | refuses another address of a broker from a user who may not read the Secrets that could be sent there |
 //! | `…-prevented-deletion` | refuses the deletion of an object whose `deletionPolicy` is `Prevent` |
 //! | `servicebinding-secret-creation` | refuses a binding of a user who may not create Secrets |
+//! | `servicebinding-pods` | refuses `spec.pods` of a user who may not create pods, or not restart them |
+//! | `pod-injection` | gives pods the credentials of the bindings that name them |
 //!
-//! The first six, `…-newer-fields`, `…-operator-fields` and `kept-finalizer` are `MutatingAdmissionPolicy`
+//! The first six, `…-newer-fields`, `…-operator-fields`, `kept-finalizer` and `pod-injection` are `MutatingAdmissionPolicy`
 //! (served as v1 from Kubernetes 1.36), the others `ValidatingAdmissionPolicy`. `…-forged-user` and
 //! `…-immutable` never fail where `…-user` and `…-spec` run before them. They are for clusters without mutating
 //! policies: there they protect `spec.userInfo` and the spec of a binding.
@@ -31,7 +33,7 @@
 //! [`restricted_plans`] is one more, which an administrator adds: a user orders only plans that this user has the
 //! verb `use` for.
 //!
-//! Every policy fails closed. No policy can block the operator: those that match an UPDATE of an instance or a
+//! Every policy fails closed, except for `pod-injection`, which must not keep pods from being created. No policy can block the operator: those that match an UPDATE of an instance or a
 //! binding leave its account alone, and no policy names the resource `status`. So a patch of the operator
 //! costs no more than a patch of the status, and `spec.userInfo` does not name the operator.
 //!
@@ -40,6 +42,7 @@
 
 mod broker_address;
 mod cel;
+mod injection;
 mod mutating;
 mod newer_fields;
 mod one_editor_at_a_time;
@@ -80,6 +83,7 @@ pub fn policies(operator: &str) -> Vec<Policy> {
     policies.extend(one_editor_at_a_time::all());
     policies.extend(operator_fields::all());
     policies.extend(broker_address::all());
+    policies.push(injection::policy());
     leaving_alone(operator, policies)
 }
 
@@ -178,9 +182,13 @@ mod tests {
 
     // v0.3 F15
     #[test]
-    fn every_policy_fails_closed_and_matches_main_resources_only() {
+    fn every_policy_but_the_one_for_pods_fails_closed_and_matches_main_resources_only() {
         for Policy { documents, topic } in policies(OPERATOR) {
             let spec = &documents[0]["spec"];
+            if topic == "pod-injection" {
+                assert_eq!(spec["failurePolicy"], "Ignore");
+                continue;
+            }
             assert_eq!(spec["failurePolicy"], "Fail", "{topic}");
             for resource in
                 spec["matchConstraints"]["resourceRules"][0]["resources"].as_array().expect("resources")

@@ -60,7 +60,7 @@ pub(super) fn edited_binding() -> String {
 }
 
 /// The fields of the spec of a binding that can be changed.
-const CHANGEABLE: [&str; 3] = ["deletionPolicy", "rotation", "secret"];
+const CHANGEABLE: [&str; 4] = ["deletionPolicy", "pods", "rotation", "secret"];
 
 fn finalizer() -> Policy {
     let topic = "finalizer";

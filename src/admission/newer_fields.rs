@@ -2,8 +2,8 @@
 //! example) reads an object and writes back only the fields of its own types. So if an UPDATE does not have
 //! such a field, the policies keep it. An UPDATE can change the field, but not remove it.
 //!
-//! Such fields are `deletionPolicy`, `rotation` and `secret`. [`HARMLESS`] has those that may be lost. Of a binding another mutating policy
-//! restores the whole spec.
+//! Such fields are `deletionPolicy`, `pods`, `rotation` and `secret`. [`HARMLESS`] has those that may be lost. Of a binding
+//! another mutating policy restores the whole spec.
 
 use serde_json::json;
 

@@ -29,6 +29,7 @@ pub(super) fn all() -> Vec<Policy> {
         instance_secrets(),
         binding_secrets(),
         binding_secret_creation(),
+        binding_pods(),
         prevented_deletion("serviceinstance-prevented-deletion", "serviceinstances", "instance"),
         prevented_deletion("servicebinding-prevented-deletion", "servicebindings", "binding"),
     ]
@@ -195,6 +196,59 @@ fn binding_secret_creation() -> Policy {
             "reason": "Forbidden",
         })],
     )
+}
+
+/// What a binding names gets its variables and files, as if its creator had written them there. Whoever may create pods in
+/// the namespace can read its Secrets and run code there anyway.
+fn binding_pods() -> Policy {
+    let field = cel::spec_field("servicebindings", "pods");
+    let changed = format!(
+        "has(object.spec) && {} && (request.operation == 'CREATE' || {})",
+        field.is_given(),
+        field.changed()
+    );
+    policy(
+        "servicebinding-pods",
+        "servicebindings",
+        &WRITES,
+        &[("names-pods".into(), changed)],
+        &[],
+        &[
+            json!({
+                "expression": "authorizer.group('').resource('pods').namespace(request.namespace).check('create').allowed()",
+                "messageExpression":
+                    "'user \"' + request.userInfo.username + '\" may not create pods in namespace \"' + request.namespace + \
+                     '\", so this user may not give pods credentials either: remove spec.pods, or ask for the right to create \
+                     pods, which the role edit has'",
+                "message": "the requesting user may not create pods, and spec.pods changes pods",
+                "reason": "Forbidden",
+            }),
+            may_restart("Rollout", "group('apps').resource('deployments')", "patch", "change Deployments"),
+            may_restart(
+                "Evict",
+                "group('').resource('pods').subresource('eviction')",
+                "create",
+                "evict pods",
+            ),
+        ],
+    )
+}
+
+/// The operator restarts the pods with its own rights.
+fn may_restart(how: &str, resource: &str, verb: &str, deed: &str) -> Value {
+    let given = cel::given("object", &["spec", "pods", "restart"], 2);
+    json!({
+        "expression": format!(
+            "!({given}) || object.spec.pods.restart != '{how}'\n\
+             || authorizer.{resource}.namespace(request.namespace).check('{verb}').allowed()"
+        ),
+        "messageExpression": format!(
+            "'user \"' + request.userInfo.username + '\" may not {deed} in namespace \"' + request.namespace + \
+             '\", so spec.pods.restart cannot be {how}: remove it, or ask for this right, which the role edit has'"
+        ),
+        "message": format!("the requesting user may not {deed}, and spec.pods.restart is {how}"),
+        "reason": "Forbidden",
+    })
 }
 
 fn parameter_secrets() -> String {

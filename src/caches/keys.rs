@@ -1,6 +1,7 @@
 //! The keys by which the objects of each kind are looked up. Pure.
 
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt as _, core::PartialObjectMeta};
 
 use super::named::{is_binding_unsettled, is_instance_unsettled, named_plan, plan_ids, resolved};
 use crate::crd::{
@@ -49,6 +50,10 @@ pub(super) enum Key {
     LaterAttempt,
     /// The instance that a binding is for.
     Instance(String, String),
+    /// A label of a pod: namespace, key and value.
+    Label(String, String, String),
+    /// The namespace of a binding that names pods.
+    NamesPods(String),
     /// The same as another key, but only for objects that may wait for another object.
     Unsettled(Box<Key>),
 }
@@ -75,6 +80,13 @@ fn place(scope: ScopeKind, namespace: &str) -> Place {
 /// For kinds that are looked up by name only.
 pub(super) fn none<K>(_: &K) -> Vec<Key> {
     Vec::new()
+}
+
+pub(super) fn of_pod(pod: &PartialObjectMeta<Pod>) -> Vec<Key> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let labels = pod.labels().iter();
+    let labels = labels.map(|(key, value)| Key::Label(namespace.clone(), key.clone(), value.clone()));
+    labels.chain([Key::Namespace(namespace.clone())]).collect()
 }
 
 pub(super) fn of_class<C: CatalogObject>(class: &C) -> Vec<Key> {
@@ -174,6 +186,9 @@ pub(super) fn of_binding(binding: &ServiceBinding) -> Vec<Key> {
         binding.metadata.uid.as_deref(),
         status.map_or(0, |status| status.progress.attempt),
     ));
+    if binding.spec.pods.as_ref().is_some_and(|pods| pods.selector.is_some()) {
+        keys.push(Key::NamesPods(namespace.clone()));
+    }
     let other = status.and_then(|status| status.rotation.as_ref()).and_then(RotationStatus::other);
     let other = other.map(|other| Key::Id(normal_form(other.binding_id.as_str()).into_owned()));
     keys.extend(other.filter(|other| !keys.contains(other)));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{ResourceExt as _, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 
 use super::{Caches, ScopeCaches, cached::Cached, keys::Key, kind::Kind};
@@ -11,6 +11,7 @@ use crate::{
     crd::{
         Scope, ScopeKind, ServiceBinding, ServiceInstance,
         common::BrokerKey,
+        pods::PodSelector,
         scope::{BrokerObject as _, Object},
     },
     osb::{endpoint::bare_url, ids::normal_form},
@@ -168,6 +169,26 @@ impl Caches {
     #[must_use]
     pub fn bindings_of(&self, namespace: &str, instance: &str) -> Vec<Cached<ServiceBinding>> {
         self.bindings.group(&Key::Instance(namespace.to_owned(), instance.to_owned()))
+    }
+
+    /// The bindings of a namespace that name pods.
+    #[must_use]
+    pub fn bindings_with_pods(&self, namespace: &str) -> Vec<Cached<ServiceBinding>> {
+        self.bindings.group(&Key::NamesPods(namespace.to_owned()))
+    }
+
+    /// The pods of a namespace with a selector, if the operator watches pods. It looks only at those with the first label
+    /// of the selector, if that has labels.
+    #[must_use]
+    pub fn pods(&self, namespace: &str, selector: &PodSelector) -> Option<Vec<Arc<PartialObjectMeta<Pod>>>> {
+        let namespace = namespace.to_owned();
+        let key = match selector.match_labels.iter().next() {
+            Some((key, value)) => Key::Label(namespace, key.clone(), value.clone()),
+            None => Key::Namespace(namespace),
+        };
+        let mut pods = self.pods.as_ref()?.indexed(&key);
+        pods.retain(|pod| selector.matches(pod.labels()));
+        Some(pods)
     }
 
     /// The bindings of a namespace that may wait for another object.

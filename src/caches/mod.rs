@@ -22,7 +22,7 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::core::PartialObjectMeta;
 
 use self::{cached::Standing, kind::Kind};
@@ -42,6 +42,8 @@ pub struct Caches {
     pub secrets: Option<Arc<Kind<PartialObjectMeta<Secret>>>>,
     /// The Secrets of namespaced brokers that carry our finalizer, without their data. None in the same case.
     pub broker_secrets: Option<Arc<Kind<PartialObjectMeta<Secret>>>>,
+    /// The pods that have not ended, with what [`reduce`](crate::reconcilers::binding::pods::reduce) leaves of their metadata. None when the operator does not watch pods.
+    pub pods: Option<Arc<Kind<PartialObjectMeta<Pod>>>>,
     /// Namespaces, metadata only: brokers get their uid.
     pub namespaces: Arc<Kind<PartialObjectMeta<Namespace>>>,
 }
@@ -85,8 +87,15 @@ impl Caches {
             bindings: Arc::new(Kind::packed(keys::of_binding, named::standing_of_binding)),
             secrets: watch_secrets.then(|| Arc::new(Kind::packed(keys::none, |_| Standing::default()))),
             broker_secrets: watch_secrets.then(|| Arc::new(Kind::new(keys::none))),
+            pods: None,
             namespaces: Arc::new(Kind::new(keys::none)),
         }
+    }
+
+    /// The same with pods, or without.
+    #[must_use]
+    pub fn with_pods(self, watch_pods: bool) -> Self {
+        Self { pods: watch_pods.then(|| Arc::new(Kind::new(keys::of_pod))), ..self }
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     condition::Conditioned,
     defects::Defects,
     definition::{self, Column, text, wide},
+    pods::{Pods, PodsStatus, RestartStatus},
     progress::{DeletionStatus, Progress},
     rotation::{Rotation, RotationStatus},
     rule,
@@ -85,6 +86,10 @@ pub struct ServiceBindingSpec {
     /// refuses the deletion. It can be changed at any time, but not removed.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "DeletionPolicy::is_delete")]
     pub deletion_policy: DeletionPolicy,
+    /// Pods of the namespace that get the credentials when they are created. It can be changed at any time, but not
+    /// removed: with `{}`, no more pods get them. To set it, a user needs the right to create pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Pods>,
     /// When the credentials are renewed, and how. It can be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
@@ -262,6 +267,12 @@ pub struct ServiceBindingStatus {
     /// The broker, class and plan of the instance at the last request to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<ResolvedOffering>,
+    /// The pods that `spec.pods` names, if the operator watches pods (`--watch-pods`) and the binding is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsStatus>,
+    /// The restart of these pods, if `spec.pods.restart` asks for it and the operator restarts pods (`--restart-pods`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartStatus>,
     /// The state of the rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationStatus>,

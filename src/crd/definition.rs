@@ -16,7 +16,7 @@ const UNAPPROVED: &str = "unapproved, successor of the retired kubernetes-sigs/s
 ///
 /// * All kinds have the same label, annotation and categories.
 /// * Every optional field can be `null`, as in v0.3, whose definitions have no schema. Enumerations have the
-///   empty string instead.
+///   empty string instead. [`NEVER_NULL`] has the exceptions.
 /// * Descriptions have no line breaks within a paragraph.
 /// * The spec has no defaults: the operator writes nothing into it for the user.
 /// * `status` is one atomic value, because it has one writer. The API server then tracks one owner and not
@@ -40,7 +40,7 @@ pub(super) fn of<K: CustomResourceExt>(columns: &[Column]) -> CustomResourceDefi
             continue;
         };
         for (name, property) in properties.iter_mut() {
-            complete(property);
+            complete(property, true);
             if name == "status" {
                 property.x_kubernetes_map_type = Some("atomic".to_owned());
                 property.nullable = Some(true);
@@ -75,18 +75,23 @@ fn set_status_defaults(status: &mut JSONSchemaProps) {
     }
 }
 
-fn complete(schema: &mut JSONSchemaProps) {
+/// Fields with a structure that v0.3 does not have. CEL rules and policies read them, and each `null` in them would be one
+/// more case.
+const NEVER_NULL: [&str; 1] = ["pods"];
+
+fn complete(schema: &mut JSONSchemaProps, can_be_null: bool) {
     schema.default = None;
     schema.description = schema.description.take().map(|text| in_one_line(&text));
     let required = schema.required.clone().unwrap_or_default();
     for (name, property) in schema.properties.iter_mut().flatten() {
-        if property.enum_.is_none() && !required.contains(name) {
-            property.nullable = Some(true);
-        }
-        complete(property);
+        let can_be_null = can_be_null && !NEVER_NULL.contains(&&**name);
+        let is_optional = property.enum_.is_none() && !required.contains(name);
+        property.nullable =
+            (can_be_null && is_optional).then_some(true).or(property.nullable.filter(|_| can_be_null));
+        complete(property, can_be_null);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
-        complete(items);
+        complete(items, can_be_null);
     }
 }
 

@@ -17,6 +17,7 @@ mod definition;
 pub mod instance;
 pub mod intent;
 pub mod plan;
+pub mod pods;
 pub mod progress;
 pub mod readable;
 pub mod rotation;
@@ -62,6 +63,13 @@ pub const ADOPT_ANNOTATION: &str = "servicecatalog.k8s.io/adopt";
 /// The name of a broker object in the same namespace, or of a cluster-wide one, that this broker object takes
 /// the place of: when that one is deleted, its instances and bindings go on with this one.
 pub const REPLACES_ANNOTATION: &str = "servicecatalog.k8s.io/replaces";
+
+/// An annotation of a pod: the bindings whose credentials it has got, separated by commas. An admission policy writes it.
+pub const BINDINGS_ANNOTATION: &str = "servicecatalog.k8s.io/bindings";
+
+/// An annotation of a pod: what it has not got of the bindings that name it, and why, with a line for each binding. An
+/// admission policy writes it.
+pub const OMITTED_ANNOTATION: &str = "servicecatalog.k8s.io/omitted";
 
 /// The definitions of all eight kinds, as `crds/` has them.
 #[must_use]

@@ -63,7 +63,8 @@ fn text(longest: u32, rules: &[(&str, &str)]) -> Schema {
     ruled(longest, &rules)
 }
 
-fn ruled(longest: u32, rules: &[(String, &str)]) -> Schema {
+/// A string with CEL rules of its own.
+pub(super) fn ruled(longest: u32, rules: &[(String, &str)]) -> Schema {
     let rules: Vec<Value> =
         rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({ "type": "string", "maxLength": longest, "x-kubernetes-validations": rules })

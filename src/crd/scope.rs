@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{
     Resource, ResourceExt as _,
@@ -53,6 +53,7 @@ pub trait Object:
 }
 
 impl Object for PartialObjectMeta<Namespace> {}
+impl Object for PartialObjectMeta<Pod> {}
 impl Object for PartialObjectMeta<Secret> {}
 
 /// Implements [`Object`] for the kinds whose scopes share a part of the spec.

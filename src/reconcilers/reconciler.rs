@@ -170,6 +170,8 @@ pub enum Step<S, C> {
     },
     /// Change other objects.
     Write(Vec<Write>),
+    /// Change other objects, and then write this status, which says so.
+    WriteAndRecord(Vec<Write>, S),
     /// Do nothing now.
     Wait(Wait),
 }

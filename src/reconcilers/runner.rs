@@ -337,6 +337,11 @@ impl<'a, R: Reconciler> Reconcile<'a, R> {
                 self.write_or_fail(writes).await?;
                 return ended(Action::requeue(SAFETY_INTERVAL));
             }
+            Step::WriteAndRecord(writes, status) => {
+                self.write_or_fail(writes).await?;
+                self.record(&status).await?;
+                return Ok(ControlFlow::Continue(()));
+            }
             Step::Attempt { call, .. } | Step::Call { call, .. } => {
                 R::concurrency_key(&self.observed.object, &call)
             }

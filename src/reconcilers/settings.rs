@@ -37,6 +37,8 @@ pub struct ReconcileSettings {
     pub begun: Timestamp,
     /// Whether the operator deletes the bindings of an instance that is being deleted.
     pub cascading_deletion: bool,
+    /// Whether the operator restarts pods when their credentials change.
+    pub restart_pods: bool,
 }
 
 impl Default for ReconcileSettings {
@@ -55,6 +57,7 @@ impl Default for ReconcileSettings {
             begun: Timestamp::UNIX_EPOCH,
             service_plan_defaults: false,
             cascading_deletion: false,
+            restart_pods: false,
         }
     }
 }

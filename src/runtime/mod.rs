@@ -53,7 +53,7 @@ use crate::{
     metrics::Metrics,
     osb::Limits,
     reconcilers::{
-        binding::BindingReconciler,
+        binding::{self, BindingReconciler},
         context::Context,
         credentials,
         events::lane::EventLane,
@@ -92,7 +92,7 @@ pub async fn run(
     let timing = config.election.timing()?;
     let stop = stop.boxed().shared();
     let (state, shown_state) = signal::channel(Readiness::Starting);
-    let caches = signal::Sender::new(Arc::new(Caches::new(!config.no_secret_watch)));
+    let caches = signal::Sender::new(Arc::new(caches(config)));
     let metrics = Arc::new(Metrics::new()?);
     let shown = {
         let (caches, metrics) = (caches.subscribe(), Arc::clone(&metrics));
@@ -266,7 +266,7 @@ impl Process<'_> {
         policies: InstalledPolicies,
     ) -> (Arc<Context>, UnboundedReceiver<BrokerKey>) {
         let Self { client, config, .. } = self;
-        let caches = Arc::new(Caches::new(!config.no_secret_watch));
+        let caches = Arc::new(caches(config));
         self.caches.send_replace(Arc::clone(&caches));
         let metrics = Arc::clone(&self.metrics);
         let memory = Arc::new(MemoryBudget::of(config.memory_budget()));
@@ -300,6 +300,11 @@ impl Process<'_> {
     }
 }
 
+/// Empty caches for what the operator watches.
+fn caches(config: &Config) -> Caches {
+    Caches::new(!config.no_secret_watch).with_pods(config.watch_pods)
+}
+
 /// Starts the watches of all kinds, which fill their caches.
 fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
     let (client, caches) = (&context.client, &context.caches);
@@ -318,6 +323,11 @@ fn assemble(context: &Arc<Context>, stop: &Stop) -> Kinds {
         let held = watcher::Config::default().labels(HELD);
         let events = watch::events(Api::all(client.clone()), held).modify(drop_managed_fields);
         kinds.add_watched(secrets, events, credentials::reconcile, triggers::broker_secret);
+    }
+    if let Some(pods) = &caches.pods {
+        let running = watcher::Config::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let events = watch::events(Api::all(client.clone()), running).modify(binding::pods::reduce);
+        kinds.watch(pods, events, triggers::pod);
     }
     let events = watch::events(Api::all(client.clone()), watcher::Config::default());
     let events = events.modify(drop_managed_fields);

@@ -15,7 +15,7 @@ mod tests;
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{Namespace, Secret},
+    api::core::v1::{Namespace, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource, ResourceExt as _, core::PartialObjectMeta};
@@ -288,6 +288,25 @@ pub fn secret(change: &Change<PartialObjectMeta<Secret>>, _: &Caches) -> Vec<Obj
         owners.map(key).collect::<Vec<_>>()
     });
     owners.collect()
+}
+
+/// After a change of a pod: the bindings that name it or named it, if what they count has changed.
+#[must_use]
+pub fn pod(change: &Change<PartialObjectMeta<Pod>>, caches: &Caches) -> Vec<ObjectKey> {
+    let counted = |pod: Arc<PartialObjectMeta<Pod>>| {
+        (pod.labels().clone(), pod.annotations().clone(), pod.metadata.deletion_timestamp.is_some())
+    };
+    let is_same_pod = change.added().is_none() && change.gone().is_none();
+    if is_same_pod && change.before().map(counted) == change.after().map(counted) {
+        return Vec::new();
+    }
+    let Some(namespace) = change.name().and_then(|name| name.namespace()) else { return Vec::new() };
+    let names_it = |binding: &&Cached<ServiceBinding>| {
+        let binding = binding.read();
+        let selector = binding.spec.pods.as_ref().and_then(|pods| pods.selector.as_ref());
+        selector.is_some_and(|selector| change.versions().any(|pod| selector.matches(pod.labels())))
+    };
+    names(Binding, caches.bindings_with_pods(namespace).iter().filter(names_it))
 }
 
 /// After a change of a Secret that is held back for brokers: its controller checks whether they still need it.

@@ -27,6 +27,7 @@ mod newer_fields;
 mod operator_fields;
 mod owner_references;
 mod plan_use;
+mod pods;
 mod restrictions;
 mod secrets;
 
@@ -34,7 +35,8 @@ mod secrets;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Roles for the users of these tests. `bob` may use the catalog and create Secrets but read none, `carol` may read those called
-/// `s0` to `s16`, `alice` is the namespace's administrator, `erin` may use the catalog and no Secret, `dave` keeps cluster-wide brokers.
+/// `s0` to `s16`, `alice` is the namespace's administrator, `erin` may use the catalog and no Secret,
+/// `frank` may create pods beside what `bob` may, `dave` keeps cluster-wide brokers.
 const ROLES: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -48,6 +50,12 @@ kind: ClusterRole
 metadata: {name: make-secrets}
 rules:
 - {apiGroups: [''], resources: [secrets], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: make-pods}
+rules:
+- {apiGroups: [''], resources: [pods], verbs: [create]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -130,6 +138,10 @@ async fn namespace(name: &str) {
         ("carol", "make-secrets"),
         ("erin", "service-catalog-edit"),
         ("erin", "service-catalog-view"),
+        ("frank", "service-catalog-edit"),
+        ("frank", "service-catalog-view"),
+        ("frank", "make-secrets"),
+        ("frank", "make-pods"),
     ]
     .map(|(user, role)| {
         format!(

@@ -68,6 +68,8 @@ impl Bench {
                 maximum_polling_duration: None,
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
+                pods: None,
+                restart: None,
                 subject: Subject::Current,
                 predecessor: None,
             },

@@ -197,7 +197,7 @@ async fn what_cannot_be_of_a_broker_of_a_namespace_is_refused_at_once() {
         "service-instance.yaml",
         "service-binding.yaml",
     ];
-    tables(namespaced("invalid").await, files, 142).await;
+    tables(namespaced("invalid").await, files, 163).await;
 }
 
 // v0.3 B1, B2, C6, C7, C8, D4, E5, F1, F2, F3, F4, F5, F6, P7, Q3

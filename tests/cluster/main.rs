@@ -26,6 +26,7 @@ mod kubectl;
 mod lost_operations;
 mod manifests;
 mod metrics;
+mod pods;
 mod references;
 mod refused_entries;
 mod restore;

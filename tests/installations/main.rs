@@ -9,9 +9,11 @@
 mod early;
 mod policies;
 mod prevented;
+mod restarted_pods;
 mod restored;
 mod settings;
 mod unreadable;
+mod watched_pods;
 mod way_back;
 mod without_policies;
 

@@ -147,6 +147,8 @@ impl Subject for BindingReconciler {
             maximum_polling_duration: None,
             subject: subject(&Decoded::of(&object), &secret, now),
             secret,
+            pods: None,
+            restart: None,
             predecessor: None,
         };
         Observed {

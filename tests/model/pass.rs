@@ -112,6 +112,7 @@ impl<M: Subject> Walker<'_, M> {
             | Step::Record(_)
             | Step::Attempt { .. }
             | Step::Write(_)
+            | Step::WriteAndRecord(..)
             | Step::Wait(_) => Ok(vec![]),
         }
     }
@@ -124,7 +125,7 @@ impl<M: Subject> Walker<'_, M> {
     ) -> Found<M::Status> {
         match step {
             // The parameters are always read here.
-            Step::Read | Step::Write(_) => Ok(vec![]),
+            Step::Read | Step::Write(_) | Step::WriteAndRecord(..) => Ok(vec![]),
             Step::Claim(patch) => {
                 let claimed = self.patched(state.then("the operator fills in ids"), &patch)?;
                 self.judge(rules::claims_once(&state.around.carried, &claimed.around.carried), state)?;

@@ -123,6 +123,7 @@ pub fn undoing<M: Subject>(
             | Step::RemoveFinalizer
             | Step::Attempt { .. }
             | Step::Write(_)
+            | Step::WriteAndRecord(..)
             | Step::Wait(Wait::ForChange) => return None,
         }
     }

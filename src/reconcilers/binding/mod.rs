@@ -4,7 +4,7 @@
 //! [`plan`] chooses the next step; [`desired`] says what the spec asks for and what prevents it; [`requests`]
 //! builds requests; [`answers`] interprets answers; [`status`] builds the status that is written. [`secret`],
 //! [`credentials`], [`shape`], [`well_known`] and [`lifetime`] are about the Secret. [`rotation`] renews the credentials.
-//! What instances and bindings have in common is in
+//! [`pods`] and [`restarts`] are about the pods that get them. What instances and bindings have in common is in
 //! [`super::operation`].
 
 mod answers;
@@ -15,7 +15,9 @@ mod lifetime;
 mod observe;
 pub mod phase;
 mod plan;
+pub mod pods;
 mod requests;
+pub mod restarts;
 mod rotation;
 mod secret;
 mod shape;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::{
     Binding,
     credentials::{self, SourceSecrets},
+    pods::{self, PodCount},
+    restarts::{self, RestartState},
     rotation::{self, Subject},
     secret::{self, SecretState, is_secret_lost},
 };
@@ -58,6 +60,10 @@ pub struct BindingDependencies {
     pub source_secrets: SourceSecrets,
     /// The state of the Secret.
     pub secret: SecretState,
+    /// The pods that the binding names, if the operator watches pods.
+    pub pods: Option<PodCount>,
+    /// What a restart of its pods depends on, if its pods are restarted.
+    pub restart: Option<RestartState>,
     /// The binding at the broker that all of this is for.
     pub subject: Subject,
     /// The binding that the next one replaces, if its credentials are valid.
@@ -220,6 +226,8 @@ async fn observe(
             .and_then(|offering| offering.maximum_polling_duration),
         source_secrets: SourceSecrets::default(),
         secret,
+        pods: pods::count(object, caches),
+        restart: restarts::observe(decoded, context).await?,
         instance,
         subject: Subject::default(),
         predecessor: None,

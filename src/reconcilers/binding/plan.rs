@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
-    lifetime, requests, rotation,
+    lifetime, requests, restarts, rotation,
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
     status::{self, edited, injected, misshapen},
 };
@@ -56,7 +56,10 @@ impl PlanHooks for Binding {
             SecretState::Owned { binding_id, uid, .. } if binding_id.is_empty() => {
                 Step::Write(vec![secret::label(view, uid.clone())])
             }
-            SecretState::Owned { written, .. } => plan_expiry(view, written.lifetime),
+            SecretState::Owned { written, .. } => match plan_expiry(view, written.lifetime) {
+                Step::Wait(wait) => restarts::plan(view, wait),
+                step => step,
+            },
             SecretState::Adoptable { uid, .. } => Step::Write(vec![secret::adopt(view, uid.clone())]),
             SecretState::Unchecked | SecretState::Missing => {
                 let recheck_at =
@@ -169,8 +172,8 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
     let until = until_next_change(view);
     match rotation::shown(&view.status, None, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
-        // The Secret is as the spec asks for, and nothing else in it can have changed but `deletionPolicy`, which asks for
-        // nothing. An object that was restored with its status can have a lower generation than its status. v0.3 writes no
+        // The Secret is as the spec asks for. What else can have changed, `deletionPolicy` and `pods`, asks for nothing. An
+        // object that was restored with its status can have a lower generation than its status. v0.3 writes no
         // `observedGeneration`.
         None if view.is_true(Ready) && view.status.reconciled_generation == view.generation() => {
             record_or(view, status::naming_secret(view), Step::Wait(until))

@@ -434,6 +434,8 @@ fn switched(view: &BindingView<'_>, successor: ServiceBindingStatus) -> ServiceB
         progress: Progress { attempt: successor.progress.attempt, ..before.progress },
         reconciled_generation: view.generation(),
         observed_generation: view.generation(),
+        pods: before.pods,
+        restart: before.restart,
         rotation: Some(RotationStatus {
             observed_requests,
             successor: None,

@@ -179,7 +179,7 @@ fn was_just_written(decoded: &Decoded<'_, Binding>, context: &Context) -> bool {
     answered.is_some_and(|at| crate::clock::now() < later(at, SECRET_WATCH_DELAY))
 }
 
-fn cached_secret(
+pub(super) fn cached_secret(
     decoded: &Decoded<'_, Binding>,
     context: &Context,
 ) -> Option<Arc<PartialObjectMeta<Secret>>> {

@@ -72,6 +72,7 @@ impl<R: ApartHooks> Apart<R> {
         let patch = |patch: ObjectPatch<R::Status>| intent::patch(whole, absorbed(patch.status));
         match reading::first(&view, plan::plan(&view)) {
             Step::Record(status) => Step::Record(absorbed(status)),
+            Step::WriteAndRecord(writes, status) => Step::WriteAndRecord(writes, absorbed(status)),
             Step::Claim(claim) => Step::Claim(patch(claim)),
             Step::Attempt { intent, call } => Step::Attempt { intent: patch(intent), call },
             Step::RemoveFinalizer => Step::Record(R::released(whole, &view)),
@@ -136,7 +137,8 @@ pub fn change_of<R: ApartHooks>(
 
 impl Wait {
     /// The wait that ends first.
-    fn earlier(self, other: Self) -> Self {
+    #[must_use]
+    pub fn earlier(self, other: Self) -> Self {
         let times = [self, other].into_iter().filter_map(|wait| match wait {
             Self::Until(at) => Some(at),
             Self::ForChange => None,

@@ -31,12 +31,23 @@ pub const ANNOTATION_DIGEST: &str = "servicecatalog.k8s.io/credentials-digest";
 /// The data of a Secret.
 pub type Data = BTreeMap<String, ByteString>;
 
+/// The salt of the digest on a Secret. The next digest has the same, so that it differs only if the data does.
+#[must_use]
+pub fn salt(metadata: &ObjectMeta) -> Option<String> {
+    parts(metadata).map(|(_, salt, _)| salt.to_owned())
+}
+
+/// A salt for a Secret that has none.
+#[must_use]
+pub fn new_salt() -> String {
+    hex(uuid::Uuid::new_v4().as_bytes())
+}
+
 /// The value of the annotation for this data.
 #[must_use]
-pub fn annotation(data: &Data, salt: [u8; 16]) -> String {
-    let salt = hex(&salt);
+pub fn annotation(data: &Data, salt: &str) -> String {
     let values = data.iter().map(|(key, value)| (&**key, &*value.0));
-    format!("{} {salt} {}", data.len(), digest(values, &salt))
+    format!("{} {salt} {}", data.len(), digest(values, salt))
 }
 
 fn digest<'a>(data: impl Iterator<Item = (&'a str, &'a [u8])>, salt: &str) -> String {
@@ -119,7 +130,7 @@ mod tests {
     #[test]
     fn a_digest_tells_any_change_and_nothing_else() {
         let written = data(&[("a", "bc"), ("user", "u")]);
-        let digest = annotation(&written, [7; 16]);
+        let digest = annotation(&written, "salt");
         assert_eq!(judged(&digest, &written), Some(true));
         for changed in [
             data(&[("a", "bd"), ("user", "u")]),
@@ -130,7 +141,9 @@ mod tests {
         ] {
             assert_eq!(judged(&digest, &changed), Some(false), "{:?}", changed.keys());
         }
-        assert_ne!(digest, annotation(&written, [8; 16]), "equal credentials do not look equal");
+        assert_ne!(digest, annotation(&written, "another"), "equal credentials do not look equal");
+        assert_eq!(salt(&metadata(&digest)).as_deref(), Some("salt"));
+        assert_ne!(new_salt(), new_salt());
         for strange in ["", "x", "2 salt", "two salt digest"] {
             assert_eq!(judged(strange, &written), None, "{strange:?}");
         }

@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod permits;
 mod rejection;
+pub mod restart;
 pub mod secret;
 
 use http::Method;
@@ -20,6 +21,7 @@ use tokio::sync::SemaphorePermit;
 pub use self::rejection::RejectedWrite;
 use self::{
     rejection::or_rejected,
+    restart::{Eviction, Rollout, evict, roll_out},
     secret::{OwnedSecret, apply_secret, delete_secret, label_secret, release_secret},
 };
 use super::{context::Context, error::ReconcileError};
@@ -62,6 +64,10 @@ pub enum Write {
         /// Uid of the Secret, if it is known to belong to that binding.
         uid: Option<String>,
     },
+    /// Restart the pods of workloads, because credentials have changed.
+    Rollout(Box<Rollout>),
+    /// Evict a pod, because credentials have changed.
+    Evict(Eviction),
 }
 
 /// The object that a [`Write`] changes.
@@ -203,6 +209,14 @@ impl Write {
             }
             Self::DeleteSecret { namespace, name, owner_uid, uid } => {
                 delete_secret(context, (namespace, name), owner_uid, uid.clone()).await?;
+                Ok(None)
+            }
+            Self::Rollout(rollout) => {
+                roll_out(context, rollout).await?;
+                Ok(None)
+            }
+            Self::Evict(eviction) => {
+                evict(context, eviction).await?;
                 Ok(None)
             }
         }

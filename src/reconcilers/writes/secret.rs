@@ -96,8 +96,7 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
         data: Some(secret.data.clone()),
         ..Secret::default()
     };
-    let digest = digest::annotation(&secret.data, uuid::Uuid::new_v4().into_bytes());
-    object.metadata.annotations.get_or_insert_default().insert(digest::ANNOTATION_DIGEST.to_owned(), digest);
+    set_digest(&mut object.metadata, &secret.data, &digest::new_salt());
     let create = async || {
         let request = target.request().create(&post_params(), serialized(&object)?);
         target.submit(context, "create", request).await
@@ -125,6 +124,9 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
         uid: present.metadata.uid.clone(),
         resource_version: present.metadata.resource_version.clone(),
     };
+    if let Some(salt) = digest::salt(&present.metadata) {
+        set_digest(&mut object.metadata, &secret.data, &salt);
+    }
     keep_foreign(&mut object.metadata, present.metadata);
     let request = target.request().replace(name, &post_params(), serialized(&object)?);
     match target.submit(context, "replace", request).await {
@@ -142,6 +144,11 @@ async fn try_apply_secret(context: &Context, secret: &OwnedSecret) -> Result<Opt
 fn is_of_other_type(error: &Error) -> bool {
     let causes = error.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
     error.is_rejection() && causes.is_some_and(|causes| causes.iter().any(|cause| cause.field == "type"))
+}
+
+fn set_digest(metadata: &mut ObjectMeta, data: &digest::Data, salt: &str) {
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(digest::ANNOTATION_DIGEST.to_owned(), digest::annotation(data, salt));
 }
 
 /// Keeps what others have added to the metadata of the present Secret.

@@ -37,6 +37,7 @@ pub const SECRET: Kind =
     Kind { group: "", version: "v1", name: "Secret", plural: "secrets", namespaced: true };
 pub const CONFIG_MAP: Kind =
     Kind { group: "", version: "v1", name: "ConfigMap", plural: "configmaps", namespaced: true };
+pub const POD: Kind = Kind { group: "", version: "v1", name: "Pod", plural: "pods", namespaced: true };
 pub const NAMESPACE: Kind =
     Kind { group: "", version: "v1", name: "Namespace", plural: "namespaces", namespaced: false };
 pub const EVENT: Kind =

@@ -123,7 +123,7 @@ async fn a_binding_that_is_replaced_as_a_whole_stays_as_it_was() {
     case.provide("db", json!({})).await;
     case.hand.secret("p", json!({ "json": "{\"lifetime\": 1}" })).await.unwrap();
     let spec = json!({
-        "deletionPolicy": "Prevent", "externalID": "b-1", "parameters": { "role": "reader", "deep": [{ "a": null }] },
+        "deletionPolicy": "Prevent", "pods": { "selector": { "matchLabels": { "app": "web" } } }, "externalID": "b-1", "parameters": { "role": "reader", "deep": [{ "a": null }] },
         "parametersFrom": [{ "secretKeyRef": { "name": "p", "key": "json" } }],
         "secretTransforms": [
             { "addKey": { "key": "k", "stringValue": "v" } }, { "renameKey": { "from": "k", "to": "l" } },

@@ -3,7 +3,9 @@
 mod absorb;
 mod messages;
 mod plan;
+mod pods;
 mod reading;
+mod restarts;
 mod rotation;
 mod takeover;
 
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState, Written,
-    credentials::SourceSecrets, subject,
+    credentials::SourceSecrets, pods::PodCount, restarts::RestartState, subject,
 };
 use crate::{
     crd::{
@@ -60,6 +62,8 @@ pub(in crate::reconcilers) struct Fixture {
     pub replacement: Replacement,
     pub maximum_polling_duration: Option<i64>,
     pub secret: SecretState,
+    pub pods: Option<PodCount>,
+    pub restart: Option<RestartState>,
     pub memory: OperationMemory,
     pub now: Timestamp,
 }
@@ -91,6 +95,8 @@ impl Fixture {
             replacement: None,
             maximum_polling_duration: None,
             secret: SecretState::Missing,
+            pods: None,
+            restart: None,
             memory: OperationMemory::default(),
             now: Timestamp::from_second(2_000_000).unwrap(),
         }
@@ -239,6 +245,8 @@ impl Fixture {
                 maximum_polling_duration: self.maximum_polling_duration,
                 source_secrets: SourceSecrets::default(),
                 secret: self.secret.clone(),
+                pods: self.pods.clone(),
+                restart: self.restart.clone(),
                 subject: subject(&Decoded::of(&self.object), &self.secret, self.now),
                 predecessor: None,
             },
@@ -392,6 +400,7 @@ pub(in crate::reconcilers) fn shown(step: &StepOf<BindingReconciler>, fixture: &
         }
         Step::Read => "read Secrets".into(),
         Step::Write(_) => "write".into(),
+        Step::WriteAndRecord(_, status) => format!("write, say {}", conditions(status)),
         Step::Wait(Wait::ForChange) => "wait for a change".into(),
         Step::Wait(Wait::Until(at)) => format!("wait {} s", at.duration_since(fixture.now).as_secs()),
     }

@@ -153,7 +153,9 @@ impl TestCluster {
             Write::ApplySecret(_)
             | Write::LabelSecret(_)
             | Write::ReleaseSecret(_)
-            | Write::DeleteSecret { .. } => {
+            | Write::DeleteSecret { .. }
+            | Write::Rollout(_)
+            | Write::Evict(_) => {
                 panic!("no such write is due")
             }
         }

@@ -505,6 +505,7 @@ pub(in crate::reconcilers) fn shown(step: &StepOf<InstanceReconciler>, fixture: 
         Step::Call { call, .. } => name(call).into(),
         Step::Read => "read Secrets".into(),
         Step::Write(_) => "write".into(),
+        Step::WriteAndRecord(_, status) => format!("write, say {}", conditions(status)),
         Step::Wait(Wait::ForChange) => "wait for a change".into(),
         Step::Wait(Wait::Until(at)) => format!("wait {} s", at.duration_since(fixture.now).as_secs()),
     }

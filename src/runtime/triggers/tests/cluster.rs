@@ -300,7 +300,7 @@ fn bindings() -> Vec<ServiceBinding> {
 }
 
 pub fn cluster() -> Caches {
-    let caches = Caches::new(true);
+    let caches = Caches::new(true).with_pods(true);
     fill(&caches.cluster.brokers, [broker("broker"), broker("other-broker")]);
     fill(
         &caches.cluster.classes,

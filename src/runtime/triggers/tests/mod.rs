@@ -22,6 +22,7 @@ use crate::{
     },
     json::RawObject,
 };
+use serde_json::json;
 
 /// A cluster, and the objects that are reconciled after the last event in it.
 struct Case(Caches, Vec<ObjectKey>);
@@ -75,6 +76,10 @@ impl Case {
 
     fn secret(self, event: &Event<PartialObjectMeta<Secret>>) -> Self {
         self.after(|caches| caches.secrets.as_ref().unwrap(), super::secret, event)
+    }
+
+    fn pod(self, event: &Event<PartialObjectMeta<Pod>>) -> Self {
+        self.after(|caches| caches.pods.as_ref().unwrap(), super::pod, event)
     }
 
     /// The object of this name, as it is in the cluster.
@@ -387,6 +392,34 @@ fn secrets() {
     let mut foreign = secret("bound");
     foreign.owner_references_mut()[0].kind = "Deployment".into();
     assert_looks("it is of something else", &Case::new().secret(&Delete(foreign)), "");
+}
+
+#[test]
+fn pods() {
+    let case = || {
+        let naming = |name: &str, app: &str| {
+            let mut naming = bound(name, "settled");
+            let pods = json!({ "selector": { "matchLabels": { "app": app } } });
+            naming.spec.pods = serde_json::from_value(pods).unwrap();
+            naming
+        };
+        Case::new().binding(&Apply(naming("bound", "web"))).binding(&Apply(naming("of-batch", "batch")))
+    };
+    let pod = |app: &str| -> PartialObjectMeta<Pod> {
+        let metadata = json!({ "name": "pod", "namespace": "shop", "uid": "u", "labels": { "app": app } });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    };
+    assert_looks("one comes that is named", &case().pod(&Apply(pod("web"))), "Binding: bound");
+    assert_looks("one comes that nobody names", &case().pod(&Apply(pod("mail"))), "");
+    let here = || case().pod(&Apply(pod("web")));
+    assert_looks("it is gone", &here().pod(&Delete(pod("web"))), "Binding: bound");
+    assert_looks("it is named by another", &here().pod(&Apply(pod("batch"))), "Binding: bound of-batch");
+    assert_looks("it is leaving", &here().pod(&Apply(deleting(pod("web")))), "Binding: bound");
+    let mut newer = pod("web");
+    newer.metadata.resource_version = Some("7".into());
+    assert_looks("its status changes", &here().pod(&Apply(newer)), "");
+    let elsewhere = within(pod("web"), "search");
+    assert_looks("it is of another namespace", &case().pod(&Apply(elsewhere)), "");
 }
 
 #[test]
