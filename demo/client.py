@@ -1,8 +1,10 @@
 """What an application does with the credentials of a binding, for the demo: `client.py COMMAND < credentials.json`.
 
-With `--environment` it takes them from the environment, where a Pod has the keys of a Secret.
+With `--folder DIR` it takes them from there: a file for each key, as a Pod has them.
 
     notes             create a table, write a row and read it
+    work              query again and again, each time with the credentials that the folder has then, until the server
+                      refuses them; print a line of JSON for each user name, and one at the end
     connections N     open N connections at once; with --then-refused, one more must be refused
     refused           logging in must be refused
     databases         (with an administrator's credentials) list the service instances' databases
@@ -14,14 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
+# Between two queries of `work`.
+PAUSE_S = 0.1
 # PostgreSQL needs a moment to notice that earlier connections are closed.
 SETTLE_S = 10
 
@@ -33,6 +37,29 @@ class Unexpected(Exception):
 def connect(credentials: dict[str, Any]) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection by the Secret's `uri`."""
     return psycopg.connect(credentials["uri"], connect_timeout=10, autocommit=True)
+
+
+def read_folder(folder: Path) -> dict[str, str]:
+    """The keys of a Secret: the kubelet keeps each in a file, and replaces all of them at once."""
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+def work(folder: Path) -> None:
+    """An application that never stops: whoever takes its credentials away sees it here."""
+    user, queries = None, 0
+    while True:
+        credentials = read_folder(folder)
+        try:
+            with connect(credentials) as connection:
+                connection.execute("SELECT count(*) FROM notes").fetchone()
+        except psycopg.Error as error:
+            print(json.dumps({"queries": queries, "end": str(error).strip().splitlines()[-1]}), flush=True)
+            return
+        queries += 1
+        if credentials["username"] != user:
+            user = credentials["username"]
+            print(json.dumps({"username": user, "queries": queries}), flush=True)
+        time.sleep(PAUSE_S)
 
 
 def refusal(credentials: dict[str, Any]) -> str:
@@ -89,17 +116,21 @@ def databases(administrator: dict[str, Any]) -> None:
 def main() -> int:
     """Do one thing and say what happened."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--environment", action="store_true")
+    parser.add_argument("--folder", type=Path)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("notes")
+    commands.add_parser("work")
     many = commands.add_parser("connections")
     many.add_argument("count", type=int)
     many.add_argument("--then-refused", action="store_true")
     commands.add_parser("refused")
     commands.add_parser("databases")
     arguments = parser.parse_args()
-    credentials = dict(os.environ) if arguments.environment else json.load(sys.stdin)
     try:
+        if arguments.command == "work":
+            work(arguments.folder)
+            return 0
+        credentials = read_folder(arguments.folder) if arguments.folder else json.load(sys.stdin)
         match arguments.command:
             case "notes":
                 notes(credentials)
