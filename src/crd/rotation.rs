@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition,
-    binding::{BindingOperation, BindingProperties},
+    binding::record::{BindingOperation, BindingProperties},
     common::ResolvedOffering,
     progress::{DeletionStatus, Progress},
     schema::{self, is_zero, null_default},

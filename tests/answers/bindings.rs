@@ -14,8 +14,8 @@ use service_catalog::{
     osb::{Operation, classify},
     reconcilers::{
         binding::{
-            Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState,
-            Subject, Written, credentials::SourceSecrets,
+            Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, Role, SecretState,
+            Written, credentials::SourceSecrets,
         },
         operation::{Answer as BrokerAnswer, Call, Decoded, dependencies::CommonDependencies},
         parameters,
@@ -70,7 +70,7 @@ impl Bench {
                 secret: self.secret.clone(),
                 pods: None,
                 restart: None,
-                subject: Subject::Current,
+                role: Role::Current,
                 predecessor: None,
             },
             memory: self.memory,

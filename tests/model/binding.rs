@@ -20,7 +20,7 @@ use service_catalog::{
     reconcilers::{
         binding::{
             Binding, BindingAction, BindingDependencies, BindingReconciler, BindingReply, BindingRequest,
-            SecretState, Written, credentials::SourceSecrets, subject,
+            SecretState, Written, credentials::SourceSecrets, role,
         },
         instance::InstanceReconciler,
         operation::{
@@ -145,7 +145,7 @@ impl Subject for BindingReconciler {
             instance,
             acknowledged_offering: None,
             maximum_polling_duration: None,
-            subject: subject(&Decoded::of(&object), &secret, now),
+            role: role(&Decoded::of(&object), &secret, now),
             secret,
             pods: None,
             restart: None,

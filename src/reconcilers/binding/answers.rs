@@ -7,7 +7,7 @@ use super::{
     Binding, BindingReply, BindingRequest, BindingView,
     phase::BindingAction,
     plan::is_retrievable,
-    rotation::Subject,
+    rotation::Role,
     secret::{self, SecretState, no_credentials},
     status::{
         BINDING, PUT_RIGHT, bind_had_no_effect, bound, credentials_lost, injected, not_injected, not_shaped,
@@ -230,7 +230,7 @@ fn inject(
 ) -> (Writes, AfterAnswer<Binding>) {
     let mut message = beside(&answer);
     let BindingAnswer { credentials, lifetime, extras, .. } = answer;
-    let is_renewal = view.dependencies.subject == Subject::Successor;
+    let is_renewal = view.dependencies.role == Role::Successor;
     if is_renewal && let Some(end) = lifetime.expires_at.filter(|end| *end <= view.now) {
         // Those in the Secret may be better.
         let why = format!("the broker gave credentials that expired at {end:.0}");

@@ -29,7 +29,7 @@ mod well_known;
 pub use self::{
     observe::BindingDependencies,
     phase::BindingAction,
-    rotation::{Subject, subject},
+    rotation::{Role, role},
     secret::{SecretState, Written, is_secret_lost, secret_name},
     shape::Shaped,
     well_known::ServiceType,

@@ -8,7 +8,7 @@ use super::{
     credentials::{self, SourceSecrets},
     pods::{self, PodCount},
     restarts::{self, RestartState},
-    rotation::{self, Subject},
+    rotation::{self, Role},
     secret::{self, SecretState, is_secret_lost},
 };
 use crate::{
@@ -65,7 +65,7 @@ pub struct BindingDependencies {
     /// What a restart of its pods depends on, if its pods are restarted.
     pub restart: Option<RestartState>,
     /// The binding at the broker that all of this is for.
-    pub subject: Subject,
+    pub role: Role,
     /// The binding that the next one replaces, if its credentials are valid.
     pub predecessor: Option<BindingId>,
 }
@@ -135,14 +135,14 @@ impl ObserveHooks for Binding {
             decoded.status.to_mut().resolved = Some(record.clone());
         }
         let secret = secret::observe(&decoded, context).await?;
-        if rotation::subject(&decoded, &secret, clock::now()) == Subject::Current {
+        if rotation::role(&decoded, &secret, clock::now()) == Role::Current {
             return observe(&decoded, secret, replacement, context).await;
         }
         let successor = rotation::successor_of(&decoded);
         let decoded = Decoded::of(&successor);
         let secret = secret::observe(&decoded, context).await?;
         let dependencies = observe(&decoded, secret, replacement, context).await?;
-        Ok(BindingDependencies { subject: Subject::Successor, ..dependencies })
+        Ok(BindingDependencies { role: Role::Successor, ..dependencies })
     }
 
     async fn read_secrets(
@@ -229,7 +229,7 @@ async fn observe(
         pods: pods::count(object, caches),
         restart: restarts::observe(decoded, context).await?,
         instance,
-        subject: Subject::default(),
+        role: Role::default(),
         predecessor: None,
     })
 }

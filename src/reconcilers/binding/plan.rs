@@ -170,7 +170,7 @@ fn written(view: &BindingView<'_>) -> Option<ServiceBindingStatus> {
 /// The next step when the Secret exists: the credentials may have expired.
 fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> {
     let until = until_next_change(view);
-    match rotation::shown(&view.status, None, view.now) {
+    match status::shown(&view.status, None, view.now) {
         Some((state, reason, message)) => record_ready_and_wait(view, (state, reason, &message), until),
         // The Secret is as the spec asks for. What else can have changed, `deletionPolicy` and `pods`, asks for nothing. An
         // object that was restored with its status can have a lower generation than its status. v0.3 writes no

@@ -13,12 +13,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
-use super::{Binding, BindingView, SecretState, lifetime, secret_name, status::injected};
+use super::{
+    Binding, BindingView, SecretState, lifetime, secret_name,
+    status::{injected, is_injected, requests, shown},
+};
 use crate::{
     clock::later,
     crd::{
         Condition,
-        ConditionStatus::{self, True},
+        ConditionStatus::True,
         ConditionType::{Failed, Ready},
         FINALIZER, ServiceBinding, ServiceBindingStatus,
         common::DeletionPolicy,
@@ -53,7 +56,7 @@ const LAST_PART: i32 = 10;
 
 /// Which binding at the broker an observation is about.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Subject {
+pub enum Role {
     /// The one whose credentials are in the Secret, or will be.
     #[default]
     Current,
@@ -64,12 +67,12 @@ pub enum Subject {
 /// What an observation of this object is about. `secret` is that of the current binding. Without one, it is restored
 /// before there is a successor, with the credentials that there are.
 #[must_use]
-pub fn subject(decoded: &Decoded<'_, Binding>, secret: &SecretState, now: Timestamp) -> Subject {
+pub fn role(decoded: &Decoded<'_, Binding>, secret: &SecretState, now: Timestamp) -> Role {
     let is_lost = || {
         let successor = rotation(decoded).and_then(|rotation| rotation.successor.as_deref());
         *secret == SecretState::Missing && !successor.is_some_and(may_be_at_broker)
     };
-    if has_successor(decoded, now) && !is_lost() { Subject::Successor } else { Subject::Current }
+    if has_successor(decoded, now) && !is_lost() { Role::Successor } else { Role::Current }
 }
 
 /// Whether the object has a successor to work on, or is to get one.
@@ -130,19 +133,6 @@ fn due(decoded: &Decoded<'_, Binding>, at: Timestamp) -> Timestamp {
     Pace::sooner(at, at.duration_since(bound_at), decoded.uid()).max(later(bound_at, SHORTEST_AGE))
 }
 
-/// The reasons of `Ready` when the credentials are in the Secret.
-const INJECTED: [Reason; 5] = [
-    Reason::InjectedBindResult,
-    Reason::CredentialsRenewed,
-    Reason::CredentialsRenewalFailed,
-    Reason::CredentialsToBeRenewed,
-    Reason::CredentialsExpired,
-];
-
-fn is_injected(ready: &Condition) -> bool {
-    INJECTED.iter().any(|reason| reason.as_str() == ready.reason)
-}
-
 /// When the broker made the credentials. Earlier versions did not record it.
 fn bound_at(decoded: &Decoded<'_, Binding>) -> Timestamp {
     let created = decoded.object.metadata.creation_timestamp.as_ref();
@@ -173,7 +163,7 @@ impl ApartHooks for Binding {
         {
             return Some(predecessor);
         }
-        let is_observed = view.dependencies.subject == Subject::Successor;
+        let is_observed = view.dependencies.role == Role::Successor;
         (is_observed && has_successor(view, view.now)).then(|| successor(view))
     }
 
@@ -192,7 +182,7 @@ impl ApartHooks for Binding {
         apart: &BindingView<'_>,
         status: ServiceBindingStatus,
     ) -> ServiceBindingStatus {
-        if apart.dependencies.subject == Subject::Current {
+        if apart.dependencies.role == Role::Current {
             return with_predecessor(view, status);
         }
         let is_injected = !view.is_being_deleted()
@@ -205,9 +195,9 @@ impl ApartHooks for Binding {
     fn released(view: &BindingView<'_>, apart: &BindingView<'_>) -> ServiceBindingStatus {
         let mut status = view.status_copy();
         let rotation = status.rotation.get_or_insert_default();
-        match apart.dependencies.subject {
-            Subject::Current => rotation.predecessor = None,
-            Subject::Successor => rotation.successor = None,
+        match apart.dependencies.role {
+            Role::Current => rotation.predecessor = None,
+            Role::Successor => rotation.successor = None,
         }
         let is_at_rest = condition::find(&status.conditions, Ready).is_some_and(is_injected);
         if is_at_rest && !view.is_being_deleted() {
@@ -252,7 +242,7 @@ fn successor(view: &BindingView<'_>) -> Apart<Binding> {
 fn predecessor(view: &BindingView<'_>) -> Option<Apart<Binding>> {
     let recorded = rotation(view)?.predecessor.as_deref()?;
     let mut dependencies = view.dependencies.clone();
-    dependencies.subject = Subject::Current;
+    dependencies.role = Role::Current;
     if !view.is_being_deleted() {
         // The Secret has the credentials of the current binding, and stays.
         dependencies.secret = SecretState::NotOwned;
@@ -374,18 +364,6 @@ fn with_predecessor(view: &BindingView<'_>, predecessor: ServiceBindingStatus) -
     status
 }
 
-fn requests(object: &ServiceBinding) -> i64 {
-    object.spec.rotation.map_or(0, |rotation| rotation.requests)
-}
-
-/// Records that new credentials are what has been asked for so far.
-pub(super) fn count_requests(object: &ServiceBinding, status: &mut ServiceBindingStatus) {
-    let requests = requests(object);
-    if requests != status.rotation.as_ref().map_or(0, |rotation| rotation.observed_requests) {
-        status.rotation.get_or_insert_default().observed_requests = requests;
-    }
-}
-
 /// Where the engine has given up a successor, and the broker has nothing of it, the operator tries again later with
 /// the next id: without new credentials, the workloads lose their access one day.
 fn never_given_up(
@@ -482,42 +460,3 @@ const QUIET: [Reason; 5] = [
     Reason::UnbindingRequestInFlight,
     Reason::Unbinding,
 ];
-
-/// `Ready` of a binding whose credentials are in the Secret, if it is not the same as always: they have expired or
-/// should be renewed, or something goes wrong with the other binding.
-pub(super) fn shown(
-    status: &ServiceBindingStatus,
-    trouble: Option<&str>,
-    now: Timestamp,
-) -> Option<(ConditionStatus, Reason, String)> {
-    let rotation = status.rotation.as_ref();
-    let is_renewed = rotation.is_some_and(|rotation| rotation.predecessor.is_some());
-    if let Some((state, reason, message)) = lifetime::expiry_condition(status, now) {
-        let born = status.bound_at.as_ref().map(|time| time.0);
-        let is_born_late = born.is_some() && born >= status.expires_at.as_ref().map(|time| time.0);
-        let next = match trouble {
-            Some(trouble) if is_renewed => {
-                format!("the operator renews them when it has deleted the previous binding: {trouble}")
-            }
-            Some(trouble) => format!("the operator renews them, so far without success: {trouble}"),
-            None if is_born_late => "they had expired when the broker made them: check the clocks of the broker and of                                      this cluster, and then increase spec.rotation.requests"
-                .to_owned(),
-            None => "the operator renews them".to_owned(),
-        };
-        return Some((state, reason, format!("{message}; {next}")));
-    }
-    let injected = injected(status.without_credentials);
-    Some(match (trouble, is_renewed) {
-        (Some(trouble), true) => (
-            True,
-            Reason::CredentialsRenewed,
-            format!("{injected}; the previous binding is not deleted yet: {trouble}"),
-        ),
-        (Some(trouble), false) => (
-            True,
-            Reason::CredentialsRenewalFailed,
-            format!("{injected}; the operator renews the credentials, so far without success: {trouble}"),
-        ),
-        _ => return None,
-    })
-}

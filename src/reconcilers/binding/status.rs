@@ -8,14 +8,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, Written, lifetime, rotation,
-    secret_name,
+    Binding, BindingAction, BindingRequestRecord, BindingView, SecretState, Written, lifetime, secret_name,
 };
 use crate::{
     crd::{
+        Condition,
         ConditionStatus::{self, False, True},
         ConditionType::{Failed, Ready},
-        ServiceBindingStatus,
+        ServiceBinding, ServiceBindingStatus,
         common::LocalObjectReference,
         condition::Conditioned as _,
         progress::DeletionStatus,
@@ -169,7 +169,7 @@ pub(super) fn ready(view: &BindingView<'_>, lifetime: Lifetime, message: &str) -
     if let Some(properties) = status.in_progress_properties.take() {
         status.external_properties = Some(properties);
         status.bound_at = Some(Time(view.now));
-        rotation::count_requests(view.object, &mut status);
+        count_requests(view.object, &mut status);
     }
     status.unbind_status = DeletionStatus::Required;
     status.reconciled_generation = view.generation();
@@ -197,9 +197,75 @@ pub(super) fn ready_as_written(
 
 /// Says that the credentials are in their Secret, and valid unless they have expired.
 fn set_valid(status: &mut ServiceBindingStatus, message: &str, now: Timestamp) {
-    match rotation::shown(status, None, now) {
+    match shown(status, None, now) {
         Some((state, reason, message)) => status.set_condition(Ready, state, reason, &message, now),
         None => status.set_condition(Ready, True, Reason::InjectedBindResult, message, now),
+    }
+}
+
+/// The reasons of `Ready` when the credentials are in the Secret.
+const WITH_CREDENTIALS: [Reason; 5] = [
+    Reason::InjectedBindResult,
+    Reason::CredentialsRenewed,
+    Reason::CredentialsRenewalFailed,
+    Reason::CredentialsToBeRenewed,
+    Reason::CredentialsExpired,
+];
+
+/// Whether `Ready` says that the credentials are in the Secret.
+pub(super) fn is_injected(ready: &Condition) -> bool {
+    WITH_CREDENTIALS.iter().any(|reason| reason.as_str() == ready.reason)
+}
+
+/// `Ready` of a binding whose credentials are in the Secret, if it is not the same as always: they have expired or
+/// should be renewed, or something goes wrong with the other binding.
+pub(super) fn shown(
+    status: &ServiceBindingStatus,
+    trouble: Option<&str>,
+    now: Timestamp,
+) -> Option<(ConditionStatus, Reason, String)> {
+    let rotation = status.rotation.as_ref();
+    let is_renewed = rotation.is_some_and(|rotation| rotation.predecessor.is_some());
+    if let Some((state, reason, message)) = lifetime::expiry_condition(status, now) {
+        let born = status.bound_at.as_ref().map(|time| time.0);
+        let is_born_late = born.is_some() && born >= status.expires_at.as_ref().map(|time| time.0);
+        let next = match trouble {
+            Some(trouble) if is_renewed => {
+                format!("the operator renews them when it has deleted the previous binding: {trouble}")
+            }
+            Some(trouble) => format!("the operator renews them, so far without success: {trouble}"),
+            None if is_born_late => "they had expired when the broker made them: check the clocks of the broker and of                                      this cluster, and then increase spec.rotation.requests"
+                .to_owned(),
+            None => "the operator renews them".to_owned(),
+        };
+        return Some((state, reason, format!("{message}; {next}")));
+    }
+    let injected = injected(status.without_credentials);
+    Some(match (trouble, is_renewed) {
+        (Some(trouble), true) => (
+            True,
+            Reason::CredentialsRenewed,
+            format!("{injected}; the previous binding is not deleted yet: {trouble}"),
+        ),
+        (Some(trouble), false) => (
+            True,
+            Reason::CredentialsRenewalFailed,
+            format!("{injected}; the operator renews the credentials, so far without success: {trouble}"),
+        ),
+        _ => return None,
+    })
+}
+
+/// How often the user has asked for new credentials.
+pub(super) fn requests(object: &ServiceBinding) -> i64 {
+    object.spec.rotation.map_or(0, |rotation| rotation.requests)
+}
+
+/// Records that new credentials are what has been asked for so far.
+fn count_requests(object: &ServiceBinding, status: &mut ServiceBindingStatus) {
+    let requests = requests(object);
+    if requests != status.rotation.as_ref().map_or(0, |rotation| rotation.observed_requests) {
+        status.rotation.get_or_insert_default().observed_requests = requests;
     }
 }
 

@@ -100,12 +100,12 @@ pub fn plan_all<R: ApartHooks>(view: &View<'_, R>) -> NextStep<R> {
     }
 }
 
-/// The meaning of an answer about an object of this kind.
-type Meaning<R> =
+/// What comes of an answer about an object of this kind.
+type AbsorbedAnswer<R> =
     Absorbed<<R as BrokerResource>::Status, Call<<R as BrokerResource>::Request>, OperationMemory>;
 
 /// Turns an answer into writes, the next step and the memory of the object.
-pub fn absorb_all<R: ApartHooks>(view: &View<'_, R>, answered: Answered<R::Reply>) -> Meaning<R> {
+pub fn absorb_all<R: ApartHooks>(view: &View<'_, R>, answered: Answered<R::Reply>) -> AbsorbedAnswer<R> {
     let Some(apart) = answered.binding_id.and_then(|id| R::with_id(view, &id)) else {
         return answers::absorb(view, answered.answer);
     };

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     Binding, BindingDependencies, BindingReconciler, BindingReply, BindingRequest, SecretState, Written,
-    credentials::SourceSecrets, pods::PodCount, restarts::RestartState, subject,
+    credentials::SourceSecrets, pods::PodCount, restarts::RestartState, role,
 };
 use crate::{
     crd::{
@@ -247,7 +247,7 @@ impl Fixture {
                 secret: self.secret.clone(),
                 pods: self.pods.clone(),
                 restart: self.restart.clone(),
-                subject: subject(&Decoded::of(&self.object), &self.secret, self.now),
+                role: role(&Decoded::of(&self.object), &self.secret, self.now),
                 predecessor: None,
             },
             memory: self.memory,
