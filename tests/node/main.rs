@@ -5,6 +5,7 @@
 // What the tests share is no test itself, and may unwrap as they do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod credentials;
 mod disruptions;
 mod leftovers;
 mod shipped;

@@ -102,7 +102,7 @@ macro_rules! rules_for {
             fn a_wait_for_a_turn_is_said_until_the_request_is_sent() {
                 let failed =
                     fixtures::Fixture::new().answered(fixtures::Outcome::$created(doubt(None, false, false)));
-                for (fixture, reason) in [
+                for (fixture, reason) in vec![
                     (fixtures::Fixture::new().claimed(), "WaitingForTurn"),
                     (failed.clone(), ""),
                     (mitigating(), ""),

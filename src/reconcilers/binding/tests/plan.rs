@@ -428,12 +428,13 @@ fn parameters_of_a_bind_follow_the_schema_of_the_plan_that_the_instance_has() {
     assert_eq!(next(&with_schema(new.clone(), "reader")), "intent, PUT");
     assert_eq!(next(&new.with_parameters(&json!({"role": "writer"}))), "intent, PUT");
     // What may be under way is repeated as it was, and so is what the broker has accepted.
-    for asked in [
-        Fixture::new().intending(),
-        Fixture::new().answered(Outcome::Bound(doubt(None, false, false))),
-        Fixture::new().settled().with_secret(SecretState::Missing),
-    ] {
-        let (_, call) = with_schema(asked, "writer").asking();
+    let asked: [fn() -> Fixture; 3] = [
+        || Fixture::new().intending(),
+        || Fixture::new().answered(Outcome::Bound(doubt(None, false, false))),
+        || Fixture::new().settled().with_secret(SecretState::Missing),
+    ];
+    for asked in asked {
+        let (_, call) = with_schema(asked(), "writer").asking();
         let Call::Request(_, BindingRequest::Bind(body, _)) = call else { panic!("{}", super::name(&call)) };
         assert_eq!(body.parameters.unwrap().text(), "{\"role\":\"reader\"}");
     }
