@@ -207,7 +207,7 @@ async fn a_secret_can_be_one_of_servicebinding_and_have_another_type() {
 /// The commands of `docs/secrets.md`.
 #[tokio::test]
 async fn the_secrets_of_the_page_are_as_it_says() {
-    let case = namespaced("shop").await;
+    let case = namespaced("store").await;
     case.broker.set_credentials(json!({
         "host": "h", "port": 5432, "username": "u", "password": "p", "ÄB c": true,
     }));

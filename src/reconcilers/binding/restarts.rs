@@ -37,7 +37,7 @@ use crate::{
         writes::{
             Write,
             digest::ANNOTATION_DIGEST,
-            restart::{Eviction, Rollout},
+            restart::{ChangedBinding, Eviction, Rollout},
         },
     },
 };
@@ -59,17 +59,6 @@ pub struct RestartState {
     pub others: Vec<ChangedBinding>,
     /// The pods to be evicted, if evictions are due.
     pub evictions: Evictions,
-}
-
-/// A binding whose credentials have changed, and whose workloads are rolled out because of that.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ChangedBinding {
-    /// Its pods.
-    pub selector: PodSelector,
-    /// Its uid.
-    pub uid: String,
-    /// The mark of its credentials.
-    pub mark: String,
 }
 
 /// The pods that have the old credentials.

@@ -14,11 +14,12 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    crd::pods::PodSelector,
     kube_api::{
         Error,
         request::{ignore_missing, timed},
     },
-    reconcilers::{binding::restarts::ChangedBinding, context::Context},
+    reconcilers::context::Context,
 };
 
 /// The beginning of the annotations of templates. The uid of a binding follows.
@@ -42,6 +43,17 @@ pub struct Rollout {
     pub namespace: String,
     /// The bindings whose credentials have changed.
     pub bindings: Vec<ChangedBinding>,
+}
+
+/// A binding whose credentials have changed, and whose workloads are rolled out because of that.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangedBinding {
+    /// Its pods.
+    pub selector: PodSelector,
+    /// Its uid.
+    pub uid: String,
+    /// The mark of its credentials.
+    pub mark: String,
 }
 
 /// The eviction of a pod.

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     crd::pods::PodRestart,
     reconcilers::{
-        binding::restarts::{ChangedBinding, Evictions, choose},
-        writes::restart::{Eviction, Rollout},
+        binding::restarts::{Evictions, choose},
+        writes::restart::{ChangedBinding, Eviction, Rollout},
     },
 };
 
