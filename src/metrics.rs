@@ -11,6 +11,8 @@
 //! | `servicecatalog_reconcile_duration_seconds` | how long reconciles take, waiting for brokers included (histogram) | `kind`, `result`: `success` or the category of the error |
 //! | `servicecatalog_api_write_count` | writes to the API server | `kind` of the written object, `verb`, `result`: `success`, `rejected` or the category of the error |
 //! | `servicecatalog_credential_renewal_count` | renewals of credentials | `result`: `done`; `failed` once for each renewal that does not succeed at once; `expired` if the credentials expired before |
+//! | `servicecatalog_credentials_renewing` | bindings whose credentials are being renewed | |
+//! | `servicecatalog_credentials_first_expiry_timestamp_seconds` | when the first credentials of all bindings expire, as Unix time; absent if none do | |
 //! | `servicecatalog_dropped_event_count` | Events that were not published, because too many waited | `type`: `Normal`, `Warning` |
 //! | `servicecatalog_admission_policies_missing` | admission policies of this version that are not in force; absent where this replica stands by | `problem`: `missing`, `outdated`, or `unknown` (1 if the operator cannot read them) |
 //! | `servicecatalog_queue_depth` | objects that wait for their reconcile to begin | `kind` |
@@ -59,6 +61,10 @@ pub struct Snapshot {
     pub offered: BTreeMap<(String, String), Offered>,
     /// Objects that wait for their reconcile, by kind.
     pub queued: BTreeMap<Cow<'static, str>, usize>,
+    /// When the first credentials of all bindings expire, in seconds of Unix time.
+    pub first_expiry: Option<i64>,
+    /// Bindings whose credentials are being renewed.
+    pub renewing: usize,
     /// Objects by kind and state.
     pub objects: BTreeMap<(Cow<'static, str>, &'static str), usize>,
 }
@@ -247,6 +253,15 @@ impl Metrics {
         for (kind, waiting) in &snapshot.queued {
             queued.with_label_values(&[kind]).set(number(*waiting));
         }
+        if let Some(first) = snapshot.first_expiry {
+            let name = "servicecatalog_credentials_first_expiry_timestamp_seconds";
+            gauge(name, "When the first credentials of all bindings expire, as Unix time", &[])?
+                .with_label_values::<&str>(&[])
+                .set(first);
+        }
+        gauge("servicecatalog_credentials_renewing", "Bindings whose credentials are being renewed", &[])?
+            .with_label_values::<&str>(&[])
+            .set(number(snapshot.renewing));
         let objects = gauge("servicecatalog_objects", "Objects by state", &["kind", "state"])?;
         for ((kind, state), count) in &snapshot.objects {
             objects.with_label_values(&[&**kind, *state]).set(number(*count));
@@ -405,12 +420,15 @@ mod tests {
         snapshot.offered.insert(("b".into(), String::new()), Offered { classes: 1, plans: 2 });
         snapshot.queued.insert("ServiceInstance".into(), 3);
         snapshot.objects.insert(("ServiceInstance".into(), "ready"), 4);
+        (snapshot.first_expiry, snapshot.renewing) = (Some(1_800_000_000), 5);
         let text = Metrics::new().unwrap().render(&snapshot).unwrap();
         for line in [
             r#"servicecatalog_broker_service_class_count{broker="b",namespace=""} 1"#,
             r#"servicecatalog_broker_service_plan_count{broker="b",namespace=""} 2"#,
             r#"servicecatalog_queue_depth{kind="ServiceInstance"} 3"#,
             r#"servicecatalog_objects{kind="ServiceInstance",state="ready"} 4"#,
+            "servicecatalog_credentials_first_expiry_timestamp_seconds 1800000000",
+            "servicecatalog_credentials_renewing 5",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
         }

@@ -50,6 +50,10 @@ pub struct Standing {
     pub unsettled: bool,
     /// How it stands.
     pub health: Health,
+    /// A binding: when its credentials expire, in seconds of Unix time.
+    pub expires_at: Option<i64>,
+    /// A binding: its credentials are being renewed.
+    pub is_renewing: bool,
 }
 
 /// How an object stands.

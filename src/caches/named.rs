@@ -129,13 +129,25 @@ pub fn is_binding_unsettled(binding: &ServiceBinding) -> bool {
 /// How an instance stands.
 pub(super) fn standing_of_instance(instance: &ServiceInstance) -> Standing {
     let conditions = instance.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
-    Standing { unsettled: is_instance_unsettled(instance), health: health(&instance.metadata, conditions) }
+    Standing {
+        unsettled: is_instance_unsettled(instance),
+        health: health(&instance.metadata, conditions),
+        ..Standing::default()
+    }
 }
 
 /// How a binding stands.
 pub(super) fn standing_of_binding(binding: &ServiceBinding) -> Standing {
-    let conditions = binding.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
-    Standing { unsettled: is_binding_unsettled(binding), health: health(&binding.metadata, conditions) }
+    let status = binding.status.as_ref();
+    let conditions = status.map(|status| &status.conditions[..]).unwrap_or_default();
+    let expires_at = status.and_then(|status| status.expires_at.as_ref()).map(|time| time.0.as_second());
+    let rotation = status.and_then(|status| status.rotation.as_ref());
+    Standing {
+        unsettled: is_binding_unsettled(binding),
+        health: health(&binding.metadata, conditions),
+        expires_at,
+        is_renewing: rotation.is_some_and(|rotation| rotation.successor.is_some()),
+    }
 }
 
 /// How an object with this metadata and these conditions stands.

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use kube::{Resource as _, core::object::HasStatus};
 
 use crate::{
-    caches::{Caches, ScopeCaches, cached::Health, kind::Kind, named::health},
+    caches::{
+        Caches, ScopeCaches,
+        cached::{Health, Standing},
+        kind::Kind,
+        named::health,
+    },
     crd::{
         Condition, Scope,
         scope::{CatalogObject, Object},
@@ -69,7 +74,10 @@ fn count_objects<K: Object + HasStatus>(
 /// The same for a kind with very many objects: decodes none of them.
 fn count_many<K: Object>(kind: &Kind<K>, snapshot: &mut Snapshot) {
     for object in kind.all() {
-        count::<K>(object.standing().health, snapshot);
+        let Standing { health, expires_at, is_renewing, .. } = object.standing();
+        count::<K>(health, snapshot);
+        snapshot.first_expiry = [snapshot.first_expiry, expires_at].into_iter().flatten().min();
+        snapshot.renewing += usize::from(is_renewing);
     }
 }
 
@@ -86,9 +94,32 @@ fn count<K: Object>(health: Health, snapshot: &mut Snapshot) {
 #[cfg(test)]
 mod tests {
     use kube::runtime::{reflector::ObjectRef, watcher::Event};
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::crd::{ServiceInstance, ServiceInstanceSpec};
+    use crate::crd::{ServiceBinding, ServiceInstance, ServiceInstanceSpec};
+
+    #[test]
+    fn the_first_of_all_credentials_to_expire_and_the_renewals_are_counted() {
+        let caches = Caches::new(true);
+        let of = |status: Value| {
+            let binding = json!({
+                "metadata": { "namespace": "ns", "name": status.to_string().len().to_string() },
+                "spec": { "instanceRef": { "name": "db" } },
+                "status": status,
+            });
+            let binding: ServiceBinding = serde_json::from_value(binding).unwrap();
+            caches.bindings.apply(&Event::Apply(binding));
+            let Snapshot { first_expiry, renewing, .. } = snapshot(&caches);
+            (first_expiry, renewing)
+        };
+        assert_eq!(of(json!({ "conditions": [] })), (None, 0));
+        let late = "2026-12-01T00:00:20Z";
+        assert_eq!(of(json!({ "conditions": [], "expiresAt": late })), (Some(1_796_083_220), 0));
+        let early =
+            json!({ "conditions": [], "expiresAt": "2026-12-01T00:00:10Z", "rotation": { "successor": {} } });
+        assert_eq!(of(early), (Some(1_796_083_210), 1));
+    }
 
     #[test]
     fn the_queue_of_every_kind_with_a_controller_is_counted() {
