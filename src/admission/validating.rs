@@ -186,15 +186,28 @@ fn binding_secret_creation() -> Policy {
         &WRITES,
         &[("makes-a-secret".into(), created_or_changed([changed]))],
         &[],
-        &[json!({
-            "expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('create').allowed()",
-            "messageExpression":
-                "'user \"' + request.userInfo.username + '\" may not create Secrets in namespace \"' + \
-                 request.namespace + '\", and the operator creates a Secret for a ServiceBinding: ask for the right to \
-                 create Secrets, which the role edit has'",
-            "message": "the requesting user may not create Secrets, and the operator creates one for a ServiceBinding",
-            "reason": "Forbidden",
-        })],
+        &[
+            json!({
+                "expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('create').allowed()",
+                "messageExpression":
+                    "'user \"' + request.userInfo.username + '\" may not create Secrets in namespace \"' + \
+                     request.namespace + '\", and the operator creates a Secret for a ServiceBinding: ask for the right to \
+                     create Secrets, which the role edit has'",
+                "message": "the requesting user may not create Secrets, and the operator creates one for a ServiceBinding",
+                "reason": "Forbidden",
+            }),
+            json!({
+                // The operator replaces a Secret that others may use.
+                "expression": "request.operation == 'CREATE'\n\
+                               || authorizer.group('').resource('secrets').namespace(request.namespace).check('update').allowed()",
+                "messageExpression":
+                    "'user \"' + request.userInfo.username + '\" may not update Secrets in namespace \"' + \
+                     request.namespace + '\", and spec.secret changes the Secret of the binding: ask for the right to update \
+                     Secrets, which the role edit has'",
+                "message": "the requesting user may not update Secrets, and spec.secret changes one",
+                "reason": "Forbidden",
+            }),
+        ],
     )
 }
 
@@ -223,10 +236,16 @@ fn binding_pods() -> Policy {
                 "message": "the requesting user may not create pods, and spec.pods changes pods",
                 "reason": "Forbidden",
             }),
-            may_restart("Rollout", "group('apps').resource('deployments')", "patch", "change Deployments"),
+            may_restart(
+                "Rollout",
+                &["deployments", "statefulsets", "daemonsets"]
+                    .map(|it| format!("group('apps').resource('{it}')")),
+                "patch",
+                "change Deployments, StatefulSets and DaemonSets",
+            ),
             may_restart(
                 "Evict",
-                "group('').resource('pods').subresource('eviction')",
+                &["group('').resource('pods').subresource('eviction')".to_owned()],
                 "create",
                 "evict pods",
             ),
@@ -235,12 +254,16 @@ fn binding_pods() -> Policy {
 }
 
 /// The operator restarts the pods with its own rights.
-fn may_restart(how: &str, resource: &str, verb: &str, deed: &str) -> Value {
+fn may_restart(how: &str, resources: &[String], verb: &str, deed: &str) -> Value {
     let given = cel::given("object", &["spec", "pods", "restart"], 2);
+    let allowed = resources.iter().map(|resource| {
+        format!("authorizer.{resource}.namespace(request.namespace).check('{verb}').allowed()")
+    });
+    let allowed = allowed.collect::<Vec<_>>().join("\n&& ");
     json!({
         "expression": format!(
             "!({given}) || object.spec.pods.restart != '{how}'\n\
-             || authorizer.{resource}.namespace(request.namespace).check('{verb}').allowed()"
+             || ({allowed})"
         ),
         "messageExpression": format!(
             "'user \"' + request.userInfo.username + '\" may not {deed} in namespace \"' + request.namespace + \

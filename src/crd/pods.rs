@@ -20,9 +20,9 @@ pub const DEFAULT_ROOT: &str = "/bindings";
 
 /// Names that decide which code a program runs, or whom it talks to. A broker chooses the keys of the credentials, and so
 /// the ends of the names with a prefix.
-const DANGEROUS_PREFIX: &str =
-    "(?i)^(LD|DYLD|GCONV|GLIBC|OPENSSL|BASH|GIT|JAVA|JDK|NODE|KUBERNETES|HTTP|HTTPS|FTP|ALL|NO)_";
-const DANGEROUS_NAME: &str = "^((LD|DYLD|KUBERNETES)_.*|PATH|IFS|ENV|BASH_ENV|SERVICE_BINDING_ROOT)$";
+const DANGEROUS_PREFIX: &str = "(?i)^((LD|DYLD|GCONV|GLIBC|OPENSSL|SSL|CURL|REQUESTS|BASH|GIT|JAVA|JDK|MAVEN|GRADLE|CATALINA|NODE|NPM|PYTHON|PIP|GUNICORN|PERL|RUBY|PHP|LUA|ERL|DOTNET|CORECLR|COR|KUBERNETES|SERVICE_BINDING|HTTP|HTTPS|FTP|ALL|NO)_|(SPRING|AWS|DOCKER|VAULT)_$)";
+const DANGEROUS_NAME: &str =
+    "(?i)^((LD|DYLD|GCONV|GLIBC|KUBERNETES)_.*|PATH|IFS|ENV|BASH_ENV|SERVICE_BINDING_ROOT)$";
 
 /// The pods that get the credentials, and how.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]

@@ -248,4 +248,14 @@ mod tests {
             assert!(filled(template).is_err(), "{template}");
         }
     }
+
+    #[test]
+    fn a_filter_costs_what_it_looks_at() {
+        let values = json!({ "list": vec![0; 3_000] });
+        for filter in ["1==2", "@==1", "@.a==1"] {
+            let template = format!("{{range .list[*]}}{{$.list[?({filter})]}}{{end}}");
+            let error = fill(&template, values.as_object().unwrap(), 100).unwrap_err();
+            assert!(error.contains("more than can be looked at"), "{error}");
+        }
+    }
 }

@@ -79,12 +79,13 @@ impl Path {
         visits: &mut usize,
     ) -> Result<Vec<&'a Value>, PathError> {
         let mut found = vec![if self.from_root { root } else { current }];
+        spend(visits, 1)?;
         for step in &self.steps {
             let mut next = Vec::new();
             for value in &found {
                 step.take(value, root, &mut next, visits)?;
             }
-            *visits = visits.checked_sub(next.len() + 1).ok_or(PathError::TooExpensive)?;
+            spend(visits, next.len() + 1)?;
             let strict = matches!(step, Segment::Key(_) | Segment::Index(_) | Segment::Any(_));
             if next.is_empty() && strict {
                 return Err(PathError::Missing);
@@ -123,6 +124,8 @@ impl Segment {
             }
             Self::Descend => descend(value, into, visits)?,
             Self::Filter(filter) => {
+                // Every item is visited, also those that the filter leaves out.
+                spend(visits, items(value).len())?;
                 for item in items(value) {
                     if filter.holds(root, item, visits)? {
                         into.push(item);
@@ -132,6 +135,12 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+/// Takes so many visits from those that are left.
+fn spend(visits: &mut usize, visited: usize) -> Result<(), PathError> {
+    *visits = visits.checked_sub(visited).ok_or(PathError::TooExpensive)?;
+    Ok(())
 }
 
 fn items(value: &Value) -> &[Value] {
@@ -154,7 +163,7 @@ fn place(index: i64, length: usize) -> usize {
 }
 
 fn descend<'a>(value: &'a Value, into: &mut Vec<&'a Value>, visits: &mut usize) -> Result<(), PathError> {
-    *visits = visits.checked_sub(1).ok_or(PathError::TooExpensive)?;
+    spend(visits, 1)?;
     into.push(value);
     children(value).into_iter().try_for_each(|child| descend(child, into, visits))
 }

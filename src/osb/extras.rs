@@ -29,8 +29,8 @@ pub struct Extras {
     #[serde(default, rename = "syslogDrainURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_URL))]
     pub syslog_drain_url: Option<String>,
-    /// Through what the broker wants requests to be sent, without user and query, which may be credentials. The operator
-    /// sends no requests there.
+    /// Through what the broker wants requests to be sent, without user, path and query, which may be credentials. The
+    /// operator sends no requests there.
     #[serde(default, rename = "routeServiceURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_URL))]
     pub route_service_url: Option<String>,
@@ -119,18 +119,13 @@ impl Extras {
         self.endpoints.truncate(MAX_ENDPOINTS);
         self.volume_mounts.retain(VolumeMount::is_sound);
         self.volume_mounts.truncate(MAX_MOUNTS);
-        let mut shorten = |url: &mut Option<String>, name, schemes: &[&str], path| {
+        let mut shorten = |url: &mut Option<String>, name, schemes: &[&str]| {
             let given = url.take().filter(|url| !url.is_empty());
-            *url = given.as_deref().and_then(|url| shown_url(url, schemes, path));
+            *url = given.as_deref().and_then(|url| shown_url(url, schemes));
             incomplete.extend((given.is_some() && url.is_none()).then_some(name));
         };
-        shorten(
-            &mut self.syslog_drain_url,
-            "syslog_drain_url",
-            &["syslog", "syslog-tls", "http", "https"],
-            false,
-        );
-        shorten(&mut self.route_service_url, "route_service_url", &["http", "https"], true);
+        shorten(&mut self.syslog_drain_url, "syslog_drain_url", &["syslog", "syslog-tls", "http", "https"]);
+        shorten(&mut self.route_service_url, "route_service_url", &["http", "https"]);
         incomplete.extend((self.endpoints.len() < counts.0).then_some("endpoints"));
         incomplete.extend((self.volume_mounts.len() < counts.1).then_some("volume_mounts"));
         (self, incomplete)
@@ -205,9 +200,8 @@ impl VolumeMount {
     }
 }
 
-/// A URL without what may be a credential. `None` if it cannot be shown. Services for logs have tokens in their paths, so
-/// the path of a drain is not kept.
-fn shown_url(text: &str, schemes: &[&str], keeps_path: bool) -> Option<String> {
+/// A URL without what may be a credential: services for logs have tokens in their paths. `None` if it cannot be shown.
+fn shown_url(text: &str, schemes: &[&str]) -> Option<String> {
     let mut url = Url::parse(text).ok().filter(|_| text.len() <= 8 * MAX_URL)?;
     if !schemes.contains(&url.scheme()) || !url.has_host() {
         return None;
@@ -216,9 +210,7 @@ fn shown_url(text: &str, schemes: &[&str], keeps_path: bool) -> Option<String> {
     url.set_password(None).ok()?;
     url.set_query(None);
     url.set_fragment(None);
-    if !keeps_path {
-        url.set_path("");
-    }
+    url.set_path("");
     let shown = String::from(url);
     (shown.len() <= MAX_URL && clip(&shown, MAX_URL) == shown).then_some(shown)
 }
@@ -266,7 +258,7 @@ mod tests {
                 "driver": "nfs", "containerDir": "/data", "mode": "rw", "deviceType": "shared", "volumeID": "v-1",
             }],
             "syslogDrainURL": "syslog-tls://logs.example.com:6514",
-            "routeServiceURL": "https://proxy.example.com/a/b",
+            "routeServiceURL": "https://proxy.example.com/",
         });
         assert_eq!(shown, expected);
     }
@@ -326,7 +318,7 @@ mod tests {
             "javascript:alert(1)",
             "file:///etc/passwd",
             "https://",
-            &format!("https://h/{}", "p".repeat(1025)),
+            &format!("https://{}h/", "h.".repeat(1025)),
         ] {
             assert_eq!(
                 read(&json!({ "route_service_url": url })),

@@ -368,7 +368,7 @@ async fn what_a_broker_gives_beside_credentials_is_shown_without_secrets() {
     let endpoint = json!({ "host": "db.example.com", "ports": ["5432", "7000-7010"], "protocol": "tcp" });
     assert_eq!(status["endpoints"], json!([endpoint]));
     assert_eq!(status["syslogDrainURL"], "syslog-tls://logs.example.com:6514");
-    assert_eq!(status["routeServiceURL"], "https://proxy.example.com/a");
+    assert_eq!(status["routeServiceURL"], "https://proxy.example.com/");
     assert_eq!(status["volumeMounts"][0]["volumeID"], "v-1");
     let (.., message) = condition(&ready, "Ready").unwrap();
     for words in
@@ -384,7 +384,7 @@ async fn what_a_broker_gives_beside_credentials_is_shown_without_secrets() {
         panic!()
     };
     let shell = async |script: &str| {
-        let script = script.replace("shop", case.namespace());
+        let script = script.replace("store", case.namespace());
         case.stage.plane.shell(case.stage.plane.dir(), &script).await.unwrap()
     };
     assert_eq!(shell(endpoints).await.trim(), "db.example.com 5432 7000-7010 tcp");

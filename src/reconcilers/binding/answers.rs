@@ -21,6 +21,7 @@ use crate::{
     },
     osb::{
         self, RefusalReason,
+        extras::Extras,
         outcome::{BindingAnswer, Bound, Explanation},
     },
     reconcilers::{
@@ -229,7 +230,13 @@ fn inject(
     memory: &mut OperationMemory,
 ) -> (Writes, AfterAnswer<Binding>) {
     let mut message = beside(&answer);
-    let BindingAnswer { credentials, lifetime, extras, .. } = answer;
+    let BindingAnswer { credentials, lifetime, mut extras, .. } = answer;
+    let text = serde_json::to_string(&*extras).unwrap_or_default();
+    if !extras.is_empty() && view.redactor().quote(Some(&text)).is_none_or(|redacted| redacted != text) {
+        // It may repeat a secret parameter.
+        *extras = Extras::default();
+        message.push_str("; the status does not show what the broker gave beside, because it may repeat a secret parameter");
+    }
     let is_renewal = view.dependencies.role == Role::Successor;
     if is_renewal && let Some(end) = lifetime.expires_at.filter(|end| *end <= view.now) {
         // Those in the Secret may be better.

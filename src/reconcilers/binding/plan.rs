@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Binding, BindingAction, BindingRequest, BindingView,
     desired::{DesiredBinding, desired_binding},
-    lifetime, requests, restarts, rotation,
+    lifetime, requests, restarts,
+    rotation::{self, Role},
     secret::{self, SECRET_WATCH_DELAY, SecretState, secret_name},
     status::{self, edited, injected, misshapen},
 };
@@ -19,7 +20,8 @@ use crate::{
         operation::{
             Address, Call, NextStep, Phase,
             call::RequestHooks as _,
-            deletion_policy, obstacle,
+            deletion_policy,
+            obstacle::{self, ClearsOn},
             plan::delete_regardless_at,
             status::start_mitigation,
             steps::{PlanHooks, record_or, record_ready_and_wait, wait_until},
@@ -98,6 +100,14 @@ impl PlanHooks for Binding {
             Ok(desired) => desired,
             Err(obstacle) => {
                 let wait = if view.spec_has_changed() { None } else { wait_until(view, not_before) };
+                // A renewal is never given up, so it has a next time.
+                let is_given_up = obstacle.clears_on == ClearsOn::SpecChange;
+                if view.dependencies.role == Role::Successor
+                    && is_given_up
+                    && let Some(wait) = wait
+                {
+                    return wait;
+                }
                 return obstacle::report_or_wait(view, &obstacle, wait);
             }
         };

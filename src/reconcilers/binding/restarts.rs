@@ -182,10 +182,13 @@ pub(super) fn plan(view: &BindingView<'_>, wait: Wait) -> NextStep<Binding> {
     let Some(state) = state else {
         return if shown.is_none() { pods::plan(view, wait) } else { record(view, None) };
     };
+    // Credentials that change again and again must not put off a rollout again and again.
+    let pending =
+        shown.and_then(|shown| shown.changed_at.clone()).filter(|_| state.how == PodRestart::Rollout);
     let noted = |changed_at| RestartStatus { credentials: state.mark.clone(), changed_at, evicted_at: None };
     let Some(shown) = shown else { return record(view, Some(noted(None))) };
     if shown.credentials != state.mark {
-        return record(view, Some(noted(Some(Time(view.now)))));
+        return record(view, Some(noted(Some(pending.unwrap_or(Time(view.now))))));
     }
     let Some(changed) = &shown.changed_at else { return pods::plan(view, wait) };
     let past = |time: &Time| view.settings.past(time.0, view.now);

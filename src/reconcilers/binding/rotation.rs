@@ -24,7 +24,7 @@ use crate::{
         ConditionStatus::True,
         ConditionType::{Failed, Ready},
         FINALIZER, ServiceBinding, ServiceBindingStatus,
-        common::DeletionPolicy,
+        common::{DeletionPolicy, ResolvedOffering},
         condition::{self, Conditioned as _},
         intent::{Intent, IntentState},
         progress::{DeletionStatus, Progress},
@@ -49,7 +49,7 @@ const GRACE_PERIOD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Credentials are not renewed sooner than this after they were made, unless a user asks for it. A broker whose
 /// credentials live for seconds would keep the cluster busy.
-const SHORTEST_AGE: SignedDuration = SignedDuration::from_secs(10);
+const SHORTEST_AGE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Credentials of which only the end is known are renewed when a tenth of their time is left.
 const LAST_PART: i32 = 10;
@@ -64,15 +64,26 @@ pub enum Role {
     Successor,
 }
 
-/// What an observation of this object is about. `secret` is that of the current binding. Without one, it is restored
-/// before there is a successor, with the credentials that there are.
+/// What an observation of this object is about. `secret` is that of the current binding. As long as the broker has no
+/// successor, the current binding comes first: what is under way for it ends, and its Secret is put right.
 #[must_use]
 pub fn role(decoded: &Decoded<'_, Binding>, secret: &SecretState, now: Timestamp) -> Role {
-    let is_lost = || {
-        let successor = rotation(decoded).and_then(|rotation| rotation.successor.as_deref());
-        *secret == SecretState::Missing && !successor.is_some_and(may_be_at_broker)
+    let successor = rotation(decoded).and_then(|rotation| rotation.successor.as_deref());
+    let may_begin = || {
+        let is_in_secret = match secret {
+            SecretState::Owned { binding_id, .. } => *binding_id == decoded.binding_id(),
+            // The new credentials put it right.
+            SecretState::Edited { .. } => true,
+            SecretState::Unchecked
+            | SecretState::Missing
+            | SecretState::Adoptable { .. }
+            | SecretState::NotOwned => false,
+        };
+        is_in_secret && matches!(decoded.phase, Phase::Present { .. })
     };
-    if has_successor(decoded, now) && !is_lost() { Role::Successor } else { Role::Current }
+    let is_successor =
+        has_successor(decoded, now) && (successor.is_some_and(may_be_at_broker) || may_begin());
+    if is_successor { Role::Successor } else { Role::Current }
 }
 
 /// Whether the object has a successor to work on, or is to get one.
@@ -103,8 +114,10 @@ fn is_ours(decoded: &Decoded<'_, Binding>) -> bool {
 /// The time at which the credentials are to be renewed. `None` if nothing says so, or if they cannot be renewed now.
 pub(super) fn renewal_at(decoded: &Decoded<'_, Binding>) -> Option<Timestamp> {
     let (spec, rotation) = (decoded.object.spec.rotation.unwrap_or_default(), rotation(decoded));
-    let is_current = matches!(decoded.phase, Phase::Present { not_before: None })
-        && condition::find(&decoded.status.conditions, Ready).is_some_and(is_injected)
+    let is_in_secret =
+        |ready: &Condition| is_injected(ready) || ready.reason == Reason::CredentialsEdited.as_str();
+    let is_current = matches!(decoded.phase, Phase::Present { .. })
+        && condition::find(&decoded.status.conditions, Ready).is_some_and(is_in_secret)
         && !decoded.is_being_deleted();
     if !is_current || rotation.is_some_and(|rotation| rotation.other().is_some()) {
         return None;
@@ -158,6 +171,7 @@ pub(super) fn unbind_at(decoded: &Decoded<'_, Binding>) -> Option<Timestamp> {
 impl ApartHooks for Binding {
     fn instead(view: &BindingView<'_>) -> Option<Apart<Self>> {
         if view.is_being_deleted()
+            && view.object.spec.deletion_policy != DeletionPolicy::Prevent
             && is_ours(view)
             && let Some(predecessor) = predecessor(view)
         {
@@ -185,11 +199,11 @@ impl ApartHooks for Binding {
         if apart.dependencies.role == Role::Current {
             return with_predecessor(view, status);
         }
-        let is_injected = !view.is_being_deleted()
+        let is_switched = !view.is_being_deleted()
             && status.external_properties.is_some()
             && status.current_operation.is_none()
-            && condition::is_true(&status.conditions, Ready);
-        if is_injected { switched(view, status) } else { with_successor(view, apart, status) }
+            && condition::find(&status.conditions, Ready).is_some_and(is_injected);
+        if is_switched { switched(view, status) } else { with_successor(view, apart, status) }
     }
 
     fn released(view: &BindingView<'_>, apart: &BindingView<'_>) -> ServiceBindingStatus {
@@ -223,16 +237,22 @@ impl ApartHooks for Binding {
 /// The successor of a binding as an object of its own. Until its first intent is written, it is only planned.
 pub(super) fn successor_of(decoded: &Decoded<'_, Binding>) -> ServiceBinding {
     let recorded = rotation(decoded).and_then(|rotation| rotation.successor.as_deref().cloned());
-    let planned = || OtherBinding {
-        progress: Progress { attempt: decoded.status.progress.attempt + 1, ..Progress::default() },
-        ..OtherBinding::default()
-    };
+    let mut successor = recorded.unwrap_or_default();
+    let next = decoded.status.progress.attempt + 1;
+    // The current binding may have had a number of its own since.
+    if successor.progress.attempt < next && !may_be_at_broker(&successor) {
+        successor.progress.attempt = next;
+        successor.binding_id = BindingId::default();
+    }
     let deleted = decoded.object.metadata.deletion_timestamp.clone();
-    as_object(decoded, &recorded.unwrap_or_else(planned), deleted)
+    as_object(decoded, &successor, deleted)
 }
 
 fn successor(view: &BindingView<'_>) -> Apart<Binding> {
     let mut dependencies = view.dependencies.clone();
+    if view.is_being_deleted() && view.object.spec.deletion_policy == DeletionPolicy::Prevent {
+        dependencies.secret = SecretState::NotOwned;
+    }
     let is_valid = view.status.expires_at.as_ref().is_none_or(|end| end.0 > view.now);
     dependencies.predecessor = is_valid.then(|| view.binding_id());
     Apart { object: successor_of(view), dependencies }
@@ -243,12 +263,23 @@ fn predecessor(view: &BindingView<'_>) -> Option<Apart<Binding>> {
     let recorded = rotation(view)?.predecessor.as_deref()?;
     let mut dependencies = view.dependencies.clone();
     dependencies.role = Role::Current;
-    if !view.is_being_deleted() {
+    if !view.is_being_deleted() || view.object.spec.deletion_policy == DeletionPolicy::Prevent {
         // The Secret has the credentials of the current binding, and stays.
         dependencies.secret = SecretState::NotOwned;
     }
+    let mut recorded = recorded.clone();
+    let of_object = match dependencies.common.replacement.take() {
+        Some(Ok(replacement)) => Some(replacement),
+        Some(Err(_)) | None => view.status.resolved.clone(),
+    };
+    // The broker object may have been replaced by another one since.
+    if let (Some(own), Some(of_object)) = (&mut recorded.resolved, of_object)
+        && (own.scope, &own.service_id) == (of_object.scope, &of_object.service_id)
+    {
+        *own = ResolvedOffering { plan_id: own.plan_id.clone(), ..of_object };
+    }
     let deleted = view.object.metadata.deletion_timestamp.clone().or_else(|| recorded.unbind_after.clone());
-    Some(Apart { object: as_object(view, recorded, Some(deleted.unwrap_or(Time(view.now)))), dependencies })
+    Some(Apart { object: as_object(view, &recorded, Some(deleted.unwrap_or(Time(view.now)))), dependencies })
 }
 
 /// Another binding as an object of its own: the object with the status and the id of this binding. Nobody else has
@@ -409,7 +440,13 @@ fn switched(view: &BindingView<'_>, successor: ServiceBindingStatus) -> ServiceB
     let observed_requests = begun.map_or_else(|| requests(view.object), |begun| begun.requests);
     let mut status = ServiceBindingStatus {
         conditions: before.conditions,
-        progress: Progress { attempt: successor.progress.attempt, ..before.progress },
+        progress: Progress {
+            attempt: successor.progress.attempt,
+            observed_intent: before.progress.observed_intent,
+            intent: before.progress.intent,
+            ..Progress::default()
+        },
+        bound_at: successor.bound_at.clone().or(Some(Time(view.now))),
         reconciled_generation: view.generation(),
         observed_generation: view.generation(),
         pods: before.pods,
@@ -428,7 +465,10 @@ fn switched(view: &BindingView<'_>, successor: ServiceBindingStatus) -> ServiceB
         "{}; the operator has renewed the credentials, and deletes the previous binding at {end:.0}",
         injected(status.without_credentials)
     );
-    status.set_condition(Ready, True, Reason::CredentialsRenewed, &message, view.now);
+    match shown(&status, None, view.now) {
+        Some((state, reason, message)) => status.set_condition(Ready, state, reason, &message, view.now),
+        None => status.set_condition(Ready, True, Reason::CredentialsRenewed, &message, view.now),
+    }
     status
 }
 

@@ -146,7 +146,7 @@ pub(super) async fn observe(
         // If another Secret had the name the last time, the operator does not request credentials that it
         // cannot write.
         Phase::Absent { .. } | Phase::BackingOff(..) if was_rejected => read_from_api(decoded, context).await,
-        Phase::Present { .. } => match cached {
+        Phase::Present { .. } => match cached.filter(|cached| !is_of_other_binding(cached, decoded)) {
             Some(state @ SecretState::Owned { .. }) => {
                 let present = cached_secret(decoded, context);
                 match &present {
@@ -170,6 +170,12 @@ pub(super) async fn observe(
         | Phase::Deleting { .. }
         | Phase::Failed => Ok(cached.unwrap_or(SecretState::Unchecked)),
     }
+}
+
+/// Whether a Secret has the credentials of another binding of the object. The cache may be older than the last renewal.
+fn is_of_other_binding(state: &SecretState, decoded: &Decoded<'_, Binding>) -> bool {
+    matches!(state, SecretState::Owned { binding_id, .. }
+        if !binding_id.is_empty() && *binding_id != decoded.binding_id())
 }
 
 fn was_just_written(decoded: &Decoded<'_, Binding>, context: &Context) -> bool {

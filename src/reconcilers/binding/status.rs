@@ -156,6 +156,12 @@ impl StatusHooks for Binding {
         status.binding = None;
     }
 
+    fn next_attempt(view: &BindingView<'_>) -> i64 {
+        let successor = view.status.rotation.as_ref().and_then(|rotation| rotation.successor.as_ref());
+        let of_successor = successor.map_or(0, |successor| successor.progress.attempt);
+        view.status.progress.attempt.max(of_successor) + 1
+    }
+
     fn set_id(status: &mut ServiceBindingStatus, id: String) {
         status.binding_id = id.into();
     }
@@ -191,8 +197,15 @@ pub(super) fn ready_as_written(
     written: &Written,
     message: &str,
 ) -> ServiceBindingStatus {
-    let extras = written.extras.clone();
-    ServiceBindingStatus { extras, ..ready(view, written.lifetime, message) }
+    let ready = ready(view, written.lifetime, message);
+    // The Secret was written soon after the request, and this may be much later.
+    let asked = view.status.progress.last_attempt_time.as_ref().map(|time| Time(time.0));
+    let mut status = ServiceBindingStatus { extras: written.extras.clone(), ..ready };
+    if status.bound_at.is_some() {
+        status.bound_at = asked.or(status.bound_at);
+    }
+    set_valid(&mut status, message, view.now);
+    status
 }
 
 /// Says that the credentials are in their Secret, and valid unless they have expired.

@@ -69,6 +69,11 @@ pub trait StatusHooks: BrokerResource {
     fn finish_failed(_: &mut Self::Status, _generation: i64) {}
     /// Records that the broker holds nothing: removes the acknowledged properties.
     fn clear_resource(status: &mut Self::Status);
+    /// The number of the next attempt. No other resource of the object has its id.
+    #[must_use]
+    fn next_attempt(view: &View<'_, Self>) -> i64 {
+        view.status.progress().attempt + 1
+    }
     /// Sets the id of the next attempt.
     fn set_id(status: &mut Self::Status, id: String);
 }
@@ -141,7 +146,8 @@ pub fn mitigation_succeeded<R: StatusHooks>(view: &View<'_, R>) -> R::Status {
     status.progress_mut().finish_mitigation();
     status.clear_in_progress();
     *status.deletion_status_mut() = DeletionStatus::NotRequired;
-    let attempt = view.status.progress().attempt + 1;
+    let attempt = R::next_attempt(view);
+    status.progress_mut().attempt = attempt;
     R::clear_resource(&mut status);
     R::set_id(&mut status, attempt_id(view.given_id(), view.uid(), attempt));
     status.remove_condition(OrphanMitigation);

@@ -33,7 +33,7 @@ pub fn plan_taken<R: PlanHooks>(view: &View<'_, R>) -> Option<NextStep<R>> {
     let taken = taken_id(view).filter(|_| !view.may_exist())?;
     if derives(view) {
         let mut status = view.status_copy();
-        let attempt = status.progress().attempt + 1;
+        let attempt = R::next_attempt(view);
         status.progress_mut().attempt = attempt;
         R::set_id(&mut status, attempt_id("", view.uid(), attempt));
         return Some(Step::Record(status));

@@ -353,7 +353,7 @@ fn a_binding_that_was_restored_amid_its_deletion_is_deleted_at_the_broker_and_bo
 fn a_secret_that_cannot_be_shaped_anew_is_told_while_its_credentials_are_valid() {
     let mut settled = Fixture::new().settled();
     settled.object.status.as_mut().unwrap().expires_at =
-        Some(Time(settled.now + SignedDuration::from_secs(60)));
+        Some(Time(settled.now + SignedDuration::from_secs(600)));
     let mut told = settled.misshapen();
     let Step::Record(status) = told.plan() else { panic!("{}", shown(&told.plan(), &told)) };
     told = told.with_status(&status);

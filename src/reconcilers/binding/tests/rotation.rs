@@ -368,3 +368,67 @@ fn what_may_be_in_use_in_another_cluster_is_left_alone() {
     assert!(decoded.has_intent_of_another());
     assert!(!matches!(copied.plan(), Step::Call { call, .. } if id_of(&call) == id(0)));
 }
+
+/// The broker refuses the successor, so nothing of it is there, and the Secret is lost.
+fn refused_and_lost() -> Fixture {
+    Fixture::new().settled().renewing().answered(refused(400)).with_secret(SecretState::Missing)
+}
+
+#[test]
+fn what_is_under_way_for_the_current_binding_ends_before_a_successor_is_made() {
+    // The repeated bind has no credentials, so they are lost.
+    let lost = refused_and_lost().answered(bound(&json!(null))).with_secret(SecretState::Unchecked);
+    let (asked, call) = lost.asking();
+    assert!(matches!(call, Call::Delete(_, _, DeletePurpose::Mitigation)));
+    assert_eq!(id_of(&call), id(0));
+    // The successor has a number already. The current binding gets one that nobody had.
+    let (asked, call) = asked.absorbing(&call, unbound()).0.asking();
+    assert_eq!(id_of(&call), id(3));
+    let bound = asked.after(1).absorbing(&call, credentials()).0;
+    let (asked, call) = bound.asking();
+    assert_eq!((asked.current(), id_of(&call)), (id(3), id(4)));
+    let renewed = asked.after(1).absorbing(&call, credentials()).0;
+    assert_eq!(renewed.predecessor().unwrap().binding_id.as_str(), id(3));
+    assert_eq!(renewed.status().progress.next_attempt_time, None);
+}
+
+#[test]
+fn a_plan_that_is_no_longer_bindable_is_told_now_and_then() {
+    let mut fixture = Fixture::new().settled().renewing().offered(|offering| offering.bindable = false);
+    for _ in 0..5 {
+        let Step::Record(status) = fixture.plan() else { panic!("{}", shown(&fixture.plan(), &fixture)) };
+        fixture = fixture.with_status(&status);
+        assert_eq!(&*fixture.ready(), "True: CredentialsRenewalFailed");
+        let wait = fixture.waits().unwrap();
+        assert!(wait > 0, "{wait}");
+        fixture = fixture.after(wait + 1);
+    }
+}
+
+#[test]
+fn a_process_that_starts_after_the_expiry_goes_on_with_what_the_secret_has() {
+    let (mut asked, call) = Fixture::new().settled().renewing().asking();
+    let end = asked.now.checked_add(SignedDuration::from_secs(600)).unwrap();
+    let lifetime = Lifetime { expires_at: Some(end), renew_before: None };
+    let written = Written { lifetime, ..Written::default() };
+    let binding_id = call.address().binding_id.clone().unwrap();
+    asked = asked.after(900).with_secret(SecretState::Owned { binding_id, uid: None, written });
+    let Step::Record(status) = asked.plan() else { panic!("no status") };
+    let switched = asked.with_status(&status);
+    assert_eq!((switched.current(), &*switched.ready()), (id(1), "False: CredentialsExpired"));
+    assert!(!switched.message().contains("clocks"), "{}", switched.message());
+    let (asked, call) = switched.asking();
+    assert_eq!(id_of(&call), id(0), "the previous one ends first");
+    assert_eq!(id_of(&asked.absorbing(&call, unbound()).0.asking().1), id(2));
+}
+
+#[test]
+fn a_deletion_that_is_prevented_leaves_the_secret_and_the_grace_period_as_they_are() {
+    let mut fixture = Fixture::new().settled().renewing().answered(credentials()).deleted();
+    fixture.object.spec.deletion_policy = crate::crd::common::DeletionPolicy::Prevent;
+    let Step::Record(status) = fixture.plan() else { panic!("{}", shown(&fixture.plan(), &fixture)) };
+    let fixture = fixture.with_status(&status);
+    assert!(fixture.message().contains("Prevent"), "{}", fixture.message());
+    let Step::Call { before, call } = fixture.after(3600).plan() else { panic!("no request") };
+    assert!(before.is_empty() && id_of(&call) == id(0));
+}
