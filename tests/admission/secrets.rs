@@ -178,7 +178,13 @@ async fn a_binding_needs_the_right_to_create_its_secret() {
     // Labels and annotations of a Secret can mean something to others.
     let labels = json!({"spec": {"secret": {"labels": {"example.com/copy-to": "everywhere"}}}});
     refused(merge(&erin, "app", labels.clone()).await, because);
-    merge(&bob, "app", labels).await.unwrap();
+    // The Secret is there, and others may use it.
+    refused(
+        merge(&bob, "app", labels.clone()).await,
+        r#"user "bob" may not update Secrets in namespace "creates""#,
+    );
+    let alice: Api<ServiceBinding> = seen_by("alice", "creates").await;
+    merge(&alice, "app", labels).await.unwrap();
     merge(&erin, "app", json!({"spec": {"secret": null}})).await.unwrap();
     erin.delete("app", &DeleteParams::default()).await.unwrap();
     merge(&erin, "app", json!({"metadata": {"finalizers": null}})).await.unwrap();
