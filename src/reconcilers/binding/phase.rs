@@ -100,6 +100,15 @@ impl OperationStatus for ServiceBindingStatus {
         &mut self.resolved
     }
 
+    fn clear_parameters(&mut self) {
+        self.properties_mut().into_iter().flatten().for_each(RequestProperties::clear_parameters);
+        let others = self.rotation.iter_mut().flat_map(|all| [&mut all.successor, &mut all.predecessor]);
+        for other in others.flatten() {
+            let both = [&mut other.in_progress_properties, &mut other.external_properties];
+            both.into_iter().flatten().for_each(RequestProperties::clear_parameters);
+        }
+    }
+
     fn generations_mut(&mut self) -> [&mut i64; 2] {
         [&mut self.observed_generation, &mut self.reconciled_generation]
     }

@@ -6,11 +6,12 @@ use super::*;
 use crate::{
     crd::{
         ConditionType::Ready,
+        binding::{BindingProperties, ServiceBindingStatus},
         condition,
         rotation::{OtherBinding, Rotation},
     },
     osb::outcome::Lifetime,
-    reconcilers::identity::attempt_id,
+    reconcilers::{identity::attempt_id, operation::resource::OperationStatus},
 };
 
 fn id(attempt: i64) -> String {
@@ -431,4 +432,26 @@ fn a_deletion_that_is_prevented_leaves_the_secret_and_the_grace_period_as_they_a
     assert!(fixture.message().contains("Prevent"), "{}", fixture.message());
     let Step::Call { before, call } = fixture.after(3600).plan() else { panic!("no request") };
     assert!(before.is_empty() && id_of(&call) == id(0));
+}
+
+/// A large intent leaves out the parameters, or the annotation could grow past what an object may hold.
+#[test]
+fn the_parameters_of_all_bindings_can_be_left_out() {
+    let mut status = ServiceBindingStatus::default();
+    let properties = BindingProperties {
+        parameters: Some(serde_json::from_value(json!({ "role": "reader" })).unwrap()),
+        ..BindingProperties::default()
+    };
+    let other = OtherBinding {
+        in_progress_properties: Some(properties.clone()),
+        external_properties: Some(properties.clone()),
+        ..OtherBinding::default()
+    };
+    status.external_properties = Some(properties);
+    let rotation = status.rotation.get_or_insert_default();
+    rotation.successor = Some(Box::new(other.clone()));
+    rotation.predecessor = Some(Box::new(other));
+    assert_eq!(json!(status).to_string().matches("reader").count(), 5);
+    status.clear_parameters();
+    assert!(!json!(status).to_string().contains("reader"), "{}", json!(status));
 }
