@@ -209,6 +209,23 @@ pub enum Wait {
     ForChange,
 }
 
+impl Wait {
+    /// Until the first of these times, or for a change if there is none.
+    #[must_use]
+    pub fn until_first(times: impl IntoIterator<Item = Timestamp>) -> Self {
+        times.into_iter().min().map_or(Self::ForChange, Self::Until)
+    }
+
+    /// The wait that ends first.
+    #[must_use]
+    pub fn earlier(self, other: Self) -> Self {
+        Self::until_first([self, other].into_iter().filter_map(|wait| match wait {
+            Self::Until(at) => Some(at),
+            Self::ForChange => None,
+        }))
+    }
+}
+
 /// The meaning of an answer. `M` is the type of the memory of an object.
 pub struct Absorbed<S, C, M> {
     /// Objects to write before the status that mentions them. The stages are written one after the other, and

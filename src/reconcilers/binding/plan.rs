@@ -66,7 +66,7 @@ impl PlanHooks for Binding {
             SecretState::Unchecked | SecretState::Missing => {
                 let recheck_at =
                     view.memory.answered.map(|at| later(at, SECRET_WATCH_DELAY)).filter(|at| *at > view.now);
-                Step::Wait(recheck_at.map_or(Wait::ForChange, Wait::Until))
+                Step::Wait(Wait::until_first(recheck_at))
             }
             SecretState::NotOwned => {
                 let rejected = name_taken(view.namespace(), &secret_name(view.object));
@@ -196,7 +196,7 @@ fn plan_expiry(view: &BindingView<'_>, lifetime: Lifetime) -> NextStep<Binding> 
 fn until_next_change(view: &BindingView<'_>) -> Wait {
     let unbind_at = rotation::unbind_at(view).filter(|at| *at > view.now);
     let times = [lifetime::next_change(&view.status, view.now), rotation::renewal_at(view), unbind_at];
-    times.into_iter().flatten().min().map_or(Wait::ForChange, Wait::Until)
+    Wait::until_first(times.into_iter().flatten())
 }
 
 /// The next step when the Secret has another shape than the spec asks for, and the operator cannot ask for the credentials.

@@ -82,7 +82,7 @@ fn wait_holding<S: Watched>(
     }
     let recheck = unheld.map(|_| clock::later(observed.now, observed.settings.recheck_interval));
     let until = due.into_iter().chain(recheck).min();
-    Step::Wait(until.map_or(Wait::ForChange, Wait::Until))
+    Step::Wait(Wait::until_first(until))
 }
 
 /// Writes a status, unless it is the present one, and waits for a change.

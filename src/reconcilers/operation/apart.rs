@@ -78,7 +78,7 @@ impl<R: ApartHooks> Apart<R> {
             Step::RemoveFinalizer => Step::Record(R::released(whole, &view)),
             Step::Wait(wait) => {
                 let present = absorbed(view.status_copy());
-                let wait = R::changes_at(whole).map_or(wait, |at| wait.earlier(Wait::Until(at)));
+                let wait = wait.earlier(Wait::until_first(R::changes_at(whole)));
                 if present == *whole.status { Step::Wait(wait) } else { Step::Record(present) }
             }
             step @ (Step::Read | Step::Call { .. } | Step::Write(_)) => step,
@@ -132,17 +132,5 @@ pub fn change_of<R: ApartHooks>(
             change(&of_apart).map(|status| R::absorb_apart(view, &of_apart, status))
         }
         None => change(view),
-    }
-}
-
-impl Wait {
-    /// The wait that ends first.
-    #[must_use]
-    pub fn earlier(self, other: Self) -> Self {
-        let times = [self, other].into_iter().filter_map(|wait| match wait {
-            Self::Until(at) => Some(at),
-            Self::ForChange => None,
-        });
-        times.min().map_or(Self::ForChange, Self::Until)
     }
 }
