@@ -11,10 +11,9 @@ use testkit::{
     },
 };
 
-use super::{namespaced, turn};
+use super::{dies_during, namespaced, turn};
 
-/// Kills the operator while this operation is with the broker, lets the broker go on, starts the operator, and holds the
-/// end against what was asked for. `late`: the broker has not done it yet when the operator dies.
+/// The operator dies during this operation ([`dies_during`]), and the end is what was asked for.
 async fn killed_during(operation: Operation, late: bool) {
     let (stage, _turn) = turn().await;
     let name = format!("{operation:?}-{}", if late { "before" } else { "after" }).to_lowercase();
@@ -27,19 +26,18 @@ async fn killed_during(operation: Operation, late: bool) {
     if operation == Operation::Unbind {
         case.connect("app", "db", json!({})).await;
     }
-    let script = case.broker.on(operation).once();
-    let hold = if late { script.hang() } else { script.after_effect().hang() };
-    match operation {
-        Operation::Provision => drop(case.order("db", "small", json!({ "parameters": { "size": 1 } })).await),
-        Operation::Update => drop(case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await),
-        Operation::Bind => drop(case.bind("app", "db", json!({})).await),
-        Operation::Unbind => case.delete(BINDING, "app").await,
-        _ => case.delete(INSTANCE, "db").await,
-    }
-    case.broker_shows("the request", |broker| broker.requests_of(operation).first().cloned()).await;
-    stage.operator.kill();
-    hold.release();
-    stage.operator.restart().await.unwrap();
+    dies_during(&case, operation, late, async {
+        match operation {
+            Operation::Provision => {
+                drop(case.order("db", "small", json!({ "parameters": { "size": 1 } })).await);
+            }
+            Operation::Update => drop(case.edit(INSTANCE, "db", json!({ case.plan_field(): "large" })).await),
+            Operation::Bind => drop(case.bind("app", "db", json!({})).await),
+            Operation::Unbind => case.delete(BINDING, "app").await,
+            _ => case.delete(INSTANCE, "db").await,
+        }
+    })
+    .await;
     match (of_binding, removal) {
         (true, true) => case.gone(BINDING, "app").await,
         (false, true) => case.gone(INSTANCE, "db").await,

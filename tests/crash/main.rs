@@ -20,6 +20,7 @@ mod turns;
 
 use serde_json::json;
 use testkit::{
+    broker::Operation,
     control_plane::AuditEvent,
     stage::{
         Installation, Stage, WITH_POLICIES,
@@ -107,6 +108,19 @@ fn show(events: &[AuditEvent]) -> String {
 /// A namespace whose `ServiceBroker` is ready.
 async fn namespaced(stage: &'static Stage, namespace: &str) -> Case {
     Case::namespaced(stage, namespace).await
+}
+
+/// Kills the operator while the request that `act` leads to is with the broker, lets the broker go on, and starts the
+/// operator. `late`: the broker has not done it yet when the operator dies.
+async fn dies_during(case: &Case, operation: Operation, late: bool, act: impl Future<Output = ()>) {
+    let before = case.broker.requests_of(operation).len();
+    let script = case.broker.on(operation).once();
+    let hold = if late { script.hang() } else { script.after_effect().hang() };
+    act.await;
+    case.broker_shows("the request", |broker| broker.requests_of(operation).get(before).cloned()).await;
+    case.stage.operator.kill();
+    hold.release();
+    case.stage.operator.restart().await.unwrap();
 }
 
 /// The same, and the operator is known to see its classes and plans: an instance was served already.

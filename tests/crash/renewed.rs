@@ -7,7 +7,7 @@ use testkit::{
     stage::{case::Case, objects::BINDING},
 };
 
-use super::{Meter, is_read, is_write, namespaced, served, show, turn};
+use super::{Meter, dies_during, is_read, is_write, namespaced, served, show, turn};
 
 /// Spec of a binding whose credentials end with the renewal.
 fn without_grace(requests: i64) -> Value {
@@ -25,7 +25,7 @@ async fn renewed(case: &Case, requests: i64) -> String {
     id
 }
 
-/// Kills the operator while the request of a renewal is with the broker. `late`: the broker has not done it yet.
+/// The operator dies during a request of a renewal ([`dies_during`]), and the renewal ends well.
 async fn killed_during(operation: Operation, late: bool) {
     let (stage, _turn) = turn().await;
     let name = format!("renewed-{operation:?}-{}", if late { "before" } else { "after" }).to_lowercase();
@@ -33,14 +33,8 @@ async fn killed_during(operation: Operation, late: bool) {
     case.provide("db", json!({})).await;
     case.connect("app", "db", json!({})).await;
     let before = case.broker.requests_of(operation).len();
-    let script = case.broker.on(operation).once();
-    let hold = if late { script.hang() } else { script.after_effect().hang() };
-    case.edit(BINDING, "app", without_grace(1)).await;
-    let asked = |broker: &testkit::broker::Broker| broker.requests_of(operation).get(before).cloned();
-    case.broker_shows("the request", asked).await;
-    stage.operator.kill();
-    hold.release();
-    stage.operator.restart().await.unwrap();
+    let renewal = async { drop(case.edit(BINDING, "app", without_grace(1)).await) };
+    dies_during(&case, operation, late, renewal).await;
     renewed(&case, 1).await;
     let repeated = &case.broker.requests_of(operation)[before..];
     let of = |at: usize| (repeated[at].raw_target.clone(), repeated[at].body_bytes.clone());
